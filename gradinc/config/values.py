@@ -1,0 +1,38 @@
+"""The types that options have: what a part's signature may say about a value.
+
+A part (a model, method, optimizer, data set …) writes these in its signature; the signature is
+the schema. Nothing here imports torch, so that listings and validation stay fast.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Count = Annotated[int, Ge(1)]
+"""A whole number, 1 or more."""
+
+Whole = Annotated[int, Ge(0)]
+"""A whole number, 0 or more."""
+
+Positive = Annotated[float, Gt(0)]
+"""A number above 0; ``inf`` is one."""
+
+NonNegative = Annotated[float, Ge(0)]
+"""A number, 0 or more; ``inf`` is one."""
+
+Fraction = Annotated[float, Ge(0), Le(1)]
+"""A number from 0 to 1, both included."""
+
+Decay = Annotated[float, Ge(0), Lt(1)]
+"""A number from 0 up to, but not including, 1."""
+
+Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu", "selu", "softplus", "tanh", "sigmoid", "identity"]
+"""The name of an activation function."""
+
+Init = Literal["default", "xavier", "kaiming", "orthogonal", "truncated_normal"]
+"""The law that fresh weights are drawn from; ``default`` is PyTorch's own for each layer."""
+
+Norm = Literal["none", "batch", "group"]
+"""The normalisation after a convolution."""

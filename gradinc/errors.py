@@ -1,0 +1,31 @@
+"""What can go wrong in a way that the user can mend."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Bad input. Shown as one line, ``<where>: <what is wrong>. <what to do>.``, with exit code 2.
+
+    Args:
+        where: the key, file or command that is wrong, as the user wrote it.
+        what: what is wrong with it, without a full stop.
+        mend: what to do about it, without a full stop.
+    """
+
+    def __init__(self, where: str, what: str, mend: str = "") -> None:
+        self.where, self.what, self.mend = where, what, mend
+        line = f"{where}: {what}." + (f" {mend}." if mend else "")
+        super().__init__(" ".join(line.split()))
+
+
+class Diverged(Exception):
+    """Loss, gradient or weights are not finite; the update was not made.
+
+    Args:
+        step: number of the update that was being made, from 1.
+        tensor: what is not finite: ``loss``, or the name of a weight.
+    """
+
+    def __init__(self, step: int, tensor: str) -> None:
+        self.step, self.tensor = step, tensor
+        super().__init__(f"{tensor} is not finite at step {step}")

@@ -1,0 +1,51 @@
+"""What a method is: one idea from a paper, in as many of six hooks as it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gradinc.batch import Batch
+    from gradinc.data.stream import Task
+    from gradinc.learner import Learner
+    from gradinc.window import Window
+
+
+class Method:
+    """One idea from a paper. Subclass it in ``gradinc/methods/<name>.py`` and override what you need.
+
+    Options are the keyword arguments of ``__init__``; their annotations are the schema that the
+    command line is checked against (`gradinc.config.values`). A method never calls ``backward``,
+    ``step`` or ``zero_grad``, and never sees the log or the disk.
+
+    Attributes:
+        state: names of the attributes that must survive a restart: tensors, numbers, text, and
+            lists and dicts of these. The hooks may not keep anything else between two calls.
+        rereads: whether the window has to keep its batches, for `Learner.regradient` in
+            `transform` or for ``window.batches`` in `stepped`.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ()
+    rereads: ClassVar[bool] = False
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        """Called before a task's first batch."""
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        """Choose what is trained on. All randomness of a method is drawn here, from `Learner.rng`."""
+        return batch
+
+    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+        """A differentiable term, a mean over rows or a penalty. Pure: it may be evaluated twice."""
+        raise NotImplementedError
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        """Change the window's gradient, shape (P,), in place."""
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        """Called after the optimizer's step."""
+
+    def end(self, task: Task, learner: Learner) -> None:
+        """Called after a task's last batch."""

@@ -1,0 +1,94 @@
+"""All trainable weights as one vector, and their gradient as another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Weights:
+    """The weights of a model as one vector `value`, and their gradient as one vector `grad`.
+
+    Every parameter of the model becomes a view of `value`, and its ``.grad`` a view of `grad`, so
+    that autograd accumulates straight into the vector, and a dot product, a norm or a projection
+    over all weights is one kernel. Build it after the model is on its device and before the
+    optimizer.
+
+    Attributes:
+        value: shape (P,), the weights, in the order of ``model.named_parameters()``.
+        grad: shape (P,), their gradient.
+        names: the parameters' names, in that order.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.names: list[str] = [name for name, _ in named]
+        self.parameters: list[nn.Parameter] = [p for _, p in named]
+        self.shapes: list[torch.Size] = [p.shape for p in self.parameters]
+        sizes = [p.numel() for p in self.parameters]
+        ends = torch.tensor(sizes).cumsum(0).tolist()
+        self.spans: list[tuple[int, int]] = [(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+        with torch.no_grad():
+            self.value: Tensor = torch.cat([p.detach().reshape(-1) for p in self.parameters])
+        self.grad: Tensor = torch.zeros_like(self.value)
+        for p, value, grad in zip(self.parameters, self.views(self.value), self.views(self.grad), strict=True):
+            p.data = value
+            p.grad = grad
+
+    def __len__(self) -> int:
+        return self.value.numel()
+
+    def views(self, vector: Tensor) -> list[Tensor]:
+        """The layers of a vector of shape (P,), each in its parameter's shape."""
+        return [vector[a:b].view(shape) for (a, b), shape in zip(self.spans, self.shapes, strict=True)]
+
+    def layers(self, vector: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Pairs of a parameter's name and its view of a vector of shape (P,)."""
+        return zip(self.names, self.views(vector), strict=True)
+
+    def slices(self, same: Callable[[str], object] = lambda name: None) -> dict[object, list[nn.Parameter]]:
+        """The weights as the fewest contiguous slices, grouped by `same`: what an optimizer steps.
+
+        Args:
+            same: maps a parameter's name to the group that it belongs to.
+
+        Returns:
+            For each group its slices: leaf tensors whose data are views of `value` and whose
+            ``.grad`` are views of `grad`. With one group that is one slice, the whole vector.
+        """
+        runs: list[tuple[object, int, int]] = []
+        for name, (a, b) in zip(self.names, self.spans, strict=True):
+            group = same(name)
+            if runs and runs[-1][0] == group:
+                runs[-1] = (group, runs[-1][1], b)
+            else:
+                runs.append((group, a, b))
+        groups: dict[object, list[nn.Parameter]] = {}
+        for group, a, b in runs:
+            groups.setdefault(group, []).append(self._leaf(self.value[a:b], self.grad[a:b]))
+        return groups
+
+    def matrices(self, names: Sequence[str]) -> list[nn.Parameter]:
+        """The named layers as leaf tensors in their own shapes, for optimizers that need them."""
+        chosen = set(names)
+        return [
+            self._leaf(value, grad)
+            for name, value, grad in zip(self.names, self.views(self.value), self.views(self.grad), strict=True)
+            if name in chosen
+        ]
+
+    def first_not_finite(self, vector: Tensor) -> str | None:
+        """The name of the first layer of a vector of shape (P,) that holds a NaN or an Inf."""
+        for name, layer in self.layers(vector):
+            if not bool(torch.isfinite(layer).all()):
+                return name
+        return None
+
+    @staticmethod
+    def _leaf(value: Tensor, grad: Tensor) -> nn.Parameter:
+        leaf = nn.Parameter(value)
+        leaf.data = value
+        leaf.grad = grad
+        return leaf
