@@ -71,12 +71,18 @@ class Weights:
         return groups
 
     def matrices(self, names: Sequence[str]) -> list[nn.Parameter]:
-        """The named layers as leaf tensors in their own shapes, for optimizers that need them."""
-        chosen = set(names)
+        """The named layers as leaf tensors, one row for each output: what Muon steps.
+
+        Args:
+            names: names of parameters with two dimensions or more.
+
+        Returns:
+            Leaf tensors of shape (outputs, everything else), in the order of `names`.
+        """
+        spans = dict(zip(self.names, zip(self.spans, self.shapes, strict=True), strict=True))
         return [
-            self._leaf(value, grad)
-            for name, value, grad in zip(self.names, self.views(self.value), self.views(self.grad), strict=True)
-            if name in chosen
+            self._leaf(self.value[a:b].view(shape[0], -1), self.grad[a:b].view(shape[0], -1))
+            for (a, b), shape in (spans[name] for name in names)
         ]
 
     def first_not_finite(self, vector: Tensor) -> str | None:

@@ -1,0 +1,54 @@
+"""A small convolutional network."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from gradinc.config.values import Activation, Count, Decay, Init, Norm
+from gradinc.models.layers import activation as activation_layer
+from gradinc.models.layers import chain, image_shape, initialise
+from gradinc.models.layers import dropout as dropout_layer
+from gradinc.models.layers import norm as norm_layer
+
+
+def cnn(
+    shape: tuple[int, ...],
+    outputs: int,
+    *,
+    width: Count = 32,
+    depth: Count = 2,
+    activation: Activation = "relu",
+    norm: Norm = "none",
+    dropout: Decay = 0.0,
+    init: Init = "default",
+) -> nn.Module:
+    """Blocks of 3x3 convolution and 2x2 max-pooling, then a linear layer
+
+    Args:
+        width: channels of the first block; each further block has twice as many.
+        depth: number of blocks; each halves height and width while they are above 1.
+        activation: the function after each block.
+        norm: the normalisation after each convolution; batch makes accumulation differ from a large batch.
+        dropout: probability that a feature is left out before the linear layer in training.
+        init: the law of fresh weights.
+    """
+    channels, height, breadth = image_shape(shape, "cnn")
+    layers: dict[str, nn.Module | None] = {}
+    for number in range(1, depth + 1):
+        maps = width * 2 ** (number - 1)
+        layers[f"conv{number}"] = nn.Conv2d(channels, maps, 3, padding=1, bias=norm == "none")
+        layers[f"norm{number}"] = norm_layer(norm, maps)
+        # Pooling before the activation leaves a quarter of the values to activate, and is the same
+        # as after it for every activation that never falls.
+        if height > 1 or breadth > 1:
+            stride = (min(2, height), min(2, breadth))
+            layers[f"pool{number}"] = nn.MaxPool2d(stride)
+            height, breadth = height // stride[0], breadth // stride[1]
+        layers[f"activation{number}"] = activation_layer(activation)
+        channels = maps
+    layers["flatten"] = nn.Flatten()
+    layers["dropout"] = dropout_layer(dropout)
+    layers["output"] = nn.Linear(channels * height * breadth, outputs)
+    model = chain(**layers)
+    initialise(model, init, activation)
+    return model

@@ -1,0 +1,141 @@
+"""What the models share: activations and normalisations by name, and the laws of fresh weights."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from gradinc.config.values import Activation, Init, Norm
+from gradinc.errors import UserError
+
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "identity": nn.Identity,
+}
+
+# The gain makes up for what an activation takes from the variance of its input. PyTorch names it for
+# some; the smooth relatives of ReLU take about what ReLU takes.
+_GAINS: dict[str, float] = {
+    "leaky_relu": math.sqrt(2 / (1 + 0.01**2)),
+    "selu": 3 / 4,
+    "tanh": 5 / 3,
+    "sigmoid": 1.0,
+    "identity": 1.0,
+}
+_RELU_GAIN = math.sqrt(2)
+
+# Standard deviation of a standard normal cut off at two standard deviations.
+_CUT_AT_TWO = 0.87962566103423978
+
+
+def activation(name: Activation) -> nn.Module:
+    """The activation function of that name, as a module without weights."""
+    return _ACTIVATIONS[name]()
+
+
+def norm(name: Norm, channels: int) -> nn.Module | None:
+    """The normalisation of that name for maps of `channels` channels; None for ``none``.
+
+    Group normalisation has 32 groups (Wu & He 2018, arXiv 1803.08494), or as many fewer as leave
+    each group at least 4 channels: with one channel per group a 1x1 map would always become 0.
+    """
+    if name == "none":
+        return None
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    groups = max(n for n in range(1, 33) if channels % n == 0 and (n == 1 or channels // n >= 4))
+    return nn.GroupNorm(groups, channels)
+
+
+def dropout(probability: float) -> nn.Module | None:
+    """Dropout of that probability; None for 0, so that a model without dropout has no such module."""
+    return nn.Dropout(probability) if probability else None
+
+
+def chain(**layers: nn.Module | None) -> nn.Sequential:
+    """The layers one after the other, under their names; those that are None are left out."""
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, law: Init, name: Activation) -> None:
+    """Draw the weights of all linear and convolutional layers anew and set their biases to 0.
+
+    With fan_in the number of inputs of one output and g the activation's gain (1 for the last
+    layer, which has none), the laws are
+
+    - ``default``: PyTorch's own for each layer, which is left as it is;
+    - ``xavier``: uniform with variance g² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010);
+    - ``kaiming``: normal with variance g² / fan_in (He et al. 2015, arXiv 1502.01852);
+    - ``orthogonal``: a random orthogonal matrix times g (Saxe et al. 2013, arXiv 1312.6120);
+    - ``truncated_normal``: normal with variance g² / fan_in, cut off at two standard deviations.
+
+    Args:
+        model: its layers in the order of ``model.modules()``; the last one is the output layer.
+        law: which law.
+        name: the activation between the layers.
+    """
+    if law == "default":
+        return
+    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, Conv))]
+    for layer in layers:
+        gain = 1.0 if layer is layers[-1] else _GAINS.get(name, _RELU_GAIN)
+        _LAWS[law](layer.weight, gain)
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
+def _xavier(weight: torch.Tensor, gain: float) -> None:
+    nn.init.xavier_uniform_(weight, gain)
+
+
+def _kaiming(weight: torch.Tensor, gain: float) -> None:
+    nn.init.normal_(weight, std=gain / math.sqrt(weight[0].numel()))
+
+
+def _orthogonal(weight: torch.Tensor, gain: float) -> None:
+    nn.init.orthogonal_(weight, gain)
+
+
+def _truncated_normal(weight: torch.Tensor, gain: float) -> None:
+    std = gain / math.sqrt(weight[0].numel()) / _CUT_AT_TWO
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+_LAWS: dict[str, Callable[[torch.Tensor, float], None]] = {
+    "xavier": _xavier,
+    "kaiming": _kaiming,
+    "orthogonal": _orthogonal,
+    "truncated_normal": _truncated_normal,
+}
+
+
+def image_shape(shape: tuple[int, ...], model: str) -> tuple[int, int, int]:
+    """The shape of an image as (channels, height, width).
+
+    Raises:
+        UserError: the rows are no images.
+    """
+    if len(shape) != 3:
+        what = f"needs images (channels, height, width), but a row of this data has shape {_text(shape)}"
+        raise UserError(f"model={model}", what, "Use model=mlp or model=linear, or image data")
+    channels, height, width = shape
+    return channels, height, width
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape) or "()"
