@@ -1,0 +1,106 @@
+"""The learning rate over a run: factors on ``optimizer.lr``, as pure functions of the update's number.
+
+Each public function here is a name in ``schedule=…``. It is given the number of the update about to
+be made, counted from 0, and the number of updates of the whole run where that is known. Warm-up is
+common to all and comes before them: `Schedule` counts a schedule's updates from the end of warm-up.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+from gradinc.config.values import Count, Fraction, Positive
+from gradinc.errors import UserError
+
+
+class Schedule:
+    """A schedule with its options and its warm-up: what the learner asks before each update.
+
+    Args:
+        name: a public function of this module.
+        options: its options.
+        warmup: updates over which the factor first rises, by equal steps, from 1 / (warmup + 1) to
+            1; the update after the last of them is the first of the schedule itself.
+        updates: updates of the whole run with warm-up, or None where that is not known.
+
+    Raises:
+        UserError: the schedule needs to know the number of updates, and it is not known.
+    """
+
+    def __init__(self, name: str, options: Mapping[str, Any], *, warmup: int = 0, updates: int | None = None) -> None:
+        self._factor = globals()[name]
+        self._options = dict(options)
+        self._warmup = warmup
+        self._updates = None if updates is None else max(1, updates - warmup)
+        self(warmup)  # whatever is missing is missing now, not after hours
+
+    def __call__(self, update: int) -> float:
+        """The factor on the learning rate of an update, counted from 0."""
+        if update < self._warmup:
+            return (update + 1) / (self._warmup + 1)
+        factor: float = self._factor(update - self._warmup, self._updates, **self._options)
+        return factor
+
+
+def constant(update: int, updates: int | None) -> float:
+    """The same learning rate throughout"""
+    return 1.0
+
+
+def step(
+    update: int,
+    updates: int | None,
+    *,
+    every: Count = 1000,
+    milestones: list[Count] | None = None,
+    gamma: Positive = 0.1,
+) -> float:
+    """The learning rate times gamma, again and again
+
+    Args:
+        every: updates between two such steps.
+        milestones: the updates at which to step instead, counted from the end of warm-up.
+        gamma: factor of each step.
+    """
+    steps = update // every if milestones is None else bisect_right(sorted(milestones), update)
+    return gamma**steps
+
+
+def cosine(update: int, updates: int | None, *, final: Fraction = 0.0) -> float:
+    """Down along half a cosine wave over the run
+
+    Paper: Loshchilov & Hutter 2017, arXiv 1608.03983
+
+    Args:
+        final: share of the learning rate that is left at the end of the run.
+
+    Raises:
+        UserError: the number of updates is not known.
+    """
+    return final + (1 - final) * (1 + math.cos(math.pi * _progress("cosine", update, updates))) / 2
+
+
+def linear(update: int, updates: int | None, *, final: Fraction = 0.0) -> float:
+    """Down along a straight line over the run
+
+    Args:
+        final: share of the learning rate that is left at the end of the run.
+
+    Raises:
+        UserError: the number of updates is not known.
+    """
+    return 1 - (1 - final) * _progress("linear", update, updates)
+
+
+def _progress(name: str, update: int, updates: int | None) -> float:
+    """The share of a run's updates that are made, at most 1."""
+    if updates is None:
+        raise UserError(
+            "schedule.updates",
+            f"schedule={name} must know how many updates the run has, and this budget does not say",
+            "Set schedule.updates=…, or a budget of epochs, steps, samples or passes",
+        )
+    return min(1.0, update / updates)
