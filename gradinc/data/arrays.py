@@ -1,0 +1,118 @@
+"""From arrays as users save them to rows and targets as gradinc wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gradinc.errors import UserError
+
+Layout = Literal["auto", "channels_first", "channels_last"]
+
+CHANNELS = (1, 3)
+"""Lengths of an axis that are taken for channels without being told."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def rows_of(path: Path, arrays: Arrays, layout: Layout) -> tuple[np.ndarray, float]:
+    """Inputs of all parts as one array.
+
+    Args:
+        path: where they were read from, for messages.
+        arrays: inputs by name, one array for each part.
+        layout: where images with channels have them.
+
+    Returns:
+        uint8 images, shape (n, C, H, W), and 255; or float32 images or features, and 1.
+
+    Raises:
+        UserError: they can't be inputs, don't match each other, or hold NaN or Inf.
+    """
+    names = list(arrays)
+    shapes = {name: array.shape[1:] for name, array in arrays.items()}
+    for name in names[1:]:
+        if shapes[name] != shapes[names[0]]:
+            what = f"rows of {name} have shape {shapes[name]}, rows of {names[0]} {shapes[names[0]]}"
+            raise UserError(str(path), what, "Save rows of one shape")
+        if (arrays[name].dtype == np.uint8) != (arrays[names[0]].dtype == np.uint8):
+            what = f"{name} is {arrays[name].dtype}, {names[0]} is {arrays[names[0]].dtype}"
+            raise UserError(str(path), what, "Save all inputs in one dtype")
+    x = np.concatenate(list(arrays.values())) if len(arrays) > 1 else arrays[names[0]]
+    if x.ndim not in (2, 3, 4):
+        mend = "Save (rows, features), (rows, height, width), or images with channels"
+        raise UserError(str(path), f"{names[0]} has shape {x.shape}", mend)
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.ndim == 4 and _channels_last(path, names[0], x.shape, layout):
+        x = x.transpose(0, 3, 1, 2)
+    if x.dtype == np.uint8 and x.ndim == 4:
+        return np.ascontiguousarray(x), 255.0
+    return _finite(path, names[0].partition("_")[0], x), 1.0
+
+
+def targets_of(path: Path, arrays: Arrays) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Targets of all parts as one array, the training part's first.
+
+    Returns:
+        Labels, int64, shape (n,), and the classes' names, which are the numbers that occur in the
+        first part; or targets, float32, shape (n, targets), and None.
+
+    Raises:
+        UserError: they can't be targets, don't match each other, or hold NaN or Inf.
+    """
+    names = list(arrays)
+    whole = {name: array.dtype.kind in "biu" for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if array.ndim not in (1, 2) or (array.ndim == 2 and whole[name] and array.shape[1] != 1):
+            mend = "Save labels as (rows,), targets as (rows,) or (rows, targets)"
+            raise UserError(str(path), f"{name} has shape {array.shape}", mend)
+        if whole[name] != whole[names[0]]:
+            what = f"{name} is {array.dtype}, {names[0]} is {arrays[names[0]].dtype}"
+            raise UserError(str(path), what, "Save labels as whole numbers, regression targets as others")
+    if whole[names[0]]:
+        return _labels(path, {name: array.reshape(-1) for name, array in arrays.items()})
+    columns = [array.reshape(len(array), -1) for array in arrays.values()]
+    if len({array.shape[1] for array in columns}) > 1:
+        raise UserError(str(path), f"{', '.join(names)} have different numbers of targets", "Save the same for all")
+    return _finite(path, names[0].partition("_")[0], np.concatenate(columns)), None
+
+
+def _labels(path: Path, arrays: Arrays) -> tuple[np.ndarray, tuple[str, ...]]:
+    first, *others = arrays
+    values = np.unique(arrays[first])
+    if len(values) < 2:
+        raise UserError(str(path), f"{first} holds one class only ({values[0]})", "Save at least two")
+    for name in others:
+        new = np.setdiff1d(arrays[name], values)
+        if len(new):
+            raise UserError(str(path), f"{name} has label {new[0]}, which {first} has not", "Train on every class")
+    y = np.concatenate([np.searchsorted(values, array) for array in arrays.values()])
+    return y.astype(np.int64), tuple(str(value) for value in values.tolist())
+
+
+def _channels_last(path: Path, name: str, shape: tuple[int, ...], layout: Layout) -> bool:
+    if layout != "auto":
+        return layout == "channels_last"
+    first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
+    if first == last:
+        what = f"{name} has shape {shape}: " + ("both places" if first else "no place") + " could be the channels"
+        raise UserError(str(path), what, "Give data.layout=channels_first or data.layout=channels_last")
+    return last
+
+
+def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """The array as contiguous float32."""
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, np.float32)
+    finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        what = (
+            f"row {row} of {name} holds NaN, Inf or a number beyond float32 ({len(array) - finite.sum()} rows in all)"
+        )
+        raise UserError(str(path), what, "Clean the rows and save the file again")
+    return array

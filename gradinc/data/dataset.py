@@ -1,0 +1,238 @@
+"""From the configuration's data section to training, validation and test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradinc.config.catalog import load_part
+from gradinc.data.decode import read, threaded
+from gradinc.data.digest import digest
+from gradinc.data.memory import fits
+from gradinc.data.rows import FileRows, Rows, Standardize, TensorRows
+from gradinc.data.source import PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
+from gradinc.data.split import split
+from gradinc.data.statistics import PixelCounts, moments
+from gradinc.errors import UserError
+
+
+class DataConfig(Protocol):
+    """The fields of the configuration's data section that are needed here."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def root(self) -> str | None: ...
+    @property
+    def validation(self) -> float: ...
+    @property
+    def test(self) -> float: ...
+    @property
+    def split_seed(self) -> int: ...
+    @property
+    def normalize(self) -> str: ...
+    @property
+    def augment(self) -> list[str]: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def memory(self) -> str: ...
+    @property
+    def options(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, split and normalised. Test data are in `test` and nowhere else.
+
+    Attributes:
+        name: the set's name.
+        classes: the classes' names, by label; None for regression.
+        shape: shape of one row.
+        outputs: number of classes, or of targets.
+        train, validation, test: the parts; validation may be empty.
+        mean, std: what was subtracted from input units and divided by, per channel or feature.
+        target_mean, target_std: the same for regression targets; None where these are as found.
+        digest: sha256 over raw rows, targets and split.
+        origin: where the rows were read from.
+    """
+
+    name: str
+    classes: tuple[str, ...] | None
+    shape: tuple[int, ...]
+    outputs: int
+    train: Rows
+    validation: Rows
+    test: Rows
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    target_mean: tuple[float, ...] | None
+    target_std: tuple[float, ...] | None
+    digest: str
+    origin: str
+
+    @property
+    def fill(self) -> Tensor:
+        """What black (0 in input units) has become, per channel: what `augment` pads images with."""
+        black = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        return torch.tensor(black, device=self.train.y.device)
+
+    def record(self) -> dict[str, Any]:
+        """What a run writes down about its data: plain numbers, text and lists."""
+        record: dict[str, Any] = {"name": self.name, "origin": self.origin, "digest": self.digest}
+        record["rows"] = {part: len(getattr(self, part)) for part in PARTS}
+        record |= {"shape": list(self.shape), "outputs": self.outputs}
+        record["classes"] = None if self.classes is None else list(self.classes)
+        record |= {"mean": list(self.mean), "std": list(self.std)}
+        if self.target_mean is not None and self.target_std is not None:
+            record |= {"target_mean": list(self.target_mean), "target_std": list(self.target_std)}
+        return record
+
+
+def load(config: DataConfig, device: torch.device | str, dtype: torch.dtype) -> Dataset:
+    """Read, split and normalise the data set that a configuration names.
+
+    Statistics come from training rows only, are computed in float64, and don't depend on the order
+    of rows or on whether images are streamed.
+
+    Args:
+        config: the configuration's data section.
+        device: where rows are served, and kept if they are kept in memory.
+        dtype: the dtype of inputs and of regression targets, float32 or float64.
+
+    Raises:
+        UserError: the set isn't here, a file is damaged, or the options don't fit the set.
+    """
+    source = open_source(config.name, config.root, config.options)
+    return prepare_dataset(config, source, torch.device(device), dtype)
+
+
+def open_source(name: str, root: str | None, options: dict[str, Any]) -> Source:
+    """Call the data set's function."""
+    source = load_part("data", name)(root, **options)
+    assert isinstance(source, Source)
+    return source
+
+
+def prepare_dataset(config: DataConfig, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
+    """Split and normalise what a data set's function returned. See `load`."""
+    part = split(source.y, source.classes is not None, source.part, config.validation, config.test, config.split_seed)
+    if config.augment and len(source.shape) != 3:
+        what = f"{config.name} has rows of shape {source.shape}, not images"
+        raise UserError(f"data.augment={','.join(config.augment)}", what, "Use data.augment=[]")
+    in_memory = _in_memory(config, source, device, dtype)
+    rows = _Survey(source, part, in_memory)
+    mean, std = _normalisation(config.normalize, source, rows, part)
+    standardize = _standardize(mean * source.scale, std * source.scale, source.shape, device, dtype)
+    y, target_mean, target_std = _targets(source, part, device, dtype)
+
+    def make(number: int) -> Rows:
+        chosen = np.flatnonzero(part == number)
+        y_part = y.index_select(0, torch.from_numpy(chosen).to(device))
+        if rows.x is None:
+            assert isinstance(source.x, ImageFiles)
+            whole = FileRows(source.x, y, standardize, config.workers)
+            return whole.subset(torch.from_numpy(chosen))
+        return TensorRows(standardize(torch.from_numpy(rows.x[chosen])), y_part)
+
+    return Dataset(
+        name=config.name,
+        classes=source.classes,
+        shape=source.shape,
+        outputs=len(source.classes) if source.classes is not None else source.y.shape[1],
+        train=make(TRAIN),
+        validation=make(VALIDATION),
+        test=make(TEST),
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        target_mean=target_mean,
+        target_std=target_std,
+        digest=digest(source, part, rows.files),
+        origin=source.origin,
+    )
+
+
+class _Survey:
+    """One pass over the raw rows: their digests, their statistics and, in memory, their values.
+
+    Every image is decoded here, so that a broken file is named before anything else starts.
+
+    Attributes:
+        x: raw rows, or None where they are streamed.
+        files: sha256 of each file, or None where the rows are no files.
+        pixels: counts over the training images, where the rows are files.
+    """
+
+    def __init__(self, source: Source, part: np.ndarray, in_memory: bool) -> None:
+        self.x: np.ndarray | None = None
+        self.files: list[bytes] | None = None
+        self.pixels: PixelCounts | None = None
+        if isinstance(source.x, np.ndarray):
+            self.x = source.x
+            return
+        files = source.x
+        self.x = np.empty((len(files), *files.shape), np.uint8) if in_memory else None
+        self.files, self.pixels = [], PixelCounts(files.channels)
+        for index, (image, content) in enumerate(threaded(lambda index: read(files, index), range(len(files)))):
+            self.files.append(content)
+            if self.x is not None:
+                self.x[index] = image
+            if part[index] == TRAIN:
+                self.pixels.add(image[None])
+
+    def moments(self, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of the training rows, in raw units."""
+        if self.pixels is not None:
+            return self.pixels.moments()
+        assert self.x is not None
+        return moments(self.x[train])
+
+
+def _in_memory(config: DataConfig, source: Source, device: torch.device, dtype: torch.dtype) -> bool:
+    if isinstance(source.x, np.ndarray):
+        if config.memory == "stream":
+            what = f"{config.name} is read as a whole and cannot stream"
+            raise UserError("data.memory=stream", what, "Use data.memory=auto, or data=image_folder")
+        return True
+    if config.memory == "auto":
+        values = len(source.x) * int(np.prod(source.x.shape))
+        return fits(values * dtype.itemsize, device)
+    return config.memory == "tensor"
+
+
+def _normalisation(kind: str, source: Source, rows: _Survey, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is subtracted and divided by, in input units, float64, one value per channel or feature."""
+    ones = np.ones(source.shape[0])
+    if kind == "none":
+        return 0 * ones, ones / source.scale
+    if kind == "unit":
+        return 0 * ones, ones
+    mean, std = rows.moments(part == TRAIN)
+    return mean / source.scale, std / source.scale
+
+
+def _standardize(
+    shift: np.ndarray, factor: np.ndarray, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype
+) -> Standardize:
+    broadcast = (-1, *(1,) * (len(shape) - 1))
+    return Standardize(
+        torch.from_numpy(shift).to(device, dtype).view(broadcast),
+        torch.from_numpy(factor).to(device, dtype).view(broadcast),
+    )
+
+
+def _targets(
+    source: Source, part: np.ndarray, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, tuple[float, ...] | None, tuple[float, ...] | None]:
+    y = torch.from_numpy(source.y)
+    if source.classes is not None:
+        return y.to(device), None, None
+    if not source.standardize_target:
+        return y.to(device, dtype), None, None
+    mean, std = moments(source.y[part == TRAIN])
+    y = (y.double() - torch.from_numpy(mean)) / torch.from_numpy(std)
+    return y.to(device, dtype), tuple(mean.tolist()), tuple(std.tolist())

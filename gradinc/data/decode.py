@@ -1,0 +1,130 @@
+"""Decoding image files with PIL, in threads, and saying which file is broken."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from gradinc.data.source import ImageFiles
+from gradinc.errors import UserError
+
+GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"})
+"""PIL's modes of images without colour."""
+
+AHEAD = 512
+"""Images that are decoded before the first of them is asked for."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def header(path: Path) -> tuple[int, int, bool]:
+    """Height and width in pixels, and whether the image is grey. Reads no pixels.
+
+    Raises:
+        UserError: the file is not an image that PIL can open.
+    """
+    with _reported(path), Image.open(path) as image:
+        return image.height, image.width, image.mode in GREY_MODES
+
+
+def decode(files: ImageFiles, index: int) -> np.ndarray:
+    """One image, uint8, shape (C, H, W). See `read`."""
+    return read(files, index)[0]
+
+
+def read(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
+    """One image, uint8, shape (C, H, W), and the sha256 of its file.
+
+    With `ImageFiles.resize` the shorter side is scaled to the size asked for (bilinear, with
+    antialiasing) and the middle is cut out. Transparency is dropped, of a moving picture the first
+    frame is taken, and 16-bit grey is brought to 8 bits.
+
+    Raises:
+        UserError: the file is broken, or has another size than all others.
+    """
+    path = files.root / files.paths[index]
+    with _reported(path):
+        content = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                pixels = _pixels(image, files)
+    if pixels.shape != files.shape:
+        found, wanted = (f"{shape[2]}x{shape[1]}" for shape in (pixels.shape, files.shape))
+        raise UserError(
+            str(path), f"is {found} pixels, the others are {wanted}", "Give data.size=N to scale all images"
+        )
+    return pixels, hashlib.sha256(content).digest()
+
+
+def threaded(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """``map`` in threads, in order, with only `AHEAD` results in memory."""
+    items = iter(items)
+    with ThreadPoolExecutor(threads()) as pool:
+        while chunk := list(islice(items, AHEAD)):
+            yield from pool.map(function, chunk)
+
+
+def threads() -> int:
+    """Threads that decode: as many as cores that this process may use, at most 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 16)
+
+
+def _pixels(image: Image.Image, files: ImageFiles) -> np.ndarray:
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits; gradinc reads 8 and 16")
+    plain: Image.Image
+    if image.mode.startswith("I;16"):
+        plain = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode == "P" and "transparency" in image.info:
+        plain = image.convert("RGBA")
+    else:
+        plain = image
+    plain = plain.convert("L" if files.channels == 1 else "RGB")
+    if files.resize:
+        plain = _scaled(plain, files.height, files.width)
+    pixels = np.asarray(plain)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def _scaled(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Scale so that the image just covers height x width, and cut out the middle."""
+    ratio = max(height / image.height, width / image.width)
+    size = (max(width, round(image.width * ratio)), max(height, round(image.height * ratio)))
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+class _reported:
+    """Turns whatever a broken file makes PIL raise into a UserError that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, UserError | MemoryError):
+            reason = getattr(error, "strerror", None) or (str(error) if str(error) else type(error).__name__)
+            if isinstance(error, Image.UnidentifiedImageError):
+                reason = "no image format that gradinc reads"
+            elif isinstance(error, Image.DecompressionBombError):
+                reason = "more pixels than any real photograph"
+            raise UserError(
+                str(self.path), f"not a readable image ({reason})", "Replace the file or remove it"
+            ) from None

@@ -1,0 +1,109 @@
+"""Finding images in a folder: one folder per class, optionally inside train, val and test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gradinc.data.source import TEST, TRAIN, VALIDATION
+from gradinc.errors import UserError
+
+FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""Endings of the files that are taken for images, in small or capital letters."""
+
+PART_FOLDERS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
+"""Folders that hold an official part, and which."""
+
+LAYOUT = "DIR/<class>/*.png or DIR/train/<class>/*.png"
+
+
+def scan(root: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.ndarray | None]:
+    """All images under a folder.
+
+    Where ``DIR/train`` holds folders, ``DIR/train``, ``DIR/val`` (or ``validation``) and
+    ``DIR/test`` are official parts; otherwise every folder in DIR is a class. Classes are numbered
+    in the order of their names; images below a class's folder belong to it at any depth. Hidden files
+    and files of other formats are left out.
+
+    Returns:
+        Paths relative to the folder, the classes' names, labels (int64) and official parts (int8 or
+        None), all in the order of the paths.
+
+    Raises:
+        UserError: there is no such folder, or it isn't laid out like that.
+    """
+    if not root.is_dir():
+        wrong = "is a file, not a folder" if root.exists() else "no such folder"
+        raise UserError(f"data.root={root}", wrong, f"Give a folder laid out as {LAYOUT}")
+    official = root.joinpath("train").is_dir() and bool(_folders(root / "train"))
+    parts = _parts(root) if official else {"": TRAIN}
+    found = {part: _classes(root, part) for part in parts}
+    classes = tuple(sorted(found["train"] if official else found[""]))
+    if len(classes) < 2:
+        what = f"needs at least 2 folders of images, one for each class, and has {len(classes)}"
+        raise UserError(f"data.root={root}", what, f"Lay it out as {LAYOUT}")
+    rows = []
+    for part, folders in found.items():
+        for name, paths in folders.items():
+            if name not in classes:
+                mend = f"Add training images to {root / 'train' / name}, or remove the class"
+                raise UserError(str(root / part / name), "this class has no training images", mend)
+            rows += [(path, classes.index(name), parts[part]) for path in paths]
+    rows.sort()
+    found_paths, labels, membership = zip(*rows, strict=True)
+    return found_paths, classes, np.array(labels, np.int64), np.array(membership, np.int8) if official else None
+
+
+def _parts(root: Path) -> dict[str, int]:
+    parts: dict[str, int] = {}
+    for name in _folders(root):
+        if name not in PART_FOLDERS:
+            mend = "Remove it, or move it into one of these"
+            raise UserError(str(root / name), "lies beside train, and is neither val, validation nor test", mend)
+        if PART_FOLDERS[name] in parts.values():
+            raise UserError(str(root), "has both val and validation", "Keep one of them")
+        parts[name] = PART_FOLDERS[name]
+    return parts
+
+
+def _classes(root: Path, part: str) -> dict[str, list[str]]:
+    """For each class its images, as paths relative to `root`."""
+    folders = {}
+    for name in _folders(root / part):
+        folders[name] = _images(root, root / part / name)
+        if not folders[name]:
+            endings = " ".join(ending[1:] for ending in FORMATS)
+            raise UserError(
+                str(root / part / name), f"this class's folder holds no images ({endings})", "Fill or remove it"
+            )
+    return folders
+
+
+def _folders(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _images(root: Path, folder: Path) -> list[str]:
+    def stop(error: OSError) -> None:
+        raise _unreadable(error) from None
+
+    paths = []
+    for where, folders, files in os.walk(folder, onerror=stop):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(where).relative_to(root).as_posix()
+        paths += [f"{inside}/{file}" for file in files if _is_image(file)]
+    return paths
+
+
+def _unreadable(error: OSError) -> UserError:
+    return UserError(str(error.filename), f"cannot be read ({error.strerror})", "Check its permissions")
+
+
+def _is_image(file: str) -> bool:
+    return not file.startswith(".") and file.lower().endswith(FORMATS)

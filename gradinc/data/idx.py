@@ -1,0 +1,99 @@
+"""Reading IDX files, the format of MNIST and its relatives, without trusting them.
+
+An IDX file of bytes is 0, 0, 8, the number of dimensions, each dimension as a big-endian 32-bit
+number, and the values. It may be compressed with gzip, which is told by its content and not by its
+name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from gradinc.errors import UserError
+
+PIECE = 1 << 20
+"""Bytes read at a time: memory grows with what a file holds, never with what it claims to hold."""
+
+
+def read_idx(path: Path, dimensions: int, mend: str) -> np.ndarray:
+    """The values of an IDX file of unsigned bytes.
+
+    Args:
+        path: the file, compressed or not.
+        dimensions: how many it must have: 1 for labels, 3 for images.
+        mend: what the user can do when the file is damaged.
+
+    Returns:
+        A uint8 array with that many dimensions, none of them 0.
+
+    Raises:
+        UserError: the file is missing, unreadable, empty, truncated, too long, a web page, or not
+            an IDX file of that kind.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512)
+            file.seek(0)
+            if not start:
+                raise UserError(str(path), "the file is empty", mend)
+            if start.lstrip().startswith(b"<"):
+                raise UserError(str(path), "this is a web page, not data", mend)
+            if start.startswith(b"\x1f\x8b"):
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    return _parse(cast(BinaryIO, unpacked), path, dimensions, mend)
+            if path.suffix == ".gz" and not start.startswith(b"\0\0"):
+                raise UserError(str(path), "not a gzip file", mend)
+            return _parse(file, path, dimensions, mend)
+    except EOFError:
+        raise UserError(str(path), "the compressed data are truncated", mend) from None
+    except (zlib.error, gzip.BadGzipFile):
+        raise UserError(str(path), "the compressed data are damaged", mend) from None
+    except OSError as error:
+        raise UserError(str(path), f"cannot be read ({error.strerror or error})", mend) from None
+
+
+def read_images(path: Path, mend: str) -> np.ndarray:
+    """Images of an IDX file, uint8, shape (n, 1, H, W)."""
+    return read_idx(path, 3, mend)[:, None]
+
+
+def read_labels(path: Path, classes: int, mend: str) -> np.ndarray:
+    """Labels of an IDX file, int64, shape (n,), each below `classes`."""
+    labels = read_idx(path, 1, mend)
+    wrong = np.flatnonzero(labels >= classes)
+    if len(wrong):
+        row = int(wrong[0])
+        raise UserError(str(path), f"row {row} has label {labels[row]}, but there are {classes} classes", mend)
+    return labels.astype(np.int64)
+
+
+def _parse(file: BinaryIO, path: Path, dimensions: int, mend: str) -> np.ndarray:
+    magic = file.read(4)
+    if len(magic) < 4:
+        raise UserError(str(path), "truncated: the file ends in its header", mend)
+    if magic != bytes((0, 0, 8, dimensions)):
+        kind = {1: "labels", 3: "images"}[dimensions]
+        raise UserError(str(path), f"magic number 0x{magic.hex()}, not 0x0000080{dimensions} (IDX {kind})", mend)
+    header = file.read(4 * dimensions)
+    if len(header) < 4 * dimensions:
+        raise UserError(str(path), "truncated: the file ends in its header", mend)
+    shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(0, 4 * dimensions, 4))
+    size = math.prod(shape)
+    if size == 0:
+        raise UserError(str(path), f"its header declares no values (shape {shape})", mend)
+    values = bytearray()
+    while piece := file.read(min(PIECE, size + 1 - len(values))):
+        values += piece
+    if len(values) < size:
+        raise UserError(
+            str(path), f"truncated: its header declares {size} values {shape}, it holds {len(values)}", mend
+        )
+    if len(values) > size:
+        raise UserError(str(path), f"too long: bytes follow the {size} values {shape} that its header declares", mend)
+    return np.frombuffer(values, np.uint8).reshape(shape)

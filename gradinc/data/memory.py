@@ -1,0 +1,43 @@
+"""Whether a data set fits into memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+SHARE = 4
+"""A data set may take one part in this many of what is available."""
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether `size` bytes of rows are to be kept in memory, on the device and, while they are read, here."""
+    available = available_memory()
+    if device.type == "cuda":
+        available = min(available, torch.cuda.mem_get_info(device)[0])
+    return size * SHARE <= available
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: of the machine, and of its container."""
+    return min([_machine(), *_container()])
+
+
+def _machine() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _container() -> list[int]:
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (group / "memory.max").read_text().strip(), (group / "memory.current").read_text()
+        return [] if limit == "max" else [max(0, int(limit) - int(used))]
+    except (OSError, ValueError):
+        return []

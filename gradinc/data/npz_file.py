@@ -1,0 +1,84 @@
+"""Reading an npz file without trusting it: no pickle, and no memory for what isn't there."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from gradinc.data.memory import available_memory
+from gradinc.errors import UserError
+
+HEADER = 10_000
+"""Bytes of an array's header that are looked at, numpy's own limit."""
+
+
+def names(path: Path) -> set[str]:
+    """The names of the arrays in a file.
+
+    Raises:
+        UserError: the file isn't there, or is no npz file.
+    """
+    with _reported(path), zipfile.ZipFile(path) as archive:
+        return {name.removesuffix(".npy") for name in archive.namelist()}
+
+
+def read_npz(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """The wanted arrays of a file.
+
+    Every header is compared with the size of its member, and all of them with the memory that there
+    is, before anything is allocated. Object arrays would be pickles, which run code when they are
+    read: they are refused, and so is everything else that isn't a number.
+
+    Raises:
+        UserError: the file is damaged, holds something else, or does not fit.
+    """
+    with _reported(path):
+        with zipfile.ZipFile(path) as archive:
+            needed = sum(_checked(path, archive, name) for name in wanted)
+        if needed > available_memory():
+            what = f"its arrays take {needed / 2**30:.1f} GiB, more than the memory that is free"
+            raise UserError(str(path), what, "Save fewer rows or a smaller dtype, or use data=image_folder")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in wanted}
+
+
+def _checked(path: Path, archive: zipfile.ZipFile, name: str) -> int:
+    """Size in bytes of an array, once its header is known to tell the truth."""
+    member = archive.getinfo(f"{name}.npy")
+    with archive.open(member) as file:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(file, max_header_size=HEADER)
+        start = file.tell()
+    if dtype.hasobject:
+        raise UserError(str(path), f"{name} holds Python objects, which are not read", "Save arrays of numbers")
+    if dtype.kind not in "biuf":
+        raise UserError(str(path), f"{name} holds {dtype}, not numbers", "Save arrays of numbers")
+    size = math.prod(shape) * dtype.itemsize
+    if size == 0:
+        raise UserError(str(path), f"{name} has no values (shape {shape})", "Save at least one row")
+    if start + size != member.file_size:
+        what = f"{name} declares {size} bytes {shape} and holds {member.file_size - start}"
+        raise UserError(str(path), what, "Save the file again with numpy.savez")
+    return size
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turns what a missing or damaged file raises into a UserError that names it."""
+    mend = "Save the file again with numpy.savez"
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise UserError(str(path), f"not a readable npz file ({error})", mend) from None
+    except FileNotFoundError:
+        raise UserError(f"data.root={path}", "no such file", "Give data.root=FILE.npz") from None
+    except OSError as error:
+        raise UserError(f"data.root={path}", f"cannot be read ({error.strerror or error})", mend) from None

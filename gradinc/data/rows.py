@@ -1,0 +1,194 @@
+"""Rows of a data set, served in batches: from memory, or from files as they are needed."""
+
+from __future__ import annotations
+
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gradinc.data.decode import decode, threads
+from gradinc.data.source import ImageFiles
+from gradinc.errors import UserError
+
+Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Standardize:
+    """Raw values to what a model sees: ``(raw - shift) / factor``, in one rounding each.
+
+    Attributes:
+        shift, factor: one value per channel or feature, in the data's dtype, shaped to broadcast
+            over a batch of rows.
+    """
+
+    shift: Tensor
+    factor: Tensor
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        """Raw rows on any device, as normalised rows on the device of `shift`."""
+        return raw.to(self.shift.device).to(self.shift.dtype, copy=True).sub_(self.shift).div_(self.factor)
+
+
+class Rows(ABC):
+    """Some rows of a data set and their targets.
+
+    Attributes:
+        y: labels, int64, shape (n,), or targets, shape (n, targets); on the device.
+        shape: shape of one row.
+    """
+
+    y: Tensor
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @abstractmethod
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        """Batches of the rows in a given order.
+
+        Args:
+            order: row numbers, int64, shape (m,), on the CPU; a row may occur several times.
+            batch_size: rows of a batch; the last one has what is left.
+            start: number of the first batch to yield, from 0.
+
+        Yields:
+            Inputs, shape (rows, *shape), and targets, both on the device.
+
+        Raises:
+            UserError: an image file is broken or gone.
+        """
+
+    @abstractmethod
+    def chunks(self, size: int) -> Iterator[Pair]:
+        """All rows in their own order, `size` at a time: for evaluation. Do not write into them."""
+
+    @abstractmethod
+    def subset(self, indices: Tensor) -> Rows:
+        """Some of the rows, in the order of `indices`, int64, shape (m,)."""
+
+
+class TensorRows(Rows):
+    """Rows that lie in memory, on the device.
+
+    Attributes:
+        x: normalised inputs, shape (n, *shape).
+    """
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+        self.shape = tuple(x.shape[1:])
+
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        x, y = self.x, self.y
+        for rows in order[start * batch_size :].to(x.device).split(batch_size):
+            if len(rows):  # an empty order splits into one empty batch
+                yield x.index_select(0, rows), y.index_select(0, rows)
+
+    def chunks(self, size: int) -> Iterator[Pair]:
+        for first in range(0, len(self), size):
+            yield self.x[first : first + size], self.y[first : first + size]
+
+    def subset(self, indices: Tensor) -> TensorRows:
+        indices = indices.to(self.x.device)
+        return TensorRows(self.x.index_select(0, indices), self.y.index_select(0, indices))
+
+
+class FileRows(Rows):
+    """Rows that stay in image files and are decoded for every batch.
+
+    Batches are the same for every number of workers, and the same as those of `TensorRows`.
+
+    Args:
+        files: the images.
+        y: labels, int64, shape (n,), on the device.
+        standardize: applied to the decoded values, on the device.
+        workers: processes that decode; with 0 this process does it, in threads.
+    """
+
+    def __init__(self, files: ImageFiles, y: Tensor, standardize: Standardize, workers: int) -> None:
+        self.files, self.y = files, y
+        self.standardize, self.workers = standardize, workers
+        self.indices = np.arange(len(files))
+        self.shape = files.shape
+
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        order = order.cpu()[start * batch_size :]
+        groups = [] if len(order) == 0 else list(order.split(batch_size))
+        lists = (self.indices[rows.numpy()].tolist() for rows in groups)
+        images = self._in_processes(lists) if self.workers and groups else self._in_threads(lists)
+        for rows, raw in zip(groups, images, strict=True):
+            yield self.standardize(raw), self.y.index_select(0, rows.to(self.y.device))
+
+    def chunks(self, size: int) -> Iterator[Pair]:
+        return self.batches(torch.arange(len(self)), size)
+
+    def subset(self, indices: Tensor) -> FileRows:
+        indices = indices.cpu()
+        part = FileRows(self.files, self.y.index_select(0, indices.to(self.y.device)), self.standardize, self.workers)
+        part.indices = self.indices[indices.numpy()]
+        return part
+
+    def _in_threads(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
+        with ThreadPoolExecutor(threads()) as pool:
+            for rows in lists:
+                yield _decode_all(self.files, rows, pool)
+
+    def _in_processes(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
+        # A DataLoader draws the seed of its workers from a generator: without one of its own that
+        # is PyTorch's default generator, from which dropout draws.
+        loader: DataLoader[Tensor | UserError] = DataLoader(
+            _Images(self.files),
+            batch_size=None,
+            sampler=lists,
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_leave_signals_to_the_parent,
+            pin_memory=self.y.device.type == "cuda",
+            generator=torch.Generator().manual_seed(0),
+        )
+        for item in loader:
+            if isinstance(item, UserError):
+                raise item
+            yield item
+
+
+class _Images(Dataset[Tensor | UserError]):
+    """What a worker does with a list of row numbers."""
+
+    def __init__(self, files: ImageFiles) -> None:
+        self.files = files
+
+    def __getitem__(self, rows: list[int]) -> Tensor | UserError:
+        try:
+            return _decode_all(self.files, rows, None)
+        except UserError as error:  # a DataLoader passes on only exceptions that take a single message
+            return error
+
+
+def _decode_all(files: ImageFiles, rows: list[int], pool: Executor | None) -> Tensor:
+    """Images as uint8, shape (len(rows), C, H, W)."""
+    images = (pool.map if pool else map)(lambda row: decode(files, row), rows)
+    return torch.from_numpy(np.stack(list(images)))
+
+
+def _as_it_is(item: object) -> object:
+    return item
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach the whole process group; only the parent may answer.
+
+    It finishes its step, saves, and ends the workers by closing their queue.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

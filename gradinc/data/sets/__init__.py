@@ -1,0 +1,1 @@
+"""Data sets: one file each, chosen by `data=<name>`."""

@@ -1,0 +1,44 @@
+"""Images in a folder of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from gradinc.config.values import Count
+from gradinc.data.decode import header, threaded
+from gradinc.data.folder import LAYOUT, scan
+from gradinc.data.source import ImageFiles, Source
+from gradinc.errors import UserError
+
+
+def image_folder(root: str | None, *, size: Count | None = None, channels: Literal["auto", 1, 3] = "auto") -> Source:
+    """Your own images: data.root=DIR with one folder for each class
+
+    DIR/<class>/*.png is split by data.validation and data.test; DIR/train/<class>/*.png, DIR/val and
+    DIR/test are taken as they are. Formats: png jpg jpeg bmp gif webp tif tiff ppm pgm.
+
+    Args:
+        size: scale each image to size x size pixels and cut out the middle; null leaves images as they are.
+        channels: 1 reads all as grey, 3 as colour, auto as grey if all of them are grey.
+    """
+    if root is None:
+        raise UserError("data.root", "image_folder needs a folder", f"Give data.root=DIR, laid out as {LAYOUT}")
+    folder = Path(root).expanduser()
+    paths, classes, y, part = scan(folder)
+    headers = list(threaded(header, (folder / path for path in paths)))
+    if channels == "auto":
+        channels = 1 if all(grey for _, _, grey in headers) else 3
+    if size is None:
+        height, width, _ = headers[0]
+        for path, (other_height, other_width, _) in zip(paths, headers, strict=True):
+            if (other_height, other_width) != (height, width):
+                raise UserError(
+                    str(folder / path),
+                    f"is {other_width}x{other_height} pixels, while {paths[0]} is {width}x{height}",
+                    "Give data.size=N to scale all images to NxN",
+                )
+    else:
+        height = width = size
+    files = ImageFiles(folder, paths, height, width, channels, resize=size is not None)
+    return Source(files, y, classes, part, 255.0, str(folder))

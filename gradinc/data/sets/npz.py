@@ -1,0 +1,83 @@
+"""Arrays in an npz file of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from gradinc.data.arrays import rows_of, targets_of
+from gradinc.data.npz_file import names, read_npz
+from gradinc.data.source import TEST, TRAIN, VALIDATION, Source
+from gradinc.errors import UserError
+
+FORM = "x and y, or x_train, y_train, x_test, y_test and perhaps x_val, y_val"
+
+
+def npz(
+    root: str | None,
+    *,
+    layout: Literal["auto", "channels_first", "channels_last"] = "auto",
+    standardize_target: bool = True,
+) -> Source:
+    """Your own arrays: data.root=FILE.npz with x and y
+
+    Either x and y, split by data.validation and data.test, or x_train, y_train, x_test, y_test and
+    perhaps x_val, y_val. Whole-number y are classes, others are regression targets. Rows of one
+    dimension are features, of two are images of one channel, of three are images. uint8 images are
+    divided by 255.
+
+    Args:
+        layout: of images with channels; auto takes the only one of the two places that has length 1 or 3.
+        standardize_target: for regression, subtract the training targets' mean and divide by their deviation.
+    """
+    if root is None:
+        raise UserError("data.root", "npz needs a file", f"Give data.root=FILE.npz, which holds {FORM}")
+    path = Path(root).expanduser()
+    parts = _parts(path)
+    arrays = read_npz(path, [name for part in parts for name in part.names])
+    for part in parts:
+        rows, targets = (len(arrays[name]) for name in part.names)
+        if rows != targets:
+            what = f"{part.x} has {rows} rows, {part.y} has {targets}"
+            raise UserError(str(path), what, "Save as many targets as rows")
+    x, scale = rows_of(path, {part.x: arrays[part.x] for part in parts}, layout)
+    y, classes = targets_of(path, {part.y: arrays[part.y] for part in parts})
+    official = np.concatenate([np.full(len(arrays[part.x]), part.number, np.int8) for part in parts])
+    drawn = parts == [WHOLE]
+    standardize = classes is None and standardize_target
+    return Source(x, y, classes, None if drawn else official, scale, str(path), standardize)
+
+
+class Part(NamedTuple):
+    """The names of a part's arrays, and the part's number."""
+
+    x: str
+    y: str
+    number: int
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.x, self.y
+
+
+WHOLE = Part("x", "y", TRAIN)
+OFFICIAL = (
+    Part("x_train", "y_train", TRAIN),
+    Part("x_val", "y_val", VALIDATION),
+    Part("x_test", "y_test", TEST),
+)
+
+
+def _parts(path: Path) -> list[Part]:
+    """The parts that a file holds, the training part first."""
+    there = names(path)
+    known = there & {name for part in (WHOLE, *OFFICIAL) for name in part.names}
+    if known == set(WHOLE.names):
+        return [WHOLE]
+    parts = [part for part in OFFICIAL if known & set(part.names)]
+    if {OFFICIAL[0], OFFICIAL[2]} <= set(parts) and known == {name for part in parts for name in part.names}:
+        return parts
+    listed = ", ".join(sorted(there)) or "nothing"
+    raise UserError(str(path), f"holds {listed}", f"Save {FORM}")

@@ -1,0 +1,71 @@
+"""What a data set's function returns: every row read, nothing split, nothing normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+"""The three parts, as numbers in `Source.part` and in a split."""
+
+PARTS = ("train", "validation", "test")
+"""Their names, by number."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images in a folder, not yet decoded.
+
+    Attributes:
+        root: the folder.
+        paths: each image's path relative to `root`, with forward slashes.
+        height, width: what every image is brought to, in pixels.
+        channels: 1 (grey) or 3 (red, green, blue).
+        resize: whether images are scaled and cropped to that size; otherwise all have it already.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    height: int
+    width: int
+    channels: int
+    resize: bool
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one decoded image: channels, height, width."""
+        return (self.channels, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it was found.
+
+    Attributes:
+        x: uint8 images, shape (n, C, H, W); or float32 rows, shape (n, …); or images in a folder.
+        y: int64 labels, shape (n,); or float32 targets, shape (n, targets).
+        classes: the classes' names, by label; None for regression.
+        part: the official part of each row (`TRAIN`, `VALIDATION`, `TEST`), int8, shape (n,); None
+            where there are no official parts.
+        scale: what a value is divided by to give input units, which are 0 to 1 for images.
+        origin: where the rows were read from, for people.
+        standardize_target: whether regression targets are to be standardised by the training rows.
+    """
+
+    x: np.ndarray | ImageFiles
+    y: np.ndarray
+    classes: tuple[str, ...] | None
+    part: np.ndarray | None
+    scale: float
+    origin: str
+    standardize_target: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return tuple(self.x.shape[1:]) if isinstance(self.x, np.ndarray) else self.x.shape

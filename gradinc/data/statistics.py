@@ -1,0 +1,83 @@
+"""Mean and standard deviation of the training rows, in float64, the same for every order of rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+ROWS = 4096
+"""Rows converted at a time."""
+
+FLAT = 1e-10
+"""A deviation below this fraction of the mean is rounding: the feature is constant."""
+
+
+@dataclass
+class PixelCounts:
+    """How often each of the 256 values occurs in each channel of uint8 images.
+
+    Counts are exact, so that the statistics don't depend on the order in which images come.
+    """
+
+    channels: int
+    counts: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = np.zeros((self.channels, 256), np.int64)
+
+    def add(self, images: np.ndarray) -> None:
+        """Count the pixels of uint8 images, shape (n, C, H, W)."""
+        for start in range(0, len(images), ROWS):
+            for channel in range(self.channels):
+                pixels = images[start : start + ROWS, channel].reshape(-1)
+                self.counts[channel] += np.bincount(pixels, minlength=256)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each channel, float64, shape (C,)."""
+        moments = [_exact_moments([int(count) for count in row]) for row in self.counts]
+        mean, std = zip(*moments, strict=True)
+        return np.array(mean), _not_flat(np.array(mean), np.array(std))
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel of images, or per feature of other rows.
+
+    Args:
+        x: uint8 or float rows, shape (n, C, H, W) or (n, features).
+
+    Returns:
+        Two float64 arrays of shape (C,) or (features,). Where a feature is constant its deviation
+        is given as 1.
+    """
+    if x.dtype == np.uint8 and x.ndim == 4:
+        pixels = PixelCounts(x.shape[1])
+        pixels.add(x)
+        return pixels.moments()
+    others = tuple(axis for axis in range(x.ndim) if axis != 1)
+    count = math.prod(x.shape[axis] for axis in others)
+    mean = _sums(x, others, np.zeros(x.shape[1])) / count
+    variance = _sums(x, others, mean, power=2) / count
+    return mean, _not_flat(mean, np.sqrt(variance))
+
+
+def _sums(x: np.ndarray, axes: tuple[int, ...], centre: np.ndarray, power: int = 1) -> np.ndarray:
+    """Σ (x - centre)^power over some axes, in float64."""
+    centre = centre.reshape(1, -1, *(1,) * (x.ndim - 2))
+    total = np.zeros(x.shape[1])
+    for start in range(0, len(x), ROWS):
+        total += ((x[start : start + ROWS].astype(np.float64) - centre) ** power).sum(axis=axes)
+    return total
+
+
+def _exact_moments(counts: list[int]) -> tuple[float, float]:
+    n = sum(counts)
+    total = sum(value * count for value, count in enumerate(counts))
+    squares = sum(value * value * count for value, count in enumerate(counts))
+    return float(Fraction(total, n)), math.sqrt(Fraction(n * squares - total * total, n * n))
+
+
+def _not_flat(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    return np.where(std <= FLAT * np.abs(mean), 1.0, std)
