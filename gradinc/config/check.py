@@ -1,0 +1,200 @@
+"""Checking values against types, with one line that says what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import annotated_types
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from gradinc.config.catalog import REQUIRED, Part
+from gradinc.config.names import choose, shown, written
+from gradinc.errors import UserError
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class Words:
+    """Annotates a type with what it takes, where a range does not say it."""
+
+    text: str
+
+
+def value(annotation: Any, given: Any, where: str) -> Any:
+    """A value of the type that is asked for: no text is taken for a number, and no number for text.
+
+    Args:
+        annotation: the type, with its range.
+        given: what the config says; lists stand for tuples too, since YAML has no other.
+        where: the key, for messages.
+
+    Raises:
+        UserError: the value does not fit.
+    """
+    if not _has_nan(given):
+        try:
+            return _adapter(annotation).validate_python(_with_tuples(annotation, given))
+        except ValidationError:
+            pass
+    raise _wrong(annotation, given, where)
+
+
+def section(kind: type[Section], given: Mapping[str, Any], where: str, **rest: Any) -> Section:
+    """A section of the config, each of its keys checked.
+
+    Args:
+        kind: its dataclass.
+        given: keys of it and their values; the others have their defaults.
+        where: what stands before the keys in messages, with the dot.
+        rest: fields that are checked already.
+
+    Raises:
+        UserError: a value does not fit, or is missing.
+    """
+    hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
+    found = dict(rest)
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.name in given:
+            found[field.name] = value(hints[field.name], given[field.name], where + field.name)
+        elif field.name not in rest and field.default is MISSING and field.default_factory is MISSING:
+            raise _missing(hints[field.name], where + field.name)
+    return kind(**found)
+
+
+def options(part: Part, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A part's own options, in the order of its signature, with the defaults of those not given.
+
+    Raises:
+        UserError: as `section`.
+    """
+    found = {}
+    for name, parameter in part.parameters.items():
+        chosen = given.get(name, parameter.default)
+        if chosen is REQUIRED:
+            raise _missing(parameter.annotation, where + name)
+        found[name] = value(parameter.annotation, chosen, where + name)
+    return found
+
+
+def plain(item: Any) -> Any:
+    """A value as YAML and JSON have it, with lists for tuples."""
+    if isinstance(item, list | tuple):
+        return [plain(entry) for entry in item]
+    if isinstance(item, dict):
+        return {key: plain(entry) for key, entry in item.items()}
+    return item
+
+
+def described(annotation: Any, *, plural: bool = False) -> str:
+    """What a type takes, in words: ``a whole number ≥ 1``."""
+    if annotation in _WORDS:
+        return _WORDS[annotation][plural]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        words = [item.text for item in arguments[1:] if isinstance(item, Words)]
+        return words[0] if words else described(arguments[0], plural=plural) + _range(arguments[1:])
+    if origin is Literal:
+        return " or ".join(shown(item) for item in arguments)
+    if _is_union(origin):
+        return " or ".join(described(argument, plural=plural) for argument in arguments)
+    if origin in (list, tuple) and arguments:
+        inner = " and ".join(dict.fromkeys(described(a, plural=True) for a in arguments if a is not ...))
+        count = f" {len(arguments)}" if origin is tuple and ... not in arguments else ""
+        return f"{'lists' if plural else 'a list'} of{count} {inner}"
+    if origin is dict and len(arguments) == 2:
+        return "a mapping of " + " to ".join(described(argument, plural=True) for argument in arguments)
+    return {list: "a list", tuple: "a list", dict: "a mapping"}.get(annotation, str(annotation))
+
+
+def literals(annotation: Any) -> list[Any] | None:
+    """The choices of a type that is nothing but choices, null included; None for other types."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is bool:
+        return [True, False]
+    if annotation is types.NoneType:
+        return [None]
+    if origin is Literal:
+        return list(arguments)
+    if _is_union(origin):
+        found = [literals(argument) for argument in arguments]
+        return [item for items in found if items for item in items] if all(found) else None
+    return None
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation, config=ConfigDict(strict=True))
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _wrong(annotation: Any, given: Any, where: str) -> UserError:
+    choices = literals(annotation)
+    if choices is not None:
+        return UserError(written(where, given), "unknown", choose(shown(given), [shown(item) for item in choices]))
+    return UserError(written(where, given), f"need {described(annotation)}")
+
+
+def _missing(annotation: Any, where: str) -> UserError:
+    return UserError(where, "is missing", f"Give {where}=…, {described(annotation)}")
+
+
+def _has_nan(item: Any) -> bool:
+    if isinstance(item, dict):
+        return any(_has_nan(entry) for entry in item.values())
+    if isinstance(item, list | tuple):
+        return any(_has_nan(entry) for entry in item)
+    return isinstance(item, float) and math.isnan(item)
+
+
+def _with_tuples(annotation: Any, item: Any) -> Any:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _with_tuples(arguments[0], item)
+    if _is_union(origin):
+        for argument in arguments:
+            item = _with_tuples(argument, item)
+    elif isinstance(item, list) and (origin or annotation) is tuple:
+        inner = arguments if arguments[-1:] != (...,) else arguments[:1] * len(item)
+        if len(inner) == len(item):
+            item = [_with_tuples(argument, entry) for argument, entry in zip(inner, item, strict=True)]
+        return tuple(item)
+    elif isinstance(item, list) and origin is list:
+        return [_with_tuples(arguments[0], entry) for entry in item]
+    return item
+
+
+def _is_union(origin: Any) -> bool:
+    return origin is typing.Union or origin is types.UnionType
+
+
+_WORDS = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+    str: ("text", "texts"),
+    types.NoneType: ("null", "null"),
+    Any: ("a value", "values"),
+}
+
+_SIGNS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.Le: "≤", annotated_types.Lt: "<"}
+
+
+def _range(metadata: Iterable[Any]) -> str:
+    bounds = [
+        f"{sign} {shown(getattr(item, kind.__name__.lower()))}"
+        for item in metadata
+        for kind, sign in _SIGNS.items()
+        if isinstance(item, kind)
+    ]
+    return " " + " and ".join(bounds) if bounds else ""

@@ -1,0 +1,114 @@
+"""The configuration folders, and the choices that each group of YAML files offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradinc.config import catalog
+from gradinc.errors import UserError
+
+GROUPS = ("data", "model", "stream", "optimizer", "schedule", "strategy", "experiment")
+"""The groups that a run chooses from, as ``group=name``."""
+
+LISTED = (*GROUPS, "table")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One YAML file of a group.
+
+    Attributes:
+        group: the folder that it stands in.
+        name: what it is chosen by, with a slash where it stands in a folder of its own.
+        summary: the first line of its header, or the docstring of the part that it chooses.
+        paper: the ``Paper:`` line, of the header or the part.
+    """
+
+    group: str
+    name: str
+    summary: str
+    paper: str | None
+
+
+def conf_folder() -> Path:
+    """The folder of gradinc's own configuration: the installed one, else the checkout's."""
+    installed = catalog.PACKAGE / "conf"
+    return installed if installed.is_dir() else catalog.PACKAGE.parent / "conf"
+
+
+def folders(config_dirs: Sequence[Path] = ()) -> list[Path]:
+    """gradinc's configuration folder and the user's, which come after it.
+
+    Raises:
+        UserError: a folder is not there.
+    """
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise UserError(f"--config-dir {folder}", "no such folder", "Give a folder of YAML files")
+    return [conf_folder(), *(folder.resolve() for folder in config_dirs)]
+
+
+def names(group: str, config_dirs: Sequence[Path] = ()) -> list[str]:
+    """The names that ``group=`` takes."""
+    return sorted(name for name, _ in _files(group, config_dirs))
+
+
+def choices(group: str, config_dirs: Sequence[Path] = ()) -> list[Choice]:
+    """What ``group=`` offers, by name, each with its summary and paper."""
+    found = {name: _choice(group, name, path) for name, path in _files(group, config_dirs)}
+    return [found[name] for name in sorted(found)]
+
+
+def _files(group: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    seen = set()
+    for folder in folders(config_dirs):
+        for path in sorted((folder / group).rglob("*.yaml")):
+            name = path.relative_to(folder / group).with_suffix("").as_posix()
+            if name not in seen:
+                seen.add(name)
+                yield name, path
+
+
+def _choice(group: str, name: str, path: Path) -> Choice:
+    summary, paper = _header(path)
+    if not summary or paper is None:
+        for part in _chosen_parts(group, path):
+            summary, paper = summary or part.summary, paper or part.paper
+    return Choice(group, name, summary, paper)
+
+
+def _header(path: Path) -> tuple[str, str | None]:
+    """The summary and the paper in the comment lines that a YAML file starts with."""
+    summary, paper = "", None
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("#").strip().rstrip(".")
+        if text.startswith("Paper:"):
+            paper = text.removeprefix("Paper:").strip()
+        elif text and not text.startswith("@") and not summary:
+            summary = text
+    return summary, paper
+
+
+def _chosen_parts(group: str, path: Path) -> list[catalog.Part]:
+    """The part that a YAML file chooses by ``name:``, or the only method of a strategy; none where that is unclear."""
+    if group != "strategy" and group not in catalog.KINDS:
+        return []
+    content = _content(path)
+    if group == "strategy":
+        methods = list(content.get("methods") or {})
+        kind, chosen = "method", methods if len(methods) == 1 else []
+    else:
+        kind, chosen = group, [content.get("name", path.stem)]
+    return [part for part in catalog.parts(kind) if part.name in chosen]
+
+
+def _content(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf  # only where a header leaves something open
+
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    return {str(key): item for key, item in content.items()} if isinstance(content, dict) else {}

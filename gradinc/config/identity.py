@@ -1,0 +1,72 @@
+"""Which keys a run's numbers depend on, and the name that they give it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gradinc.config.schema import LONGEST_NAME, Config
+
+FREE = (
+    "output",
+    "name",
+    "device",
+    "threads",
+    "checkpoint",
+    "log",
+    "progress",
+    "fresh",
+    "strict",
+    "data.workers",
+    "data.memory",
+)
+"""Keys and sections that may change from one start of a run to the next: where and how fast it
+runs and what it says of itself, but not what it computes. ``evaluate`` is one more, unless
+``budget.accuracy`` ends the training, which then depends on when the validation rows are looked at."""
+
+
+def run_name(config: Config) -> str:
+    """The directory name of a run, from what it computes: ``digits-cnn-accumulate-s0-1a2b3c4d``."""
+    strategy = config.strategy
+    label = "+".join([*(["accumulate"] if strategy.window.size > 1 else []), *strategy.methods]) or "sgd"
+    head = f"{config.data.name}-{config.model.name}-{label}"
+    tail = f"-s{config.seed}-{identity_digest(config)[:8]}"
+    return head[: LONGEST_NAME - len(tail)] + tail
+
+
+def identity_digest(config: Config) -> str:
+    """SHA-256 over the keys that the run's numbers depend on, with the order of methods, as hexadecimal digits."""
+    document = dict(_identity(config.document))
+    text = json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The keys of two documents that differ and that the run's numbers depend on.
+
+    Returns:
+        For each the key, its old value and its new one; None stands for a key that is not there.
+    """
+    before, after = dict(_identity(old)), dict(_identity(new))
+    keys = [*before, *(key for key in after if key not in before)]
+    return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
+def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    by_accuracy = document.get("budget", {}).get("accuracy") is not None
+    free = FREE if by_accuracy else (*FREE, "evaluate")
+    for key, value in _flat(document):
+        if not any(key == name or key.startswith(f"{name}.") for name in free):
+            yield key, value
+    # The names of the methods once more, as a list: in a mapping their order would be lost.
+    yield "strategy.methods", list(document.get("strategy", {}).get("methods", {}))
+
+
+def _flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{where}{name}.")
+        else:
+            yield f"{where}{name}", value

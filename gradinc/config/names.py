@@ -1,0 +1,55 @@
+"""How messages name what was written and what could have been meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher, get_close_matches
+from typing import Any
+
+MOST_CHOICES = 12
+"""Choices that a message spells out; a listing command shows the rest."""
+
+LONGEST_VALUE = 60
+"""Characters of a wrong value that a message repeats."""
+
+
+def choose(wrong: object, names: Sequence[str]) -> str:
+    """``Choose from: …`` with the names nearest to what was written first."""
+    if not names:
+        return "There is none to choose from"
+    near = get_close_matches(str(wrong), names, n=3, cutoff=0.6)
+    ordered = near + [name for name in names if name not in near]
+    return "Choose from: " + ", ".join(ordered[:MOST_CHOICES]) + (", …" if len(ordered) > MOST_CHOICES else "")
+
+
+def nearest_key(wrong: str, keys: Iterable[str]) -> str | None:
+    """The key that was probably meant: one of the same last word, else one of a similar spelling."""
+    keys = sorted(key for key in keys if not wrong.startswith(f"{key}."))
+    last = wrong.rpartition(".")[2]
+    same = [key for key in keys if key.rpartition(".")[2] == last]
+    if same:
+        return max(same, key=lambda key: SequenceMatcher(None, wrong, key).ratio())
+    if close := get_close_matches(wrong, keys, n=1, cutoff=0.7):
+        return close[0]
+    lasts = {key.rpartition(".")[2]: key for key in reversed(keys)}
+    close = get_close_matches(last, lasts, n=1, cutoff=0.7)
+    return lasts[close[0]] if close else None
+
+
+def written(key: str, value: Any) -> str:
+    """``key=value`` as it was written, cut where it is long."""
+    text = shown(value)
+    return f"{key}={text}" if len(text) <= LONGEST_VALUE else f"{key}={text[:LONGEST_VALUE]}…"
+
+
+def shown(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(shown(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{shown(item)}" for key, item in value.items()) + "}"
+    return str(value)

@@ -1,0 +1,339 @@
+"""The config of a run: one frozen object, checked as a whole before anything is created."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import StringConstraints
+
+from gradinc.config import catalog, groups
+from gradinc.config.check import Words, options, plain, section
+from gradinc.config.names import nearest_key, shown, written
+from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive, Whole
+from gradinc.errors import UserError
+
+LONGEST_NAME = 100
+
+RunName = Annotated[
+    str,
+    StringConstraints(pattern=rf"\A[A-Za-z0-9][A-Za-z0-9._=,+-]{{0,{LONGEST_NAME - 1}}}\z"),
+    Words(f"letters, digits and . _ = , + - only, a letter or digit first, {LONGEST_NAME} at most"),
+]
+
+PathText = Annotated[str, StringConstraints(pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\z"), Words("a path")]
+
+Device = Annotated[
+    str, StringConstraints(pattern=r"\A(auto|cpu|cuda(:[0-9]{1,3})?)\z"), Words("auto, cpu, cuda or cuda:N")
+]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which rows there are, and how they are served."""
+
+    name: str
+    root: PathText | None = None
+    batch_size: Count = 32
+    validation: Decay = 0.1
+    test: Decay = 0.2
+    split_seed: Whole = 0
+    normalize: Literal["channel", "unit", "none"] = "channel"
+    augment: tuple[Literal["flip", "crop"], ...] = ()
+    workers: Whole = 0
+    memory: Literal["auto", "tensor", "stream"] = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The sequence of tasks."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How a gradient becomes an update; its options include ``lr``."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate goes over the updates."""
+
+    name: str
+    warmup: Whole = 0
+    updates: Count | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Window:
+    """When an update is due, and how its gradients become one; its options are the rule's."""
+
+    size: Count = 1
+    rule: str = "mean"
+    last: Literal["flush", "carry", "drop"] = "flush"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A window and a chain of methods: their options by name, in the order in which they act."""
+
+    window: Window
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits of a task; the first one reached ends it."""
+
+    epochs: Literal["auto"] | Count | None = "auto"
+    steps: Count | None = None
+    samples: Count | None = None
+    passes: Count | None = None
+    seconds: Positive | None = None
+    accuracy: Fraction | None = None
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """When the validation rows are looked at."""
+
+    epochs: Count = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """How often the run is saved, and how many checkpoints are kept."""
+
+    seconds: NonNegative = 30.0
+    keep: Count = 2
+
+
+@dataclass(frozen=True)
+class Log:
+    """How often a line is written to ``metrics.jsonl``."""
+
+    steps: Count = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that was asked of a run, with every default filled in."""
+
+    seed: Whole = 0
+    device: Device = "auto"
+    threads: Literal["auto"] | Count = "auto"
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    name: RunName | None = None
+    output: PathText = "outputs"
+    init: PathText | None = None
+    fresh: bool = False
+    strict: bool = False
+    progress: Literal["auto", "plain", "quiet"] = "auto"
+    data: Data
+    model: Model
+    stream: Stream
+    optimizer: Optimizer
+    schedule: Schedule
+    strategy: Strategy
+    budget: Budget
+    evaluate: Evaluate
+    checkpoint: Checkpoint
+    log: Log
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The config as plain nested dicts and lists, keys in a fixed order; `validate` gives the config back."""
+        document = {name: getattr(self, name) for name in TOP}
+        document.update({kind: _section_document(getattr(self, kind)) for kind in PARTS})
+        document["strategy"] = {
+            "window": _section_document(self.strategy.window, self.strategy.window.rule),
+            "methods": plain(self.strategy.methods),
+        }
+        document.update({name: _section_document(getattr(self, name)) for name in PLAIN})
+        return document
+
+
+PARTS: dict[str, type] = {
+    "data": Data,
+    "model": Model,
+    "stream": Stream,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+}
+"""Sections that choose a part by name."""
+
+PLAIN: dict[str, type] = {"budget": Budget, "evaluate": Evaluate, "checkpoint": Checkpoint, "log": Log}
+"""Sections that have the same keys always."""
+
+TOP = tuple(f.name for f in fields(Config) if f.name not in (*PARTS, *PLAIN, "strategy"))
+"""Keys that stand in no section."""
+
+
+def validate(document: Mapping[str, Any]) -> Config:
+    """Check a composed document and return it as a `Config`.
+
+    Raises:
+        UserError: a key is unknown or missing, a value has the wrong type or is out of range, a
+            part has no such name, or keys contradict each other. The first one found is reported.
+    """
+    _refuse_targets(document)
+    parts = _chosen(document)
+    _refuse_other_keys(document, parts)
+    strategy = _mapping(document, "strategy")
+    window = _mapping(strategy, "window", "strategy.")
+    rule, methods = parts.rule, _mapping(strategy, "methods", "strategy.")
+    config = section(
+        Config,
+        {name: document[name] for name in TOP if name in document},
+        "",
+        **{kind: _part_section(kind, part, _mapping(document, kind)) for kind, part in parts.sections.items()},
+        strategy=Strategy(
+            section(
+                Window,
+                {name: given for name, given in window.items() if name != rule.name},
+                "strategy.window.",
+                options=options(rule, _mapping(window, rule.name, "strategy.window."), f"strategy.window.{rule.name}."),
+            ),
+            {
+                name: options(part, _mapping(methods, name, "strategy.methods."), f"strategy.methods.{name}.")
+                for name, part in parts.methods.items()
+            },
+        ),
+        **{name: section(kind, _mapping(document, name), f"{name}.") for name, kind in PLAIN.items()},
+    )
+    _check_together(config)
+    return config
+
+
+def common_keys(kind: type) -> list[str]:
+    """The keys of a section that do not come from the part that it chooses."""
+    return [f.name for f in fields(kind) if f.name != "options"]
+
+
+class _Parts(NamedTuple):
+    """The parts that a document chooses."""
+
+    sections: dict[str, catalog.Part]
+    rule: catalog.Part
+    methods: dict[str, catalog.Part]
+
+
+def _chosen(document: Mapping[str, Any]) -> _Parts:
+    sections = {}
+    for kind in PARTS:
+        name = _mapping(document, kind).get("name")
+        if name is None:
+            raise UserError(kind, "is not chosen", f"Give {kind}=…, one of {', '.join(groups.names(kind))}")
+        sections[kind] = catalog.part(kind, shown(name))
+    strategy = _mapping(document, "strategy")
+    rule = shown(_mapping(strategy, "window", "strategy.").get("rule", Window.rule))
+    methods = _mapping(strategy, "methods", "strategy.")
+    return _Parts(
+        sections,
+        catalog.part("rule", rule, f"strategy.window.rule={rule}"),
+        {str(name): catalog.part("method", str(name), f"strategy.methods.{name}") for name in methods},
+    )
+
+
+def _part_section(kind: str, part: catalog.Part, given: Mapping[str, Any]) -> Any:
+    own = {name: item for name, item in given.items() if name in part.parameters}
+    common = {name: item for name, item in given.items() if name not in part.parameters}
+    return section(PARTS[kind], common, f"{kind}.", options=options(part, own, f"{kind}."))
+
+
+def _mapping(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
+    """A section; one that is empty or not there has its defaults."""
+    found = document.get(key)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise UserError(written(f"{where}{key}", found), "is a section, not a value", f"Give {where}{key}.<key>=…")
+    return found
+
+
+def _refuse_targets(node: Any, where: str = "") -> None:
+    """Names choose parts; import paths never do."""
+    if isinstance(node, Mapping):
+        for key, item in node.items():
+            if key == "_target_":
+                raise UserError(f"{where}_target_", "a config cannot name code to run", "Choose parts by name")
+            _refuse_targets(item, f"{where}{key}.")
+    elif isinstance(node, list | tuple):
+        for index, item in enumerate(node):
+            _refuse_targets(item, f"{where}{index}.")
+
+
+def _known_keys(parts: _Parts) -> set[str]:
+    """Every key that can be set beside these parts."""
+    keys = set(TOP)
+    for name, kind in {**PLAIN, **PARTS, "strategy.window": Window}.items():
+        keys |= {f"{name}.{key}" for key in common_keys(kind)}
+    for kind_name, part in parts.sections.items():
+        keys |= {f"{kind_name}.{key}" for key in part.parameters}
+    keys |= {f"strategy.window.{parts.rule.name}.{key}" for key in parts.rule.parameters}
+    for name, part in parts.methods.items():
+        keys |= {f"strategy.methods.{name}.{key}" for key in part.parameters}
+    return keys
+
+
+def _refuse_other_keys(document: Mapping[str, Any], parts: _Parts) -> None:
+    known = _known_keys(parts)
+    sections = {key[:end] for key in known for end, letter in enumerate(key) if letter == "."}
+    sections |= {"strategy.methods", *(f"strategy.methods.{name}" for name in parts.methods)}
+    for key in _leaves(document):
+        if key in sections or any(key == name or key.startswith(f"{name}.") for name in known):
+            continue
+        kind, _, option = key.partition(".")
+        owners = [part.name for part in catalog.parts(kind) if option in part.parameters] if kind in PARTS else []
+        if owners:
+            mend = "It is one of " + ", ".join(f"{kind}={name}" for name in owners)
+            raise UserError(key, f"{kind}={parts.sections[kind].name} has no such option", mend)
+        near = nearest_key(key, known | set(groups.GROUPS))
+        raise UserError(key, "no such key", f"Did you mean {near}?" if near else "See gradinc train --help")
+
+
+def _leaves(node: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """The keys of everything that is not a section, and of sections with nothing in them."""
+    for name, item in node.items():
+        if isinstance(item, Mapping) and item:
+            yield from _leaves(item, f"{where}{name}.")
+        else:
+            yield f"{where}{name}"
+
+
+def _check_together(config: Config) -> None:
+    """What no single key shows."""
+    limits = [getattr(config.budget, name) for name in common_keys(Budget)]
+    if all(limit is None or limit == math.inf for limit in limits):
+        raise UserError("budget", "every limit is null, so training would not end", "Set budget.epochs or another one")
+    if config.budget.accuracy is not None and config.data.validation == 0:
+        where = written("budget.accuracy", config.budget.accuracy)
+        raise UserError(where, "needs validation rows, and data.validation is 0", "Set data.validation=0.1")
+
+
+def _section_document(part: Any, nested: str | None = None) -> dict[str, Any]:
+    """A section as a plain dict: its own options beside the others, or under the name `nested`."""
+    document = {f.name: plain(getattr(part, f.name)) for f in fields(part)}
+    own = document.pop("options", {})
+    if nested is None:
+        return {**document, **own}
+    return {**document, nested: own} if own else document
