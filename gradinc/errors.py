@@ -29,3 +29,19 @@ class Diverged(Exception):
     def __init__(self, step: int, tensor: str) -> None:
         self.step, self.tensor = step, tensor
         super().__init__(f"{tensor} is not finite at step {step}")
+
+
+class StorageError(UserError):
+    """A file of the run could not be written. Exit code 1: the run exists, and goes on later."""
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; all that it did is saved.
+
+    Args:
+        signum: the signal's number.
+    """
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(f"signal {signum}")

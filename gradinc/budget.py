@@ -1,0 +1,86 @@
+"""When a task is done: the first of several limits that is reached."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+EPOCHS_FOR_ROWS = 200_000
+"""``budget.epochs=auto`` shows the model about this many rows …"""
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
+"""… in no fewer and no more epochs than these."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a task has used so far."""
+
+    epochs: int
+    steps: int
+    samples: int
+    passes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one task; None is no limit. `accuracy` is on validation data, a share of 1."""
+
+    epochs: int | None = None
+    steps: int | None = None
+    samples: int | None = None
+    passes: int | None = None
+    seconds: float | None = None
+    accuracy: float | None = None
+
+    def reached(self, spent: Spent) -> str | None:
+        """The name of the first limit that is reached, in the order of the fields."""
+        for name in ("epochs", "steps", "samples", "passes", "seconds"):
+            limit = getattr(self, name)
+            if limit is not None and getattr(spent, name) >= limit:
+                return name
+        return None
+
+    def share(self, spent: Spent, epoch_share: float) -> float:
+        """How much of the budget is used, from 0 to 1: the largest share of any limit.
+
+        Args:
+            epoch_share: how much of the present epoch is done.
+        """
+        shares = [
+            getattr(spent, name) / limit
+            for name in ("steps", "samples", "passes", "seconds")
+            if (limit := getattr(self, name)) is not None
+        ]
+        if self.epochs is not None:
+            shares.append((spent.epochs + epoch_share) / self.epochs)
+        return min(1.0, max(shares, default=0.0))
+
+    def updates(self, rows: int, updates_per_epoch: int) -> int | None:
+        """How many updates there will be at most, where that is known beforehand; schedules need it."""
+        counts = []
+        if self.epochs is not None:
+            counts.append(self.epochs * updates_per_epoch)
+        if self.steps is not None:
+            counts.append(self.steps)
+        if self.samples is not None:
+            counts.append(math.ceil(self.samples / rows * updates_per_epoch))
+        return min(counts, default=None)
+
+
+def automatic_epochs(rows: int) -> int:
+    """Epochs for ``budget.epochs=auto``, by the number of training rows."""
+    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(EPOCHS_FOR_ROWS / max(rows, 1))))
+
+
+def limits(budget: object, rows: int) -> Limits:
+    """The limits that a ``budget`` section sets for a task of so many training rows.
+
+    ``epochs: auto`` stands aside when steps, samples, passes or seconds end the task.
+    """
+    values = {name: getattr(budget, name) for name in Limits.__dataclass_fields__}
+    if values["epochs"] == "auto":
+        others = ("steps", "samples", "passes", "seconds")
+        ends = any(values[name] is not None for name in others)
+        values["epochs"] = None if ends else automatic_epochs(rows)
+    return Limits(**values)

@@ -1,0 +1,179 @@
+"""What a user sees while a run goes: one progress display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import re
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+LINE_EVERY = 10.0
+"""Seconds between two plain lines, besides those for evaluations."""
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def printable(text: object) -> str:
+    """Text from data, without the control characters that could drive a terminal."""
+    return _CONTROL.sub("�", str(text))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: ``4.1 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def bytes_shown(count: float) -> str:
+    """A number of bytes in the largest unit that leaves a number of 1 or more."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit in ("B", "kB", "MB") else f"{count:.2f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def score_shown(measures: dict[str, float] | None) -> str:
+    """The measure that people look at first."""
+    if not measures:
+        return "–"
+    if "accuracy" in measures:
+        return f"{100 * measures['accuracy']:.2f} %"
+    return f"MSE {measures['mse']:.4g}, R² {measures['r2']:.3f}"
+
+
+class _TimeLeft(ProgressColumn):
+    """The time left, by the share of the budget that was used since this process began."""
+
+    def render(self, task: Task) -> Text:
+        begun, elapsed = task.fields["begun"], task.elapsed or 0.0
+        done = task.completed - begun
+        if done <= 0 or elapsed < 0.5:
+            return Text("", style="progress.remaining")
+        return Text(duration(elapsed * (1 - task.completed) / done) + " left", style="progress.remaining")
+
+
+class Display:
+    """Progress of one run.
+
+    Args:
+        console: where it goes.
+        setting: ``auto`` (a bar on a terminal, plain lines elsewhere), ``plain`` or ``quiet``.
+    """
+
+    def __init__(self, console: Console, setting: str) -> None:
+        self.console = console
+        self.quiet = setting == "quiet"
+        self.bar = setting == "auto" and console.is_terminal
+        self._progress: Progress | None = None
+        self._last_line = time.monotonic()
+        self._numbers: dict[str, str] = {}
+        self._share = self._begun = 0.0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Display:
+        self._started = self._last_line = time.monotonic()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def begin(self, title: str, share: float) -> None:
+        """Show that training begins, or goes on, with this share of its budget used."""
+        self._share = self._begun = share
+        if self.bar and not self.quiet:
+            self._progress = Progress(
+                TextColumn("[bold]{task.description}", markup=True),
+                BarColumn(bar_width=None),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[numbers]}", markup=False),
+                _TimeLeft(),
+                console=self.console,
+                transient=True,
+                expand=True,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task(title, total=1.0, completed=share, numbers="", begun=share)
+
+    def numbers(self, share: float, **numbers: str) -> None:
+        """New numbers, e.g. ``loss="0.31"``; they stay until newer ones come."""
+        self._share = share
+        self._numbers.update(numbers)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=share, numbers="  ".join(self._shown()))
+        elif time.monotonic() - self._last_line > LINE_EVERY:
+            self._plain_line()
+
+    def evaluated(self, where: str) -> None:
+        """An evaluation is done: without a bar, worth a line."""
+        if self._progress is None:
+            self._numbers["at"] = where
+            self._plain_line()
+
+    def say(self, line: str, style: str | None = None) -> None:
+        """A line that stays."""
+        if not self.quiet:
+            self.console.print(Text(printable(line), style=style or ""), soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        """A line that stays, even when quiet."""
+        self.console.print(Text("warning: " + printable(line), style="yellow"), soft_wrap=True)
+
+    def show(self, table: Table) -> None:
+        """A table, at the end."""
+        if not self.quiet:
+            self.console.print(table)
+
+    def _shown(self) -> list[str]:
+        return [f"{name} {value}" for name, value in self._numbers.items() if name != "at"]
+
+    def _plain_line(self) -> None:
+        if self.quiet:
+            return
+        self._last_line = time.monotonic()
+        parts = [f"{100 * self._share:3.0f} %", *([self._numbers["at"]] if "at" in self._numbers else []), *self._shown()]
+        done = self._share - self._begun
+        if 0 < done and self._share < 1:
+            parts.append(duration((self._last_line - self._started) * (1 - self._share) / done) + " left")
+        self.console.print(Text("  ".join(parts)), soft_wrap=True)
+
+
+def summary(result: dict[str, Any]) -> Table:
+    """The table at the end of a run."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    rows = [
+        ("test", _measures(result["test"])),
+        ("validation", _measures(result["validation"])),
+        ("ended by", f"budget.{result['ended_by']}"),
+        ("samples", f"{result['samples']:,}"),
+        ("updates", f"{result['steps']:,}"),
+        ("passes", f"{result['passes']:,}"),
+        ("time", duration(result["seconds"])),
+        ("peak memory", bytes_shown(result["peak_memory"])),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _measures(measures: dict[str, float] | None) -> str:
+    if not measures:
+        return "– (no rows)"
+    if "accuracy" in measures:
+        return f"accuracy {100 * measures['accuracy']:.2f} %   loss {measures['loss']:.4f}"
+    return f"MSE {measures['mse']:.5g}   R² {measures['r2']:.3f}"

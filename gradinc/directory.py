@@ -1,0 +1,182 @@
+"""A run's directory: finding it again, one process at a time, and what is in it. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import yaml
+
+from gradinc.config.identity import changed, identity_digest, run_name
+from gradinc.config.schema import Config, validate
+from gradinc.crash import crash_point
+from gradinc.errors import UserError
+from gradinc.files import storage_error, write_json, write_whole
+
+OURS = ("config.yaml", "meta.json", "metrics.jsonl", "timing.jsonl", "result.json", "error.log", "owner.json", "ckpt")
+"""Everything that a run writes into its directory, but for the lock."""
+
+
+class RunDirectory:
+    """The place of one run, named by the content of its config unless ``name=`` says otherwise.
+
+    Attributes:
+        path: the directory, which may not exist yet.
+        identity: digest of everything in the config that the run's numbers depend on.
+    """
+
+    def __init__(self, config: Config) -> None:
+        output = Path(config.output)
+        self.config = config
+        self.path = output / (config.name or run_name(config))
+        self.identity = identity_digest(config)
+        if self.path.exists() and self.path.resolve().parent != output.resolve():
+            raise UserError(str(self.path), "leads outside the output directory", "Use another name=…")
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(str(self.path), "is a file, where the run's directory should be", "Use another name=…")
+
+    def check_config(self) -> None:
+        """Compare with the config that the run was started with.
+
+        Raises:
+            UserError: a key that the run's numbers depend on has another value now.
+        """
+        path = self.path / "config.yaml"
+        if not path.exists():
+            strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")] if self.path.exists() else []
+            if set(strangers) - set(OURS):
+                raise UserError(str(self.path), "is not the directory of a run", "Use another name=… or output=…")
+            return
+        old = read_config(self.path)
+        differences = changed(old.document, self.config.document)
+        if differences:
+            key, before, now = differences[0]
+            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+            raise UserError(
+                str(self.path),
+                f"was started with {key}={_shown(before)}, now {_shown(now)}{more}",
+                "Use a new name=…, or resume with the old value",
+            )
+
+    def result(self) -> dict[str, Any] | None:
+        """The content of ``result.json``, or None where the run has not come to an end of any kind."""
+        return read_json(self.path / "result.json")
+
+    def meta(self) -> dict[str, Any] | None:
+        """The content of ``meta.json``."""
+        return read_json(self.path / "meta.json")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory, made if need be, against every other process.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        crash_point("directory-made")
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise UserError(str(self.path), f"is in use by {self._owner()}", "Wait for it, or use another name=…") from None
+        except OSError as error:
+            raise storage_error(self.path / ".lock", error) from error
+        try:
+            crash_point("lock-taken")
+            write_json(self.path / "owner.json", {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+            yield
+        finally:
+            (self.path / "owner.json").unlink(missing_ok=True)
+            lock.release()
+
+    def clear(self) -> None:
+        """Remove what an earlier run of this name left. Only files that runs write are touched."""
+        for name in OURS:
+            path = self.path / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif name != "owner.json":
+                path.unlink(missing_ok=True)
+
+    def write_config(self) -> None:
+        """Keep the config that the run is started with, with the keys in the order in which they act."""
+        text = yaml.safe_dump(self.config.document, sort_keys=False, allow_unicode=True)
+        write_whole(self.path / "config.yaml", text.encode())
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write ``result.json``."""
+        crash_point("before-result")
+        write_json(self.path / "result.json", result)
+        crash_point("result-written")
+
+    def _owner(self) -> str:
+        owner = read_json(self.path / "owner.json") or {}
+        if "pid" not in owner:
+            return "another process"
+        return f"process {owner['pid']} (since {owner['since'][11:16]})"
+
+
+def find_run(run: str | os.PathLike[str], output: str = "outputs") -> Path:
+    """The directory of a run, given by its path or by its name under the output directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in (Path(run), Path(output) / run):
+        if (path / "config.yaml").is_file():
+            return path
+    raise UserError(str(run), "no such run", f"Give the path of a run's directory, or a name under {output}/")
+
+
+def read_config(path: Path) -> Config:
+    """The config in a run's directory: data, validated like any other before it is used.
+
+    Raises:
+        UserError: it is not a config of this version.
+    """
+    file = path / "config.yaml"
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(str(file), "cannot be read as YAML", "Use fresh=true to start again") from error
+    if not isinstance(document, dict):
+        raise UserError(str(file), "is not a config", "Use fresh=true to start again")
+    try:
+        return validate(document)
+    except UserError as error:
+        raise UserError(str(file), f"{error.where}: {error.what}", "Use fresh=true to start again") from error
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object from a file, or None where there is no such file or it is not one."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def package_digest() -> str:
+    """SHA-256 over the program's own source, so that a record says which code made it."""
+    total = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        total.update(f"{path.relative_to(root).as_posix()}\n".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

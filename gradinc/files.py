@@ -1,0 +1,65 @@
+"""Files that are whole or absent, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from gradinc.crash import crash_point
+from gradinc.errors import StorageError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a restart, sees all of the new content or none of it.
+
+    Raises:
+        StorageError: the disk is full, read-only or over quota; what was there before stays.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        crash_point("before-write")
+        with open(temporary, "wb") as file:
+            half = len(content) // 2
+            file.write(content[:half])
+            crash_point("mid-write")
+            file.write(content[half:])
+            file.flush()
+            crash_point("before-fsync")
+            os.fsync(file.fileno())
+        crash_point("before-replace")
+        os.replace(temporary, path)
+        crash_point("after-replace")
+        sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise storage_error(path, error, len(content)) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON document for people and programs, whole."""
+    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def sync_directory(path: Path) -> None:
+    """Make new names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
+    """The one line that says why a file could not be written."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        try:
+            free = f", {shutil.disk_usage(path.parent).free:,} bytes are free"
+        except OSError:
+            free = ""
+        reason = f"{reason} ({needed:,} bytes are needed{free})"
+    return StorageError(str(path), f"cannot be written: {reason}", "Make room or choose another output=…; the same command then goes on")

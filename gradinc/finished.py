@@ -1,0 +1,142 @@
+"""Runs that are there already: their weights, their record, and measuring them again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradinc import checkpoint
+from gradinc.assemble import Shape, build_criterion, build_model
+from gradinc.config.schema import Config
+from gradinc.data import dataset as data
+from gradinc.device import autocast_dtype, choose_device, storage_dtype
+from gradinc.directory import find_run, read_config, read_json
+from gradinc.errors import UserError
+from gradinc.evaluate import evaluate
+from gradinc.record import read_log
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run directory, opened for reading.
+
+    Attributes:
+        path: the directory.
+        config: what the run was asked to do.
+        result: ``result.json``; its ``status`` says how the run ended.
+        meta: ``meta.json``: data, software, hardware.
+    """
+
+    path: Path
+    config: Config
+    result: dict[str, Any]
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, run: str | os.PathLike[str]) -> FinishedRun:
+        """Open the run at a path, or of a name under ``outputs``.
+
+        Raises:
+            UserError: there is no such run, or its config is not readable.
+        """
+        path = find_run(run)
+        return cls(path, read_config(path), read_json(path / "result.json") or {}, read_json(path / "meta.json") or {})
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``."""
+        return read_log(self.path / "metrics.jsonl")
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model with the weights of the newest checkpoint, on the CPU, in evaluation mode."""
+        return self.with_weights(best=False)
+
+    @cached_property
+    def best(self) -> nn.Module:
+        """The model with the weights of the best validation, on the CPU, in evaluation mode."""
+        return self.with_weights(best=True)
+
+    def with_weights(self, *, best: bool, device: torch.device | str = "cpu") -> nn.Module:
+        """The model with the run's last or best weights.
+
+        Raises:
+            UserError: the run has no such checkpoint, or it is damaged.
+        """
+        model = build_model(self.config, self.shape, torch.device(device))
+        model.load_state_dict(best_weights(self.path, device) if best else last_weights(self.path, device))
+        return model.eval()
+
+    @property
+    def shape(self) -> Shape:
+        """What the model was built for."""
+        record = self.meta.get("data")
+        if record is None:
+            raise UserError(str(self.path / "meta.json"), "is missing or damaged", "Run the experiment again with fresh=true")
+        return Shape(tuple(record["shape"]), record["outputs"])
+
+    def dataset(self, config: data.Data | None = None, device: torch.device | str = "cpu") -> data.Dataset:
+        """The run's data set, split as it was, or another one."""
+        return data.load(config or self.config.data, device, storage_dtype(self.config.dtype))
+
+    def evaluate(self, config: data.Data | None = None, *, best: bool = False, device: str = "auto") -> dict[str, Any]:
+        """Measure the run on the test rows of its data set, or of another one.
+
+        Returns:
+            ``run``, ``data``, ``weights`` (``last`` or ``best``), ``rows`` and ``test``, the measures.
+
+        Raises:
+            UserError: the other set's rows do not fit the model.
+        """
+        chosen = choose_device(device)
+        dataset = self.dataset(config, chosen)
+        fits = Shape(dataset.shape, dataset.outputs)
+        if fits != self.shape:
+            what = f"has rows of shape {fits.inputs} and {fits.outputs} outputs; the run was trained for {self.shape.inputs} and {self.shape.outputs}"
+            raise UserError(f"data={dataset.name}", what, "Choose a set of the same shape")
+        model = self.with_weights(best=best, device=chosen)
+        measures = evaluate(model, dataset.test, build_criterion(dataset), autocast_dtype(self.config.dtype))
+        weights = "best" if best else "last"
+        return {"run": str(self.path), "data": dataset.name, "weights": weights, "rows": len(dataset.test), "test": measures}
+
+
+def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The weights and buffers of a run's newest checkpoint that is whole.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = find_run(run)
+    for _, state in checkpoint.newest(path / "ckpt", read_identity(path), device):
+        if not isinstance(state, checkpoint.Damaged):
+            weights: dict[str, Tensor] = state["learner"]["model"]
+            return weights
+    raise UserError(str(path), "has no checkpoint that is whole", "Train it first, with the command in its meta.json")
+
+
+def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The weights and buffers of a run's best validation.
+
+    Raises:
+        UserError: it never validated, or the file is damaged.
+    """
+    path = find_run(run)
+    file = path / "ckpt" / checkpoint.BEST
+    if not file.exists():
+        raise UserError(str(path), "has no best checkpoint, since it has no validation rows", "Use its last weights")
+    try:
+        weights: dict[str, Tensor] = checkpoint.read(file, read_identity(path), device)["model"]
+    except checkpoint.Damaged as damage:
+        raise UserError(str(file), f"is damaged ({damage})", "Use its last weights, or run it again with fresh=true") from damage
+    return weights
+
+
+def read_identity(path: Path) -> str | None:
+    """The identity that the checkpoints of a run directory must carry."""
+    return (read_json(path / "meta.json") or {}).get("identity")

@@ -1,0 +1,335 @@
+"""The learner turns micro-batches into updates; nothing else calls ``backward`` or ``step``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.batch import Batch
+from gradinc.criterion import Criterion
+from gradinc.errors import Diverged
+from gradinc.method import Method
+from gradinc.optimizers import stepper
+from gradinc.randomness import derive
+from gradinc.schedules import Schedule
+from gradinc.weights import Weights
+from gradinc.window import Window
+
+Objective = Callable[[Batch, Tensor], Tensor]
+"""Loss of each row, shape (rows,), from a batch and the model's output for it."""
+
+
+class Learner:
+    """Turns micro-batches into updates.
+
+    Methods use eight names of it and no more: `model`, `criterion`, `weights`, `lr`, `rng`,
+    `gradient`, `regradient` and `note`.
+
+    Args:
+        model: on its device; its parameters become views of `weights`.
+        methods: in the order in which they act.
+        seed: what every random choice of training is derived from.
+        autocast: the lower precision that forward passes run in, or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weights: Weights,
+        criterion: Criterion,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        window: Window,
+        methods: Sequence[Method],
+        *,
+        seed: int,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.model, self.weights, self.criterion = model, weights, criterion
+        self.optimizer, self.schedule, self.window = optimizer, schedule, window
+        self.methods = tuple(methods)
+        self.seed, self.autocast = seed, autocast
+        self.task = 0
+        self.updates = 0
+        self.samples = 0
+        self.passes = 0
+
+        self._step = stepper(optimizer)
+        self._rates: list[float] = [group["lr"] for group in optimizer.param_groups]
+        self._rate: float | None = None
+        self._batch_hooks = [m.batch for m in methods if _overrides(m, "batch")]
+        self._loss_hooks = [m.loss for m in methods if _overrides(m, "loss")]
+        self._transforms = [m.transform for m in methods if _overrides(m, "transform")]
+        self._stepped = [m.stepped for m in methods if _overrides(m, "stepped")]
+        self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
+        self._norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+
+        device = weights.value.device
+        self._device = device
+        self._watches = device.type == "cpu"  # reading a scalar costs nothing there; elsewhere it would stop the queue
+        self._factors: dict[float, Tensor] = {}
+        self._generators: dict[str, torch.Generator] = {}
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._loss_items = 0.0
+        self._bad_step = torch.zeros((), dtype=torch.int64, device=device)
+        self._notes: dict[str, Tensor] = {}
+        self._noted: dict[str, int] = {}
+
+    # ---- the eight names that methods use (model, criterion and weights are attributes) ----
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the update being made."""
+        return self._rates[0] * self.schedule(self.updates)
+
+    def rng(self, purpose: str) -> torch.Generator:
+        """A generator on the model's device for one purpose, at its beginning in every micro-batch.
+
+        It is derived from the seed, the purpose, the task and the position, so it has no state to save.
+        """
+        generator = self._generators.get(purpose)
+        if generator is None:
+            generator = self._generators[purpose] = torch.Generator(device=self._device)
+        return generator.manual_seed(derive(self.seed, purpose, self.task, self.updates, self.window.taken))
+
+    def gradient(self, batch: Batch, objective: Objective | None = None, *, each: bool = False) -> Tensor:
+        """The gradient of the mean of an objective over any batch, at the present weights.
+
+        Leaves the window, BatchNorm statistics and generators as they were.
+
+        Args:
+            batch: the rows.
+            objective: loss of each row, shape (rows,); the criterion when left out.
+            each: give the gradient of every row's own loss instead.
+
+        Returns:
+            Shape (P,), or (rows, P) with `each`.
+        """
+        objective = objective or self.criterion
+        self.passes += 1
+        with self._undisturbed(self.window.taken):
+            if each:
+                return self._gradient_of_each(batch, objective)
+            loss = objective(batch, self._forward(batch))
+            mean = loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.items
+            return self._vector(mean)
+
+    def regradient(self) -> Tensor:
+        """The gradient of this window's own objective at the present weights, shape (P,).
+
+        The same rows, dropout masks and methods' terms as in the first pass.
+        """
+        window = self.window
+        total = torch.zeros_like(self.weights.grad)
+        for index, batch in enumerate(window.batches):
+            self.passes += 1
+            with self._undisturbed(index):
+                objective = self._objective(batch, self._forward(batch))
+                total += self._vector(objective * window.factor(batch.items))
+        window.reduce(total)
+        return total
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Add a number to the mean that the next log line reports; it stays on the device until then."""
+        value = value.detach().double()
+        if name in self._notes:
+            self._notes[name] += value
+            self._noted[name] += 1
+        else:
+            self._notes[name] = value.clone()
+            self._noted[name] = 1
+
+    # ---- what the run calls ----
+
+    def open(self, planned: float) -> None:
+        """Begin a window that is foreseen to have rows of this total weight."""
+        self.weights.grad.zero_()
+        self.window.open(planned)
+
+    def take(self, batch: Batch) -> None:
+        """One micro-batch: forward, backward, its gradient added to the window's.
+
+        Raises:
+            Diverged: its loss is not finite. Nothing was changed but the window's gradient.
+        """
+        for hook in self._batch_hooks:
+            batch = hook(batch, self)
+        if self._drops:
+            self._reseed(self.window.taken)
+        out = self._forward(batch)
+        objective = self._objective(batch, out)
+        # A gradient handed to backward costs no multiplication in the graph, neither way.
+        objective.backward(self._factor(self.window.factor(batch.items)))
+        loss = objective.detach()
+        if self._watches and not math.isfinite(loss.item()):
+            raise Diverged(self.updates + 1, "loss")
+        self._loss += loss
+        self._loss_items += batch.items
+        self.window.add(batch, out)
+        self.samples += batch.x.shape[0]
+        self.passes += 1
+
+    def update(self) -> None:
+        """The update that the window is for.
+
+        Raises:
+            Diverged: the gradient is not finite; the weights were not changed.
+        """
+        grad = self.weights.grad
+        self.window.reduce(grad)
+        with torch.no_grad():
+            for transform in self._transforms:
+                transform(grad, self)
+            self._check(grad)
+            rate = self.schedule(self.updates)
+            if rate != self._rate:
+                self._rate = rate
+                for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
+                    group["lr"] = lr * rate
+            self._step()
+            for stepped in self._stepped:
+                stepped(self.window, self)
+        self.updates += 1
+        self.window.open(0.0)
+
+    def drain(self) -> dict[str, Any]:
+        """The numbers for a log line since the last one: the mean loss, and what methods noted."""
+        self.check()
+        values: dict[str, Any] = {"loss": float(self._loss) / self._loss_items if self._loss_items else None}
+        if self._notes:
+            values["notes"] = {name: float(v) / self._noted[name] for name, v in self._notes.items()}
+        self._loss.zero_()
+        self._loss_items = 0.0
+        self._notes.clear()
+        self._noted.clear()
+        return values
+
+    def check(self) -> None:
+        """Look at what stayed on the device, before anything is logged or saved.
+
+        Raises:
+            Diverged: a gradient or a weight is not finite.
+        """
+        if not self._watches and (step := int(self._bad_step)):
+            raise Diverged(step, "gradient")
+        if not math.isfinite(self.weights.value.sum().item()):
+            name = self.weights.first_not_finite(self.weights.value)
+            if name is not None:
+                raise Diverged(self.updates, name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a restart needs, at any boundary between micro-batches."""
+        window_open = self.window.taken > 0
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "methods": [{name: getattr(m, name) for name in m.state} for m in self.methods],
+            "window": self.window.state_dict() if window_open else None,
+            "grad": self.weights.grad if window_open else None,
+            "rule": {name: getattr(self.window.rule, name) for name in self.window.rule.state},
+            "counts": [self.task, self.updates, self.samples, self.passes],
+            "log": [self._loss, self._loss_items, self._notes, self._noted],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._rate = None
+        for method, values in zip(self.methods, state["methods"], strict=True):
+            for name, value in values.items():
+                setattr(method, name, value)
+        for name, value in state["rule"].items():
+            setattr(self.window.rule, name, value)
+        if state["window"] is not None:
+            self.window.load_state_dict(state["window"])
+            self.weights.grad.copy_(state["grad"])
+        self.task, self.updates, self.samples, self.passes = state["counts"]
+        loss, self._loss_items, self._notes, self._noted = state["log"]
+        self._loss.copy_(loss)
+
+    # ---- inside ----
+
+    def _forward(self, batch: Batch) -> Tensor:
+        if self.autocast is None:
+            return self.model(batch.x)
+        with torch.autocast(self._device.type, dtype=self.autocast):
+            out: Tensor = self.model(batch.x)
+        return out.float()
+
+    def _objective(self, batch: Batch, out: Tensor) -> Tensor:
+        total = self.criterion.total(batch, out)
+        for hook in self._loss_hooks:
+            total = total + batch.items * hook(batch, out, self)
+        return total
+
+    def _factor(self, value: float) -> Tensor:
+        factor = self._factors.get(value)
+        if factor is None:
+            if len(self._factors) > 1000:  # windows whose rows are weighted by data have no end of them
+                self._factors.clear()
+            dtype = torch.float32 if self.autocast is not None else self.weights.value.dtype
+            factor = self._factors[value] = torch.tensor(value, dtype=dtype, device=self._device)
+        return factor
+
+    def _check(self, grad: Tensor) -> None:
+        total = grad.sum()
+        if not self._watches:
+            bad = ~torch.isfinite(total) & (self._bad_step == 0)
+            self._bad_step += bad * (self.updates + 1)
+            grad.nan_to_num_(0.0, 0.0, 0.0)
+        elif not math.isfinite(total.item()):
+            # A sum can overflow where no entry does, so look closer before stopping.
+            name = self.weights.first_not_finite(grad)
+            if name is not None:
+                raise Diverged(self.updates + 1, f"the gradient of {name}")
+
+    def _vector(self, scalar: Tensor) -> Tensor:
+        parts = torch.autograd.grad(scalar, self.weights.parameters, allow_unused=True, materialize_grads=True)
+        return torch.cat([part.reshape(-1) for part in parts])
+
+    def _gradient_of_each(self, batch: Batch, objective: Objective) -> Tensor:
+        parameters = dict(self.model.named_parameters())
+        trained = {name: parameters.pop(name).detach() for name in self.weights.names}
+        rest = {**parameters, **dict(self.model.named_buffers())}
+
+        def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            out = torch.func.functional_call(self.model, (weights, rest), (x.unsqueeze(0),))
+            return objective(Batch(x.unsqueeze(0), y.unsqueeze(0), batch.task, 1), out).squeeze(0)
+
+        rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0), randomness="different")
+        grads = rows(trained, batch.x, batch.y)
+        return torch.cat([grads[name].reshape(batch.x.shape[0], -1) for name in self.weights.names], dim=1)
+
+    @contextmanager
+    def _undisturbed(self, index: int) -> Iterator[None]:
+        """A pass inside leaves no trace: BatchNorm statistics, generators and gradient mode come back."""
+        tracking = [norm.track_running_stats for norm in self._norms]
+        cuda = [self._device.index or 0] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda) if self._drops else nullcontext(), torch.enable_grad():
+            if self._drops:
+                self._reseed(index)
+            for norm in self._norms:
+                norm.track_running_stats = False
+            try:
+                yield
+            finally:
+                for norm, track in zip(self._norms, tracking, strict=True):
+                    norm.track_running_stats = track
+
+    def _reseed(self, index: int) -> None:
+        # nn.Dropout takes no generator, so the device's default one is set for every micro-batch.
+        seed = derive(self.seed, "dropout", self.task, self.updates, index)
+        if self._device.type == "cuda":
+            torch.cuda.default_generators[self._device.index or 0].manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
+
+
+def _overrides(method: Method, hook: str) -> bool:
+    return getattr(type(method), hook) is not getattr(Method, hook)

@@ -1,0 +1,24 @@
+"""Σ gₖ / Σ nₖ."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.rule import Rule
+
+
+class Mean(Rule):
+    """The mean over all rows of the window: equal to one large batch
+
+    The window is normalised once, by the rows that it really had, never by its number of
+    micro-batches: ragged and short windows are then exact. Each backward pass is scaled by the
+    number of rows foreseen, which spares a pass over the vector; only a window that turns out
+    otherwise (cut short by the end of its task, or with replayed rows) is corrected.
+    """
+
+    def factor(self, items: float, planned: float) -> float:
+        return 1 / planned
+
+    def reduce(self, grad: Tensor, items: float, planned: float) -> None:
+        if items != planned:
+            grad.mul_(planned / items)

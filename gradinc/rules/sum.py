@@ -1,0 +1,20 @@
+"""Σ gₖ."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.rule import Rule
+
+
+class Sum(Rule):
+    """The sum over all rows of the window: the mean times their number
+
+    The size of an update grows with the window, so the learning rate has to be small.
+    """
+
+    def factor(self, items: float, planned: float) -> float:
+        return 1.0
+
+    def reduce(self, grad: Tensor, items: float, planned: float) -> None:
+        pass

@@ -1,0 +1,327 @@
+"""One run: the loop over tasks, epochs and micro-batches, and what is saved of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from gradinc import budget, checkpoint
+from gradinc.batch import Batch
+from gradinc.config.schema import Config
+from gradinc.console import Display, score_shown
+from gradinc.crash import crash_point
+from gradinc.data.augment import augment
+from gradinc.data.dataset import Dataset
+from gradinc.data.rows import Rows
+from gradinc.data.stream import Stream, Task
+from gradinc.directory import RunDirectory
+from gradinc.errors import Interrupted
+from gradinc.evaluate import evaluate
+from gradinc.interruption import Interruption
+from gradinc.learner import Learner
+from gradinc.randomness import generator
+from gradinc.record import Log
+from gradinc.window import plan
+
+
+@dataclass
+class Position:
+    """Where a run is: always between two micro-batches.
+
+    Attributes:
+        task: index of the task, from 0.
+        epoch: epochs of the task that are behind it.
+        batch: micro-batches of the epoch that are behind it.
+        carried: micro-batches that the window open at the epoch's beginning brought along.
+        began: steps, samples, passes and seconds of the run when the task began.
+        best: score and step of the best validation in this task.
+        validation: the last measures on validation data.
+        tasks: what came of each task that is done.
+    """
+
+    task: int = 0
+    epoch: int = 0
+    batch: int = 0
+    carried: int = 0
+    began: list[float] = field(default_factory=lambda: [0, 0, 0, 0.0])
+    best: list[float] = field(default_factory=list)
+    validation: dict[str, float] = field(default_factory=dict)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Run:
+    """Stream, learner, position and record of one run in its directory."""
+
+    def __init__(
+        self,
+        config: Config,
+        directory: RunDirectory,
+        dataset: Dataset,
+        stream: Stream,
+        learner: Learner,
+        display: Display,
+        stop: Interruption,
+    ) -> None:
+        self.config, self.directory, self.dataset, self.stream = config, directory, dataset, stream
+        self.learner, self.display, self.stop = learner, display, stop
+        self.position = Position()
+        self.device = learner.weights.value.device
+        self._folder = directory.path / "ckpt"
+        self._clock_base = 0.0
+        self._clock_start = time.monotonic()
+        self._metrics: Log
+        self._timing: Log
+        self._last_log = (0.0, 0)
+
+    # ---- saving and going on ----
+
+    def resume(self) -> int | None:
+        """Go on from the newest checkpoint that is whole; return its step, or None where there is none."""
+        offset, step = 0, None
+        damaged = []
+        for mark, state in checkpoint.newest(self._folder, self.directory.identity, self.device):
+            if isinstance(state, checkpoint.Damaged):
+                damaged.append(f"{self._folder / str(mark)} is damaged ({state}).")
+                continue
+            self.learner.load_state_dict(state["learner"])
+            self.position = Position(**state["position"])
+            self._clock_base = state["seconds"]
+            offset, step = state["log_offset"], mark.updates
+            break
+        for line in damaged:
+            self.display.warn(f"{line} Going on from step {step or 0}.")
+        self._folder.mkdir(exist_ok=True)
+        for path in self._folder.glob(".*.tmp"):
+            path.unlink()
+        if step is None:
+            (self._folder / checkpoint.BEST).unlink(missing_ok=True)
+        self._metrics = Log(self.directory.path / "metrics.jsonl", offset)
+        timing = self.directory.path / "timing.jsonl"
+        self._timing = Log(timing, timing.stat().st_size if timing.exists() and step is not None else 0)
+        self._clock_start = time.monotonic()
+        self._last_log = (self.seconds, self.learner.samples)
+        return step
+
+    def commit(self) -> None:
+        """Save everything that a restart needs."""
+        self.learner.check()
+        self._metrics.sync()
+        mark = checkpoint.Mark(self.learner.updates, self.learner.window.taken)
+        state = {
+            "learner": self.learner.state_dict(),
+            "position": asdict(self.position),
+            "seconds": self.seconds,
+            "log_offset": self._metrics.offset,
+        }
+        checkpoint.write(self._folder, str(mark), self.directory.identity, state)
+        checkpoint.prune(self._folder, self.config.checkpoint.keep)
+        self._next_commit = time.monotonic() + self.config.checkpoint.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the run has taken so far, over all its restarts."""
+        return self._clock_base + time.monotonic() - self._clock_start
+
+    # ---- the loop ----
+
+    def train(self) -> dict[str, Any]:
+        """Train on every task that is left, and return what goes into ``result.json``.
+
+        Raises:
+            Interrupted: a signal came; everything is saved.
+            Diverged: a number is not finite; the last checkpoint is the last good state.
+        """
+        self._next_commit = time.monotonic() + self.config.checkpoint.seconds
+        for task in self.stream[self.position.task :]:
+            self._train_task(task)
+        last = self.position.tasks[-1]
+        return {
+            "status": "finished",
+            "test": last["test"],
+            "validation": last["validation"],
+            "best": last["best"],
+            "ended_by": last["ended_by"],
+            "epochs": last["epochs"],
+            "samples": self.learner.samples,
+            "steps": self.learner.updates,
+            "passes": self.learner.passes,
+            "seconds": round(self.seconds, 3),
+            "weights_digest": checkpoint.digest(self.learner.model.state_dict()),
+        }
+
+    def close(self) -> None:
+        self._metrics.close()
+        self._timing.close()
+
+    def _train_task(self, task: Task) -> None:
+        position, learner = self.position, self.learner
+        learner.model.train()
+        learner.task = task.index
+        if position.epoch == 0 and position.batch == 0:
+            position.began = [learner.updates, learner.samples, learner.passes, self.seconds]
+            for method in learner.methods:
+                method.begin(task, learner)
+        self._limits = budget.limits(self.config.budget, len(task.train))
+        self._ends = self._absolute_limits()
+        self.display.begin(self._title(task), self._share(task))
+        ended_by = None
+        while ended_by is None:
+            ended_by = self._train_epoch(task)
+        for method in learner.methods:
+            method.end(task, learner)
+        crash_point("task-end")
+        test = self._measure(task.test)
+        self._log(test=test)
+        position.tasks.append(
+            {
+                "task": task.index,
+                "ended_by": ended_by,
+                "epochs": position.epoch,
+                "test": test,
+                "validation": position.validation,
+                "best": {"score": position.best[0], "step": int(position.best[1])} if position.best else None,
+            }
+        )
+        position.task, position.epoch, position.batch, position.carried = task.index + 1, 0, 0, 0
+        position.best, position.validation = [], {}
+        self.commit()
+        crash_point("task-committed")
+
+    def _train_epoch(self, task: Task) -> str | None:
+        """The rest of an epoch and what follows it. Returns the limit that ended the task, if one did."""
+        position, learner = self.position, self.learner
+        ended_by = self._train_windows(task)
+        if ended_by is None:
+            position.epoch, position.batch, position.carried = position.epoch + 1, 0, learner.window.taken
+            if self._limits.epochs is not None and position.epoch >= self._limits.epochs:
+                ended_by = "epochs"
+        if ended_by is not None and learner.window.taken:
+            learner.update()  # a window never crosses into another task
+        if ended_by is not None or position.epoch % self.config.evaluate.epochs == 0:
+            reached = self._validate(task)
+            if ended_by is None and reached:
+                ended_by = "accuracy"
+        return ended_by
+
+    def _train_windows(self, task: Task) -> str | None:
+        """Take the micro-batches that are left of this epoch, until a limit ends the task."""
+        position, learner, config = self.position, self.learner, self.config
+        rows, size, window = task.train, config.data.batch_size, config.strategy.window
+        length = math.ceil(len(rows) / size)
+        spans = plan(length, window.size, position.carried, window.last)
+        order = torch.randperm(len(rows), generator=generator(config.seed, "order", task.index, position.epoch))
+        used = spans[-1].first + spans[-1].count if spans else 0
+        batches = rows.batches(order[: used * size], size, position.batch)
+        names, fill = config.data.augment, self.dataset.fill if config.data.augment else None
+        log_steps = config.log.steps
+        for span in spans:
+            end = span.first + span.count
+            for index in range(max(span.first, position.batch), end):
+                if learner.window.taken == 0:
+                    if (limit := self._reached()) is not None:
+                        return limit
+                    learner.open(self._planned(rows=len(rows), first=index))
+                x, y = next(batches)
+                if names:
+                    x = augment(x, names, self._draw("augment", task.index, position.epoch, index), fill)
+                learner.take(Batch(x, y, task.index, y.shape[0]))
+                position.batch = index + 1
+                if span.closes and index + 1 == end:
+                    learner.update()
+                    if learner.updates % log_steps == 0:
+                        self._log_training(task)
+                if self.stop.signum or time.monotonic() >= self._next_commit:
+                    self.commit()
+                    if self.stop.signum:
+                        raise Interrupted(self.stop.signum)
+        return self._reached()
+
+    def _draw(self, *purpose: object) -> torch.Generator:
+        return generator(self.config.seed, *purpose, device=self.device)
+
+    def _planned(self, rows: int, first: int) -> int:
+        """Rows in the window that begins with micro-batch `first` of this epoch."""
+        size, window = self.config.data.batch_size, self.config.strategy.window
+        length = math.ceil(rows / size)
+        if window.last != "carry":
+            return min(rows, (first + window.size) * size) - first * size
+        epochs, end = divmod(first + window.size, length)
+        return epochs * rows + end * size - first * size
+
+    def _absolute_limits(self) -> list[tuple[str, float]]:
+        began = dict(zip(("steps", "samples", "passes", "seconds"), self.position.began, strict=True))
+        limits = ((name, getattr(self._limits, name)) for name in began)
+        return [(name, began[name] + limit) for name, limit in limits if limit is not None]
+
+    def _reached(self) -> str | None:
+        learner = self.learner
+        for name, end in self._ends:
+            used = {"steps": learner.updates, "samples": learner.samples, "passes": learner.passes}.get(name)
+            if (self.seconds if used is None else used) >= end:
+                return name
+        return None
+
+    # ---- measuring and telling ----
+
+    def _measure(self, rows: Rows) -> dict[str, float]:
+        learner = self.learner
+        return evaluate(learner.model, rows, learner.criterion, learner.autocast)
+
+    def _validate(self, task: Task) -> bool:
+        """Measure on validation data, keep the weights if they are the best; is the wanted accuracy reached?"""
+        position, learner = self.position, self.learner
+        self._log_training(task)
+        position.validation = self._measure(task.validation)
+        if not position.validation:
+            return False
+        self._log(validation=position.validation)
+        score = position.validation[learner.criterion.score]
+        if learner.criterion.better(score, position.best[0] if position.best else None):
+            position.best = [score, learner.updates]
+            state = {"model": learner.model.state_dict(), "step": learner.updates, "validation": position.validation}
+            checkpoint.write(self._folder, checkpoint.BEST, self.directory.identity, state)
+        self.display.numbers(self._share(task), **{"validation": score_shown(position.validation)})
+        self.display.evaluated(f"epoch {position.epoch}")
+        wanted = self._limits.accuracy
+        return wanted is not None and score >= wanted
+
+    def _log_training(self, task: Task) -> None:
+        values = self.learner.drain()
+        loss = values.pop("loss")
+        if loss is None:
+            return
+        self._log(lr=self.learner.lr, train={"loss": loss}, **values)
+        seconds, (before, samples) = self.seconds, self._last_log
+        rate = (self.learner.samples - samples) / max(seconds - before, 1e-9)
+        self._last_log = (seconds, self.learner.samples)
+        self._timing.write(
+            {"step": self.learner.updates, "seconds": round(seconds, 3), "samples_per_second": round(rate, 1), "clock": round(time.time(), 1)}
+        )
+        self.display.numbers(self._share(task), loss=f"{loss:.4f}", speed=f"{rate:,.0f}/s")
+
+    def _log(self, **values: Any) -> None:
+        learner, position = self.learner, self.position
+        where = {"step": learner.updates, "task": position.task, "epoch": position.epoch}
+        self._metrics.write({**where, "samples": learner.samples, "passes": learner.passes, **values})
+
+    def _share(self, task: Task) -> float:
+        """How much of the whole run is done, from 0 to 1."""
+        position, learner = self.position, self.learner
+        steps, samples, passes, seconds = position.began
+        spent = budget.Spent(
+            position.epoch,
+            int(learner.updates - steps),
+            int(learner.samples - samples),
+            int(learner.passes - passes),
+            self.seconds - seconds,
+        )
+        epoch_share = position.batch * self.config.data.batch_size / max(1, len(task.train))
+        return (position.task + self._limits.share(spent, min(1.0, epoch_share))) / len(self.stream)
+
+    def _title(self, task: Task) -> str:
+        count = len(self.stream)
+        return f"task {task.index + 1} of {count}" if count > 1 else "training"

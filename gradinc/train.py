@@ -1,0 +1,270 @@
+"""From a checked config to a run that is finished, or that says why not and how to go on."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from gradinc import __version__
+from gradinc.config.schema import Config
+from gradinc.console import Display, summary
+from gradinc.directory import RunDirectory, package_digest
+from gradinc.errors import Diverged, Interrupted, StorageError, UserError
+from gradinc.files import write_json, write_whole
+
+if TYPE_CHECKING:
+    import torch
+
+    from gradinc.data.dataset import Dataset
+    from gradinc.interruption import Interruption
+    from gradinc.run import Run
+
+
+def execute(config: Config, *, console: Console) -> int:
+    """Run a config: start it, go on with it, or say that it is finished.
+
+    Returns:
+        The exit code: 0 done, 1 diverged, 128 + signal when interrupted.
+
+    Raises:
+        UserError: the config does not fit its data or its device, or the run directory is another's;
+            nothing was created.
+        StorageError: a file could not be written.
+    """
+    directory = RunDirectory(config)
+    with Display(console, config.progress) as display:
+        if not config.fresh:
+            directory.check_config()
+            if (code := _tell_if_done(directory, display)) is not None:
+                return code
+        from gradinc.interruption import interruption  # what follows needs torch
+
+        with interruption() as stop:
+            return _train(config, directory, display, stop)
+
+
+def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
+    """For a run that has come to its end: say so, and give the exit code."""
+    result = directory.result()
+    if result is None or result["status"] not in ("finished", "diverged"):
+        return None
+    if result["status"] == "diverged":
+        display.warn(_divergence(directory.path, result))
+        return 1
+    code = (directory.meta() or {}).get("code")
+    other = "" if code == package_digest() else " by another version of gradinc's code; fresh=true runs it again"
+    display.say(f"{directory.path} is finished already{other}.")
+    _tell_end(directory, result, display)
+    return 0
+
+
+def _train(config: Config, directory: RunDirectory, display: Display, stop: Interruption) -> int:
+    import torch
+
+    from gradinc import device as devices
+    from gradinc.assemble import Shape, build_criterion, build_learner, build_model
+    from gradinc.data import dataset as data
+    from gradinc.data.stream import open_stream
+    from gradinc.run import Run
+
+    device = devices.choose_device(config.device)
+    dataset = data.load(config.data, device, devices.storage_dtype(config.dtype))
+    stream = open_stream(config, dataset)
+    _check_limits(config, dataset)
+    model = build_model(config, Shape(dataset.shape, dataset.outputs), device)
+    earlier = None if config.fresh else directory.meta()
+    threads = _threads(config, earlier, model, dataset)
+    devices.pin(threads, device)
+    if config.init is not None:
+        _start_from(config.init, model, device)
+    learner = build_learner(config, model, build_criterion(dataset), max(len(task.train) for task in stream))
+    environment = devices.environment(device, threads)
+    _check_segment(config, directory, earlier, dataset, environment, display)
+
+    with directory.locked():
+        if config.fresh:
+            directory.clear()
+        elif (code := _tell_if_done(directory, display)) is not None:
+            return code  # another process finished it in the meantime
+        if not (directory.path / "config.yaml").exists():
+            directory.write_config()
+        run = Run(config, directory, dataset, stream, learner, display, stop)
+        step = run.resume()
+        _write_meta(directory, earlier if step is not None else None, dataset, environment, step)
+        where = f"{config.data.name} · {config.model.name} ({len(learner.weights):,} weights) · {device} · {_count(threads, 'thread')}"
+        display.say(f"{where} → {directory.path}" + (f", going on from step {step}" if step is not None else ""))
+        try:
+            return _finish(run, directory, display, stop, device)
+        finally:
+            run.close()
+
+
+def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interruption, device: torch.device) -> int:
+    """Train to the end, whichever it is, and record which it was."""
+    from gradinc.device import peak_memory
+
+    learner = run.learner
+    try:
+        result = run.train()
+    except Interrupted as interrupted:
+        _record_stop(run, directory, "interrupted", {"signal": signal.Signals(interrupted.signum).name})
+        display.warn(f"stopped by {signal.Signals(interrupted.signum).name} at step {learner.updates}, all is saved. Go on with: {_command()}")
+        return 128 + interrupted.signum
+    except Diverged as diverged:
+        stop_record = {"diverged_at": diverged.step, "tensor": diverged.tensor}
+        _record_stop(run, directory, "diverged", stop_record)
+        display.warn(_divergence(directory.path, stop_record))
+        return 1
+    except StorageError:
+        raise
+    except UserError as error:  # a data file that broke while it was being read
+        _record_stop(run, directory, "failed", {"error": str(error)})
+        raise
+    except Exception as error:
+        _record_stop(run, directory, "failed", {"error": f"{type(error).__name__}: {error}"})
+        if (line := _out_of_memory(error, run.config)) is not None:
+            raise StorageError(*line) from error
+        write_whole(directory.path / "error.log", traceback.format_exc().encode())
+        raise
+    result["peak_memory"] = peak_memory(device)
+    directory.write_result(result)
+    (directory.path / "error.log").unlink(missing_ok=True)
+    display.__exit__(None, None, None)
+    _tell_end(directory, result, display)
+    return 128 + stop.signum if stop.signum else 0
+
+
+def _record_stop(run: Run, directory: RunDirectory, status: str, more: dict[str, Any]) -> None:
+    learner = run.learner
+    counts = {"samples": learner.samples, "steps": learner.updates, "passes": learner.passes}
+    record = {"status": status, **more, "test": None, "validation": run.position.validation or None, **counts}
+    directory.write_result({**record, "seconds": round(run.seconds, 3), "weights_digest": None})
+
+
+def _check_limits(config: Config, dataset: Dataset) -> None:
+    if config.budget.accuracy is not None and dataset.classes is None:
+        where = f"budget.accuracy={config.budget.accuracy}"
+        raise UserError(where, f"{config.data.name} has no classes", "Use budget.epochs or budget.steps")
+    if config.budget.accuracy is not None and len(dataset.validation) == 0:
+        raise UserError(f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1")
+
+
+def _threads(config: Config, earlier: dict[str, Any] | None, model: torch.nn.Module, dataset: Dataset) -> int:
+    """A run that goes on keeps the threads it had, unless they are given: other threads, other last bits."""
+    from gradinc.device import choose_threads
+
+    if config.threads == "auto" and earlier is not None and earlier.get("segments"):
+        return int(earlier["segments"][-1]["threads"])
+    return choose_threads(config.threads, model, dataset.shape, config.data.batch_size)
+
+
+def _start_from(init: str, model: torch.nn.Module, device: torch.device) -> None:
+    from gradinc.finished import last_weights
+
+    weights = last_weights(init, device)
+    own = model.state_dict()
+    for name in [*own, *weights]:
+        mine, theirs = own.get(name), weights.get(name)
+        if mine is None or theirs is None or mine.shape != theirs.shape:
+            shapes = [None if t is None else tuple(t.shape) for t in (mine, theirs)]
+            what = f"its weight {name} is {shapes[1] or 'missing'}, this model's is {shapes[0] or 'missing'}"
+            raise UserError(f"init={init}", what, "Use the model and the kind of data that the run was trained with")
+    model.load_state_dict(weights)
+
+
+def _check_segment(
+    config: Config,
+    directory: RunDirectory,
+    earlier: dict[str, Any] | None,
+    dataset: Dataset,
+    environment: dict[str, Any],
+    display: Display,
+) -> None:
+    """Compare data and environment with those that the run has had so far.
+
+    Raises:
+        UserError: the data are others, or the environment is and ``strict=true``.
+    """
+    if earlier is None:
+        return
+    if earlier.get("data", {}).get("digest") != dataset.digest:
+        what = f"was started with other data (digest {str(earlier.get('data', {}).get('digest'))[:12]}, now {dataset.digest[:12]})"
+        raise UserError(str(directory.path), what, "Bring the old data back, or use a new name=… or fresh=true")
+    before = earlier["segments"][-1]
+    for key, now in environment.items():
+        if before.get(key) != now:
+            line = f"{directory.path} ran with {key} {before.get(key)}, now {now}"
+            if config.strict:
+                raise UserError(str(directory.path), f"ran with {key} {before.get(key)}, now {now}, and strict=true", "Resume where it ran, or without strict")
+            display.warn(f"{line}: the last bits may differ from an uninterrupted run. It is recorded.")
+
+
+def _write_meta(
+    directory: RunDirectory, earlier: dict[str, Any] | None, dataset: Dataset, environment: dict[str, Any], step: int | None
+) -> None:
+    segment = {"from_step": step or 0, **environment, "pid": os.getpid(), "command": _command()}
+    segments = [*(earlier or {}).get("segments", []), segment]
+    write_json(
+        directory.path / "meta.json",
+        {
+            "gradinc": __version__,
+            "code": package_digest(),
+            "commit": _commit(),
+            "identity": directory.identity,
+            "data": dataset.record(),
+            "segments": segments,
+        },
+    )
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the program runs from, if it does."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        return subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _out_of_memory(error: Exception, config: Config) -> tuple[str, str, str] | None:
+    import torch
+
+    text = str(error)
+    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "not enough memory" not in text:
+        return None
+    size, window = config.data.batch_size, config.strategy.window.size
+    mend = f"Use data.batch_size={max(1, size // 2)} strategy.window.size={2 * window}: the same update from smaller micro-batches"
+    return f"data.batch_size={size}", "does not fit into memory", mend
+
+
+def _divergence(path: Path, result: dict[str, Any]) -> str:
+    return (
+        f"{path} diverged at step {result['diverged_at']}: {result['tensor']} is not finite. "
+        "The last good checkpoint is kept. Use a smaller optimizer.lr; fresh=true runs it again."
+    )
+
+
+def _tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) -> None:
+    display.show(summary(result))
+    display.say(f"next: gradinc test {shlex.quote(str(directory.path))}", style="bold")
+
+
+def _command() -> str:
+    arguments = sys.argv[1:] if sys.argv else []
+    return shlex.join(["gradinc", *arguments])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

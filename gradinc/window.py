@@ -1,0 +1,121 @@
+"""The micro-batches of one update: which they are, and where their gradients go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.rule import Rule
+
+Last = Literal["flush", "carry", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a window that lies in one epoch.
+
+    Attributes:
+        first: number of its first micro-batch in the epoch, from 0.
+        count: how many micro-batches it has.
+        closes: whether an update follows its last one; else the window goes on in the next epoch.
+    """
+
+    first: int
+    count: int
+    closes: bool
+
+
+def plan(length: int, size: int, start: int = 0, last: Last = "flush") -> list[Span]:
+    """How the micro-batches of an epoch fall into windows.
+
+    Args:
+        length: micro-batches in the epoch.
+        size: micro-batches in a full window.
+        start: micro-batches that an open window brought along from the epoch before; under ``size``.
+        last: what becomes of a short last window: ``flush`` makes an update with what there is,
+            ``carry`` lets the next epoch fill it, ``drop`` leaves its micro-batches out.
+
+    Returns:
+        Spans in order. They cover the epoch from 0 on without gaps, all of it but for ``drop``.
+    """
+    if not (length >= 0 and size >= 1 and 0 <= start < size):
+        raise ValueError(f"plan({length=}, {size=}, {start=}): need length ≥ 0, size ≥ 1, 0 ≤ start < size")
+    spans = []
+    first = 0
+    while first < length:
+        count = min(size - start, length - first)
+        full = start + count == size
+        if full or last == "flush":
+            spans.append(Span(first, count, True))
+        elif last == "carry":
+            spans.append(Span(first, count, False))
+        first += count
+        start = 0
+    return spans
+
+
+class Window:
+    """The micro-batches of one update.
+
+    Attributes:
+        rule: how their gradients become one.
+        taken: micro-batches so far.
+        items: Σ of their row weights.
+        planned: that sum for the whole window, as foreseen when it was opened.
+        batches: the micro-batches, kept only where a method rereads them.
+        outputs: what the model gave for them, detached, shape (rows, outputs) each.
+    """
+
+    def __init__(self, rule: Rule, *, keeps: bool) -> None:
+        self.rule, self.keeps = rule, keeps
+        self.taken = 0
+        self.items = 0.0
+        self.planned = 0.0
+        self.batches: list[Batch] = []
+        self.outputs: list[Tensor] = []
+
+    def open(self, planned: float) -> None:
+        """Begin an update that is foreseen to have rows of this total weight."""
+        self.taken = 0
+        self.items = 0.0
+        self.planned = planned
+        self.batches.clear()
+        self.outputs.clear()
+
+    def factor(self, items: float) -> float:
+        """What the summed objective of the next micro-batch is multiplied by."""
+        return self.rule.factor(items, self.planned)
+
+    def add(self, batch: Batch, out: Tensor) -> None:
+        """Count a micro-batch whose backward pass is done."""
+        self.taken += 1
+        self.items += batch.items
+        if self.keeps:
+            self.batches.append(batch)
+            self.outputs.append(out.detach())
+
+    def reduce(self, grad: Tensor) -> None:
+        """Finish the gradient of the window, shape (P,), in place."""
+        self.rule.reduce(grad, self.items, self.planned)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a restart inside this window needs, besides the gradient."""
+        return {
+            "taken": self.taken,
+            "items": self.items,
+            "planned": self.planned,
+            "batches": [[b.x, b.y, b.task, b.items, b.weight] for b in self.batches],
+            "outputs": list(self.outputs),
+            "rule": {name: getattr(self.rule, name) for name in self.rule.state},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on inside the window that `state_dict` described."""
+        self.taken, self.items, self.planned = state["taken"], state["items"], state["planned"]
+        self.batches = [Batch(*fields) for fields in state["batches"]]
+        self.outputs = list(state["outputs"])
+        for name, value in state["rule"].items():
+            setattr(self.rule, name, value)
