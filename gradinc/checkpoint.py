@@ -89,7 +89,7 @@ def marks(folder: Path) -> list[Mark]:
 
 
 def newest(
-    folder: Path, run: str, device: torch.device | str = "cpu"
+    folder: Path, run: str | None, device: torch.device | str = "cpu"
 ) -> Iterator[tuple[Mark, dict[str, Any] | Damaged]]:
     """The checkpoints, newest first, each with its state or with what is wrong with it."""
     for mark in marks(folder):

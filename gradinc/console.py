@@ -83,7 +83,6 @@ class Display:
         self._started = time.monotonic()
 
     def __enter__(self) -> Display:
-        self._started = self._last_line = time.monotonic()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -94,6 +93,7 @@ class Display:
     def begin(self, title: str, share: float) -> None:
         """Show that training begins, or goes on, with this share of its budget used."""
         self._share = self._begun = share
+        self._started = time.monotonic()
         if self.bar and not self.quiet:
             self._progress = Progress(
                 TextColumn("[bold]{task.description}", markup=True),
