@@ -75,7 +75,7 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
         state = torch.load(io.BytesIO(memoryview(content)[32:]), map_location=device, weights_only=True)
     except Exception as error:  # a whole file that holds something else; torch raises many kinds
         raise Damaged("not a checkpoint") from error
-    if not isinstance(state, dict) or "model" not in state and "learner" not in state:
+    if not isinstance(state, dict) or ("model" not in state and "learner" not in state):
         raise Damaged("not a checkpoint")
     if run is not None and state.get("run") != run:
         raise Damaged("of another run")

@@ -85,7 +85,9 @@ class Display:
     def __enter__(self) -> Display:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -144,9 +146,13 @@ class Display:
         if self.quiet:
             return
         self._last_line = time.monotonic()
-        parts = [f"{100 * self._share:3.0f} %", *([self._numbers["at"]] if "at" in self._numbers else []), *self._shown()]
+        parts = [
+            f"{100 * self._share:3.0f} %",
+            *([self._numbers["at"]] if "at" in self._numbers else []),
+            *self._shown(),
+        ]
         done = self._share - self._begun
-        if 0 < done and self._share < 1:
+        if done > 0 and self._share < 1:
             parts.append(duration((self._last_line - self._started) * (1 - self._share) / done) + " left")
         self.console.print(Text("  ".join(parts)), soft_wrap=True)
 

@@ -30,7 +30,9 @@ def choose_device(name: str) -> torch.device:
         if not torch.cuda.is_available():
             raise UserError(f"device={name}", "no CUDA device in this torch", "Use device=cpu")
         if (device.index or 0) >= torch.cuda.device_count():
-            raise UserError(f"device={name}", f"only {torch.cuda.device_count()} CUDA devices here", "Use device=cuda:0")
+            raise UserError(
+                f"device={name}", f"only {torch.cuda.device_count()} CUDA devices here", "Use device=cuda:0"
+            )
     return device
 
 

@@ -51,7 +51,9 @@ class RunDirectory:
         """
         path = self.path / "config.yaml"
         if not path.exists():
-            strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")] if self.path.exists() else []
+            strangers = (
+                [p.name for p in self.path.iterdir() if not p.name.startswith(".")] if self.path.exists() else []
+            )
             if set(strangers) - set(OURS):
                 raise UserError(str(self.path), "is not the directory of a run", "Use another name=… or output=…")
             return
@@ -90,7 +92,9 @@ class RunDirectory:
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
-            raise UserError(str(self.path), f"is in use by {self._owner()}", "Wait for it, or use another name=…") from None
+            raise UserError(
+                str(self.path), f"is in use by {self._owner()}", "Wait for it, or use another name=…"
+            ) from None
         except OSError as error:
             raise storage_error(self.path / ".lock", error) from error
         try:

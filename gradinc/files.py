@@ -62,4 +62,6 @@ def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
         except OSError:
             free = ""
         reason = f"{reason} ({needed:,} bytes are needed{free})"
-    return StorageError(str(path), f"cannot be written: {reason}", "Make room or choose another output=…; the same command then goes on")
+    return StorageError(
+        str(path), f"cannot be written: {reason}", "Make room or choose another output=…; the same command then goes on"
+    )

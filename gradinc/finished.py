@@ -78,7 +78,9 @@ class FinishedRun:
         """What the model was built for."""
         record = self.meta.get("data")
         if record is None:
-            raise UserError(str(self.path / "meta.json"), "is missing or damaged", "Run the experiment again with fresh=true")
+            raise UserError(
+                str(self.path / "meta.json"), "is missing or damaged", "Run the experiment again with fresh=true"
+            )
         return Shape(tuple(record["shape"]), record["outputs"])
 
     def dataset(self, config: data.Data | None = None, device: torch.device | str = "cpu") -> data.Dataset:
@@ -103,7 +105,13 @@ class FinishedRun:
         model = self.with_weights(best=best, device=chosen)
         measures = evaluate(model, dataset.test, build_criterion(dataset), autocast_dtype(self.config.dtype))
         weights = "best" if best else "last"
-        return {"run": str(self.path), "data": dataset.name, "weights": weights, "rows": len(dataset.test), "test": measures}
+        return {
+            "run": str(self.path),
+            "data": dataset.name,
+            "weights": weights,
+            "rows": len(dataset.test),
+            "test": measures,
+        }
 
 
 def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -133,7 +141,9 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
     try:
         weights: dict[str, Tensor] = checkpoint.read(file, read_identity(path), device)["model"]
     except checkpoint.Damaged as damage:
-        raise UserError(str(file), f"is damaged ({damage})", "Use its last weights, or run it again with fresh=true") from damage
+        raise UserError(
+            str(file), f"is damaged ({damage})", "Use its last weights, or run it again with fresh=true"
+        ) from damage
     return weights
 
 

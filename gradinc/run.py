@@ -284,7 +284,7 @@ class Run:
             position.best = [score, learner.updates]
             state = {"model": learner.model.state_dict(), "step": learner.updates, "validation": position.validation}
             checkpoint.write(self._folder, checkpoint.BEST, self.directory.identity, state)
-        self.display.numbers(self._share(task), **{"validation": score_shown(position.validation)})
+        self.display.numbers(self._share(task), validation=score_shown(position.validation))
         self.display.evaluated(f"epoch {position.epoch}")
         wanted = self._limits.accuracy
         return wanted is not None and score >= wanted
@@ -299,7 +299,12 @@ class Run:
         rate = (self.learner.samples - samples) / max(seconds - before, 1e-9)
         self._last_log = (seconds, self.learner.samples)
         self._timing.write(
-            {"step": self.learner.updates, "seconds": round(seconds, 3), "samples_per_second": round(rate, 1), "clock": round(time.time(), 1)}
+            {
+                "step": self.learner.updates,
+                "seconds": round(seconds, 3),
+                "samples_per_second": round(rate, 1),
+                "clock": round(time.time(), 1),
+            }
         )
         self.display.numbers(self._share(task), loss=f"{loss:.4f}", speed=f"{rate:,.0f}/s")
 

@@ -67,7 +67,6 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
 
 
 def _train(config: Config, directory: RunDirectory, display: Display, stop: Interruption) -> int:
-    import torch
 
     from gradinc import device as devices
     from gradinc.assemble import Shape, build_criterion, build_learner, build_model
@@ -116,7 +115,9 @@ def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interrupt
         result = run.train()
     except Interrupted as interrupted:
         _record_stop(run, directory, "interrupted", {"signal": signal.Signals(interrupted.signum).name})
-        display.warn(f"stopped by {signal.Signals(interrupted.signum).name} at step {learner.updates}, all is saved. Go on with: {_command()}")
+        display.warn(
+            f"stopped by {signal.Signals(interrupted.signum).name} at step {learner.updates}, all is saved. Go on with: {_command()}"
+        )
         return 128 + interrupted.signum
     except Diverged as diverged:
         stop_record = {"diverged_at": diverged.step, "tensor": diverged.tensor}
@@ -154,7 +155,9 @@ def _check_limits(config: Config, dataset: Dataset) -> None:
         where = f"budget.accuracy={config.budget.accuracy}"
         raise UserError(where, f"{config.data.name} has no classes", "Use budget.epochs or budget.steps")
     if config.budget.accuracy is not None and len(dataset.validation) == 0:
-        raise UserError(f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1")
+        raise UserError(
+            f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1"
+        )
 
 
 def _threads(config: Config, earlier: dict[str, Any] | None, model: torch.nn.Module, dataset: Dataset) -> int:
@@ -203,12 +206,20 @@ def _check_segment(
         if before.get(key) != now:
             line = f"{directory.path} ran with {key} {before.get(key)}, now {now}"
             if config.strict:
-                raise UserError(str(directory.path), f"ran with {key} {before.get(key)}, now {now}, and strict=true", "Resume where it ran, or without strict")
+                raise UserError(
+                    str(directory.path),
+                    f"ran with {key} {before.get(key)}, now {now}, and strict=true",
+                    "Resume where it ran, or without strict",
+                )
             display.warn(f"{line}: the last bits may differ from an uninterrupted run. It is recorded.")
 
 
 def _write_meta(
-    directory: RunDirectory, earlier: dict[str, Any] | None, dataset: Dataset, environment: dict[str, Any], step: int | None
+    directory: RunDirectory,
+    earlier: dict[str, Any] | None,
+    dataset: Dataset,
+    environment: dict[str, Any],
+    step: int | None,
 ) -> None:
     segment = {"from_step": step or 0, **environment, "pid": os.getpid(), "command": _command()}
     segments = [*(earlier or {}).get("segments", []), segment]

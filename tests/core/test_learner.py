@@ -1,0 +1,318 @@
+"""A window of micro-batches is the large batch, exactly; and what methods may ask of a learner."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import epochs, learner, network, train
+from torch import nn
+
+from gradinc.batch import Batch
+from gradinc.config.catalog import load_part
+from gradinc.errors import Diverged
+from gradinc.method import Method
+from gradinc.rule import Rule
+from gradinc.schedules import Schedule
+
+OPTIMIZERS = {
+    "sgd": {"lr": 0.1},
+    "momentum": {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3},
+    "nesterov": {"lr": 0.05, "momentum": 0.9, "nesterov": True},
+    "adam": {"lr": 1e-3},
+    "adamw": {"lr": 1e-3, "weight_decay": 1e-2},
+    "nadam": {"lr": 1e-3},
+    "radam": {"lr": 1e-3},
+    "rmsprop": {"lr": 1e-3},
+    "adagrad": {"lr": 1e-2},
+}
+
+
+def build(name, **more):
+    function = "sgd" if name in ("momentum", "nesterov") else name
+    return learner(network(), optimizer=function, options=OPTIMIZERS[name], **more)
+
+
+def distance(a, b):
+    return float((a - b).norm() / b.norm())
+
+
+def handwritten(data, optimizer, batch_size, count=3):
+    """The loop that everybody writes; the oracle for a window of one."""
+    x, y = data
+    model = network()
+    stepped = optimizer(model.parameters())
+    for order in epochs(len(x), count):
+        for rows in order.split(batch_size):
+            stepped.zero_grad()
+            F.cross_entropy(model(x[rows]), y[rows]).backward()
+            stepped.step()
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("micro", "window"), [(16, 4), (10, 7), (7, 3), (1, 32), (64, 100)])
+def test_a_window_equals_the_large_batch_for_every_optimizer(digits, name, micro, window):
+    accumulated = train(build(name), digits, batch_size=micro, window=window)
+    large = train(build(name), digits, batch_size=micro * window, window=1)
+    assert distance(accumulated, large) < 1e-12
+
+
+def test_the_float32_gradient_of_a_window_is_the_large_batchs_to_1e_5(digits):
+    data = (digits[0].float(), digits[1])
+    grads = []
+    for micro, window in ((10, 30), (300, 1)):
+        model = network().float()
+        small = learner(model, options={"lr": 1e-30})
+        train(small, data, batch_size=micro, window=window, count=1)
+        grads.append(small.weights.grad.clone())
+    assert distance(*grads) < 1e-5
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_window_of_one_equals_the_loop_written_by_hand(digits, name):
+    classes = {
+        "momentum": torch.optim.SGD,
+        "nesterov": torch.optim.SGD,
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+    }
+    classes |= {"adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam, "radam": torch.optim.RAdam}
+    classes |= {"rmsprop": torch.optim.RMSprop, "adagrad": torch.optim.Adagrad}
+    ours = train(build(name), digits, batch_size=32, window=1)
+    theirs = handwritten(digits, lambda p: classes[name](p, **OPTIMIZERS[name]), 32)
+    assert distance(ours, theirs) < 1e-12
+
+
+def test_weighted_rows_count_by_their_weight_and_not_by_their_number(digits):
+    weight = torch.linspace(0.1, 3, 300, dtype=torch.float64)
+    accumulated = train(build("sgd"), digits, batch_size=9, window=5, weight=lambda rows: weight[rows])
+    large = train(build("sgd"), digits, batch_size=45, window=1, weight=lambda rows: weight[rows])
+    unweighted = train(build("sgd"), digits, batch_size=45, window=1)
+    assert distance(accumulated, large) < 1e-12
+    assert distance(accumulated, unweighted) > 1e-3
+
+
+def test_a_window_that_turns_out_otherwise_than_planned_is_still_the_mean(digits):
+    wrong = train(build("sgd"), digits, batch_size=16, window=4, planned=lambda items: 3 * items + 1)
+    right = train(build("sgd"), digits, batch_size=64, window=1)
+    assert distance(wrong, right) < 1e-12
+
+
+def test_sum_is_the_mean_times_the_rows(digits):
+    total = learner(network(), rule=load_part("rule", "sum")(), options={"lr": 0.1 / 60})
+    summed = train(total, digits, batch_size=12, window=5)  # 300 = 5 × 60, so every window has 60 rows
+    assert distance(summed, train(build("sgd"), digits, batch_size=60, window=1)) < 1e-12
+
+
+class DividesByMicroBatches(Rule):
+    """Broken on purpose: Σ of the micro-batches' means ÷ K, as most frameworks do."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def factor(self, items, planned):
+        return 1 / items / self.count
+
+    def reduce(self, grad, items, planned):
+        pass
+
+
+class DividesTwice(Rule):
+    """Broken on purpose."""
+
+    def factor(self, items, planned):
+        return 1 / planned
+
+    def reduce(self, grad, items, planned):
+        grad.div_(items)
+
+
+class ForgetsToCorrect(Rule):
+    """Broken on purpose: trusts the plan."""
+
+    def factor(self, items, planned):
+        return 1 / planned
+
+    def reduce(self, grad, items, planned):
+        pass
+
+
+@pytest.mark.parametrize("rule", [DividesByMicroBatches(4), DividesTwice(), ForgetsToCorrect()])
+def test_broken_rules_are_caught(digits, rule):
+    """The equality tests would be worth nothing if these passed them. 300 rows leave ragged, short windows."""
+    broken = train(learner(network(), rule=rule), digits, batch_size=16, window=4, planned=lambda items: items + 1)
+    assert distance(broken, train(build("sgd"), digits, batch_size=64, window=1)) > 1e-6
+
+
+def test_the_schedule_and_the_counters_tick_once_per_window(digits):
+    rates = []
+
+    class Watch(Method):
+        def transform(self, g, learner):
+            rates.append(learner.lr)
+
+    counted = build("sgd", methods=(Watch(),), schedule=Schedule("step", {"every": 2, "gamma": 0.5}))
+    train(counted, digits, batch_size=10, window=6, count=1)
+    assert rates == [0.1, 0.1, 0.05, 0.05, 0.025]
+    assert (counted.updates, counted.passes, counted.samples) == (5, 30, 300)
+
+
+class Shrinks(Method):
+    """weights² / 2 as a loss term: its gradient is the weights."""
+
+    def loss(self, batch, out, learner):
+        return sum(p.square().sum() for p in learner.model.parameters()) / 2
+
+
+def test_a_methods_penalty_is_added_once_however_long_the_window(digits):
+    accumulated = train(build("sgd", methods=(Shrinks(),)), digits, batch_size=11, window=4)
+    decayed = train(learner(network(), options={"lr": 0.1, "weight_decay": 1.0}), digits, batch_size=44, window=1)
+    assert distance(accumulated, decayed) < 1e-12
+
+
+# ---- the gradient of anything, and the window's own gradient again ----
+
+
+def first_batch(digits, rows=50):
+    return Batch(digits[0][:rows], digits[1][:rows], 0, float(rows))
+
+
+def test_gradient_is_that_of_the_mean_loss_and_disturbs_nothing(digits):
+    mine = learner(network(norm=True, dropout=0.3))
+    batch = first_batch(digits)
+    mine.open(50.0)
+    mine.take(batch)
+    before = copy.deepcopy((mine.model.state_dict(), mine.weights.grad, mine.window.items))
+    torch.manual_seed(5)
+    expected_draw = torch.rand(3)
+    torch.manual_seed(5)
+    mine.gradient(first_batch(digits, 20))
+    assert torch.equal(torch.rand(3), expected_draw)
+    after = (mine.model.state_dict(), mine.weights.grad, mine.window.items)
+    assert all(torch.equal(before[0][name], after[0][name]) for name in before[0])
+    assert torch.equal(before[1], after[1])
+    assert before[2] == after[2]
+
+    plain = learner(network())
+    F.cross_entropy(plain.model(batch.x), batch.y).backward()
+    assert torch.allclose(plain.gradient(batch), plain.weights.grad, rtol=1e-12, atol=0)
+
+
+def test_gradient_of_each_row_is_a_loop_over_rows(digits):
+    mine = learner(network())
+    batch = first_batch(digits, 9)
+    each = mine.gradient(batch, each=True)
+    for row in range(9):
+        one = Batch(batch.x[row : row + 1], batch.y[row : row + 1], 0, 1.0)
+        assert torch.allclose(each[row], mine.gradient(one), rtol=1e-10, atol=1e-14)
+    assert torch.allclose(each.mean(0), mine.gradient(batch), rtol=1e-10, atol=1e-14)
+
+
+def test_regradient_is_the_windows_own_gradient_with_its_dropout_masks(digits):
+    seen = []
+
+    class Again(Method):
+        rereads = True
+
+        def transform(self, g, learner):
+            seen.append((g.clone(), learner.regradient()))
+
+    mine = learner(network(norm=True, dropout=0.5), methods=(Again(), Shrinks()))
+    train(mine, digits, batch_size=16, window=4, count=1)
+    assert len(seen) == 5
+    for first, again in seen:
+        assert distance(again, first) < 1e-12
+
+
+def test_dropout_masks_depend_on_the_position_and_on_nothing_drawn_elsewhere(digits):
+    runs = []
+    for noise in (0, 3):
+        torch.manual_seed(noise)
+        mine = learner(network(dropout=0.5))
+        runs.append(train(mine, digits, batch_size=32, window=2, count=1).clone())
+    assert torch.equal(*runs)
+
+
+# ---- numbers that are not finite ----
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(digits):
+    mine = learner(network())
+    before = mine.weights.value.clone()
+    x = digits[0][:8].clone()
+    x[3, 5] = float("nan")
+    mine.open(8.0)
+    with pytest.raises(Diverged, match="loss is not finite at step 1"):
+        mine.take(Batch(x, digits[1][:8], 0, 8.0))
+    assert torch.equal(mine.weights.value, before)
+
+
+def test_a_nan_in_one_weights_gradient_names_it_and_leaves_the_weights(digits):
+    class Poison(Method):
+        def transform(self, g, learner):
+            g[-1] = float("nan")
+
+    mine = learner(network(), methods=(Poison(),))
+    before = mine.weights.value.clone()
+    with pytest.raises(Diverged, match=r"the gradient of 2\.bias is not finite at step 1"):
+        train(mine, digits, batch_size=32, window=2)
+    assert torch.equal(mine.weights.value, before)
+
+
+def test_a_sum_that_overflows_where_no_entry_does_is_no_divergence(digits):
+    class Huge(Method):
+        def transform(self, g, learner):
+            g.zero_()[:4] = torch.finfo(g.dtype).max / 2
+
+    mine = learner(network(), methods=(Huge(),), options={"lr": 1e-310})
+    train(mine, digits, batch_size=300, window=1, count=1)
+    assert mine.updates == 1
+
+
+# ---- state ----
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_learner_goes_on_bit_for_bit_from_its_state_inside_a_window(digits, taken):
+    def fresh():
+        return learner(network(norm=True, dropout=0.2), optimizer="adam", options={"lr": 1e-3})
+
+    def members():
+        return [Batch(digits[0][i : i + 20], digits[1][i : i + 20], 0, 20.0) for i in range(0, 80, 20)]
+
+    def window(mine, start):
+        if start == 0:
+            mine.open(80.0)
+        for batch in members()[start:]:
+            mine.take(batch)
+        mine.update()
+
+    whole = fresh()
+    window(whole, 0)
+    window(whole, 0)
+
+    first = fresh()
+    window(first, 0)
+    if taken:
+        first.open(80.0)
+        for batch in members()[:taken]:
+            first.take(batch)
+    state = copy.deepcopy(first.state_dict())
+    second = fresh()
+    second.load_state_dict(state)
+    window(second, taken)
+    assert torch.equal(second.weights.value, whole.weights.value)
+    buffers = zip(second.model.buffers(), whole.model.buffers(), strict=True)
+    assert all(torch.equal(mine, theirs) for mine, theirs in buffers)
+    assert second.drain() == whole.drain()
+
+
+def test_frozen_weights_stay_out_of_the_vector(digits):
+    model = network()
+    model[0].weight.requires_grad_(False)
+    mine = learner(model)
+    before = model[0].weight.clone()
+    train(mine, digits, batch_size=32, window=2, count=1)
+    assert torch.equal(model[0].weight, before)
+    assert len(mine.weights) == sum(p.numel() for p in nn.ModuleList([model[2]]).parameters()) + 16
