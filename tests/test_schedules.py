@@ -1,0 +1,128 @@
+"""Schedules: hand-worked values, and PyTorch's schedulers as a second opinion."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.optim import lr_scheduler
+
+from gradinc.errors import UserError
+from gradinc.schedules import Schedule, constant, cosine, linear, step
+
+UPDATES = 40
+
+
+def torch_factors(make: type, updates: int = UPDATES, **options: object) -> list[float]:
+    """The learning rates that PyTorch's scheduler gives an optimizer with a learning rate of 1."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = make(optimizer, **options)
+    rates = []
+    for _ in range(updates):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_constant_is_one_whether_or_not_the_end_is_known() -> None:
+    assert [constant(update, updates) for update in (0, 7) for updates in (None, 8)] == [1.0] * 4
+
+
+def test_step_falls_by_gamma_every_so_many_updates() -> None:
+    values = [step(update, None, every=3, gamma=0.5) for update in range(8)]
+    assert values == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
+    assert [step(u, None, every=7, gamma=0.3) for u in range(UPDATES)] == pytest.approx(
+        torch_factors(lr_scheduler.StepLR, step_size=7, gamma=0.3), rel=1e-12
+    )
+
+
+def test_milestones_take_the_place_of_every() -> None:
+    values = [step(update, None, every=1, milestones=[4, 2], gamma=0.5) for update in range(6)]
+    assert values == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert step(10**6, None, milestones=[]) == 1
+    assert [step(u, None, milestones=[5, 30], gamma=0.3) for u in range(UPDATES)] == pytest.approx(
+        torch_factors(lr_scheduler.MultiStepLR, milestones=[5, 30], gamma=0.3), rel=1e-12
+    )
+
+
+def test_cosine_by_hand() -> None:
+    assert [cosine(update, 4) for update in range(5)] == pytest.approx(
+        [1, (2 + math.sqrt(2)) / 4, 0.5, (2 - math.sqrt(2)) / 4, 0], abs=1e-15
+    )
+    assert cosine(2, 4, final=0.2) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1])
+def test_cosine_is_pytorchs(final: float) -> None:
+    expected = torch_factors(lr_scheduler.CosineAnnealingLR, T_max=UPDATES, eta_min=final)
+    assert [cosine(update, UPDATES, final=final) for update in range(UPDATES)] == pytest.approx(expected, rel=1e-12)
+
+
+def test_linear_by_hand() -> None:
+    assert [linear(update, 4) for update in range(5)] == [1, 0.75, 0.5, 0.25, 0]
+    assert linear(2, 4, final=0.5) == 0.75
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1])
+def test_linear_is_pytorchs(final: float) -> None:
+    expected = torch_factors(lr_scheduler.LinearLR, start_factor=1.0, end_factor=final, total_iters=UPDATES)
+    assert [linear(update, UPDATES, final=final) for update in range(UPDATES)] == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("schedule", [cosine, linear])
+def test_after_the_end_the_last_value_stays(schedule: type) -> None:
+    assert schedule(10, 10, final=0.25) == pytest.approx(0.25)
+    assert schedule(11, 10, final=0.25) == schedule(1000, 10, final=0.25) == schedule(10, 10, final=0.25)
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_a_schedule_that_ends_must_know_when(name: str) -> None:
+    with pytest.raises(UserError, match=r"^schedule\.updates: .*Set schedule\.updates="):
+        Schedule(name, {"final": 0.0}, warmup=5)
+    assert Schedule(name, {"final": 0.0}, warmup=5, updates=9)(5) == 1
+
+
+def test_warm_up_rises_by_equal_steps_and_then_the_schedule_begins() -> None:
+    schedule = Schedule("linear", {"final": 0.0}, warmup=3, updates=7)
+    assert [schedule(update) for update in range(8)] == [0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25, 0]
+
+
+def test_warm_up_and_cosine_are_pytorchs_one_after_the_other() -> None:
+    warmup = 8
+
+    def both(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+        rise = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+        fall = lr_scheduler.CosineAnnealingLR(optimizer, T_max=UPDATES - warmup)
+        return lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[warmup])
+
+    schedule = Schedule("cosine", {}, warmup=warmup, updates=UPDATES)
+    assert [schedule(update) for update in range(UPDATES)] == pytest.approx(torch_factors(both), rel=1e-11)
+
+
+def test_without_warm_up_the_first_update_has_the_whole_learning_rate() -> None:
+    for name in ("constant", "step", "cosine", "linear"):
+        assert Schedule(name, {}, updates=10)(0) == 1
+
+
+def test_a_run_that_ends_within_its_warm_up_never_reaches_the_schedule() -> None:
+    schedule = Schedule("cosine", {}, warmup=100, updates=10)
+    assert [schedule(update) for update in (0, 9)] == [1 / 101, 10 / 101]
+
+
+@given(
+    name=st.sampled_from(["constant", "step", "cosine", "linear"]),
+    warmup=st.integers(0, 50),
+    updates=st.integers(1, 200),
+    update=st.integers(0, 400),
+)
+def test_a_factor_lies_between_nothing_and_the_whole(name: str, warmup: int, updates: int, update: int) -> None:
+    schedule = Schedule(name, {}, warmup=warmup, updates=updates)
+    assert 0 <= schedule(update) <= 1
+    if update < min(warmup, updates):
+        assert schedule(update) > 0
+    if update > warmup:
+        assert schedule(update) <= schedule(update - 1)
