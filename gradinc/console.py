@@ -108,7 +108,13 @@ class Display:
                 expand=True,
             )
             self._progress.start()
-            self._task = self._progress.add_task(title, total=1.0, completed=share, numbers="", begun=share)
+            self._task = self._progress.add_task(
+                title,
+                total=1.0,
+                completed=share,  # type: ignore[arg-type]
+                numbers="",
+                begun=share,
+            )
 
     def numbers(self, share: float, **numbers: str) -> None:
         """New numbers, e.g. ``loss="0.31"``; they stay until newer ones come."""

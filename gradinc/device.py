@@ -54,7 +54,7 @@ def pin(threads: int, device: torch.device) -> None:
     torch.backends.cudnn.deterministic = True
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a pass over every new tensor
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs a pass over every new tensor
 
 
 def choose_threads(setting: int | str, model: nn.Module, shape: tuple[int, ...], rows: int) -> int:

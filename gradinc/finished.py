@@ -100,7 +100,10 @@ class FinishedRun:
         dataset = self.dataset(config, chosen)
         fits = Shape(dataset.shape, dataset.outputs)
         if fits != self.shape:
-            what = f"has rows of shape {fits.inputs} and {fits.outputs} outputs; the run was trained for {self.shape.inputs} and {self.shape.outputs}"
+            what = (
+                f"has rows of shape {fits.inputs} and {fits.outputs} outputs; "
+                f"the run was trained for {self.shape.inputs} and {self.shape.outputs}"
+            )
             raise UserError(f"data={dataset.name}", what, "Choose a set of the same shape")
         model = self.with_weights(best=best, device=chosen)
         measures = evaluate(model, dataset.test, build_criterion(dataset), autocast_dtype(self.config.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,7 @@ from gradinc.errors import Diverged
 from gradinc.method import Method
 from gradinc.optimizers import stepper
 from gradinc.randomness import derive
+from gradinc.rule import SeparateRule
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
 from gradinc.window import Window
@@ -59,6 +61,8 @@ class Learner:
         self.samples = 0
         self.passes = 0
 
+        self._parameters = weights.parameters
+        self._separate = window.rule if isinstance(window.rule, SeparateRule) else None
         self._step = stepper(optimizer)
         self._rates: list[float] = [group["lr"] for group in optimizer.param_groups]
         self._rate: float | None = None
@@ -126,12 +130,19 @@ class Learner:
         """
         window = self.window
         total = torch.zeros_like(self.weights.grad)
+        rule = copy.copy(window.rule)
+        if isinstance(rule, SeparateRule):
+            rule.open(total, window.size)
         for index, batch in enumerate(window.batches):
             self.passes += 1
             with self._undisturbed(index):
                 objective = self._objective(batch, self._forward(batch))
-                total += self._vector(objective * window.factor(batch.items))
-        window.reduce(total)
+                part = self._vector(objective, self._factor(window.factor(batch.items)))
+            if isinstance(rule, SeparateRule):
+                rule.add(part, batch, self)
+            else:
+                total += part
+        rule.reduce(total, window.items, window.planned)
         return total
 
     def note(self, name: str, value: Tensor) -> None:
@@ -146,10 +157,9 @@ class Learner:
 
     # ---- what the run calls ----
 
-    def open(self, planned: float) -> None:
-        """Begin a window that is foreseen to have rows of this total weight."""
-        self.weights.grad.zero_()
-        self.window.open(planned)
+    def open(self, planned: float, size: int) -> None:
+        """Begin a window that is foreseen to have `size` micro-batches, with rows of this total weight."""
+        self.window.open(planned, size, self.weights.grad)
 
     def take(self, batch: Batch) -> None:
         """One micro-batch: forward, backward, its gradient added to the window's.
@@ -164,7 +174,13 @@ class Learner:
         out = self._forward(batch)
         objective = self._objective(batch, out)
         # A gradient handed to backward costs no multiplication in the graph, neither way.
-        objective.backward(self._factor(self.window.factor(batch.items)))
+        factor = self._factor(self.window.factor(batch.items))
+        if self._separate is not None:
+            self._separate.add(self._vector(objective, factor, out=self.weights.grad), batch, self)
+        elif self.window.taken:
+            objective.backward(factor)
+        else:  # writing the window's first gradient is cheaper than clearing the vector and adding to it
+            self._vector(objective, factor, out=self.weights.grad)
         loss = objective.detach()
         if self._watches and not math.isfinite(loss.item()):
             raise Diverged(self.updates + 1, "loss")
@@ -181,8 +197,10 @@ class Learner:
             Diverged: the gradient is not finite; the weights were not changed.
         """
         grad = self.weights.grad
-        self.window.reduce(grad)
         with torch.no_grad():
+            if not self.window.reduce(grad):
+                self.window.close()
+                return
             for transform in self._transforms:
                 transform(grad, self)
             self._check(grad)
@@ -195,7 +213,7 @@ class Learner:
             for stepped in self._stepped:
                 stepped(self.window, self)
         self.updates += 1
-        self.window.open(0.0)
+        self.window.close()
 
     def drain(self) -> dict[str, Any]:
         """The numbers for a log line since the last one: the mean loss, and what methods noted."""
@@ -289,9 +307,10 @@ class Learner:
             if name is not None:
                 raise Diverged(self.updates + 1, f"the gradient of {name}")
 
-    def _vector(self, scalar: Tensor) -> Tensor:
-        parts = torch.autograd.grad(scalar, self.weights.parameters, allow_unused=True, materialize_grads=True)
-        return torch.cat([part.reshape(-1) for part in parts])
+    def _vector(self, scalar: Tensor, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """The gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""
+        parts = torch.autograd.grad(scalar, self._parameters, factor, allow_unused=True, materialize_grads=True)
+        return torch.cat([part.reshape(-1) for part in parts], out=out)
 
     def _gradient_of_each(self, batch: Batch, objective: Objective) -> Tensor:
         parameters = dict(self.model.named_parameters())

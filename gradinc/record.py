@@ -23,7 +23,7 @@ class Log:
         """Open the log, cutting off all that came after `offset`."""
         self.path = path
         try:
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115: it lives as long as the run
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (it lives as long as the run)
             os.ftruncate(self._file.fileno(), offset)
         except OSError as error:
             raise storage_error(path, error) from error

@@ -216,7 +216,7 @@ class Run:
         order = torch.randperm(len(rows), generator=generator(config.seed, "order", task.index, position.epoch))
         used = spans[-1].first + spans[-1].count if spans else 0
         batches = rows.batches(order[: used * size], size, position.batch)
-        names, fill = config.data.augment, self.dataset.fill if config.data.augment else None
+        names, fill = config.data.augment, self.dataset.fill if config.data.augment else 0.0
         log_steps = config.log.steps
         for span in spans:
             end = span.first + span.count
@@ -224,7 +224,7 @@ class Run:
                 if learner.window.taken == 0:
                     if (limit := self._reached()) is not None:
                         return limit
-                    learner.open(self._planned(rows=len(rows), first=index))
+                    learner.open(self._planned(rows=len(rows), first=index), window.size)
                 x, y = next(batches)
                 if names:
                     x = augment(x, names, self._draw("augment", task.index, position.epoch, index), fill)

@@ -98,12 +98,19 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         run = Run(config, directory, dataset, stream, learner, display, stop)
         step = run.resume()
         _write_meta(directory, earlier if step is not None else None, dataset, environment, step)
-        where = f"{config.data.name} · {config.model.name} ({len(learner.weights):,} weights) · {device} · {_count(threads, 'thread')}"
-        display.say(f"{where} → {directory.path}" + (f", going on from step {step}" if step is not None else ""))
+        display.say(_headline(config, len(learner.weights), device, threads, directory, step))
         try:
             return _finish(run, directory, display, stop, device)
         finally:
             run.close()
+
+
+def _headline(
+    config: Config, weights: int, device: torch.device, threads: int, directory: RunDirectory, step: int | None
+) -> str:
+    parts = (config.data.name, f"{config.model.name} ({weights:,} weights)", str(device), _count(threads, "thread"))
+    going_on = "" if step is None else f", going on from step {step}"
+    return f"{' · '.join(parts)} → {directory.path}{going_on}"
 
 
 def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interruption, device: torch.device) -> int:
@@ -114,10 +121,9 @@ def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interrupt
     try:
         result = run.train()
     except Interrupted as interrupted:
-        _record_stop(run, directory, "interrupted", {"signal": signal.Signals(interrupted.signum).name})
-        display.warn(
-            f"stopped by {signal.Signals(interrupted.signum).name} at step {learner.updates}, all is saved. Go on with: {_command()}"
-        )
+        name = signal.Signals(interrupted.signum).name
+        _record_stop(run, directory, "interrupted", {"signal": name})
+        display.warn(f"stopped by {name} at step {learner.updates}, all is saved. Go on with: {_command()}")
         return 128 + interrupted.signum
     except Diverged as diverged:
         stop_record = {"diverged_at": diverged.step, "tensor": diverged.tensor}
@@ -198,8 +204,9 @@ def _check_segment(
     """
     if earlier is None:
         return
-    if earlier.get("data", {}).get("digest") != dataset.digest:
-        what = f"was started with other data (digest {str(earlier.get('data', {}).get('digest'))[:12]}, now {dataset.digest[:12]})"
+    digest = str(earlier.get("data", {}).get("digest"))
+    if digest != dataset.digest:
+        what = f"was started with other data (digest {digest[:12]}, now {dataset.digest[:12]})"
         raise UserError(str(directory.path), what, "Bring the old data back, or use a new name=… or fresh=true")
     before = earlier["segments"][-1]
     for key, now in environment.items():
@@ -256,8 +263,8 @@ def _out_of_memory(error: Exception, config: Config) -> tuple[str, str, str] | N
     if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "not enough memory" not in text:
         return None
     size, window = config.data.batch_size, config.strategy.window.size
-    mend = f"Use data.batch_size={max(1, size // 2)} strategy.window.size={2 * window}: the same update from smaller micro-batches"
-    return f"data.batch_size={size}", "does not fit into memory", mend
+    smaller = f"data.batch_size={max(1, size // 2)} strategy.window.size={2 * window}"
+    return f"data.batch_size={size}", "does not fit into memory", f"Use {smaller}: the same update"
 
 
 def _divergence(path: Path, result: dict[str, Any]) -> str:

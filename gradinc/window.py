@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from gradinc.batch import Batch
-from gradinc.rule import Rule
+from gradinc.rule import Rule, SeparateRule
 
 Last = Literal["flush", "carry", "drop"]
 
@@ -64,6 +64,7 @@ class Window:
         rule: how their gradients become one.
         taken: micro-batches so far.
         items: Σ of their row weights.
+        size: micro-batches that it is foreseen to have.
         planned: that sum for the whole window, as foreseen when it was opened.
         batches: the micro-batches, kept only where a method rereads them.
         outputs: what the model gave for them, detached, shape (rows, outputs) each.
@@ -73,15 +74,21 @@ class Window:
         self.rule, self.keeps = rule, keeps
         self.taken = 0
         self.items = 0.0
+        self.size = 0
         self.planned = 0.0
         self.batches: list[Batch] = []
         self.outputs: list[Tensor] = []
 
-    def open(self, planned: float) -> None:
-        """Begin an update that is foreseen to have rows of this total weight."""
+    def open(self, planned: float, size: int, like: Tensor) -> None:
+        """Begin an update that is foreseen to have so many micro-batches, with rows of this total weight."""
+        self.size, self.planned = size, planned
+        if isinstance(self.rule, SeparateRule):
+            self.rule.open(like, size)
+
+    def close(self) -> None:
+        """Forget the micro-batches of the update that was made."""
         self.taken = 0
         self.items = 0.0
-        self.planned = planned
         self.batches.clear()
         self.outputs.clear()
 
@@ -97,25 +104,24 @@ class Window:
             self.batches.append(batch)
             self.outputs.append(out.detach())
 
-    def reduce(self, grad: Tensor) -> None:
-        """Finish the gradient of the window, shape (P,), in place."""
-        self.rule.reduce(grad, self.items, self.planned)
+    def reduce(self, grad: Tensor) -> bool:
+        """Finish the gradient of the window, shape (P,), in place; does an update follow?"""
+        return self.rule.reduce(grad, self.items, self.planned)
 
     def state_dict(self) -> dict[str, Any]:
         """What a restart inside this window needs, besides the gradient."""
         return {
             "taken": self.taken,
             "items": self.items,
+            "size": self.size,
             "planned": self.planned,
             "batches": [[b.x, b.y, b.task, b.items, b.weight] for b in self.batches],
             "outputs": list(self.outputs),
-            "rule": {name: getattr(self.rule, name) for name in self.rule.state},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on inside the window that `state_dict` described."""
-        self.taken, self.items, self.planned = state["taken"], state["items"], state["planned"]
+        self.taken, self.items = state["taken"], state["items"]
+        self.size, self.planned = state["size"], state["planned"]
         self.batches = [Batch(*fields) for fields in state["batches"]]
         self.outputs = list(state["outputs"])
-        for name, value in state["rule"].items():
-            setattr(self.rule, name, value)

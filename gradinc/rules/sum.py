@@ -16,5 +16,5 @@ class Sum(Rule):
     def factor(self, items: float, planned: float) -> float:
         return 1.0
 
-    def reduce(self, grad: Tensor, items: float, planned: float) -> None:
-        pass
+    def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
+        return True

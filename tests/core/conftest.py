@@ -88,7 +88,7 @@ def train(
                 c = None if weight is None else weight(rows)
                 items = float(len(rows)) if c is None else float(c.sum())
                 members.append(Batch(x[rows], y[rows], 0, items, c))
-            learner.open(planned(sum(batch.items for batch in members)))
+            learner.open(planned(sum(batch.items for batch in members)), len(members))
             for batch in members:
                 learner.take(batch)
             learner.update()

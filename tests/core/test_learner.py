@@ -115,7 +115,7 @@ class DividesByMicroBatches(Rule):
         return 1 / items / self.count
 
     def reduce(self, grad, items, planned):
-        pass
+        return True
 
 
 class DividesTwice(Rule):
@@ -126,6 +126,7 @@ class DividesTwice(Rule):
 
     def reduce(self, grad, items, planned):
         grad.div_(items)
+        return True
 
 
 class ForgetsToCorrect(Rule):
@@ -135,7 +136,7 @@ class ForgetsToCorrect(Rule):
         return 1 / planned
 
     def reduce(self, grad, items, planned):
-        pass
+        return True
 
 
 @pytest.mark.parametrize("rule", [DividesByMicroBatches(4), DividesTwice(), ForgetsToCorrect()])
@@ -181,7 +182,7 @@ def first_batch(digits, rows=50):
 def test_gradient_is_that_of_the_mean_loss_and_disturbs_nothing(digits):
     mine = learner(network(norm=True, dropout=0.3))
     batch = first_batch(digits)
-    mine.open(50.0)
+    mine.open(50.0, 1)
     mine.take(batch)
     before = copy.deepcopy((mine.model.state_dict(), mine.weights.grad, mine.window.items))
     torch.manual_seed(5)
@@ -242,7 +243,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(digits):
     before = mine.weights.value.clone()
     x = digits[0][:8].clone()
     x[3, 5] = float("nan")
-    mine.open(8.0)
+    mine.open(8.0, 1)
     with pytest.raises(Diverged, match="loss is not finite at step 1"):
         mine.take(Batch(x, digits[1][:8], 0, 8.0))
     assert torch.equal(mine.weights.value, before)
@@ -283,7 +284,7 @@ def test_a_learner_goes_on_bit_for_bit_from_its_state_inside_a_window(digits, ta
 
     def window(mine, start):
         if start == 0:
-            mine.open(80.0)
+            mine.open(80.0, 4)
         for batch in members()[start:]:
             mine.take(batch)
         mine.update()
@@ -295,7 +296,7 @@ def test_a_learner_goes_on_bit_for_bit_from_its_state_inside_a_window(digits, ta
     first = fresh()
     window(first, 0)
     if taken:
-        first.open(80.0)
+        first.open(80.0, 4)
         for batch in members()[:taken]:
             first.take(batch)
     state = copy.deepcopy(first.state_dict())
