@@ -40,9 +40,7 @@ def crop(x: Tensor, generator: torch.Generator, fill: Tensor | float = 0.0) -> T
     rows, _, height, width = x.shape
     places = torch.randint(2 * PADDING + 1, (2, rows), generator=generator, device=generator.device)
     top, left = places.to(x.device)
-    # Padding with 0 is one kernel, and a value per channel is not: shift the images, pad, shift back
-    # would round. Write the images into a filled canvas instead.
-    if isinstance(fill, Tensor):
+    if isinstance(fill, Tensor):  # padding takes one value only
         size = (rows, x.shape[1], height + 2 * PADDING, width + 2 * PADDING)
         canvas = fill.to(x.device, x.dtype).view(-1, 1, 1).expand(size).clone()
         canvas[:, :, PADDING:-PADDING, PADDING:-PADDING] = x

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gradinc.config.catalog import load_part
+from gradinc.config.schema import Data
 from gradinc.data.decode import read, threaded
 from gradinc.data.digest import digest
 from gradinc.data.memory import fits
@@ -18,31 +19,6 @@ from gradinc.data.source import PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Sour
 from gradinc.data.split import split
 from gradinc.data.statistics import PixelCounts, moments
 from gradinc.errors import UserError
-
-
-class DataConfig(Protocol):
-    """The fields of the configuration's data section that are needed here."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def root(self) -> str | None: ...
-    @property
-    def validation(self) -> float: ...
-    @property
-    def test(self) -> float: ...
-    @property
-    def split_seed(self) -> int: ...
-    @property
-    def normalize(self) -> str: ...
-    @property
-    def augment(self) -> list[str]: ...
-    @property
-    def workers(self) -> int: ...
-    @property
-    def memory(self) -> str: ...
-    @property
-    def options(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +69,7 @@ class Dataset:
         return record
 
 
-def load(config: DataConfig, device: torch.device | str, dtype: torch.dtype) -> Dataset:
+def load(config: Data, device: torch.device | str, dtype: torch.dtype) -> Dataset:
     """Read, split and normalise the data set that a configuration names.
 
     Statistics come from training rows only, are computed in float64, and don't depend on the order
@@ -118,7 +94,7 @@ def open_source(name: str, root: str | None, options: dict[str, Any]) -> Source:
     return source
 
 
-def prepare_dataset(config: DataConfig, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
+def prepare_dataset(config: Data, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
     """Split and normalise what a data set's function returned. See `load`."""
     part = split(source.y, source.classes is not None, source.part, config.validation, config.test, config.split_seed)
     if config.augment and len(source.shape) != 3:
@@ -192,7 +168,7 @@ class _Survey:
         return moments(self.x[train])
 
 
-def _in_memory(config: DataConfig, source: Source, device: torch.device, dtype: torch.dtype) -> bool:
+def _in_memory(config: Data, source: Source, device: torch.device, dtype: torch.dtype) -> bool:
     if isinstance(source.x, np.ndarray):
         if config.memory == "stream":
             what = f"{config.name} is read as a whole and cannot stream"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ from gradinc.data.source import ImageFiles
 from gradinc.errors import UserError
 
 Pair = tuple[Tensor, Tensor]
+
+GRACE = 30
+"""Seconds that a worker lives on after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -138,45 +142,59 @@ class FileRows(Rows):
         return part
 
     def _in_threads(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
+        """Decodes one batch ahead of the one that is asked for."""
         with ThreadPoolExecutor(threads()) as pool:
+            waiting: deque[list[Future[np.ndarray]]] = deque()
             for rows in lists:
-                yield _decode_all(self.files, rows, pool)
+                waiting.append([pool.submit(decode, self.files, row) for row in rows])
+                if len(waiting) > 1:
+                    yield _stack(image.result() for image in waiting.popleft())
+            for images in waiting:
+                yield _stack(image.result() for image in images)
 
     def _in_processes(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
         # A DataLoader draws the seed of its workers from a generator: without one of its own that
         # is PyTorch's default generator, from which dropout draws.
-        loader: DataLoader[Tensor | UserError] = DataLoader(
+        loader: DataLoader[Tensor | _Broken] = DataLoader(
             _Images(self.files),
             batch_size=None,
             sampler=lists,
             num_workers=self.workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_leave_signals_to_the_parent,
+            worker_init_fn=_leave_signals_to_parent,
             pin_memory=self.y.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),
         )
         for item in loader:
-            if isinstance(item, UserError):
-                raise item
+            if isinstance(item, _Broken):
+                raise UserError(item.where, item.what, item.mend)
             yield item
 
 
-class _Images(Dataset[Tensor | UserError]):
+@dataclass(frozen=True)
+class _Broken:
+    """The parts of a UserError: a worker can send these, but no exception that takes several arguments."""
+
+    where: str
+    what: str
+    mend: str
+
+
+class _Images(Dataset[Tensor | _Broken]):
     """What a worker does with a list of row numbers."""
 
     def __init__(self, files: ImageFiles) -> None:
         self.files = files
 
-    def __getitem__(self, rows: list[int]) -> Tensor | UserError:
+    def __getitem__(self, rows: list[int]) -> Tensor | _Broken:
         try:
-            return _decode_all(self.files, rows, None)
-        except UserError as error:  # a DataLoader passes on only exceptions that take a single message
-            return error
+            return _stack(decode(self.files, row) for row in rows)
+        except UserError as error:
+            return _Broken(error.where, error.what, error.mend)
 
 
-def _decode_all(files: ImageFiles, rows: list[int], pool: Executor | None) -> Tensor:
-    """Images as uint8, shape (len(rows), C, H, W)."""
-    images = (pool.map if pool else map)(lambda row: decode(files, row), rows)
+def _stack(images: Iterable[np.ndarray]) -> Tensor:
+    """Images as one uint8 tensor, shape (rows, C, H, W)."""
     return torch.from_numpy(np.stack(list(images)))
 
 
@@ -184,11 +202,20 @@ def _as_it_is(item: object) -> object:
     return item
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach the whole process group; only the parent may answer.
+def _leave_signals_to_parent(worker: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach the workers too, but only their parent may answer.
 
-    It finishes its step, saves, and ends the workers by closing their queue.
+    It finishes its step, saves, and ends the workers by closing their queue. A worker that died
+    first would make it fail instead. SIGTERM is only put off, since it is also how Python ends the
+    workers that are left at its exit.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _put_off)
+
+
+def _put_off(number: int, frame: object) -> None:
+    signal.alarm(GRACE)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import overload
 
 from gradinc.config.catalog import load_part
+from gradinc.config.schema import Config
 from gradinc.data.dataset import Dataset
 from gradinc.data.rows import Rows
 
@@ -53,23 +54,7 @@ class Stream(Sequence[Task]):
         return iter(self._tasks)
 
 
-class StreamConfig(Protocol):
-    """The configuration's stream section."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def options(self) -> dict[str, Any]: ...
-
-
-class WithStream(Protocol):
-    """A configuration with a stream section."""
-
-    @property
-    def stream(self) -> StreamConfig: ...
-
-
-def open_stream(config: WithStream, dataset: Dataset) -> Stream:
+def open_stream(config: Config, dataset: Dataset) -> Stream:
     """The stream that a configuration names, over a data set."""
     stream = load_part("stream", config.stream.name)(dataset, **config.stream.options)
     assert isinstance(stream, Stream)

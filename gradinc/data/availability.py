@@ -1,0 +1,98 @@
+"""Which data sets are here, and how to get the others. Imports no torch until it reads a set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradinc.data import locations
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a data set can be read on this machine without a download.
+
+    Attributes:
+        name: the set's name.
+        here: whether it can.
+        where: the folder or file that it is read from; empty where it isn't here.
+        rows: how many rows it has, training + test where these are official; None where that is
+            not known before it is read.
+        how: how to get it, or where it comes from.
+    """
+
+    name: str
+    here: bool
+    where: str
+    rows: str | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that was read and checked as a whole.
+
+    Attributes:
+        name: the set's name.
+        where: the folder or file that it was read from.
+        rows: rows in all.
+        official: rows of each official part; empty where there are none.
+        shape: shape of one row.
+        classes: the classes' names; None for regression.
+    """
+
+    name: str
+    where: str
+    rows: int
+    official: Mapping[str, int]
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] | None
+
+
+def availability(name: str, root: str | None = None) -> Availability:
+    """Look for a data set, without reading it.
+
+    Args:
+        name: the set's name; of one that another package registers nothing is known.
+        root: ``data.root``.
+    """
+    if name in ("image_folder", "npz"):
+        wanted = "DIR, one folder for each class" if name == "image_folder" else "FILE.npz"
+        here = root is not None and _there(name, Path(root).expanduser())
+        return Availability(name, here, str(root) if here else "", None, f"your own: data.root={wanted}")
+    if name in locations.INSTALLED:
+        return _found(name, root, locations.INSTALLED[name][1], "comes with scikit-learn")
+    if name in locations.DOWNLOADABLE:
+        known = locations.DOWNLOADABLE[name]
+        how = f"download with gradinc data {name}, or give data.root=DIR"
+        if known.package:
+            how = f"install Debian's package {known.package}, {how}"
+        return _found(name, root, known.rows, how)
+    return Availability(name, False, "", None, "from another package")
+
+
+def prepare(name: str, root: str | None = None, options: Mapping[str, Any] | None = None) -> Prepared:
+    """Download a data set if it isn't here, read all of it and check every file.
+
+    Args:
+        name: the set's name.
+        root: ``data.root``.
+        options: the set's own options; those not given have their defaults.
+
+    Raises:
+        UserError: it can't be had, or a file is damaged.
+    """
+    from gradinc.data.check import read_whole  # reads with numpy and PIL, and may need torchvision
+
+    return read_whole(name, root, dict(options or {}))
+
+
+def _found(name: str, root: str | None, rows: str, how: str) -> Availability:
+    folder = locations.find(name, root)
+    return Availability(name, folder is not None, "" if folder is None else str(folder), rows, how)
+
+
+def _there(name: str, path: Path) -> bool:
+    return path.is_dir() if name == "image_folder" else path.is_file()

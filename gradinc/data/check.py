@@ -1,0 +1,24 @@
+"""Reading a data set to see that all of it can be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradinc.data.availability import Prepared
+from gradinc.data.dataset import open_source
+from gradinc.data.decode import decode, threaded
+from gradinc.data.source import PARTS, ImageFiles
+
+
+def read_whole(name: str, root: str | None, options: dict[str, Any]) -> Prepared:
+    """Read a data set and decode every image in it. See `gradinc.data.availability.prepare`."""
+    source = open_source(name, root, options)
+    if isinstance(source.x, ImageFiles):
+        files = source.x
+        for _ in threaded(lambda index: decode(files, index), range(len(files))):
+            pass
+    official = {}
+    if source.part is not None:
+        counts = {part: int((source.part == number).sum()) for number, part in enumerate(PARTS)}
+        official = {part: count for part, count in counts.items() if count}
+    return Prepared(name, source.origin, len(source.y), official, source.shape, source.classes)

@@ -1,0 +1,222 @@
+"""A folder of images is read as it is laid out, and what is wrong with it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gradinc.config.schema import Data
+from gradinc.data.dataset import Dataset, load, open_source
+from gradinc.data.decode import decode
+from gradinc.data.folder import FORMATS
+from gradinc.data.rows import FileRows, TensorRows
+from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
+from gradinc.errors import UserError
+
+Section = Callable[..., Data]
+Pictures = Callable[..., Path]
+
+
+def opened(section: Section, root: Path, **values: Any) -> Dataset:
+    return load(section("image_folder", root=str(root), **values), "cpu", torch.float32)
+
+
+def save(path: Path, colour: Any, size: tuple[int, int] = (6, 6), mode: str = "RGB", **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+
+
+def test_one_folder_for_each_class_is_split_by_class(section: Section, pictures: Pictures) -> None:
+    data = opened(section, pictures(count=10), validation=0.125)
+    assert data.classes == ("cat", "dog", "owl")
+    assert (len(data.train), len(data.validation), len(data.test)) == (21, 3, 6)
+    assert torch.bincount(data.train.y).tolist() == [7, 7, 7]
+    assert data.shape == (3, 5, 6)
+    assert data.outputs == 3
+
+
+def test_pixels_are_those_of_the_files(section: Section, pictures: Pictures) -> None:
+    root = pictures()
+    data = opened(section, root, normalize="none", validation=0)
+    assert isinstance(data.train, TensorRows)
+    files = sorted(root.glob("*/*.png"))
+    wanted = {np.asarray(Image.open(path)).transpose(2, 0, 1).tobytes() for path in files}
+    rows = [row.numpy().astype(np.uint8).tobytes() for part in (data.train, data.test) for row in part.x]
+    assert set(rows) == wanted
+    assert len(rows) == len(files)
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_official_parts_are_used_as_they_are(section: Section, pictures: Pictures, name: str) -> None:
+    pictures(count=5, below="train")
+    pictures(count=2, below=name)
+    root = pictures(count=3, below="test")
+    source = open_source("image_folder", str(root), {})
+    assert isinstance(source.x, ImageFiles)
+    official = {"train": TRAIN, name: VALIDATION, "test": TEST}
+    assert source.part is not None
+    assert [official[path.split("/")[0]] for path in source.x.paths] == source.part.tolist()
+    data = opened(section, root, validation=0.4)
+    assert (len(data.train), len(data.validation), len(data.test)) == (15, 6, 9)
+
+
+def test_without_an_official_test_part_one_is_drawn(section: Section, pictures: Pictures) -> None:
+    pictures(count=10, below="train")
+    data = opened(section, pictures(count=2, below="val"))
+    assert (len(data.train), len(data.validation), len(data.test)) == (24, 6, 6)
+
+
+def test_train_may_be_the_name_of_a_class(tmp_path: Path) -> None:
+    for name in ("train", "tram"):
+        save(tmp_path / name / "1.png", "red")
+    assert open_source("image_folder", str(tmp_path), {}).classes == ("train", "tram")
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_format_is_read_also_in_capitals(tmp_path: Path, ending: str) -> None:
+    mode = "L" if ending == ".pgm" else "RGB"
+    save(tmp_path / "a" / f"1{ending}", 130 if mode == "L" else (130, 130, 130), mode=mode)
+    save(tmp_path / "b" / f"1{ending.upper()}", 130 if mode == "L" else (130, 130, 130), mode=mode)
+    (tmp_path / "a" / "notes.txt").write_text("not an image")
+    (tmp_path / "a" / ".hidden.png").write_text("not an image")
+    files = open_source("image_folder", str(tmp_path), {"channels": 3}).x
+    assert isinstance(files, ImageFiles)
+    assert len(files) == 2
+    assert abs(decode(files, 0).astype(int) - 130).max() <= 1
+
+
+def test_images_below_a_class_at_any_depth_belong_to_it(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "deep" / "er" / "1.png", "red")
+    save(tmp_path / "b" / "1.png", "red")
+    source = open_source("image_folder", str(tmp_path), {})
+    assert isinstance(source.x, ImageFiles)
+    assert source.x.paths == ("a/deep/er/1.png", "b/1.png")
+    assert source.y.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("second", "channels"), [("L", 1), ("RGB", 3), ("P", 3)])
+def test_images_are_grey_if_all_of_them_are(tmp_path: Path, second: str, channels: int) -> None:
+    save(tmp_path / "a" / "1.png", 9, mode="L")
+    save(tmp_path / "b" / "1.png", 0, mode=second)
+    assert open_source("image_folder", str(tmp_path), {}).shape == (channels, 6, 6)
+    assert open_source("image_folder", str(tmp_path), {"channels": 1}).shape == (1, 6, 6)
+    assert open_source("image_folder", str(tmp_path), {"channels": 3}).shape == (3, 6, 6)
+
+
+def test_sixteen_bits_become_eight_and_transparency_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.full((6, 6), 0x8123, np.uint16)).save(tmp_path / "a" / "1.png")
+    save(tmp_path / "b" / "1.png", (10, 20, 30, 0), mode="RGBA")
+    files = open_source("image_folder", str(tmp_path), {}).x
+    assert isinstance(files, ImageFiles)
+    assert decode(files, 0)[:, 0, 0].tolist() == [0x81] * 3
+    assert decode(files, 1)[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_images_of_different_sizes_are_refused_or_scaled(section: Section, tmp_path: Path) -> None:
+    save(tmp_path / "a" / "1.png", "red")
+    save(tmp_path / "b" / "2.png", "red", size=(7, 6))
+    with pytest.raises(UserError) as caught:
+        opened(section, tmp_path)
+    assert caught.value.where == str(tmp_path / "b" / "2.png")
+    assert caught.value.what == "is 7x6 pixels, while a/1.png is 6x6"
+    assert caught.value.mend == "Give data.size=N to scale all images to NxN"
+    assert open_source("image_folder", str(tmp_path), {"size": 4}).shape == (3, 4, 4)
+
+
+def test_scaling_keeps_proportions_and_cuts_out_the_middle(tmp_path: Path) -> None:
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 255
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(wide).save(tmp_path / name / "1.png")
+    files = open_source("image_folder", str(tmp_path), {"size": 10}).x
+    assert isinstance(files, ImageFiles)
+    assert (decode(files, 0) == 255).all()
+    half = open_source("image_folder", str(tmp_path), {"size": 5}).x
+    assert isinstance(half, ImageFiles)
+    assert decode(half, 0).shape == (3, 5, 5)
+
+
+BROKEN = {
+    "empty": b"",
+    "text": b"I am no image",
+    "html": b"<html>404</html>",
+    "pickle": b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize("memory", ["tensor", "stream"])
+def test_a_file_that_is_no_image_is_named(section: Section, pictures: Pictures, content: bytes, memory: str) -> None:
+    path = pictures() / "dog" / "03.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="no image format that gradinc reads") as caught:
+        opened(section, path.parent.parent, memory=memory)
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("memory", ["tensor", "stream"])
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "gif"])
+def test_a_truncated_image_is_named_before_training(section: Section, tmp_path: Path, ending: str, memory: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.fromarray(noise).save(tmp_path / name / f"{number}.{ending}")
+    path = tmp_path / "b" / f"1.{ending}"
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(UserError, match="not a readable image") as caught:
+        opened(section, tmp_path, memory=memory)
+    assert caught.value.where == str(path)
+
+
+def test_an_image_that_claims_to_be_huge_is_refused(section: Section, pictures: Pictures) -> None:
+    path = pictures() / "cat" / "00.png"
+    content = bytearray(path.read_bytes())
+    content[16:24] = (2**31 - 1).to_bytes(4, "big") * 2
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        opened(section, path.parent.parent, size=8)
+    assert caught.value.where == str(path)
+
+
+def test_a_folder_that_is_not_laid_out_like_that_is_refused(section: Section, tmp_path: Path) -> None:
+    def message(root: Path | None) -> str:
+        with pytest.raises(UserError) as caught:
+            load(section("image_folder", root=None if root is None else str(root)), "cpu", torch.float32)
+        return str(caught.value)
+
+    assert message(None).startswith("data.root: image_folder needs a folder. Give data.root=DIR")
+    assert "no such folder" in message(tmp_path / "nothing")
+    save(tmp_path / "flat" / "1.png", "red")
+    assert "is a file, not a folder" in message(tmp_path / "flat" / "1.png")
+    assert "and has 0" in message(tmp_path / "flat")
+    save(tmp_path / "one" / "a" / "1.png", "red")
+    assert "and has 1" in message(tmp_path / "one")
+    (tmp_path / "one" / "b").mkdir()
+    assert "this class's folder holds no images" in message(tmp_path / "one")
+    for part, name in (("train", "a"), ("train", "b"), ("test", "c")):
+        save(tmp_path / "new" / part / name / "1.png", "red")
+    assert message(tmp_path / "new").startswith(f"{tmp_path}/new/test/c: this class has no training images.")
+    save(tmp_path / "new" / "extra" / "a" / "1.png", "red")
+    assert "neither val, validation nor test" in message(tmp_path / "new")
+    for part in ("train", "val", "validation"):
+        for name in ("a", "b"):
+            save(tmp_path / "twice" / part / name / "1.png", "red")
+    assert "has both val and validation" in message(tmp_path / "twice")
+
+
+def test_automatic_memory_goes_by_size(section: Section, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    """24 images of 90 values of 4 bytes may take a quarter of what there is."""
+    root = pictures()
+    assert isinstance(opened(section, root).train, TensorRows)
+    for available, kind in ((4 * 24 * 90 * 4, TensorRows), (4 * 24 * 90 * 4 - 1, FileRows)):
+        monkeypatch.setattr("gradinc.data.memory.available_memory", lambda size=available: size)
+        assert isinstance(opened(section, root).train, kind)
