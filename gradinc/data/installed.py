@@ -35,7 +35,8 @@ def read_table(path: Path, columns: int, delimiter: str | None) -> np.ndarray:
     """
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            table = np.loadtxt(file, delimiter=delimiter, ndmin=2)
+            lines = file.read().splitlines()
+        table = np.loadtxt(lines, delimiter=delimiter, ndmin=2) if lines else np.empty((0, columns))
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(str(path), f"cannot be read ({error})", _MEND) from None
     if table.size == 0 or table.shape[1] != columns or not np.isfinite(table).all():
