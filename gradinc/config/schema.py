@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 
+from annotated_types import Ge, Lt
 from pydantic import StringConstraints
 
 from gradinc.config import catalog, groups
@@ -17,6 +18,8 @@ from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive,
 from gradinc.errors import UserError
 
 LONGEST_NAME = 100
+
+Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 RunName = Annotated[
     str,
@@ -138,7 +141,7 @@ class Log:
 class Config:
     """Everything that was asked of a run, with every default filled in."""
 
-    seed: Whole = 0
+    seed: Seed = 0
     device: Device = "auto"
     threads: Literal["auto"] | Count = "auto"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"

@@ -1,0 +1,320 @@
+"""From a command line to checked configs. Hydra composes; it never instantiates or starts anything.
+
+Hydra chooses and merges the YAML files of the groups. Values are set here, after that, so that an
+unknown key meets one kind of message wherever it comes from, and a sweep over values composes its
+files once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from gradinc.config import groups
+from gradinc.config.identity import identity_digest, run_name
+from gradinc.config.names import choose, nearest_key, shown, written
+from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
+from gradinc.config.schema import Config, Data, common_keys, validate
+from gradinc.errors import UserError
+
+HYDRA_BASE = "1.3"
+
+FREE_HYDRA_KEYS = ("mode", "sweeper.params", "overrides", "runtime", "job.override_dirname", "job.config_name")
+"""What files may set under ``hydra``, and what Hydra itself writes there."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a command.
+
+    Attributes:
+        swept: the arguments in which it differs from the other jobs of its sweep.
+        config: what it is to do.
+    """
+
+    swept: tuple[str, ...]
+    config: Config
+
+    @property
+    def directory(self) -> Path:
+        """Where its run is, or will be."""
+        return Path(self.config.output) / (self.config.name or run_name(self.config))
+
+
+def load_config(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:
+    """The config of a single run.
+
+    Raises:
+        UserError: the command line is wrong, or stands for several runs.
+    """
+    jobs = compose_jobs(overrides, config_dirs=config_dirs)
+    if len(jobs) != 1:
+        raise UserError(" ".join(overrides), f"stands for {len(jobs)} runs", "Give one value for each key")
+    return jobs[0].config
+
+
+def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dirs: Sequence[Path] = ()) -> list[Job]:
+    """Compose and check every run that a command line stands for.
+
+    Args:
+        overrides: its ``key=value`` arguments.
+        multirun: whether values with commas are swept over; an experiment can ask for it too.
+        config_dirs: folders of YAML files besides gradinc's own.
+
+    Raises:
+        UserError: something is wrong with one of them.
+    """
+    composer = Composer(config_dirs)
+    assignments = [parse(text, config_dirs) for text in overrides]
+    jobs = [
+        Job(tuple(a.text for a in each if a.key in swept), composer.config(each))
+        for each, swept in _expand(composer, assignments, multirun)
+    ]
+    _refuse_shared_directories(jobs)
+    return jobs
+
+
+class Composer:
+    """Composes documents from gradinc's configuration folder and the user's.
+
+    Args:
+        config_dirs: the user's folders.
+    """
+
+    def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
+        self.config_dirs = config_dirs
+        self._folders = groups.folders(config_dirs)
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def config(self, assignments: Iterable[Assignment]) -> Config:
+        """Compose and check one run."""
+        return validate(_resolved(self.tree(assignments)))
+
+    def tree(self, assignments: Iterable[Assignment]) -> DictConfig:
+        """One run as Hydra's composed tree, its ``hydra`` node included and nothing resolved."""
+        assignments = list(latest(assignments).values())
+        tree = copy.deepcopy(self.base([a for a in assignments if a.is_choice]))
+        for assignment in assignments:
+            if not assignment.is_choice:
+                _apply(assignment, tree)
+        return tree
+
+    def hydra(self, assignments: Iterable[Assignment]) -> dict[str, Any]:
+        """What the chosen files say to Hydra, unresolved."""
+        node = OmegaConf.to_container(self.base([a for a in assignments if a.is_choice])["hydra"])
+        assert isinstance(node, dict)
+        return {str(key): value for key, value in node.items()}
+
+    def base(self, choices: Iterable[Assignment]) -> DictConfig:
+        """The chosen files, merged.
+
+        Raises:
+            UserError: a choice is unknown, or a file is not as it should be.
+        """
+        picks = self.picks(choices)
+        if picks not in self._bases:
+            tree = self._compose(picks)
+            if picks:
+                self._check_hydra(tree, picks)
+            self._bases[picks] = tree
+        return self._bases[picks]
+
+    def picks(self, choices: Iterable[Assignment]) -> tuple[str, ...]:
+        """The choices as Hydra's own overrides."""
+        picks = []
+        for choice in choices:
+            if choice.deletes and choice.key not in ("experiment", "strategy"):
+                raise UserError(f"~{choice.key}", "every run has one", f"Choose another with {choice.key}=…")
+            names = [] if choice.deletes else check_choice(choice, self.config_dirs)
+            if choice.key == "strategy":
+                picks.append("strategy=[" + ",".join(f"'{name}'" for name in names) + "]")
+            elif names:
+                picks.append(f"{choice.key}='{names[0]}'")
+        return tuple(picks)
+
+    def _search_path(self) -> list[str]:
+        """The user's folders as an override for Hydra."""
+        if not self.config_dirs:
+            return []
+        quoted = (str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in self._folders[1:])
+        return ["hydra.searchpath=[" + ",".join(f"'file://{folder}'" for folder in quoted) + "]"]
+
+    def arguments(self, assignments: Iterable[Assignment]) -> list[str]:
+        """The assignments as arguments for Hydra's own command line, which gives the same tree for them."""
+        by_key = latest(assignments).values()
+        values = [f"~{a.key}" if a.deletes else f"++{a.key}={a.raw}" for a in by_key if not a.is_choice]
+        return [*self.picks(a for a in by_key if a.is_choice), *values, *self._search_path()]
+
+    def _compose(self, picks: tuple[str, ...]) -> DictConfig:
+        overrides = [*picks, *self._search_path()]
+        try:
+            with initialize_config_dir(str(self._folders[0]), job_name="gradinc", version_base=HYDRA_BASE):
+                return compose("config", overrides=overrides, return_hydra_config=True)
+        except MissingConfigException as error:
+            raise _missing_file(error) from error
+        except Exception as error:
+            # Hydra and the YAML reader raise many types; all of them mean that a file is wrong.
+            where = " ".join(picks).replace("'", "") or "conf"
+            raise UserError(where, f"cannot be composed: {_first_lines(error)}", "Correct the file") from error
+
+    def _check_hydra(self, tree: DictConfig, picks: tuple[str, ...]) -> None:
+        """Refuse files that would have Hydra import or start something, since gradinc does not let it."""
+        ours = dict(_flat(OmegaConf.to_container(self.base([])["hydra"])))
+        for key, value in _flat(OmegaConf.to_container(tree["hydra"])):
+            free = any(key == name or key.startswith(f"{name}.") for name in FREE_HYDRA_KEYS)
+            if not free and (key not in ours or ours[key] != value):
+                raise UserError(
+                    f"hydra.{key}",
+                    "gradinc runs the jobs itself and reads hydra.mode and hydra.sweeper.params only",
+                    f"Take it out of the file that {' '.join(picks)} chooses".replace("'", ""),
+                )
+
+
+def refuse_sweeps(assignments: Iterable[Assignment]) -> None:
+    """Refuse arguments that stand for several values, where there is one run only.
+
+    Raises:
+        UserError: one does.
+    """
+    for assignment in assignments:
+        if assignment.sweep:
+            listed = ",".join(assignment.sweep)
+            mend = f"Add -m to run each, or write {assignment.key}=[{listed}] for a list"
+            raise UserError(assignment.text, "stands for several values", mend)
+
+
+def reconfigured(config: Config, overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Config:
+    """A run's config with other data or another device, to measure the run there.
+
+    Another data set keeps what the run says of every set, such as ``data.normalize``, but for the
+    place of the files.
+
+    Args:
+        config: the run's.
+        overrides: ``data=…``, ``data.<key>=…`` and ``device=…``.
+        config_dirs: folders of YAML files besides gradinc's own.
+
+    Raises:
+        UserError: an argument is wrong, or sets anything else.
+    """
+    assignments = latest(parse(text, config_dirs) for text in overrides)
+    refuse_sweeps(assignments.values())
+    for key in assignments:
+        if key != "device" and key.split(".")[0] != "data":
+            raise UserError(key, "is what the run was trained with", "Give data=…, data.<key>=… or device=… only")
+    document = copy.deepcopy(config.document)
+    choice = assignments.pop("data", None)
+    if choice is not None and check_choice(choice, config_dirs) != [config.data.name]:
+        chosen = _resolved(Composer(config_dirs).tree([choice]))["data"]
+        kept = {key: document["data"][key] for key in common_keys(Data) if key not in ("name", "root")}
+        document["data"] = {**chosen, **kept}
+    new = OmegaConf.create({})
+    for assignment in assignments.values():
+        _apply(assignment, new)
+    data = _resolved(new)
+    document["data"].update(data.pop("data", {}))
+    return validate({**document, **data})
+
+
+def _expand(
+    composer: Composer, assignments: Sequence[Assignment], multirun: bool
+) -> Iterator[tuple[list[Assignment], set[str]]]:
+    """Each run's assignments, and the keys that the sweep varies."""
+    by_key = latest(assignments)
+    experiment = by_key.get("experiment")
+    if experiment is not None and experiment.sweep and multirun:
+        # Every experiment may bring a sweep of its own.
+        for (one,) in combinations([experiment], composer.config_dirs):
+            for each, swept in _expand(composer, [*assignments, one], multirun):
+                yield each, swept | {"experiment"}
+        return
+    hydra = composer.hydra([a for a in by_key.values() if not a.sweep])
+    mode = by_key.pop("hydra.mode", None)
+    asked = str(mode.value if mode is not None else hydra.get("mode") or "RUN").rpartition(".")[2]
+    if asked not in ("RUN", "MULTIRUN"):
+        raise UserError(written("hydra.mode", asked), "unknown", "Choose from: RUN, MULTIRUN")
+    if not multirun and asked == "RUN":
+        refuse_sweeps(by_key.values())
+        yield list(by_key.values()), set()
+        return
+    from_file = [parse(text, composer.config_dirs) for text in sweep_parameters(hydra)]
+    by_key = latest([*from_file, *by_key.values()])
+    swept = {key for key, assignment in by_key.items() if assignment.sweep}
+    for each in combinations(by_key.values(), composer.config_dirs):
+        yield each, swept
+
+
+def _apply(assignment: Assignment, tree: DictConfig) -> None:
+    key, value = assignment.key, assignment.value
+    try:
+        if not assignment.deletes:
+            OmegaConf.update(tree, key, value, merge=True, force_add=True)
+            return
+        parent, _, last = key.rpartition(".")
+        node = OmegaConf.select(tree, parent) if parent else tree
+        present = OmegaConf.select(tree, key)
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise UserError(written(key, value), _first_lines(error), "See gradinc train --help") from error
+    if not isinstance(node, DictConfig) or last not in node:
+        near = nearest_key(key, (found for found, _ in _flat(OmegaConf.to_container(tree)) if "hydra" not in found))
+        raise UserError(f"~{key}", "no such key", f"Did you mean ~{near}?" if near else "See gradinc train --help")
+    if value is not None and present != value:
+        raise UserError(f"~{key}={shown(value)}", f"its value is {shown(present)}", f"Write ~{key}")
+    OmegaConf.set_struct(node, False)
+    del node[last]
+
+
+def _resolved(tree: DictConfig) -> dict[str, Any]:
+    """The document that a composed tree stands for, without Hydra's node and with nothing left open."""
+    own = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
+    try:
+        document = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(error.full_key or "the config", "is missing", f"Give {error.full_key}=…") from error
+    except OmegaConfBaseException as error:
+        where = error.full_key or "the config"
+        raise UserError(where, _first_lines(error), "Correct the ${…}, or give a value") from error
+    assert isinstance(document, dict)
+    return {str(key): value for key, value in document.items()}
+
+
+def _refuse_shared_directories(jobs: Sequence[Job]) -> None:
+    """Under a name of its own, a sweep would put different runs in one directory."""
+    identities: dict[Path, str] = {}
+    for job in jobs:
+        identity = identity_digest(job.config)
+        if identities.setdefault(job.directory, identity) != identity:
+            name = job.config.name or job.directory.name
+            raise UserError(f"name={name}", "two runs of the sweep would share a directory", "Leave name out")
+
+
+def _missing_file(error: MissingConfigException) -> UserError:
+    group, _, name = (error.missing_cfg_file or "").partition("/")
+    if not name:
+        return UserError("conf", "the configuration folder is not complete", "Install gradinc again")
+    return UserError(f"{group}={name}", "unknown", choose(name, sorted(error.options or ())))
+
+
+def _first_lines(error: Exception) -> str:
+    """What an exception says before it goes into detail."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    causes = [str(error.__cause__).splitlines()[0]] if not lines and error.__cause__ is not None else []
+    return "; ".join([*lines, *causes][:2]).rstrip(".") or type(error).__name__
+
+
+def _flat(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a composed node; empty sections are leaves too."""
+    if isinstance(node, Mapping) and (node or not where):
+        for key, item in node.items():
+            yield from _flat(item, f"{where}.{key}" if where else str(key))
+    else:
+        yield where, node

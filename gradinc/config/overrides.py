@@ -1,0 +1,163 @@
+"""One ``key=value`` of the command line, read by Hydra's grammar."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from gradinc.config import groups
+from gradinc.config.names import choose, shown, written
+from gradinc.errors import UserError
+
+TEXT_KEYS = ("name", "output", "init", "data.root")
+"""Keys whose value is taken as it is written: ``name=007`` is no number, and a path may hold brackets."""
+
+KEY = re.compile(r"\w[\w-]*([./]\w[\w-]*)*")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one argument sets, or takes away.
+
+    Attributes:
+        key: the key or the group, without a plus or a tilde.
+        value: what it is set to.
+        raw: what stands after the equals sign, as Hydra's grammar has it.
+        deletes: whether it is taken away instead, where it has this value or `value` is None.
+        sweep: the values, as they would be written, of an argument that stands for several.
+    """
+
+    key: str
+    value: Any
+    raw: str
+    deletes: bool = False
+    sweep: tuple[str, ...] = ()
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it chooses files of a group, rather than setting keys."""
+        return self.key in groups.GROUPS and not isinstance(self.value, dict)
+
+    @property
+    def text(self) -> str:
+        """The argument, in one way of writing it."""
+        return f"{self.key}={','.join(self.sweep)}" if self.sweep else written(self.key, self.value)
+
+
+def parse(text: str, config_dirs: Sequence[Path] = ()) -> Assignment:
+    """Read an argument. A leading plus changes nothing: every key has its place already.
+
+    Raises:
+        UserError: it is not of the form ``key=value``, cannot be read, or is not for gradinc.
+    """
+    bare = text.strip().lstrip("+")
+    deletes = bare.startswith("~")
+    key, equals, raw = bare.lstrip("~").partition("=")
+    if not key.strip() or not (equals or deletes):
+        raise UserError(text.strip() or "''", "gradinc takes key=value", _meant(text.strip(), config_dirs))
+    if "@" in key:
+        group = key.partition("@")[0]
+        raise UserError(key, "every group has one place", f"Write {group}=…")
+    _check_hydra(key)
+    if not KEY.fullmatch(key):
+        raise UserError(key, "is not a key", "Keys are words with dots between them: see gradinc train --help")
+    try:
+        parsed = OverridesParser.create().parse_override(bare)
+    except HydraException:
+        if key in TEXT_KEYS and not deletes:
+            return Assignment(key, raw, _quoted(raw))
+        raise UserError(written(key, raw), "cannot be read", f"Put the value in quotes: \"{key}='…'\"") from None
+    if parsed.is_sweep_override():
+        return Assignment(key, None, raw, sweep=_swept(parsed, key, raw, config_dirs))
+    value = parsed.value()
+    if key in TEXT_KEYS and isinstance(value, bool | int | float):
+        return Assignment(key, raw, _quoted(raw), deletes)
+    return Assignment(key, value, raw, deletes)
+
+
+def combinations(assignments: Iterable[Assignment], config_dirs: Sequence[Path] = ()) -> list[list[Assignment]]:
+    """Every combination of the values that are swept over, the last key varying fastest."""
+    several = [
+        [parse(f"{assignment.key}={value}", config_dirs) for value in assignment.sweep] or [assignment]
+        for assignment in assignments
+    ]
+    return [list(each) for each in itertools.product(*several)]
+
+
+def latest(assignments: Iterable[Assignment]) -> dict[str, Assignment]:
+    """The assignments by key; of several to one key the last counts."""
+    return {assignment.key: assignment for assignment in assignments}
+
+
+def check_choice(assignment: Assignment, config_dirs: Sequence[Path]) -> list[str]:
+    """The names of the files that an assignment to a group chooses.
+
+    Raises:
+        UserError: a name is unknown or stands twice, or the group takes one name only.
+    """
+    group, value = assignment.key, assignment.value
+    if isinstance(value, list) and group != "strategy":
+        raise UserError(written(group, value), f"takes one {group}", "Only strategy takes a list")
+    if value is None and group == "experiment":
+        return []
+    names = groups.names(group, config_dirs)
+    chosen = [shown(item) for item in (value if isinstance(value, list) else [value])]
+    for name in chosen:
+        if name not in names:
+            raise UserError(written(group, name), "unknown", choose(name, names))
+        if chosen.count(name) > 1:
+            raise UserError(written(group, value), f"{name} stands twice", "Name each once")
+    return chosen
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _check_hydra(key: str) -> None:
+    if key.split(".")[0].split("/")[0] == "hydra" and key != "hydra.mode":
+        raise UserError(key, "gradinc runs the jobs itself and reads hydra.mode only", "Leave it out")
+
+
+def _swept(parsed: Override, key: str, raw: str, config_dirs: Sequence[Path]) -> tuple[str, ...]:
+    if not parsed.is_discrete_sweep():
+        raise UserError(written(key, raw), "has no end of values", "List them, or use range(start,stop,step)")
+    parsed.config_loader = _GroupNames(config_dirs)  # type: ignore[assignment]
+    values = tuple(parsed.sweep_string_iterator())
+    if not values:
+        raise UserError(written(key, raw), "stands for no value at all", "Give at least one")
+    return values
+
+
+class _GroupNames:
+    """What Hydra's ``glob(…)`` asks a loader for.
+
+    Args:
+        config_dirs: the user's configuration folders.
+    """
+
+    def __init__(self, config_dirs: Sequence[Path]) -> None:
+        self.config_dirs = config_dirs
+
+    def get_group_options(self, group: str, results_filter: object = None) -> list[str]:
+        return groups.names(group, self.config_dirs)
+
+
+def _meant(text: str, config_dirs: Sequence[Path]) -> str:
+    """What an argument without ``=`` could have been: a name in one of the groups."""
+    found = [f"{group}={text}" for group in groups.GROUPS if text in groups.names(group, config_dirs)]
+    return f"Did you mean {' or '.join(found)}?" if found else "See gradinc train --help"
+
+
+def sweep_parameters(hydra: Mapping[str, Any]) -> list[str]:
+    """``hydra.sweeper.params`` as arguments of the command line."""
+    parameters = (hydra.get("sweeper") or {}).get("params") or {}
+    return [f"{key}={shown(value)}" for key, value in parameters.items()]
