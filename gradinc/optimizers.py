@@ -48,7 +48,7 @@ def sgd(
     fused = momentum > 0 or weight_decay > 0
     options: dict[str, Any] = {"fused": True} if fused else {"foreach": False}
     return torch.optim.SGD(
-        _slices(weights), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, **options
+        weights.slices()[None], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, **options
     )
 
 
@@ -75,7 +75,7 @@ def adam(
         amsgrad: whether the denominator never shrinks (arXiv 1904.09237).
     """
     return torch.optim.Adam(
-        _slices(weights),
+        weights.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,
@@ -108,7 +108,7 @@ def adamw(
         amsgrad: whether the denominator never shrinks (arXiv 1904.09237).
     """
     return torch.optim.AdamW(
-        _slices(weights),
+        weights.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,
@@ -143,7 +143,7 @@ def nadam(
         momentum_decay: how fast beta1 rises to its value.
     """
     return NAdam(
-        _slices(weights),
+        weights.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,
@@ -177,7 +177,7 @@ def radam(
         decoupled: whether weight decay stays out of the gradient, as in AdamW.
     """
     return torch.optim.RAdam(
-        _slices(weights),
+        weights.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,
@@ -210,7 +210,7 @@ def rmsprop(
         centered: whether the gradient's running mean is taken out of the denominator.
     """
     return torch.optim.RMSprop(
-        _slices(weights),
+        weights.slices()[None],
         lr=lr,
         alpha=alpha,
         eps=eps,
@@ -242,7 +242,7 @@ def adagrad(
         eps: added to the denominator.
     """
     return torch.optim.Adagrad(
-        _slices(weights),
+        weights.slices()[None],
         lr=lr,
         lr_decay=lr_decay,
         weight_decay=weight_decay,
@@ -283,7 +283,10 @@ def muon(
     """
     if not hasattr(torch.optim, "Muon"):
         raise UserError("optimizer=muon", f"PyTorch {torch.__version__} has no Muon", "Use optimizer=adamw")
-    hidden = _hidden_matrices(weights)
+    # The first layer and the last are AdamW's. Position embeddings and class tokens have as many
+    # dimensions as a matrix, but are not called weights.
+    shapes = zip(weights.names, weights.shapes, strict=True)
+    hidden = [name for name, shape in shapes if len(shape) > 1 and name.endswith("weight")][1:-1]
     if not hidden:
         raise UserError(
             "optimizer=muon",
@@ -308,16 +311,3 @@ def muon(
         fused=True,
     )
     return Joint([matrices, rest])
-
-
-def _slices(weights: Weights) -> list[torch.nn.Parameter]:
-    return [leaf for leaves in weights.slices().values() for leaf in leaves]
-
-
-def _hidden_matrices(weights: Weights) -> list[str]:
-    """Names of the weight matrices and kernels between the first layer and the last.
-
-    Position embeddings and class tokens have as many dimensions but are not called weights.
-    """
-    named = zip(weights.names, weights.shapes, strict=True)
-    return [name for name, shape in named if len(shape) > 1 and name.rpartition(".")[2].endswith("weight")][1:-1]
