@@ -25,7 +25,7 @@ from gradinc.interruption import Interruption
 from gradinc.learner import Learner
 from gradinc.randomness import generator
 from gradinc.record import Log
-from gradinc.window import plan
+from gradinc.window import extent
 
 
 @dataclass
@@ -36,7 +36,6 @@ class Position:
         task: index of the task, from 0.
         epoch: epochs of the task that are behind it.
         batch: micro-batches of the epoch that are behind it.
-        carried: micro-batches that the window open at the epoch's beginning brought along.
         began: steps, samples, passes and seconds of the run when the task began.
         best: score and step of the best validation in this task.
         validation: the last measures on validation data.
@@ -46,7 +45,6 @@ class Position:
     task: int = 0
     epoch: int = 0
     batch: int = 0
-    carried: int = 0
     began: list[float] = field(default_factory=lambda: [0, 0, 0, 0.0])
     best: list[float] = field(default_factory=list)
     validation: dict[str, float] = field(default_factory=dict)
@@ -186,7 +184,7 @@ class Run:
                 "best": {"score": position.best[0], "step": int(position.best[1])} if position.best else None,
             }
         )
-        position.task, position.epoch, position.batch, position.carried = task.index + 1, 0, 0, 0
+        position.task, position.epoch, position.batch = task.index + 1, 0, 0
         position.best, position.validation = [], {}
         self.commit()
         crash_point("task-committed")
@@ -196,7 +194,7 @@ class Run:
         position, learner = self.position, self.learner
         ended_by = self._train_windows(task)
         if ended_by is None:
-            position.epoch, position.batch, position.carried = position.epoch + 1, 0, learner.window.taken
+            position.epoch, position.batch = position.epoch + 1, 0
             if self._limits.epochs is not None and position.epoch >= self._limits.epochs:
                 ended_by = "epochs"
         if ended_by is not None and learner.window.taken:
@@ -212,45 +210,34 @@ class Run:
         position, learner, config = self.position, self.learner, self.config
         rows, size, window = task.train, config.data.batch_size, config.strategy.window
         length = math.ceil(len(rows) / size)
-        spans = plan(length, window.size, position.carried, window.last)
         order = torch.randperm(len(rows), generator=generator(config.seed, "order", task.index, position.epoch))
-        used = spans[-1].first + spans[-1].count if spans else 0
-        batches = rows.batches(order[: used * size], size, position.batch)
+        batches = rows.batches(order, size, position.batch)
         names, fill = config.data.augment, self.dataset.fill if config.data.augment else 0.0
-        log_steps = config.log.steps
-        for span in spans:
-            end = span.first + span.count
-            for index in range(max(span.first, position.batch), end):
-                if learner.window.taken == 0:
-                    if (limit := self._reached()) is not None:
-                        return limit
-                    learner.open(self._planned(rows=len(rows), first=index), window.size)
-                x, y = next(batches)
-                if names:
-                    x = augment(x, names, self._draw("augment", task.index, position.epoch, index), fill)
-                learner.take(Batch(x, y, task.index, y.shape[0]))
-                position.batch = index + 1
-                if span.closes and index + 1 == end:
-                    learner.update()
-                    if learner.updates % log_steps == 0:
-                        self._log_training(task)
-                if self.stop.signum or time.monotonic() >= self._next_commit:
-                    self.commit()
-                    if self.stop.signum:
-                        raise Interrupted(self.stop.signum)
+        for index in range(position.batch, length):
+            if learner.window.taken == 0:
+                if (limit := self._reached()) is not None:
+                    return limit
+                count = extent(index, length, window.size, window.last)
+                if count == 0:
+                    break
+                learner.open(_rows_of_window(len(rows), size, index, count), count)
+            x, y = next(batches)
+            if names:
+                x = augment(x, names, self._draw("augment", task.index, position.epoch, index), fill)
+            learner.take(Batch(x, y, task.index, y.shape[0]))
+            position.batch = index + 1
+            if learner.window.taken == learner.window.size:
+                learner.update()
+                if learner.updates % config.log.steps == 0:
+                    self._log_training(task)
+            if self.stop.signum or time.monotonic() >= self._next_commit:
+                self.commit()
+                if self.stop.signum:
+                    raise Interrupted(self.stop.signum)
         return self._reached()
 
     def _draw(self, *purpose: object) -> torch.Generator:
         return generator(self.config.seed, *purpose, device=self.device)
-
-    def _planned(self, rows: int, first: int) -> int:
-        """Rows in the window that begins with micro-batch `first` of this epoch."""
-        size, window = self.config.data.batch_size, self.config.strategy.window
-        length = math.ceil(rows / size)
-        if window.last != "carry":
-            return min(rows, (first + window.size) * size) - first * size
-        epochs, end = divmod(first + window.size, length)
-        return epochs * rows + end * size - first * size
 
     def _absolute_limits(self) -> list[tuple[str, float]]:
         began = dict(zip(("steps", "samples", "passes", "seconds"), self.position.began, strict=True))
@@ -330,3 +317,9 @@ class Run:
     def _title(self, task: Task) -> str:
         count = len(self.stream)
         return f"task {task.index + 1} of {count}" if count > 1 else "training"
+
+
+def _rows_of_window(rows: int, batch_size: int, first: int, count: int) -> int:
+    """Rows in a window of `count` micro-batches from micro-batch `first` of an epoch on, over its end if need be."""
+    epochs, end = divmod(first + count, math.ceil(rows / batch_size))
+    return epochs * rows + end * batch_size - first * batch_size

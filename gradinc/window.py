@@ -28,6 +28,18 @@ class Span:
     closes: bool
 
 
+def extent(first: int, length: int, size: int, last: Last) -> int:
+    """Micro-batches of the window that opens before micro-batch `first` of an epoch of `length`.
+
+    Returns:
+        `size`; or, where the epoch is too short for that, what is left of it for ``flush``, and 0 for
+        ``drop``. A window that is carried over the epoch's end has its full size.
+    """
+    if first + size <= length or last == "carry":
+        return size
+    return length - first if last == "flush" else 0
+
+
 def plan(length: int, size: int, start: int = 0, last: Last = "flush") -> list[Span]:
     """How the micro-batches of an epoch fall into windows.
 
@@ -44,16 +56,17 @@ def plan(length: int, size: int, start: int = 0, last: Last = "flush") -> list[S
     if not (length >= 0 and size >= 1 and 0 <= start < size):
         raise ValueError(f"plan({length=}, {size=}, {start=}): need length ≥ 0, size ≥ 1, 0 ≤ start < size")
     spans = []
-    first = 0
+    first, left = 0, size - start if start else 0  # what the open window still needs
     while first < length:
-        count = min(size - start, length - first)
-        full = start + count == size
-        if full or last == "flush":
-            spans.append(Span(first, count, True))
-        elif last == "carry":
-            spans.append(Span(first, count, False))
-        first += count
-        start = 0
+        left = left or extent(first, length, size, last)
+        if left == 0:
+            break
+        count = min(left, length - first)
+        # A window that came along and stays short is treated as one that opened here.
+        closes = count == left or last == "flush"
+        if closes or last == "carry":
+            spans.append(Span(first, count, closes))
+        first, left = first + count, 0
     return spans
 
 
