@@ -94,6 +94,10 @@ class Composer:
         self._folders = groups.folders(config_dirs)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
 
+    def keys(self) -> list[str]:
+        """Every key that has a value by default."""
+        return [key for key, _ in _flat(_resolved(self.tree([])))]
+
     def config(self, assignments: Iterable[Assignment]) -> Config:
         """Compose and check one run."""
         return validate(_resolved(self.tree(assignments)))
@@ -212,7 +216,11 @@ def reconfigured(config: Config, overrides: Sequence[str], config_dirs: Sequence
             raise UserError(key, "is what the run was trained with", "Give data=…, data.<key>=… or device=… only")
     document = copy.deepcopy(config.document)
     choice = assignments.pop("data", None)
-    if choice is not None and check_choice(choice, config_dirs) != [config.data.name]:
+    if choice is None or check_choice(choice, config_dirs) == [config.data.name]:
+        for key in ("data.validation", "data.test", "data.split_seed"):
+            if key in assignments:
+                raise UserError(key, "would test on rows that the run was trained on", "Leave it out")
+    else:
         chosen = _resolved(Composer(config_dirs).tree([choice]))["data"]
         kept = {key: document["data"][key] for key in common_keys(Data) if key not in ("name", "root")}
         document["data"] = {**chosen, **kept}

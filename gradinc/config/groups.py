@@ -62,6 +62,11 @@ def choices(group: str, config_dirs: Sequence[Path] = ()) -> list[Choice]:
     return [found[name] for name in sorted(found)]
 
 
+def content(group: str, name: str, config_dirs: Sequence[Path] = ()) -> dict[str, Any]:
+    """What the YAML file of a choice says; nothing where there is no such file."""
+    return next((_read(path) for found, path in _files(group, config_dirs) if found == name), {})
+
+
 def _files(group: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     seen = set()
     for folder in folders(config_dirs):
@@ -98,7 +103,7 @@ def _chosen_parts(group: str, path: Path) -> list[catalog.Part]:
     """The part that a YAML file chooses by ``name:``, or the only method of a strategy; none where that is unclear."""
     if group != "strategy" and group not in catalog.KINDS:
         return []
-    content = _content(path)
+    content = _read(path)
     if group == "strategy":
         methods = list(content.get("methods") or {})
         kind, chosen = "method", methods if len(methods) == 1 else []
@@ -107,8 +112,8 @@ def _chosen_parts(group: str, path: Path) -> list[catalog.Part]:
     return [part for part in catalog.parts(kind) if part.name in chosen]
 
 
-def _content(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf  # only where a header leaves something open
+def _read(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf  # slow to import, and rarely needed
 
     content = OmegaConf.to_container(OmegaConf.load(path))
     return {str(key): item for key, item in content.items()} if isinstance(content, dict) else {}

@@ -1,0 +1,108 @@
+"""The command line: finds the command, and turns what it raises into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from io import TextIOWrapper
+
+from gradinc import __version__
+from gradinc.errors import StorageError, UserError
+
+COMMANDS = {
+    "train": "train, resume or sweep: gradinc train model=cnn strategy=accumulate",
+    "test": "measure a finished run again, on other data too: gradinc test RUN data=…",
+    "list": "what there is to choose from: gradinc list strategies",
+    "data": "which data sets are here, and prepare one: gradinc data fashion_mnist",
+    "bench": "speed against the hand-written PyTorch loop",
+}
+"""The commands, each with its line in ``gradinc --help``; their modules are in `gradinc.commands`."""
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name; ``sys.argv``'s if not given.
+
+    Returns:
+        The exit code: 0 done, 1 something failed, 2 bad input, 130 and 143 interrupted.
+    """
+    if arguments is None:
+        arguments = sys.argv[1:]
+        signal.signal(signal.SIGTERM, _terminate)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a terminal that has no such letter gets its number
+                stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _dispatch(list(arguments))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except UserError as error:
+        sys.stderr.write(one_line(error) + "\n")
+        return FAILED if isinstance(error, StorageError) else BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python would complain once more at its own exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return DONE
+    return code
+
+
+def one_line(error: UserError) -> str:
+    """An error as it is shown: one line, in which no character drives the terminal."""
+    line = str(error)
+    line = line[:-1] if line.endswith("?.") else line
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    quiet = [flag for flag in arguments[:1] if flag == "--quiet"]
+    name, *rest = arguments[len(quiet) :] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(_help())
+        return DONE
+    if name == "--version":
+        print(f"gradinc {__version__}")
+        return DONE
+    if name in ("-sc", "--shell-completion"):
+        name, rest = "completion", rest
+    elif name not in COMMANDS:
+        raise _no_such_command(name)
+    code: int = import_module(f"gradinc.commands.{name}").main([*quiet, *rest])
+    return code
+
+
+def _help() -> str:
+    width = max(len(name) for name in COMMANDS)
+    commands = "\n".join(f"  {name:{width}}  {line}" for name, line in COMMANDS.items())
+    return f"""\
+gradinc {__version__}: experiments on how gradients are accumulated, enhanced and projected
+
+  gradinc train model=cnn strategy=accumulate
+  gradinc train -m strategy=sgd,accumulate seed=0,1,2
+  gradinc list models
+
+Commands (gradinc COMMAND --help says more):
+{commands}
+
+Options: --help, --version, --quiet (before or after a command), --json where a command lists or measures"""
+
+
+def _no_such_command(name: str) -> UserError:
+    from difflib import get_close_matches
+
+    if "=" in name:
+        return UserError(name, "is not a command", f"Did you mean gradinc train {name}?")
+    near = get_close_matches(name, COMMANDS, n=1)
+    return UserError(name, "no such command", f"Did you mean {near[0]}?" if near else f"One of {', '.join(COMMANDS)}")
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise SystemExit(TERMINATED)

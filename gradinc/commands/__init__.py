@@ -1,0 +1,1 @@
+"""One thin module for each command of the command line."""

@@ -1,0 +1,56 @@
+"""Shell completion: gradinc's commands here, the keys of ``train`` by Hydra's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradinc.cli import COMMANDS
+from gradinc.errors import UserError
+
+HOW = 'eval "$(gradinc -sc install=bash)"'
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the shell's completion script, or what could come next in ``COMP_LINE``."""
+    action, _, shell = (arguments[0] if len(arguments) == 1 else "").partition("=")
+    if action not in ("install", "uninstall", "query") or shell not in ("bash", "fish", "zsh"):
+        raise UserError(
+            "--shell-completion", "needs install=, uninstall= or query= with bash, fish or zsh", f"Try {HOW}"
+        )
+    if action != "query":
+        return _hydra(arguments[0])
+    if "COMP_LINE" not in os.environ:
+        raise UserError("COMP_LINE", "is not set; the shell asks this", f"Install completion with {HOW}")
+    # The line without the program's name; what is being typed is the last word, empty after a space.
+    words = os.environ["COMP_LINE"].split()[1:] + ([""] if os.environ["COMP_LINE"].endswith(" ") else [])
+    if words[:1] == ["train"] and len(words) > 1:
+        os.environ["COMP_LINE"] = " ".join(["gradinc", *words[1:]])
+        return _hydra(arguments[0])
+    found = [word for word in _next(words[:-1]) if word.startswith(words[-1] if words else "")]
+    print(("\n" if shell == "fish" else " ").join(found))
+    return 0
+
+
+def _next(before: Sequence[str]) -> list[str]:
+    """What can come after these words."""
+    if not before:
+        return list(COMMANDS)
+    if before == ["list"]:
+        from gradinc.commands.list import KINDS
+
+        return list(KINDS)
+    if before == ["data"]:
+        from gradinc.config.groups import names
+
+        return ["list", *names("data")]
+    if before == ["test"]:
+        return sorted(str(path.parent) for path in Path("outputs").glob("*/config.yaml"))
+    return []
+
+
+def _hydra(argument: str) -> int:
+    from gradinc.commands.inspect import hydra_itself
+
+    return hydra_itself(["-sc", argument])

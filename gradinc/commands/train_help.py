@@ -1,0 +1,105 @@
+"""The page that ``gradinc train --help`` prints, from the YAML files and the parts' docstrings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradinc.config import catalog, groups
+from gradinc.config.names import shown
+
+EXAMPLES = (
+    ("gradinc train model=cnn strategy=accumulate", "a convolutional network, one update from 8 micro-batches"),
+    ("gradinc train data=image_folder data.root=DIR", "your own images, one folder for each class"),
+    ("gradinc train optimizer=adam optimizer.lr=0.002", "another optimizer, with an option of it"),
+    ("gradinc train -m optimizer.lr=0.01,0.1 seed=0,1,2", "a sweep over every combination"),
+    ("gradinc train experiment=article_linear", "an experiment, with everything that it sets"),
+    ("gradinc train model=mlp --cfg job", "show what would be run, and run nothing"),
+)
+
+OPTIONS = (
+    ("-m, --multirun", "run every combination of the values with commas"),
+    ("-c, --cfg job|hydra|all", "show the composed config; with -p SECTION a part of it, with --resolve its ${…}"),
+    ("-i, --info [WHAT]", "show how Hydra composes: all, config, defaults, defaults-tree, plugins, searchpath"),
+    ("-cd, --config-dir DIR", "a folder of YAML files of your own, in groups like gradinc's"),
+    ("-sc install=bash", 'shell completion: eval "$(gradinc -sc install=bash)"; also fish, zsh'),
+    ("-q, --quiet", "no progress, only warnings and errors; the same as progress=quiet"),
+)
+
+LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)(?:#\s*(?P<comment>.*))?$")
+
+
+def train_help(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> str:
+    """The page for the parts that the arguments choose, or the default ones."""
+    top = list(_commented(groups.conf_folder() / "config.yaml"))
+    chosen = _chosen(overrides)
+    lines = ["usage: gradinc train [group=name ...] [key=value ...] [-m]", ""]
+    lines += _block("Examples", EXAMPLES)
+    lines += _block(
+        "Groups, with the one that is chosen in brackets (gradinc list shows what each is)",
+        _groups(chosen, config_dirs),
+    )
+    lines += _block("Keys", ((f"{key}={value}", comment) for key, value, comment in top if comment))
+    for group in groups.GROUPS:
+        for name in chosen.get(group, ()):
+            rows = list(_options(group, name, config_dirs))
+            if rows:
+                lines += _block(f"Options of {group}={name}", rows)
+    lines += ["Other parts have other options: gradinc train model=vit --help shows those of vit.", ""]
+    lines += _block("Flags", OPTIONS)
+    return "\n".join(lines).rstrip()
+
+
+def _block(title: str, rows: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> list[str]:
+    rows = list(rows)
+    width = min(max(len(left) for left, _ in rows), 52)
+    return [f"{title}:", *(f"  {left:{width}}  {right}".rstrip() for left, right in rows), ""]
+
+
+def _groups(chosen: Mapping[str, Sequence[str]], config_dirs: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    for group in groups.GROUPS:
+        names = groups.names(group, config_dirs)
+        picked = chosen.get(group, ())
+        yield f"{group}=", ", ".join(f"[{name}]" if name in picked else name for name in names)
+
+
+def _chosen(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The names in each group: those of the arguments, else those of ``defaults`` in conf/config.yaml."""
+    text = (groups.conf_folder() / "config.yaml").read_text(encoding="utf-8")
+    written = [f"{group}={name}" for group, name in re.findall(r"^  - (\w+): (\S+)$", text, re.MULTILINE)]
+    chosen = {}
+    for item in (*written, *overrides):
+        group, _, names = item.lstrip("+").partition("=")
+        if group in groups.GROUPS:
+            chosen[group] = [name for name in names.strip("[]").split(",") if name != "null"]
+    return chosen
+
+
+def _options(group: str, name: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Each option of a choice with its value there and its line of help."""
+    content = groups.content(group, name, config_dirs)
+    if group == "strategy":
+        for method, values in (content.get("methods") or {}).items():
+            yield from _part_options("method", method, values or {}, f"strategy.methods.{method}.")
+    elif group in catalog.KINDS:
+        yield from _part_options(group, content.get("name", name), content, f"{group}.")
+
+
+def _part_options(kind: str, name: str, values: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
+    for part in catalog.parts(kind):
+        if part.name == name:
+            for option, parameter in part.parameters.items():
+                yield f"{where}{option}={shown(values.get(option, parameter.default))}", parameter.help
+
+
+def _commented(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Each key of a YAML file in block style, with its value and the comment behind it."""
+    sections: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        found = LINE.match(line)
+        if found:
+            depth = len(found["indent"]) // 2
+            sections = [*sections[:depth], found["key"]]
+            yield ".".join(sections), found["value"].strip(), found["comment"] or ""
