@@ -16,6 +16,7 @@ from gradinc.data.dataset import Dataset
 from gradinc.device import autocast_dtype, storage_dtype
 from gradinc.errors import UserError
 from gradinc.learner import Learner
+from gradinc.order import check_order
 from gradinc.randomness import seeded
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
@@ -51,6 +52,7 @@ def build_learner(config: Config, model: nn.Module, criterion: Criterion, rows: 
     strategy = config.strategy
     rule = load_part("rule", strategy.window.rule)(**strategy.window.options)
     methods = [load_part("method", name)(**options) for name, options in strategy.methods.items()]
+    check_order({name: type(method) for name, method in zip(strategy.methods, methods, strict=True)})
     weights = Weights(model)
     optimizer = load_part("optimizer", config.optimizer.name)(weights, **config.optimizer.options)
     return Learner(

@@ -25,10 +25,19 @@ class Method:
             lists and dicts of these. The hooks may not keep anything else between two calls.
         rereads: whether the window has to keep its batches, for `Learner.regradient` in
             `transform` or for ``window.batches`` in `stepped`.
+        recomputes: whether `transform` throws away what others made of the gradient before it.
+        projects: whether `transform` puts the gradient into a subspace that it must not leave again.
+        clips: whether `transform` does no more than scale the whole gradient down.
+        averages: whether `stepped` moves the weights by more than the update that was made.
+            These four are for `gradinc.order`.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
     rereads: ClassVar[bool] = False
+    recomputes: ClassVar[bool] = False
+    projects: ClassVar[bool] = False
+    clips: ClassVar[bool] = False
+    averages: ClassVar[bool] = False
 
     def begin(self, task: Task, learner: Learner) -> None:
         """Called before a task's first batch."""

@@ -1,0 +1,46 @@
+"""Clipping by the ratio of gradient to weight, unit by unit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.config.values import Positive
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class AGC(Method):
+    """Bound the norm of every unit's gradient by a share of its weights' norm
+
+    Paper: Brock et al. 2021, arXiv 2102.06171
+
+    A unit is an output of a linear layer or a filter of a convolution; a bias vector is one unit.
+    The head, which is the model's last linear layer, is left as it is.
+
+    Args:
+        ratio: greatest ratio of a unit's gradient to its weights, by their norms; inf leaves all.
+        eps: least norm that a unit's weights count with, so that fresh zeros can move.
+    """
+
+    def __init__(self, *, ratio: Positive = 0.01, eps: Positive = 1e-3) -> None:
+        self.ratio, self.eps = ratio, eps
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        weights, head = learner.weights, _head(learner.model)
+        least = torch.finfo(g.dtype).tiny
+        for (name, gradient), value in zip(weights.layers(g), weights.views(weights.value), strict=True):
+            if name.rpartition(".")[0] != head:
+                greatest = self.ratio * _norms(value).clamp(min=self.eps)
+                gradient.mul_((greatest / _norms(gradient).clamp(min=least)).clamp(max=1))
+
+
+def _norms(layer: Tensor) -> Tensor:
+    """The norm of each unit of a layer, in a shape that the layer can be multiplied by."""
+    return torch.linalg.vector_norm(layer, dim=tuple(range(min(1, layer.dim() - 1), layer.dim())), keepdim=True)
+
+
+def _head(model: nn.Module) -> str | None:
+    """The name of the last linear layer, or None where there is none."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return linear[-1] if linear else None

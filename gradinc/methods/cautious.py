@@ -1,0 +1,44 @@
+"""u ⊙ 1[u ⊙ g > 0], scaled by d / (nnz + 1)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.learner import Learner
+from gradinc.method import Method
+from gradinc.window import Window
+
+
+class Cautious(Method):
+    """Drop the entries of an update that go against the gradient
+
+    Paper: Liang et al. 2024, arXiv 2411.16085
+
+    The update u is what the optimizer made of the weights, less decoupled weight decay: that is a share
+    of the weights before, so it can be told apart, and it acts on all weights. Weight decay in the
+    gradient (of SGD, say) cannot, since momentum has mixed it in; it is part of u. The mask, and its
+    scale for the d entries of which nnz are left, go over all weights together.
+    """
+
+    def __init__(self) -> None:
+        self.before: Tensor | None = None
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        self.before = learner.weights.value.clone()
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        assert self.before is not None
+        weights, g = learner.weights.value, learner.weights.grad
+        decayed = self.before.mul_(1 - _decay(learner))
+        u = weights - decayed
+        mask = (u * g < 0).to(u.dtype)  # u is a step down, so it agrees with g where their signs differ
+        weights.copy_(decayed.add_(u.mul_(mask).mul_(mask.numel() / (mask.sum() + 1))))
+        self.before = None
+
+
+def _decay(learner: Learner) -> float:
+    """The share of the weights that decoupled weight decay took away in the update just made."""
+    for group in learner.optimizer.param_groups:
+        if group.get("decoupled_weight_decay"):
+            return float(group["lr"] * group["weight_decay"])
+    return 0.0

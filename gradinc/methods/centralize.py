@@ -1,0 +1,23 @@
+"""g − mean(g), unit by unit."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class Centralize(Method):
+    """Take the mean out of the gradient of every unit's weights
+
+    Paper: Yong et al. 2020, arXiv 2004.01461
+
+    A unit is an output of a linear layer or a filter of a convolution: the mean goes over all
+    dimensions but the first. Biases and the gains of normalisation have one dimension and stay.
+    """
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        for _, layer in learner.weights.layers(g):
+            if layer.dim() > 1:
+                layer.sub_(layer.mean(dim=tuple(range(1, layer.dim())), keepdim=True))

@@ -1,0 +1,34 @@
+"""g · min(1, c / ‖g‖)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from gradinc.config.values import Positive
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class Clip(Method):
+    """Bound the gradient's entries, its norm, or both
+
+    Paper: Pascanu et al. 2013, arXiv 1211.5063
+
+    Entries are bounded first; where that is done, the direction changes. The norm is that of all
+    weights together. After a projection leave `value` at inf: bounded entries leave its subspace.
+
+    Args:
+        norm: greatest norm; inf leaves it.
+        value: greatest absolute value of an entry; inf leaves them.
+    """
+
+    clips = True
+
+    def __init__(self, *, norm: Positive = 1.0, value: Positive = math.inf) -> None:
+        self.norm, self.value = norm, value
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        g.clamp_(-self.value, self.value)
+        g.mul_((self.norm / g.norm()).clamp(max=1))

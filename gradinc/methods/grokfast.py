@@ -1,0 +1,70 @@
+"""g + λ · the moving average of g."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from gradinc.config.values import Count, Decay, NonNegative
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class Grokfast(Method):
+    """Amplify the slow part of the gradient: add its moving average
+
+    Paper: Lee et al. 2024, arXiv 2405.20233
+
+    The average goes over updates, never over micro-batches. A steady gradient grows by 1 + λ, so the
+    log has `effective_lr`, the learning rate times that: compare runs at equal values of it.
+
+    Args:
+        kind: ema, an exponential moving average, or ma, the mean of the last gradients.
+        alpha: share of the exponential average that each update keeps.
+        lamb: λ, how much of the average is added.
+        window: updates that the mean goes over; each costs the memory of one gradient.
+    """
+
+    state = ("average", "newer", "total", "older")
+
+    def __init__(
+        self, *, kind: Literal["ema", "ma"] = "ema", alpha: Decay = 0.98, lamb: NonNegative = 2.0, window: Count = 100
+    ) -> None:
+        self.kind, self.alpha, self.lamb, self.window = kind, alpha, lamb, window
+        self.average: Tensor | None = None
+        self.newer: list[Tensor] = []
+        self.total: Tensor | None = None
+        self.older: list[Tensor] = []
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        g.add_(self._exponential(g) if self.kind == "ema" else self._mean(g), alpha=self.lamb)
+        learner.note("effective_lr", g.new_full((), learner.lr * (1 + self.lamb)))
+
+    def _exponential(self, g: Tensor) -> Tensor:
+        """μ ← α μ + (1 − α) g, from μ = g on."""
+        self.average = g.clone() if self.average is None else self.average.lerp_(g, 1 - self.alpha)
+        return self.average
+
+    def _mean(self, g: Tensor) -> Tensor:
+        """Mean of the last `window` gradients.
+
+        The queue is two stacks: `newer`, the gradients and their `total`, and `older`, where each entry
+        is already the sum of itself and all younger ones there. So a mean costs two additions however
+        long the queue is, and nothing is subtracted: the rounding errors of a large gradient leave with it.
+        """
+        if len(self.newer) + len(self.older) == self.window:
+            if not self.older:
+                self._turn()
+            self.older.pop()
+        self.newer.append(g.clone())
+        self.total = g.clone() if self.total is None else self.total.add_(g)
+        total = self.total + self.older[-1] if self.older else self.total
+        return total / (len(self.newer) + len(self.older))
+
+    def _turn(self) -> None:
+        """Make the younger gradients the older ones, youngest at the bottom."""
+        self.older.append(self.newer.pop())
+        while self.newer:
+            self.older.append(self.newer.pop().add_(self.older[-1]))
+        self.total = None

@@ -1,0 +1,49 @@
+"""Slow weights φ ← φ + α (θ − φ) after every k updates of the fast weights θ."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.config.values import Count, Fraction
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.method import Method
+from gradinc.window import Window
+
+
+class Lookahead(Method):
+    """Slow weights that follow the trained ones every k updates
+
+    Paper: Zhang et al. 2019, arXiv 1907.08610
+
+    The optimizer's state goes on over a step of the slow weights. A task ends with such a step, however
+    many updates there were since the last one, so what is tested and kept of it are the slow weights.
+
+    Args:
+        k: updates of the fast weights in one step of the slow ones.
+        alpha: share of the way to the fast weights that the slow ones go.
+    """
+
+    state = ("slow", "t")
+    averages = True
+
+    def __init__(self, *, k: Count = 5, alpha: Fraction = 0.5) -> None:
+        self.k, self.alpha = k, alpha
+        self.slow = torch.empty(0)
+        self.t = 0
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        self.slow = learner.weights.value.clone()
+        self.t = 0
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        self.t += 1
+        if self.t % self.k == 0:
+            self._follow(learner.weights.value)
+
+    def end(self, task: Task, learner: Learner) -> None:
+        self._follow(learner.weights.value)
+
+    def _follow(self, fast: Tensor) -> None:
+        fast.copy_(self.slow.lerp_(fast, self.alpha))

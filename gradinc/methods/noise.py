@@ -1,0 +1,43 @@
+"""g + N(0, η / (1 + t)^γ)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gradinc.config.values import NonNegative
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class Noise(Method):
+    """Add Gaussian noise to the gradient, less with every update
+
+    Paper: Neelakantan et al. 2015, arXiv 1511.06807
+
+    Args:
+        eta: variance of each entry's noise in the first update.
+        gamma: how fast the variance falls: it is eta / (1 + t)^gamma after t updates.
+    """
+
+    state = ("t", "seed")
+
+    def __init__(self, *, eta: NonNegative = 0.01, gamma: NonNegative = 0.55) -> None:
+        self.eta, self.gamma = eta, gamma
+        self.t = 0
+        self.seed = 0
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        # The learner's generators go by the micro-batch. Noise goes by the update: else it would
+        # depend on how many micro-batches the window's rows are split into.
+        random = learner.rng("noise")
+        self.seed = int(torch.randint(2**62, (), generator=random, device=random.device))
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        deviation = math.sqrt(self.eta / (1 + self.t) ** self.gamma)
+        random = learner.rng("noise").manual_seed(self.seed + self.t)
+        g.add_(torch.randn(g.shape, generator=random, device=g.device, dtype=g.dtype), alpha=deviation)
+        self.t += 1

@@ -1,0 +1,53 @@
+"""The gradient at w + ρ g / ‖g‖."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.config.values import NonNegative
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class SAM(Method):
+    """Sharpness-aware minimisation: the gradient from the steepest near point
+
+    Paper: Foret et al. 2021, arXiv 2010.01412
+
+    One step up for the whole window, so that a window equals the large batch; the mean of the
+    micro-batches' own steps (`strategy.window.rule=msam`) is something else. The second pass sees the
+    same rows and dropout masks and leaves BatchNorm's statistics.
+
+    Args:
+        rho: length of the step up.
+    """
+
+    rereads = True
+    recomputes = True
+
+    def __init__(self, *, rho: NonNegative = 0.05) -> None:
+        self.rho = rho
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        g.copy_(gradient_at(unit(g).mul_(self.rho), learner))
+
+
+def unit(vector: Tensor) -> Tensor:
+    """A new vector of the same direction and norm 1; zero stays zero."""
+    return vector / vector.norm().clamp(min=torch.finfo(vector.dtype).tiny)
+
+
+def gradient_at(offset: Tensor, learner: Learner) -> Tensor:
+    """The gradient of the window's objective at the weights plus an offset, both of shape (P,).
+
+    Adding and subtracting the offset would change last bits, so the weights come back from a copy,
+    also where the pass fails.
+    """
+    weights = learner.weights.value
+    before = weights.clone()
+    try:
+        weights.add_(offset)
+        return learner.regradient()
+    finally:
+        weights.copy_(before)

@@ -1,0 +1,56 @@
+"""The one thing that is checked about the order of methods; they are never sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gradinc.errors import UserError
+from gradinc.method import Method
+
+
+def check_order(methods: Mapping[str, type[Method]]) -> None:
+    """Refuse an order in which a method would undo what another did.
+
+    A method that recomputes the gradient comes first among those with a `transform`, since it throws
+    away what they made of it. A projection is followed by clipping only, since anything else leaves its
+    subspace. A method that averages weights comes last among those with a `stepped`, since they would
+    take its step for the update.
+
+    Args:
+        methods: classes by name, in the order written.
+
+    Raises:
+        UserError: the order is one of these; it says which one to write instead.
+    """
+    transforming = [name for name, method in methods.items() if method.transform is not Method.transform]
+    for place, name in enumerate(transforming):
+        before, after = transforming[:place], transforming[place + 1 :]
+        if methods[name].recomputes and before:
+            if methods[before[0]].recomputes:
+                what = f"both {before[0]} and {name} recompute the gradient, so only the last would count"
+                raise UserError(_written(methods), what, "Use one of them")
+            what = f"{name} recomputes the gradient, so it must come before {before[0]}"
+            raise UserError(_written(methods), what, f"Use {_moved(methods, name, before[0])}")
+        if methods[name].projects:
+            for other in after:
+                if not methods[other].clips:
+                    what = f"{name} projects the gradient, so nothing but clip may follow, and {other} does"
+                    mend = "one of them" if methods[other].projects else _moved(methods, other, name)
+                    raise UserError(_written(methods), what, f"Use {mend}")
+    stepping = [name for name, method in methods.items() if method.stepped is not Method.stepped]
+    for place, name in enumerate(stepping):
+        if methods[name].averages and stepping[place + 1 :]:
+            last = stepping[-1]
+            what = f"{name} averages the weights, so it must come after {last}"
+            raise UserError(_written(methods), what, f"Use {_moved(methods, name, last, behind=True)}")
+
+
+def _written(names: Mapping[str, object] | list[str]) -> str:
+    return f"strategy=[{','.join(names)}]"
+
+
+def _moved(methods: Mapping[str, object], name: str, other: str, *, behind: bool = False) -> str:
+    """The strategy with one name moved in front of another, or behind it."""
+    names = [each for each in methods if each != name]
+    names.insert(names.index(other) + behind, name)
+    return _written(names)
