@@ -63,6 +63,7 @@ class Learner:
 
         self._parameters = weights.parameters
         self._separate = window.rule if isinstance(window.rule, SeparateRule) else None
+        self._member = 0
         self._step = stepper(optimizer)
         self._rates: list[float] = [group["lr"] for group in optimizer.param_groups]
         self._rate: float | None = None
@@ -123,25 +124,29 @@ class Learner:
             mean = loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.items
             return self._vector(mean)
 
-    def regradient(self) -> Tensor:
+    def regradient(self, batch: Batch | None = None) -> Tensor:
         """The gradient of this window's own objective at the present weights, shape (P,).
 
-        The same rows, dropout masks and methods' terms as in the first pass.
+        The same rows, dropout masks and methods' terms as in the first pass. For a method while it
+        transforms the window's gradient, and with `batch` for a rule.
+
+        Args:
+            batch: the micro-batch that a rule is taking in: the gradient of its mean objective alone.
         """
-        window = self.window
+        if batch is not None:
+            return self._again(batch, 1 / batch.items)
+        window, rule = self.window, copy.copy(self.window.unfinished)
+        if rule is None:
+            raise RuntimeError("a window's gradient is asked for again before it was there")
         total = torch.zeros_like(self.weights.grad)
-        rule = copy.copy(window.rule)
         if isinstance(rule, SeparateRule):
             rule.open(total, window.size)
-        for index, batch in enumerate(window.batches):
-            self.passes += 1
-            with self._undisturbed(index):
-                objective = self._objective(batch, self._forward(batch))
-                part = self._vector(objective, self._factor(window.factor(batch.items)))
+        for self._member, member in enumerate(window.batches):
+            factor = window.factor(member.items)
             if isinstance(rule, SeparateRule):
-                rule.add(part, batch, self)
+                rule.add(self._again(member, factor, out=rule.slot(total)), member, self)
             else:
-                total += part
+                total += self._again(member, factor)
         rule.reduce(total, window.items, window.planned)
         return total
 
@@ -176,7 +181,9 @@ class Learner:
         # A gradient handed to backward costs no multiplication in the graph, neither way.
         factor = self._factor(self.window.factor(batch.items))
         if self._separate is not None:
-            self._separate.add(self._vector(objective, factor, out=self.weights.grad), batch, self)
+            self._member = self.window.taken
+            slot = self._separate.slot(self.weights.grad)
+            self._separate.add(self._vector(objective, factor, out=slot), batch, self)
         elif self.window.taken:
             objective.backward(factor)
         else:  # writing the window's first gradient is cheaper than clearing the vector and adding to it
@@ -285,6 +292,12 @@ class Learner:
         for hook in self._loss_hooks:
             total = total + batch.items * hook(batch, out, self)
         return total
+
+    def _again(self, batch: Batch, factor: float, out: Tensor | None = None) -> Tensor:
+        """The gradient of the summed objective of the micro-batch at hand, times a factor, once more."""
+        self.passes += 1
+        with self._undisturbed(self._member):
+            return self._vector(self._objective(batch, self._forward(batch)), self._factor(factor), out)
 
     def _factor(self, value: float) -> Tensor:
         factor = self._factors.get(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -54,8 +56,9 @@ class SeparateRule(Rule):
     """A rule that sees the mean gradient of each micro-batch by itself.
 
     `open` comes before the first micro-batch, `add` after each, `reduce` at the end. What it keeps in
-    between belongs into `state`. A copy of the rule is run again where a method asks for the window's
-    gradient at other weights, so `open` has to replace what it keeps, not to change it in place.
+    between belongs into `state`. Where a method asks for the window's gradient at other weights, a
+    shallow copy of the rule, made just before its `reduce`, is opened and run again. So what lasts
+    from one window to the next has to be replaced, not changed in place.
     """
 
     def factor(self, items: float, planned: float) -> float:
@@ -70,10 +73,73 @@ class SeparateRule(Rule):
             size: micro-batches that the window is foreseen to have.
         """
 
+    def slot(self, grad: Tensor) -> Tensor:
+        """Where the next micro-batch's gradient is written before `add` gets it, shape (P,).
+
+        Args:
+            grad: the window's vector, which is free until `reduce`.
+        """
+        return grad
+
     @abstractmethod
     def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
         """Take in one micro-batch.
 
         Args:
-            g: the gradient of its mean objective, shape (P,); it is overwritten afterwards.
+            g: the gradient of its mean objective, shape (P,), in the `slot`; the rule may change it.
         """
+
+
+class RowRule(SeparateRule):
+    """A rule that needs all gradients of the window at once. A subclass is one function of a matrix, `combine`.
+
+    The matrix is allocated once, and each gradient is written straight into its row.
+
+    Attributes:
+        items: Σ of the row weights of each micro-batch so far.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ("items", "gradients")
+
+    items: tuple[float, ...] = ()
+    _rows: Tensor = torch.empty(0, 0)
+
+    @abstractmethod
+    def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:
+        """Make one gradient of K.
+
+        Args:
+            rows: the mean gradients of the micro-batches, shape (K, P); they may be overwritten.
+            shares: of the window's rows that each micro-batch has; equal ones are equal to the last bit.
+            grad: where the result goes, shape (P,).
+        """
+
+    def open(self, like: Tensor, size: int) -> None:
+        self.items = ()
+        if self._rows.shape[0] < size:
+            self._rows = like.new_empty(size, like.numel())
+
+    def slot(self, grad: Tensor) -> Tensor:
+        taken, room = len(self.items), self._rows.shape[0]
+        if taken == room:  # after a restart, or where the window turns out longer than foreseen
+            longer = grad.new_empty(2 * room, grad.numel())
+            longer[:taken] = self._rows
+            self._rows = longer
+        return self._rows[taken]
+
+    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+        self.items += (batch.items,)
+
+    def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
+        self.combine(self._rows[: len(self.items)], [n / items for n in self.items], grad)
+        self.items = ()
+        return True
+
+    @property
+    def gradients(self) -> Tensor:
+        """The rows so far, shape (K, P), as a checkpoint has them: none between two windows."""
+        return self._rows[: len(self.items)].clone()
+
+    @gradients.setter
+    def gradients(self, rows: Tensor) -> None:
+        self._rows = rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,6 +82,7 @@ class Window:
         planned: that sum for the whole window, as foreseen when it was opened.
         batches: the micro-batches, kept only where a method rereads them.
         outputs: what the model gave for them, detached, shape (rows, outputs) each.
+        unfinished: the rule as it was before it made one gradient, for a method that rereads the window.
     """
 
     def __init__(self, rule: Rule, *, keeps: bool) -> None:
@@ -91,6 +93,7 @@ class Window:
         self.planned = 0.0
         self.batches: list[Batch] = []
         self.outputs: list[Tensor] = []
+        self.unfinished: Rule | None = None
 
     def open(self, planned: float, size: int, like: Tensor) -> None:
         """Begin an update that is foreseen to have so many micro-batches, with rows of this total weight."""
@@ -104,6 +107,7 @@ class Window:
         self.items = 0.0
         self.batches.clear()
         self.outputs.clear()
+        self.unfinished = None
 
     def factor(self, items: float) -> float:
         """What the summed objective of the next micro-batch is multiplied by."""
@@ -119,6 +123,8 @@ class Window:
 
     def reduce(self, grad: Tensor) -> bool:
         """Finish the gradient of the window, shape (P,), in place; does an update follow?"""
+        if self.keeps:
+            self.unfinished = copy.copy(self.rule)
         return self.rule.reduce(grad, self.items, self.planned)
 
     def state_dict(self) -> dict[str, Any]:
