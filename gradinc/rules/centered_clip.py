@@ -1,0 +1,55 @@
+"""v + Σ nₖ clip(ḡₖ − v, τ) / Σ nₖ."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import Positive
+from gradinc.learner import Learner
+from gradinc.rule import SeparateRule
+
+
+class CenteredClip(SeparateRule):
+    """Each micro-batch's gradient is clipped around the last update's
+
+    Paper: Karimireddy et al. 2021, arXiv 2012.10333
+
+    However large a corrupt micro-batch is, it moves the gradient by its share of tau at most. The
+    centre is what this rule gave for the last update, and 0 before the first. With tau inf it is
+    the mean.
+    """
+
+    state = ("center", "total")
+
+    def __init__(self, *, tau: Positive = 1.0) -> None:
+        """
+        Args:
+            tau: largest distance from the last update's gradient, a norm over all weights.
+        """
+        self.tau = tau
+        self.center: Tensor | None = None
+        self.total: Tensor | None = None
+
+    def open(self, like: Tensor, size: int) -> None:
+        if self.center is None:
+            self.center = like.new_zeros(like.shape)
+        self.total = None
+
+    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+        assert self.center is not None
+        away = g.sub_(self.center)
+        away.mul_((self.tau / away.norm()).clamp_(max=1.0).mul_(batch.items))
+        if self.total is None:
+            self.total = away.clone()
+        else:
+            self.total.add_(away)
+
+    def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
+        assert self.center is not None
+        assert self.total is not None
+        # Another tensor, since a method that rereads the window needs the old centre.
+        self.center = self.total.div_(items).add_(self.center)
+        grad.copy_(self.center)
+        self.total = None
+        return True

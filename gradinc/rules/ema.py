@@ -1,0 +1,46 @@
+"""Σ βᴷ⁻ᵏ gₖ / Σ βᴷ⁻ᵏ nₖ."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import Fraction
+from gradinc.learner import Learner
+from gradinc.rule import SeparateRule
+
+
+class EMA(SeparateRule):
+    """A moving average over the window: later micro-batches count more
+
+    Debiased, so that the weights add up to 1, and begun anew in every window. The only rule besides
+    `agreement` for which the order of the micro-batches matters. With beta 1 it is the mean, with
+    beta 0 the last micro-batch alone.
+    """
+
+    state = ("mean", "weight")
+
+    def __init__(self, *, beta: Fraction = 0.9) -> None:
+        """
+        Args:
+            beta: what a micro-batch's weight is multiplied by with each one that follows.
+        """
+        self.beta = beta
+        self.mean: Tensor | None = None
+        self.weight = 0.0
+
+    def open(self, like: Tensor, size: int) -> None:
+        self.mean, self.weight = None, 0.0
+
+    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+        self.weight = self.beta * self.weight + batch.items
+        if self.mean is None:
+            self.mean = g.clone()
+        else:
+            self.mean.lerp_(g, batch.items / self.weight)
+
+    def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
+        assert self.mean is not None
+        grad.copy_(self.mean)
+        self.mean = None
+        return True

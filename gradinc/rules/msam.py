@@ -1,0 +1,57 @@
+"""The mean of the micro-batches' own sharpness-aware gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import NonNegative
+from gradinc.learner import Learner
+from gradinc.rule import SeparateRule
+
+
+class MSAM(SeparateRule):
+    """Sharpness-aware in each micro-batch: gradients a step of rho uphill
+
+    Paper: Behdin et al. 2023, arXiv 2302.09693
+
+    ∇Lₖ(w + ρ ∇Lₖ(w) / ‖∇Lₖ(w)‖) for each micro-batch k, with the dropout masks of the first pass, and
+    their mean. It takes two passes; the method `sam` takes one step uphill for the whole window.
+    With rho 0 it is the mean.
+    """
+
+    state = ("mean", "weight")
+
+    def __init__(self, *, rho: NonNegative = 0.05) -> None:
+        """
+        Args:
+            rho: length of the step uphill, a norm over all weights.
+        """
+        self.rho = rho
+        self.mean: Tensor | None = None
+        self.weight = 0.0
+
+    def open(self, like: Tensor, size: int) -> None:
+        self.mean, self.weight = None, 0.0
+
+    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+        value = learner.weights.value
+        here = value.clone()
+        tiny = torch.finfo(g.dtype).tiny  # a gradient of 0 has no direction
+        try:
+            value.add_(g.mul_(self.rho / g.norm().clamp_(min=tiny)))
+            sharp = learner.regradient(batch)
+        finally:
+            value.copy_(here)  # subtracting would leave rounding behind
+        self.weight += batch.items
+        if self.mean is None:
+            self.mean = sharp
+        else:
+            self.mean.lerp_(sharp, batch.items / self.weight)
+
+    def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
+        assert self.mean is not None
+        grad.copy_(self.mean)
+        self.mean = None
+        return True

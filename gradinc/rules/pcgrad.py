@@ -1,0 +1,51 @@
+"""Gradient surgery: each gradient without its components against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.learner import Learner
+from gradinc.linalg import gramian
+from gradinc.rule import RowRule
+
+
+class PCGrad(RowRule):
+    """Gradient surgery: conflicting micro-batches are projected off each other
+
+    Paper: Yu et al. 2020, arXiv 2001.06782
+
+    Each gradient meets the others in random order, and loses its component along those that it has
+    a negative product with. Of two, the result harms neither; of more, it may. The paper adds them
+    up, this is their mean, so that without conflicts it is the window's.
+    """
+
+    state = (*RowRule.state, "draw")
+
+    def __init__(self) -> None:
+        self.draw: int | None = None
+
+    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+        RowRule.add(self, g, batch, learner)
+        if self.draw is None:  # where the window is reread, the first reading's order holds
+            generator = learner.rng("pcgrad")
+            self.draw = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+
+    def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:
+        gram = gramian(rows)
+        random = np.random.default_rng(self.draw)
+        total = np.zeros(len(shares))
+        for i, share in enumerate(shares):
+            weights = np.zeros(len(shares))  # the gradient being projected, as a combination of all
+            weights[i] = 1.0
+            for j in random.permutation(len(shares)):
+                product = gram[j] @ weights
+                if j != i and product < 0:
+                    weights[j] -= product / gram[j, j]
+            total += share * weights
+        torch.mv(rows.T, torch.as_tensor(total, dtype=rows.dtype, device=rows.device), out=grad)
+        self.draw = None

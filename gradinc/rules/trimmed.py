@@ -1,0 +1,47 @@
+"""The mean of each coordinate without its extremes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor
+
+from gradinc.linalg import COLUMNS
+from gradinc.rule import RowRule
+from gradinc.rules.selection import mean_of_ranks
+
+
+class Trimmed(RowRule):
+    """The mean of the micro-batches without the extremes, weight by weight
+
+    Paper: Yin et al. 2018, arXiv 1803.01498
+
+    Of K micro-batches the ⌈trim · K⌉ lowest and as many highest are left out, fewer where none would
+    remain: a window of two has no extremes. Those that remain count by their rows. With trim 0 it is
+    the mean.
+    """
+
+    def __init__(self, *, trim: Annotated[float, Ge(0), Lt(0.5)] = 0.25) -> None:
+        """
+        Args:
+            trim: share of the micro-batches that is left out at either end.
+        """
+        self.trim = trim
+
+    def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:
+        count = len(shares)
+        cut = min(math.ceil(self.trim * count - 1e-9), (count - 1) // 2)
+        weights = torch.tensor(shares, dtype=rows.dtype, device=rows.device)
+        if cut == 0:
+            torch.mv(rows.T, weights, out=grad)
+        elif min(shares) == max(shares):
+            mean_of_ranks(rows, cut, count - 1 - cut, grad)
+        else:
+            for block, target in zip(rows.split(COLUMNS, dim=1), grad.split(COLUMNS), strict=True):
+                values, order = block.sort(dim=0)
+                kept, kept_weights = values[cut : count - cut], weights[order[cut : count - cut]]
+                torch.div((kept * kept_weights).sum(0), kept_weights.sum(0), out=target)

@@ -1,0 +1,29 @@
+"""Each gradient projected so that it harms no other, and their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradinc.linalg import dual_cone_weights, gramian
+from gradinc.rule import RowRule
+
+
+class UPGrad(RowRule):
+    """The mean of the micro-batches' gradients, each projected to harm none
+
+    Paper: Quinton & Rey 2024, arXiv 2406.16232
+
+    Each is projected onto the vectors that have no negative product with any of them, so that a
+    small enough step raises the loss of no micro-batch. Without conflicts it is the mean.
+    """
+
+    def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:
+        gram = gramian(rows)
+        tolerance = 100 * torch.finfo(rows.dtype).eps
+        projected = [dual_cone_weights(gram, share, tolerance) for share in np.diag(shares)]
+        weights = torch.as_tensor(np.sum(projected, axis=0), dtype=rows.dtype, device=rows.device)
+        torch.mv(rows.T, weights, out=grad)
