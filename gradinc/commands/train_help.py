@@ -81,8 +81,8 @@ def _options(group: str, name: str, config_dirs: Sequence[Path]) -> Iterator[tup
     """Each option of a choice with its value there and its line of help."""
     content = groups.content(group, name, config_dirs)
     if group == "strategy":
-        for method, values in (content.get("methods") or {}).items():
-            yield from _part_options("method", method, values or {}, f"strategy.methods.{method}.")
+        for method, values in groups.methods(content).items():
+            yield from _part_options("method", method, values, f"strategy.methods.{method}.")
     elif group in catalog.KINDS:
         yield from _part_options(group, content.get("name", name), content, f"{group}.")
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
-from inspect import cleandoc
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,8 +153,9 @@ def _own(kind: str) -> Iterator[_Source]:
     if kind in MODULE_ROOMS:
         file, first = MODULE_ROOMS[kind]
         path = PACKAGE / file
-        for node in _tree(path).body if path.is_file() else ():
-            if isinstance(node, ast.FunctionDef) and [a.arg for a in node.args.args[:1]] == [first]:
+        functions = [n for n in _tree(path).body if isinstance(n, ast.FunctionDef)] if path.is_file() else []
+        for node in functions:
+            if not node.name.startswith("_") and [a.arg for a in node.args.args[:1]] == [first]:
                 yield _Source(node.name, f"gradinc.{path.stem}", path, node.name)
         return
     room = FILE_ROOMS[kind]
@@ -215,12 +215,12 @@ def _read(kind: str, source: _Source) -> Part:
     )
     if definition is None:
         raise UserError(str(path), f"no function or class {symbol}", f"Define it, or correct the name of {kind} {name}")
-    text = cleandoc(ast.get_docstring(definition) or "")
+    text = ast.get_docstring(definition) or ""
     signature: ast.FunctionDef | None = definition if isinstance(definition, ast.FunctionDef) else None
     if isinstance(definition, ast.ClassDef):
         signature = next((n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         if signature is not None:
-            text += "\n\n" + cleandoc(ast.get_docstring(signature) or "")
+            text += "\n\n" + (ast.get_docstring(signature) or "")
     parameters = {} if signature is None else _parameters(signature, tree, path, _arguments(text))
     return Part(kind, name, _summary(text), _paper(text), parameters, module, symbol)
 

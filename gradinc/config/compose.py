@@ -316,7 +316,7 @@ def _first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
     causes = [str(error.__cause__).splitlines()[0]] if not lines and error.__cause__ is not None else []
-    return "; ".join([*lines, *causes][:2]).rstrip(".") or type(error).__name__
+    return "; ".join([*lines, *causes][:2]).replace(":;", ":").rstrip(".") or type(error).__name__
 
 
 def _flat(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:

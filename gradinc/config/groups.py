@@ -67,6 +67,12 @@ def content(group: str, name: str, config_dirs: Sequence[Path] = ()) -> dict[str
     return next((_read(path) for found, path in _files(group, config_dirs) if found == name), {})
 
 
+def methods(strategy: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The methods in the content of a strategy's file, with what it says of their options."""
+    own = strategy.get("strategy") or strategy  # a file may speak of the whole tree
+    return {name: values or {} for name, values in (own.get("methods") or {}).items()}
+
+
 def _files(group: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     seen = set()
     for folder in folders(config_dirs):
@@ -88,7 +94,7 @@ def _choice(group: str, name: str, path: Path) -> Choice:
 def _header(path: Path) -> tuple[str, str | None]:
     """The summary and the paper in the comment lines that a YAML file starts with."""
     summary, paper = "", None
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         text = line.lstrip("#").strip().rstrip(".")
@@ -103,17 +109,18 @@ def _chosen_parts(group: str, path: Path) -> list[catalog.Part]:
     """The part that a YAML file chooses by ``name:``, or the only method of a strategy; none where that is unclear."""
     if group != "strategy" and group not in catalog.KINDS:
         return []
-    content = _read(path)
-    if group == "strategy":
-        methods = list(content.get("methods") or {})
-        kind, chosen = "method", methods if len(methods) == 1 else []
-    else:
-        kind, chosen = group, [content.get("name", path.stem)]
+    kind = "method" if group == "strategy" else group
+    chosen = list(methods(_read(path))) if group == "strategy" else [_read(path).get("name", path.stem)]
+    if len(chosen) != 1:
+        return []
     return [part for part in catalog.parts(kind) if part.name in chosen]
 
 
 def _read(path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf  # slow to import, and rarely needed
 
-    content = OmegaConf.to_container(OmegaConf.load(path))
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # of many types, all of which mean that the file is not YAML
+        raise UserError(str(path), "cannot be read as YAML", "Correct the file") from error
     return {str(key): item for key, item in content.items()} if isinstance(content, dict) else {}

@@ -305,13 +305,22 @@ def _refuse_other_keys(document: Mapping[str, Any], parts: _Parts) -> None:
     for key in _leaves(document):
         if key in sections or any(key == name or key.startswith(f"{name}.") for name in known):
             continue
-        kind, _, option = key.partition(".")
-        owners = [part.name for part in catalog.parts(kind) if option in part.parameters] if kind in PARTS else []
-        if owners:
-            mend = "It is one of " + ", ".join(f"{kind}={name}" for name in owners)
-            raise UserError(key, f"{kind}={parts.sections[kind].name} has no such option", mend)
-        near = nearest_key(key, known | set(groups.GROUPS))
-        raise UserError(key, "no such key", f"Did you mean {near}?" if near else "See gradinc train --help")
+        raise _no_such_key(key, parts, known)
+
+
+def _no_such_key(key: str, parts: _Parts, known: set[str]) -> UserError:
+    """The message for an unknown key: whose it is, where another part has it, or which one was meant."""
+    kind, _, option = key.partition(".")
+    owners = [part.name for part in catalog.parts(kind) if option in part.parameters] if kind in PARTS else []
+    if owners:
+        mend = "It is one of " + ", ".join(f"{kind}={name}" for name in owners)
+        return UserError(key, f"{kind}={parts.sections[kind].name} has no such option", mend)
+    for rule in catalog.parts("rule"):
+        if rule != parts.rule and key in {f"strategy.window.{rule.name}.{name}" for name in rule.parameters}:
+            what = f"is for the rule {rule.name}, and strategy.window.rule is {parts.rule.name}"
+            return UserError(key, what, f"Set strategy.window.rule={rule.name}, or leave it out")
+    near = nearest_key(key, known | set(groups.GROUPS))
+    return UserError(key, "no such key", f"Did you mean {near}?" if near else "See gradinc train --help")
 
 
 def _leaves(node: Mapping[str, Any], where: str = "") -> Iterator[str]:

@@ -1,0 +1,97 @@
+"""Every YAML file in conf composes to a config that is right, and says of its part what the part's source says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from gradinc.config import catalog, groups
+from gradinc.config.check import plain
+from gradinc.config.compose import compose_jobs, load_config
+from gradinc.config.schema import PARTS, PLAIN, TOP, Config, Window, common_keys
+
+CONF = groups.conf_folder()
+CHOICES = [(group, name) for group in groups.GROUPS for name in groups.names(group)]
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_every_choice_composes_and_is_valid(group: str, name: str) -> None:
+    for job in compose_jobs([f"{group}={name}"]):
+        assert job.config.document
+
+
+@pytest.mark.parametrize(("group", "name"), [(g, n) for g, n in CHOICES if g in catalog.KINDS])
+def test_a_group_file_holds_its_part_s_options_all_of_them(group: str, name: str) -> None:
+    content = groups.content(group, name)
+    part = catalog.part(group, content["name"])
+    # A data set or schedule may set a key that all of its kind have.
+    own = set(content) - set(common_keys(PARTS[group]))
+    assert own == set(part.parameters)
+
+
+@pytest.mark.parametrize("name", groups.names("strategy"))
+def test_a_strategy_file_names_every_option_of_its_methods(name: str) -> None:
+    content = groups.content("strategy", name)
+    # A file for the whole tree may bring what its idea needs elsewhere, such as a learning rate.
+    content = content.get("strategy", content)
+    assert set(content) <= {"window", "methods"}
+    for method, values in (content.get("methods") or {}).items():
+        assert set(values or {}) == set(catalog.part("method", method).parameters), method
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_every_file_says_what_it_is_in_one_line(group: str, name: str) -> None:
+    (choice,) = [choice for choice in groups.choices(group) if choice.name == name]
+    assert 0 < len(choice.summary) <= 100
+    if choice.paper:
+        assert re.search(r"\d{4}", choice.paper), "a paper has a year"
+
+
+def test_every_method_and_rule_has_a_strategy_that_uses_it() -> None:
+    used: dict[str, set[str]] = {"method": set(), "rule": {"mean", "sum"}}
+    for name in groups.names("strategy"):
+        strategy = load_config([f"strategy={name}"]).strategy
+        used["method"] |= set(strategy.methods)
+        used["rule"].add(strategy.window.rule)
+    for kind, names in used.items():
+        assert {part.name for part in catalog.parts(kind)} <= names
+
+
+def test_the_top_file_holds_every_key_with_the_default_of_the_schema() -> None:
+    content = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    assert isinstance(content, dict)
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(Config) if f.name in TOP}
+    assert {name: content[name] for name in TOP} == defaults
+    for kind, section in {**PLAIN, "data": PARTS["data"], "schedule": PARTS["schedule"]}.items():
+        keys = [key for key in common_keys(section) if key != "name"]
+        assert content[kind] == {f.name: plain(f.default) for f in fields(section) if f.name in keys}
+    window = {f.name: f.default for f in fields(Window) if f.name != "options"}
+    assert content["strategy"] == {"window": window, "methods": {}}
+
+
+def test_every_key_of_the_top_file_has_its_line_of_help() -> None:
+    from gradinc.commands.train_help import _commented
+
+    lines = {key: comment for key, _, comment in _commented(CONF / "config.yaml")}
+    for name in [*TOP, *(f"{kind}.{key}" for kind, section in PLAIN.items() for key in common_keys(section))]:
+        assert lines[name], name
+
+
+def test_gradinc_s_own_files_switch_hydra_s_output_off() -> None:
+    content = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
+    assert content["hydra"]["output_subdir"] is None
+    assert content["hydra"]["job"]["chdir"] is False
+    assert {"override hydra/job_logging": "none"} in content["defaults"]
+
+
+def test_the_article_s_linear_model_is_the_article_s() -> None:
+    config = load_config(["experiment=article_linear"])
+    assert (config.data.name, config.model.name, config.data.batch_size) == ("diabetes", "linear", 32)
+    assert (config.optimizer.name, config.budget.epochs) == ("sgd", 10)
+    assert config.optimizer.options == {"lr": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
+    assert (config.strategy.window.size, config.strategy.methods, config.schedule.name) == (1, {}, "constant")

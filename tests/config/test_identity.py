@@ -1,0 +1,153 @@
+"""A run is named by what it computes: no more, no less."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradinc.config.compose import load_config
+from gradinc.config.identity import FREE, changed, run_name
+from gradinc.config.schema import validate
+
+DEFAULT = load_config().document
+
+FREE_CHANGES: dict[str, Any] = {
+    "output": st.sampled_from(["outputs", "elsewhere", "/tmp/x"]),
+    "name": st.sampled_from([None, "mine"]),
+    "device": st.sampled_from(["auto", "cpu", "cuda:1"]),
+    "threads": st.one_of(st.just("auto"), st.integers(1, 64)),
+    "checkpoint.seconds": st.floats(0, 1e6),
+    "checkpoint.keep": st.integers(1, 9),
+    "log.steps": st.integers(1, 1000),
+    "progress": st.sampled_from(["auto", "plain", "quiet"]),
+    "fresh": st.booleans(),
+    "strict": st.booleans(),
+    "data.workers": st.integers(0, 8),
+    "data.memory": st.sampled_from(["auto", "tensor", "stream"]),
+    "evaluate.epochs": st.integers(1, 9),
+}
+
+CHANGES: dict[str, Any] = {
+    "seed": 1,
+    "dtype": "float64",
+    "init": "outputs/x",
+    "data.name": "mnist",
+    "data.root": "/data",
+    "data.batch_size": 33,
+    "data.validation": 0.2,
+    "data.test": 0.3,
+    "data.split_seed": 1,
+    "data.normalize": "unit",
+    "data.augment": ["flip"],
+    "model.width": 33,
+    "model.norm": "batch",
+    "optimizer.lr": 0.06,
+    "optimizer.momentum": 0.8,
+    "schedule.warmup": 5,
+    "schedule.updates": 500,
+    "strategy.window.size": 2,
+    "strategy.window.rule": "sum",
+    "strategy.window.last": "drop",
+    "strategy.methods": {"clip": {}},
+    "budget.epochs": 3,
+    "budget.steps": 3,
+    "budget.samples": 3,
+    "budget.passes": 3,
+    "budget.seconds": 3.0,
+    "budget.accuracy": 0.9,
+}
+
+
+def with_changes(changes: dict[str, Any], document: dict[str, Any] = DEFAULT) -> dict[str, Any]:
+    result = copy.deepcopy(document)
+    for key, value in changes.items():
+        node = result
+        *sections, last = key.split(".")
+        for section in sections:
+            node = node[section]
+        node[last] = value
+    return result
+
+
+def name_with(changes: dict[str, Any], document: dict[str, Any] = DEFAULT) -> str:
+    return run_name(validate(with_changes(changes, document)))
+
+
+@given(st.fixed_dictionaries({}, optional=FREE_CHANGES))
+def test_free_keys_change_neither_the_name_nor_the_identity(changes: dict[str, Any]) -> None:
+    assert name_with(changes) == run_name(validate(DEFAULT))
+    assert changed(DEFAULT, with_changes(changes)) == []
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_every_other_key_changes_both(key: str) -> None:
+    new = with_changes({key: CHANGES[key]})
+    assert name_with({key: CHANGES[key]}) != run_name(validate(DEFAULT))
+    assert key in {found for found, _, _ in changed(DEFAULT, validate(new).document)}
+
+
+def test_every_key_is_either_free_or_tried_above() -> None:
+    def leaves(node: dict[str, Any], where: str = "") -> set[str]:
+        found: set[str] = set()
+        for key, value in node.items():
+            found |= leaves(value, f"{where}{key}.") if isinstance(value, dict) and value else {f"{where}{key}"}
+        return found
+
+    # A part's own options are all alike; two of them stand for the others.
+    own = {f"{kind}.{name}" for kind in ("model", "optimizer") for name in DEFAULT[kind]} - set(CHANGES)
+    names = {"stream.name", "schedule.name"}  # the name of a part is an option of its section like the others
+    assert leaves(DEFAULT) - own - names == set(CHANGES) | set(FREE_CHANGES)
+    assert {key for key in FREE_CHANGES if any(key == f or key.startswith(f"{f}.") for f in FREE)} == (
+        set(FREE_CHANGES) - {"evaluate.epochs"}
+    )
+
+
+def test_the_cadence_of_validation_counts_when_accuracy_ends_the_run() -> None:
+    by_accuracy = with_changes({"budget.accuracy": 0.9})
+    assert name_with({"evaluate.epochs": 2}, by_accuracy) != name_with({}, by_accuracy)
+    assert name_with({"evaluate.epochs": 2}) == name_with({})
+    other = with_changes({"evaluate.epochs": 2}, by_accuracy)
+    assert changed(by_accuracy, other) == [("evaluate.epochs", 1, 2)]
+
+
+def test_the_order_of_methods_counts_and_no_other_order_does() -> None:
+    first = with_changes({"strategy.methods": {"clip": {}, "noise": {}}})
+    second = with_changes({"strategy.methods": {"noise": {}, "clip": {}}})
+    assert run_name(validate(first)) != run_name(validate(second))
+    documents = validate(first).document, validate(second).document
+    assert changed(*documents) == [("strategy.methods", ["clip", "noise"], ["noise", "clip"])]
+    turned = {key: dict(reversed(v.items())) if isinstance(v, dict) else v for key, v in reversed(DEFAULT.items())}
+    assert run_name(validate(turned)) == run_name(validate(DEFAULT))
+
+
+def test_changes_are_told_with_old_and_new_value() -> None:
+    new = with_changes({"optimizer.lr": 0.06, "device": "cpu"})
+    assert changed(DEFAULT, new) == [("optimizer.lr", 0.05, 0.06)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, "sgd"),
+        ({"strategy.window.size": 8}, "accumulate"),
+        ({"strategy.methods": {"clip": {}}}, "clip"),
+        ({"strategy.window.size": 8, "strategy.methods": {"noise": {}, "clip": {}}}, "accumulate+noise+clip"),
+    ],
+)
+def test_a_name_tells_what_runs(changes: dict[str, Any], label: str) -> None:
+    assert re.fullmatch(rf"digits-cnn-{re.escape(label)}-s7-[0-9a-f]{{8}}", name_with({**changes, "seed": 7}))
+
+
+def test_the_longest_name_is_still_a_name() -> None:
+    from gradinc.config.catalog import parts
+
+    everything = {"seed": 2**63 - 1, "strategy.methods": {part.name: {} for part in parts("method")}}
+    name = name_with(everything)
+    assert len(name) <= 100
+    assert name_with({"name": name})
+    assert name[-9:] != name_with({"strategy.methods": everything["strategy.methods"]})[-9:]
