@@ -35,7 +35,9 @@ def build_model(config: Config, shape: Shape, device: torch.device) -> nn.Module
     """The model with its fresh weights, which depend on the seed and on nothing else."""
     with seeded(config.seed, "initialisation"):
         model: nn.Module = load_part("model", config.model.name)(shape.inputs, shape.outputs, **config.model.options)
-    return model.to(device=device, dtype=storage_dtype(config.dtype))
+    # Convolutions are twice as fast with the channels last in memory, but for float64, which has no such kernel.
+    layout = torch.preserve_format if config.dtype == "float64" else torch.channels_last
+    return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)
 
 
 def build_criterion(dataset: Dataset) -> Criterion:

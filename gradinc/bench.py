@@ -180,7 +180,9 @@ def _train(bench: TrainingBench, rounds: int) -> Figure:
             return learner.samples / seconds
 
     def theirs() -> float:
-        return _by_hand(_model(config), dataset.train, bench, config.data.batch_size, config.strategy.window.size)
+        # Few people think of channels_last, which `build_model` sets.
+        model = _model(config).to(memory_format=torch.contiguous_format)
+        return _by_hand(model, dataset.train, bench, config.data.batch_size, config.strategy.window.size)
 
     return _figure(bench.name, "train", ours, theirs, rounds, bench.goal)
 

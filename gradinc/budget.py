@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-EPOCHS_FOR_ROWS = 200_000
+EPOCHS_FOR_ROWS = 400_000
 """``budget.epochs=auto`` shows the model about this many rows …"""
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
 """… in no fewer and no more epochs than these."""

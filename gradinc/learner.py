@@ -323,7 +323,7 @@ class Learner:
     def _vector(self, scalar: Tensor, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """The gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""
         parts = torch.autograd.grad(scalar, self._parameters, factor, allow_unused=True, materialize_grads=True)
-        return torch.cat([part.reshape(-1) for part in parts], out=out)
+        return self.weights.flatten(parts, out)
 
     def _gradient_of_each(self, batch: Batch, objective: Objective) -> Tensor:
         parameters = dict(self.model.named_parameters())
@@ -336,7 +336,7 @@ class Learner:
 
         rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0), randomness="different")
         grads = rows(trained, batch.x, batch.y)
-        return torch.cat([grads[name].reshape(batch.x.shape[0], -1) for name in self.weights.names], dim=1)
+        return self.weights.flatten([grads[name] for name in self.weights.names], rows=batch.x.shape[0])
 
     @contextmanager
     def _undisturbed(self, index: int) -> Iterator[None]:

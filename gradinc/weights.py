@@ -20,6 +20,7 @@ class Weights:
         value: shape (P,), the weights, in the order of ``model.named_parameters()``.
         grad: shape (P,), their gradient.
         names: the parameters' names, in that order.
+        channels_last: for each whether it lies in memory with its channels last, as the vector then has it.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -30,8 +31,8 @@ class Weights:
         sizes = [p.numel() for p in self.parameters]
         ends = torch.tensor(sizes).cumsum(0).tolist()
         self.spans: list[tuple[int, int]] = [(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-        with torch.no_grad():
-            self.value: Tensor = torch.cat([p.detach().reshape(-1) for p in self.parameters])
+        self.channels_last: list[bool] = [_channels_last(p) for p in self.parameters]
+        self.value: Tensor = self.flatten([p.detach() for p in self.parameters])
         self.grad: Tensor = torch.zeros_like(self.value)
         for p, value, grad in zip(self.parameters, self.views(self.value), self.views(self.grad), strict=True):
             p.data = value
@@ -42,7 +43,26 @@ class Weights:
 
     def views(self, vector: Tensor) -> list[Tensor]:
         """The layers of a vector of shape (P,), each in its parameter's shape."""
-        return [vector[a:b].view(shape) for (a, b), shape in zip(self.spans, self.shapes, strict=True)]
+        views = []
+        for (a, b), shape, last in zip(self.spans, self.shapes, self.channels_last, strict=True):
+            if last:
+                out, channels, height, width = shape
+                views.append(vector[a:b].view(out, height, width, channels).permute(0, 3, 1, 2))
+            else:
+                views.append(vector[a:b].view(shape))
+        return views
+
+    def flatten(self, layers: Sequence[Tensor], out: Tensor | None = None, rows: int | None = None) -> Tensor:
+        """One vector of shape (P,) from tensors in the parameters' shapes: the inverse of `views`.
+
+        Args:
+            layers: one tensor for each parameter.
+            out: where to write it.
+            rows: how many of each there are, along a dimension before the others; gives shape (rows, P).
+        """
+        shape = (-1,) if rows is None else (rows, -1)
+        pairs = zip(layers, self.channels_last, strict=True)
+        return torch.cat([(x.movedim(-3, -1) if last else x).reshape(shape) for x, last in pairs], dim=-1, out=out)
 
     def layers(self, vector: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Pairs of a parameter's name and its view of a vector of shape (P,)."""
@@ -98,3 +118,7 @@ class Weights:
         leaf.data = value
         leaf.grad = grad
         return leaf
+
+
+def _channels_last(p: Tensor) -> bool:
+    return p.dim() == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)

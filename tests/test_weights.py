@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -185,3 +186,26 @@ def test_the_first_layer_that_is_not_finite_is_named(bad: float) -> None:
 
     assert weights.first_not_finite(vector) == "hidden2.weight"
     assert weights.first_not_finite(weights.grad) is None
+
+
+def test_channels_last_parameters_keep_their_layout_as_views_of_the_vector():
+    """Convolutions run twice as fast so; a vector that cut them up in the other order would undo it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
+    plain = copy.deepcopy(model)
+    model = model.to(memory_format=torch.channels_last)
+    weights = Weights(model)
+    conv = model[0].weight
+    assert conv.is_contiguous(memory_format=torch.channels_last)
+    assert not conv.is_contiguous()
+    x = torch.randn(5, 3, 8, 8)
+    loss = model(x).square().sum()
+    grads = torch.autograd.grad(loss, weights.parameters, retain_graph=True)
+    loss.backward()
+    assert torch.equal(weights.flatten(grads), weights.grad)
+    for layer, grad in zip(weights.views(weights.grad), grads, strict=True):
+        assert torch.equal(layer, grad)
+    for mine, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    conv.data.add_(1)
+    assert torch.equal(weights.flatten([p.detach() for p in weights.parameters]), weights.value)
