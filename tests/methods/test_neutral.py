@@ -1,0 +1,53 @@
+"""At its neutral setting a method is plain accumulation, bit for bit."""
+
+import math
+
+import pytest
+import torch
+from small_learners import distance, learner, network, train
+
+from gradinc.methods.agc import AGC
+from gradinc.methods.asam import ASAM
+from gradinc.methods.cautious import Cautious
+from gradinc.methods.clip import Clip
+from gradinc.methods.grokfast import Grokfast
+from gradinc.methods.lookahead import Lookahead
+from gradinc.methods.noise import Noise
+from gradinc.methods.sam import SAM
+
+NEUTRAL = {
+    "grokfast": (lambda: Grokfast(lamb=0), lambda: Grokfast()),
+    "grokfast of kind ma": (lambda: Grokfast(kind="ma", lamb=0), lambda: Grokfast(kind="ma")),
+    "noise": (lambda: Noise(eta=0), lambda: Noise()),
+    "clip": (lambda: Clip(norm=math.inf, value=math.inf), lambda: Clip(norm=0.1)),
+    "agc": (lambda: AGC(ratio=math.inf), lambda: AGC()),
+    "sam": (lambda: SAM(rho=0), lambda: SAM()),
+    "asam": (lambda: ASAM(rho=0), lambda: ASAM()),
+    "lookahead": (lambda: Lookahead(k=3, alpha=1), lambda: Lookahead(k=3)),
+}
+OPTIMIZERS = {
+    "sgd": {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3},
+    "adamw": {"lr": 1e-2, "weight_decay": 0.1},
+}
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_neutral_method_changes_no_bit(name, optimizer, dtype):
+    def trained(*methods):
+        model = network(norm=True, dropout=0.2).to(dtype)
+        return train(learner(*methods, model=model, optimizer=optimizer, **OPTIMIZERS[optimizer]), 16, 4, dtype=dtype)
+
+    neutral, usual = NEUTRAL[name]
+    plain = trained()
+    assert torch.equal(trained(neutral()), plain)
+    assert not torch.equal(trained(usual()), plain)
+
+
+def test_cautious_masks_nothing_of_plain_gradient_descent():
+    """u = −η g never goes against g; all that is left is the paper's d / (nnz + 1)."""
+    entries = len(learner().weights)
+    plain = train(learner(lr=0.1 * entries / (entries + 1)), 16, 4)
+    assert distance(train(learner(Cautious()), 16, 4), plain) < 1e-10
+    assert distance(train(learner(Cautious(), momentum=0.9), 16, 4), train(learner(momentum=0.9), 16, 4)) > 1e-3
