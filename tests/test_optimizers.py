@@ -79,7 +79,7 @@ def network(kind: str, dtype: torch.dtype = torch.float64) -> nn.Module:
     torch.manual_seed(0)
     if kind == "mlp":
         return mlp((1, 8, 8), 10, width=16, activation="tanh").to(dtype)
-    return cnn((1, 8, 8), 10, width=4, depth=3, activation="tanh").to(dtype)
+    return cnn((1, 8, 8), 10, width=4, hidden=16, activation="tanh").to(dtype)
 
 
 def loss(model: nn.Module, number: int) -> Tensor:
@@ -151,7 +151,7 @@ def test_muon_steps_hidden_matrices_and_adamw_the_rest(kind: str) -> None:
     train(model, weights, optimizer.step)
 
     free = network(kind)
-    hidden = ["hidden2.weight"] if kind == "mlp" else ["conv2.weight", "conv3.weight"]
+    hidden = ["hidden2.weight"] if kind == "mlp" else ["conv2.weight", "hidden.weight"]
     matrices = {
         name: nn.Parameter(p.detach().reshape(p.shape[0], -1).clone())
         for name, p in free.named_parameters()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from gradinc.config.values import Activation, Count, Decay, Init, Norm
+from gradinc.config.values import Activation, Count, Decay, Init, Norm, Whole
 from gradinc.models.layers import activation as activation_layer
 from gradinc.models.layers import chain, image_shape, initialise
 from gradinc.models.layers import dropout as dropout_layer
@@ -17,19 +17,21 @@ def cnn(
     *,
     width: Count = 32,
     depth: Count = 2,
+    hidden: Whole = 256,
     activation: Activation = "relu",
     norm: Norm = "none",
     dropout: Decay = 0.0,
     init: Init = "default",
 ) -> nn.Module:
-    """Blocks of 3x3 convolution and 2x2 max-pooling, then a linear layer
+    """Blocks of 3x3 convolution and 2x2 max-pooling, then a hidden layer
 
     Args:
         width: channels of the first block; each further block has twice as many.
         depth: number of blocks; each halves height and width while they are above 1.
-        activation: the function after each block.
+        hidden: units of the fully connected layer between the blocks and the output layer, 0 for none.
+        activation: the function after each block and after the hidden layer.
         norm: the normalisation after each convolution; batch makes accumulation differ from a large batch.
-        dropout: probability that a feature is left out before the linear layer in training.
+        dropout: probability that an input of the output layer is left out in training.
         init: the law of fresh weights.
     """
     channels, height, breadth = image_shape(shape, "cnn")
@@ -47,8 +49,13 @@ def cnn(
         layers[f"activation{number}"] = activation_layer(activation)
         channels = maps
     layers["flatten"] = nn.Flatten()
+    features = channels * height * breadth
+    if hidden:
+        layers["hidden"] = nn.Linear(features, hidden)
+        layers["activation"] = activation_layer(activation)
+        features = hidden
     layers["dropout"] = dropout_layer(dropout)
-    layers["output"] = nn.Linear(channels * height * breadth, outputs)
+    layers["output"] = nn.Linear(features, outputs)
     model = chain(**layers)
     initialise(model, init, activation)
     return model

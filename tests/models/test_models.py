@@ -29,7 +29,7 @@ TINY = [(3, 1, 1), (1, 1, 9)]
 FLAT_MODELS: list[tuple[Model, dict[str, Any]]] = [(linear, {}), (mlp, {"width": 8})]
 IMAGE_MODELS: list[tuple[Model, dict[str, Any]]] = [
     (cnn, {"width": 4}),
-    (cnn, {"width": 4, "norm": "batch"}),
+    (cnn, {"width": 4, "hidden": 0, "norm": "batch"}),
     (cnn, {"width": 4, "norm": "group", "depth": 3}),
     (resnet18, {"width": 4}),
     (resnet18, {"width": 4, "norm": "group"}),
@@ -122,6 +122,8 @@ CHANGES = [
     (linear, "bias", True, False),
     (cnn, "width", 4, 8),
     (cnn, "depth", 2, 3),
+    (cnn, "hidden", 0, 8),
+    (cnn, "hidden", 8, 16),
     (cnn, "norm", "none", "batch"),
     (resnet18, "width", 4, 8),
     (resnet18, "norm", "batch", "none"),
