@@ -23,6 +23,10 @@ class Agreement(SeparateRule):
     A micro-batch counts if the cosine distance of its gradient to the mean of those that counted
     before it is at most tau: 0 is the same direction, 1 orthogonal, 2 opposite. Where none agrees
     with the first there is no update. With tau 2 it is the mean.
+
+    Args:
+        tau: largest cosine distance.
+        average: mean, as in the paper, or halving, as in its authors' code: each gradient that counts has half.
     """
 
     state = ("mean", "weight", "taken", "kept")
@@ -30,11 +34,6 @@ class Agreement(SeparateRule):
     def __init__(
         self, *, tau: Annotated[float, Ge(0), Le(2)] = 1.0, average: Literal["mean", "halving"] = "mean"
     ) -> None:
-        """
-        Args:
-            tau: largest cosine distance.
-            average: mean, as in the paper, or halving, as in its authors' code: each gradient that counts has half.
-        """
         self.tau, self.average = tau, average
         self.mean: Tensor | None = None
         self.weight = 0.0

@@ -18,15 +18,14 @@ class CenteredClip(SeparateRule):
     However large a corrupt micro-batch is, it moves the gradient by its share of tau at most. The
     centre is what this rule gave for the last update, and 0 before the first. With tau inf it is
     the mean.
+
+    Args:
+        tau: largest distance from the last update's gradient, a norm over all weights.
     """
 
     state = ("center", "total")
 
     def __init__(self, *, tau: Positive = 1.0) -> None:
-        """
-        Args:
-            tau: largest distance from the last update's gradient, a norm over all weights.
-        """
         self.tau = tau
         self.center: Tensor | None = None
         self.total: Tensor | None = None

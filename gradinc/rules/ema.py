@@ -16,15 +16,14 @@ class EMA(SeparateRule):
     Debiased, so that the weights add up to 1, and begun anew in every window. The only rule besides
     `agreement` for which the order of the micro-batches matters. With beta 1 it is the mean, with
     beta 0 the last micro-batch alone.
+
+    Args:
+        beta: what a micro-batch's weight is multiplied by with each one that follows.
     """
 
     state = ("mean", "weight")
 
     def __init__(self, *, beta: Fraction = 0.9) -> None:
-        """
-        Args:
-            beta: what a micro-batch's weight is multiplied by with each one that follows.
-        """
         self.beta = beta
         self.mean: Tensor | None = None
         self.weight = 0.0

@@ -19,15 +19,14 @@ class MSAM(SeparateRule):
     ∇Lₖ(w + ρ ∇Lₖ(w) / ‖∇Lₖ(w)‖) for each micro-batch k, with the dropout masks of the first pass, and
     their mean. It takes two passes; the method `sam` takes one step uphill for the whole window.
     With rho 0 it is the mean.
+
+    Args:
+        rho: length of the step uphill, a norm over all weights.
     """
 
     state = ("mean", "weight")
 
     def __init__(self, *, rho: NonNegative = 0.05) -> None:
-        """
-        Args:
-            rho: length of the step uphill, a norm over all weights.
-        """
         self.rho = rho
         self.mean: Tensor | None = None
         self.weight = 0.0
@@ -40,7 +39,7 @@ class MSAM(SeparateRule):
         here = value.clone()
         tiny = torch.finfo(g.dtype).tiny  # a gradient of 0 has no direction
         try:
-            value.add_(g.mul_(self.rho / g.norm().clamp_(min=tiny)))
+            value.add_(g.div_(g.norm().clamp_(min=tiny)), alpha=self.rho)
             sharp = learner.regradient(batch)
         finally:
             value.copy_(here)  # subtracting would leave rounding behind

@@ -23,13 +23,12 @@ class Trimmed(RowRule):
     Of K micro-batches the ⌈trim · K⌉ lowest and as many highest are left out, fewer where none would
     remain: a window of two has no extremes. Those that remain count by their rows. With trim 0 it is
     the mean.
+
+    Args:
+        trim: share of the micro-batches that is left out at either end.
     """
 
     def __init__(self, *, trim: Annotated[float, Ge(0), Lt(0.5)] = 0.25) -> None:
-        """
-        Args:
-            trim: share of the micro-batches that is left out at either end.
-        """
         self.trim = trim
 
     def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:
