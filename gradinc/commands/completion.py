@@ -25,8 +25,10 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError("COMP_LINE", "is not set; the shell asks this", f"Install completion with {HOW}")
     # The line without the program's name; what is being typed is the last word, empty after a space.
     words = os.environ["COMP_LINE"].split()[1:] + ([""] if os.environ["COMP_LINE"].endswith(" ") else [])
-    if words[:1] == ["train"] and len(words) > 1:
-        os.environ["COMP_LINE"] = " ".join(["gradinc", *words[1:]])
+    if words[:1] == ["train"] and len(words) > 1 and not words[-1].startswith("-"):
+        # Hydra composes what is on the line already, and can do so with single values only.
+        single = [w.lstrip("+") for w in words[1:-1] if "=" in w and w[0] != "-" and ("," not in w or "[" in w)]
+        os.environ["COMP_LINE"] = " ".join(["gradinc", *single, words[-1]])
         return _hydra(arguments[0])
     found = [word for word in _next(words[:-1]) if word.startswith(words[-1] if words else "")]
     print(("\n" if shell == "fish" else " ").join(found))
@@ -37,6 +39,8 @@ def _next(before: Sequence[str]) -> list[str]:
     """What can come after these words."""
     if not before:
         return list(COMMANDS)
+    if before[0] == "train":
+        return ["--multirun", "--cfg", "--package", "--resolve", "--info", "--config-dir", "--quiet", "--help"]
     if before == ["list"]:
         from gradinc.commands.list import KINDS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from gradinc.config import catalog, groups
@@ -27,6 +28,9 @@ OPTIONS = (
     ("-sc install=bash", 'shell completion: eval "$(gradinc -sc install=bash)"; also fish, zsh'),
     ("-q, --quiet", "no progress, only warnings and errors; the same as progress=quiet"),
 )
+
+WIDTH = 100
+"""Letters in a line of names."""
 
 LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)(?:#\s*(?P<comment>.*))?$")
 
@@ -62,7 +66,9 @@ def _groups(chosen: Mapping[str, Sequence[str]], config_dirs: Sequence[Path]) ->
     for group in groups.GROUPS:
         names = groups.names(group, config_dirs)
         picked = chosen.get(group, ())
-        yield f"{group}=", ", ".join(f"[{name}]" if name in picked else name for name in names)
+        listed = ", ".join(f"[{name}]" if name in picked else name for name in names)
+        for number, line in enumerate(wrap(listed, WIDTH, break_on_hyphens=False)):
+            yield ("" if number else f"{group}="), line
 
 
 def _chosen(overrides: Sequence[str]) -> dict[str, list[str]]:

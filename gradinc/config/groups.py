@@ -110,7 +110,11 @@ def _chosen_parts(group: str, path: Path) -> list[catalog.Part]:
     if group != "strategy" and group not in catalog.KINDS:
         return []
     kind = "method" if group == "strategy" else group
-    chosen = list(methods(_read(path))) if group == "strategy" else [_read(path).get("name", path.stem)]
+    try:
+        said = _read(path)
+    except UserError:  # a listing goes on; choosing the file says what is wrong with it
+        return []
+    chosen = list(methods(said)) if group == "strategy" else [said.get("name", path.stem)]
     if len(chosen) != 1:
         return []
     return [part for part in catalog.parts(kind) if part.name in chosen]
