@@ -44,7 +44,7 @@ def download(name: str, root: str | None) -> Path:
         ) from None
     try:
         datasets = import_torchvision("datasets")
-        with _patience(), contextlib.redirect_stdout(sys.stderr):
+        with _patience():
             getattr(datasets, label)(root=str(staging), download=True)
         for made in staging.iterdir():
             if made.is_dir():

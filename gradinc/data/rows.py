@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from gradinc.data.source import ImageFiles
 from gradinc.errors import UserError
 
 Pair = tuple[Tensor, Tensor]
+
+GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 GRACE = 30
 """Seconds that a worker lives on after SIGTERM."""
@@ -161,11 +164,13 @@ class FileRows(Rows):
             sampler=lists,
             num_workers=self.workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_leave_signals_to_parent,
+            worker_init_fn=_linger_after_sigterm,
             pin_memory=self.y.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),
         )
-        for item in loader:
+        with _signals_held():
+            items = iter(loader)
+        for item in items:
             if isinstance(item, _Broken):
                 raise UserError(item.where, item.what, item.mend)
             yield item
@@ -202,19 +207,26 @@ def _as_it_is(item: object) -> object:
     return item
 
 
-def _leave_signals_to_parent(worker: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach the workers too, but only their parent may answer.
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """What is started inside never sees the signals of `GROUP_SIGNALS`; here they are only put off.
 
-    It finishes its step, saves, and ends the workers by closing their queue. A worker that died
-    first would make it fail instead. SIGTERM is only put off, since it is also how Python ends the
-    workers that are left at its exit.
+    Ctrl-C and a scheduler's SIGTERM reach the whole process group, but only the parent may answer: it
+    finishes its step, saves, and ends the workers by closing their queue. A worker that died first
+    would make it fail instead.
     """
-    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, _put_off)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _linger_after_sigterm(worker: int) -> None:
+    """SIGTERM alone is let through in a worker, later: Python ends workers that are left at its exit by it."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _put_off)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _put_off(number: int, frame: object) -> None:

@@ -213,6 +213,21 @@ def test_a_folder_that_is_not_laid_out_like_that_is_refused(section: Section, tm
     assert "has both val and validation" in message(tmp_path / "twice")
 
 
+@pytest.mark.parametrize("memory", ["tensor", "stream"])
+def test_only_training_images_are_counted(section: Section, pictures: Pictures, memory: str) -> None:
+    pictures(count=5, below="train")
+    root = pictures(count=3, below="test")
+
+    def mean() -> tuple[float, ...]:
+        return opened(section, root, memory=memory, validation=0).mean
+
+    first = mean()
+    save(root / "test" / "cat" / "00.png", "white", size=(6, 5))
+    assert mean() == first
+    save(root / "train" / "cat" / "00.png", "white", size=(6, 5))
+    assert mean() != first
+
+
 def test_automatic_memory_goes_by_size(section: Section, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     """24 images of 90 values of 4 bytes may take a quarter of what there is."""
     root = pictures()
