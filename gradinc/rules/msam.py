@@ -39,7 +39,7 @@ class MSAM(SeparateRule):
         here = value.clone()
         tiny = torch.finfo(g.dtype).tiny  # a gradient of 0 has no direction
         try:
-            value.add_(g.div_(g.norm().clamp_(min=tiny)), alpha=self.rho)
+            value.addcdiv_(g, g.norm().clamp_(min=tiny), value=self.rho)
             sharp = learner.regradient(batch)
         finally:
             value.copy_(here)  # subtracting would leave rounding behind
