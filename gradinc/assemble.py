@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +16,8 @@ from gradinc.config.schema import Config
 from gradinc.criterion import Criterion, CrossEntropy, SquaredError
 from gradinc.data.dataset import Dataset
 from gradinc.device import autocast_dtype, storage_dtype
+from gradinc.diagnostics import Diagnostics
+from gradinc.due import Due
 from gradinc.errors import UserError
 from gradinc.learner import Learner
 from gradinc.order import check_order
@@ -21,6 +25,9 @@ from gradinc.randomness import seeded
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
 from gradinc.window import Window, plan
+
+SCALES: dict[str, Callable[[int], float]] = {"none": lambda count: 1.0, "linear": float, "sqrt": math.sqrt}
+"""What the learning rate is multiplied by for a window of so many micro-batches (Goyal et al. 2017, 1706.02677)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ def build_model(config: Config, shape: Shape, device: torch.device) -> nn.Module
         model: nn.Module = load_part("model", config.model.name)(shape.inputs, shape.outputs, **config.model.options)
     # Convolutions are twice as fast with the channels last in memory, but for float64, which has no such kernel.
     layout = torch.preserve_format if config.dtype == "float64" else torch.channels_last
-    return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)
+    return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
 
 
 def build_criterion(dataset: Dataset) -> Criterion:
@@ -52,34 +59,57 @@ def build_learner(config: Config, model: nn.Module, criterion: Criterion, rows: 
         rows: training rows of a task; schedules that end need to know how long a task is.
     """
     strategy = config.strategy
-    rule = load_part("rule", strategy.window.rule)(**strategy.window.options)
+    rule = load_part("rule", strategy.window.rule)(**strategy.window.rule_options)
+    due = load_part("due", strategy.window.due)(**strategy.window.due_options)
     methods = [load_part("method", name)(**options) for name, options in strategy.methods.items()]
     check_order({name: type(method) for name, method in zip(strategy.methods, methods, strict=True)})
     weights = Weights(model)
-    optimizer = load_part("optimizer", config.optimizer.name)(weights, **config.optimizer.options)
+    optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config))
     return Learner(
         model,
         weights,
         criterion,
         optimizer,
-        build_schedule(config, rows),
-        Window(rule, keeps=any(method.rereads for method in methods)),
+        build_schedule(config, due, rows),
+        Window(rule, due, keeps=any(method.rereads for method in methods), measures=config.diagnostics),
         methods,
         seed=config.seed,
         autocast=autocast_dtype(config.dtype),
+        scale_lr=SCALES[strategy.scale_lr],
+        diagnostics=Diagnostics() if config.diagnostics else None,
     )
 
 
-def build_schedule(config: Config, rows: int) -> Schedule:
+def _optimizer_options(config: Config) -> dict[str, Any]:
+    """The optimizer's options, with beta2 for the size of the window where that is asked for.
+
+    Paper: Marek et al. 2025, arXiv 2507.07101: the second moment's half-life, in samples, should not depend on
+    how many of them make an update.
+    """
+    options = dict(config.optimizer.options)
+    if config.strategy.scale_beta2:
+        if "beta2" not in options:
+            raise UserError(
+                "strategy.scale_beta2=true", f"optimizer={config.optimizer.name} has no beta2", "Use optimizer=adamw"
+            )
+        options["beta2"] = options["beta2"] ** config.strategy.window.size
+    return options
+
+
+def build_schedule(config: Config, due: Due, rows: int) -> Schedule:
     """The schedule over the updates that the budget allows, or over ``schedule.updates`` of them."""
     window, schedule = config.strategy.window, config.schedule
-    spans = plan(math.ceil(rows / config.data.batch_size), window.size, 0, window.last)
+    size = due.size(0, window.size, config.data.batch_size)
+    spans = plan(math.ceil(rows / config.data.batch_size), size, 0, window.last)
     per_epoch = sum(span.closes for span in spans)
     if window.last == "drop" and per_epoch == 0:
         raise UserError(
             "strategy.window.last=drop",
-            f"an epoch has fewer than strategy.window.size={window.size} micro-batches, so no update would be made",
+            f"an epoch has fewer than the {size} micro-batches of a window, so no update would be made",
             "Use last=flush or a smaller window",
         )
-    updates = schedule.updates or limits(config.budget, rows).updates(rows, per_epoch)
+    updates = schedule.updates
+    if updates is None:
+        known = limits(config.budget, rows)
+        updates = known.updates(rows, per_epoch) if due.steady else known.steps
     return Schedule(schedule.name, schedule.options, warmup=schedule.warmup, updates=updates)

@@ -181,7 +181,7 @@ def _train(bench: TrainingBench, rounds: int) -> Figure:
 
     def theirs() -> float:
         # Few people think of channels_last, which `build_model` sets.
-        model = _model(config).to(memory_format=torch.contiguous_format)
+        model = _model(config).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return _by_hand(model, dataset.train, bench, config.data.batch_size, config.strategy.window.size)
 
     return _figure(bench.name, "train", ours, theirs, rounds, bench.goal)

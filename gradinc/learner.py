@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gradinc.batch import Batch
 from gradinc.criterion import Criterion
+from gradinc.diagnostics import Diagnostics
 from gradinc.errors import Diverged
 from gradinc.method import Method
 from gradinc.optimizers import stepper
@@ -37,6 +38,8 @@ class Learner:
         methods: in the order in which they act.
         seed: what every random choice of training is derived from.
         autocast: the lower precision that forward passes run in, or None.
+        diagnostics: what is noted about every update, if anything.
+        scale_lr: what the learning rate is multiplied by for a window of so many micro-batches.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class Learner:
         *,
         seed: int,
         autocast: torch.dtype | None = None,
+        diagnostics: Diagnostics | None = None,
+        scale_lr: Callable[[int], float] = lambda count: 1.0,
     ) -> None:
         self.model, self.weights, self.criterion = model, weights, criterion
         self.optimizer, self.schedule, self.window = optimizer, schedule, window
         self.methods = tuple(methods)
-        self.seed, self.autocast = seed, autocast
+        self.seed, self.autocast, self.diagnostics = seed, autocast, diagnostics
         self.task = 0
         self.updates = 0
         self.samples = 0
@@ -66,6 +71,7 @@ class Learner:
         self._member = 0
         self._step = stepper(optimizer)
         self._rates: list[float] = [group["lr"] for group in optimizer.param_groups]
+        self._scale_lr = scale_lr
         self._rate: float | None = None
         self._batch_hooks = [m.batch for m in methods if _overrides(m, "batch")]
         self._loss_hooks = [m.loss for m in methods if _overrides(m, "loss")]
@@ -90,7 +96,7 @@ class Learner:
     @property
     def lr(self) -> float:
         """The learning rate of the update being made."""
-        return self._rates[0] * self.schedule(self.updates)
+        return self._rates[0] * self.schedule(self.updates) * self._scale_lr(max(1, self.window.taken))
 
     def rng(self, purpose: str) -> torch.Generator:
         """A generator on the model's device for one purpose, at its beginning in every micro-batch.
@@ -178,16 +184,8 @@ class Learner:
             self._reseed(self.window.taken)
         out = self._forward(batch)
         objective = self._objective(batch, out)
-        # A gradient handed to backward costs no multiplication in the graph, neither way.
-        factor = self._factor(self.window.factor(batch.items))
-        if self._separate is not None:
-            self._member = self.window.taken
-            slot = self._separate.slot(self.weights.grad)
-            self._separate.add(self._vector(objective, factor, out=slot), batch, self)
-        elif self.window.taken:
-            objective.backward(factor)
-        else:  # writing the window's first gradient is cheaper than clearing the vector and adding to it
-            self._vector(objective, factor, out=self.weights.grad)
+        share = self.window.factor(batch.items)
+        self._collect(objective, share, batch)
         loss = objective.detach()
         if self._watches and not math.isfinite(loss.item()):
             raise Diverged(self.updates + 1, "loss")
@@ -196,6 +194,29 @@ class Learner:
         self.window.add(batch, out)
         self.samples += batch.x.shape[0]
         self.passes += 1
+
+    def _collect(self, objective: Tensor, share: float, batch: Batch) -> None:
+        """The backward pass of a micro-batch, its gradient times `share` into the window."""
+        window, grad = self.window, self.weights.grad
+        # A factor handed to backward costs no multiplication in the graph, neither way.
+        factor = self._factor(share)
+        if self._separate is None and not window.measures:
+            if window.taken:
+                objective.backward(factor)
+            else:  # writing the window's first gradient is cheaper than clearing the vector and adding to it
+                self._vector(objective, factor, out=grad)
+            return
+        self._member = window.taken
+        slot = grad if window.taken == 0 else None
+        if self._separate is not None:
+            slot = self._separate.slot(grad)
+        part = self._vector(objective, factor, out=slot)
+        if window.measures:
+            window.measure(part, share * batch.items, batch.items)
+        if self._separate is not None:
+            self._separate.add(part, batch, self)
+        elif window.taken:
+            grad.add_(part)
 
     def update(self) -> None:
         """The update that the window is for.
@@ -208,15 +229,23 @@ class Learner:
             if not self.window.reduce(grad):
                 self.window.close()
                 return
+            if self.window.due.observes:
+                self.window.due.observe(self.window.squares, torch.dot(grad, grad))
+            if self.diagnostics is not None:
+                self.diagnostics.reduced(grad, self)
             for transform in self._transforms:
                 transform(grad, self)
             self._check(grad)
-            rate = self.schedule(self.updates)
+            if self.diagnostics is not None:
+                self.diagnostics.transformed(grad, self)
+            rate = self.schedule(self.updates) * self._scale_lr(self.window.taken)
             if rate != self._rate:
                 self._rate = rate
                 for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
                     group["lr"] = lr * rate
             self._step()
+            if self.diagnostics is not None:
+                self.diagnostics.stepped(self)
             for stepped in self._stepped:
                 stepped(self.window, self)
         self.updates += 1
@@ -227,7 +256,8 @@ class Learner:
         self.check()
         values: dict[str, Any] = {"loss": float(self._loss) / self._loss_items if self._loss_items else None}
         if self._notes:
-            values["notes"] = {name: float(v) / self._noted[name] for name, v in self._notes.items()}
+            notes = {name: float(v) / self._noted[name] for name, v in self._notes.items()}
+            values["notes"] = Diagnostics.finish(notes)
         self._loss.zero_()
         self._loss_items = 0.0
         self._notes.clear()
@@ -253,10 +283,12 @@ class Learner:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "methods": [{name: getattr(m, name) for name in m.state} for m in self.methods],
+            "methods": [_state(method) for method in self.methods],
             "window": self.window.state_dict() if window_open else None,
             "grad": self.weights.grad if window_open else None,
-            "rule": {name: getattr(self.window.rule, name) for name in self.window.rule.state},
+            "rule": _state(self.window.rule),
+            "due": _state(self.window.due),
+            "diagnostics": _state(self.diagnostics) if self.diagnostics is not None else {},
             "counts": [self.task, self.updates, self.samples, self.passes],
             "log": [self._loss, self._loss_items, self._notes, self._noted],
         }
@@ -267,10 +299,11 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self._rate = None
         for method, values in zip(self.methods, state["methods"], strict=True):
-            for name, value in values.items():
-                setattr(method, name, value)
-        for name, value in state["rule"].items():
-            setattr(self.window.rule, name, value)
+            _restore(method, values)
+        _restore(self.window.rule, state["rule"])
+        _restore(self.window.due, state["due"])
+        if self.diagnostics is not None:
+            _restore(self.diagnostics, state["diagnostics"])
         if state["window"] is not None:
             self.window.load_state_dict(state["window"])
             self.weights.grad.copy_(state["grad"])
@@ -365,3 +398,13 @@ class Learner:
 
 def _overrides(method: Method, hook: str) -> bool:
     return getattr(type(method), hook) is not getattr(Method, hook)
+
+
+def _state(part: Any) -> dict[str, Any]:
+    """What a part declares as its state."""
+    return {name: getattr(part, name) for name in part.state}
+
+
+def _restore(part: Any, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        setattr(part, name, value)

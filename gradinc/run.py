@@ -217,7 +217,8 @@ class Run:
             if learner.window.taken == 0:
                 if (limit := self._reached()) is not None:
                     return limit
-                count = extent(index, length, window.size, window.last)
+                wanted = learner.window.due.size(learner.updates, window.size, size)
+                count = extent(index, length, wanted, window.last)
                 if count == 0:
                     break
                 learner.open(_rows_of_window(len(rows), size, index, count), count)

@@ -6,9 +6,11 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from gradinc.batch import Batch
+from gradinc.due import Due
 from gradinc.rule import Rule, SeparateRule
 
 Last = Literal["flush", "carry", "drop"]
@@ -74,25 +76,33 @@ def plan(length: int, size: int, start: int = 0, last: Last = "flush") -> list[S
 class Window:
     """The micro-batches of one update.
 
+    Args:
+        keeps: whether the batches stay for a method that rereads them.
+        measures: whether the norm of each micro-batch's gradient is taken.
+
     Attributes:
         rule: how their gradients become one.
+        due: how many of them there are.
         taken: micro-batches so far.
         items: Σ of their row weights.
         size: micro-batches that it is foreseen to have.
-        planned: that sum for the whole window, as foreseen when it was opened.
-        batches: the micro-batches, kept only where a method rereads them.
+        planned: Σ of the row weights that it is foreseen to have.
+        batches: the micro-batches, if it keeps them.
         outputs: what the model gave for them, detached, shape (rows, outputs) each.
+        squares: ‖gₖ‖² of each micro-batch's mean gradient with its items, if it measures.
         unfinished: the rule as it was before it made one gradient, for a method that rereads the window.
     """
 
-    def __init__(self, rule: Rule, *, keeps: bool) -> None:
-        self.rule, self.keeps = rule, keeps
+    def __init__(self, rule: Rule, due: Due, *, keeps: bool = False, measures: bool = False) -> None:
+        self.rule, self.due, self.keeps = rule, due, keeps
+        self.measures = measures or due.observes
         self.taken = 0
         self.items = 0.0
         self.size = 0
         self.planned = 0.0
         self.batches: list[Batch] = []
         self.outputs: list[Tensor] = []
+        self.squares: list[tuple[Tensor, float]] = []
         self.unfinished: Rule | None = None
 
     def open(self, planned: float, size: int, like: Tensor) -> None:
@@ -107,6 +117,7 @@ class Window:
         self.items = 0.0
         self.batches.clear()
         self.outputs.clear()
+        self.squares.clear()
         self.unfinished = None
 
     def factor(self, items: float) -> float:
@@ -120,6 +131,14 @@ class Window:
         if self.keeps:
             self.batches.append(batch)
             self.outputs.append(out.detach())
+
+    def measure(self, part: Tensor, share: float, items: float) -> None:
+        """Keep the norm of a micro-batch's mean gradient.
+
+        Args:
+            part: that gradient times `share`, shape (P,).
+        """
+        self.squares.append((torch.dot(part, part) / (share * share), items))
 
     def reduce(self, grad: Tensor) -> bool:
         """Finish the gradient of the window, shape (P,), in place; does an update follow?"""
@@ -136,6 +155,7 @@ class Window:
             "planned": self.planned,
             "batches": [[b.x, b.y, b.task, b.items, b.weight] for b in self.batches],
             "outputs": list(self.outputs),
+            "squares": [[square, items] for square, items in self.squares],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -144,3 +164,4 @@ class Window:
         self.size, self.planned = state["size"], state["planned"]
         self.batches = [Batch(*fields) for fields in state["batches"]]
         self.outputs = list(state["outputs"])
+        self.squares = [(square, items) for square, items in state["squares"]]

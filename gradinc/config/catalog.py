@@ -33,6 +33,7 @@ FILE_ROOMS = {
     "stream": "data/streams",
     "method": "methods",
     "rule": "rules",
+    "due": "dues",
 }
 """Kinds with one file per part, and their folder in the package."""
 
@@ -52,6 +53,7 @@ PLURALS = {
     "table": "tables",
     "method": "methods",
     "rule": "rules",
+    "due": "dues",
 }
 """What a listing of a kind is called, and after ``gradinc.`` the entry point group of its parts from elsewhere."""
 

@@ -16,6 +16,7 @@ FREE = (
     "threads",
     "checkpoint",
     "log",
+    "diagnostics",
     "progress",
     "fresh",
     "strict",

@@ -87,12 +87,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Window:
-    """When an update is due, and how its gradients become one; its options are the rule's."""
+    """When an update is due, and how its gradients become one."""
 
     size: Count = 1
     rule: str = "mean"
+    due: str = "size"
     last: Literal["flush", "carry", "drop"] = "flush"
-    options: dict[str, Any] = field(default_factory=dict)
+    rule_options: dict[str, Any] = field(default_factory=dict)
+    due_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Strategy:
     """A window and a chain of methods: their options by name, in the order in which they act."""
 
     window: Window
+    scale_lr: Literal["none", "linear", "sqrt"] = "none"
+    scale_beta2: bool = False
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -150,6 +154,7 @@ class Config:
     init: PathText | None = None
     fresh: bool = False
     strict: bool = False
+    diagnostics: bool = False
     progress: Literal["auto", "plain", "quiet"] = "auto"
     data: Data
     model: Model
@@ -168,7 +173,9 @@ class Config:
         document = {name: getattr(self, name) for name in TOP}
         document.update({kind: _section_document(getattr(self, kind)) for kind in PARTS})
         document["strategy"] = {
-            "window": _section_document(self.strategy.window, self.strategy.window.rule),
+            "window": _window_document(self.strategy.window),
+            "scale_lr": self.strategy.scale_lr,
+            "scale_beta2": self.strategy.scale_beta2,
             "methods": plain(self.strategy.methods),
         }
         document.update({name: _section_document(getattr(self, name)) for name in PLAIN})
@@ -190,6 +197,9 @@ PLAIN: dict[str, type] = {"budget": Budget, "evaluate": Evaluate, "checkpoint": 
 TOP = tuple(f.name for f in fields(Config) if f.name not in (*PARTS, *PLAIN, "strategy"))
 """Keys that stand in no section."""
 
+STRATEGY_KEYS = tuple(f.name for f in fields(Strategy) if f.name not in ("window", "methods"))
+"""Keys of a strategy beside its window and its methods."""
+
 
 def validate(document: Mapping[str, Any]) -> Config:
     """Check a composed document and return it as a `Config`.
@@ -203,20 +213,18 @@ def validate(document: Mapping[str, Any]) -> Config:
     _refuse_other_keys(document, parts)
     strategy = _mapping(document, "strategy")
     window = _mapping(strategy, "window", "strategy.")
-    rule, methods = parts.rule, _mapping(strategy, "methods", "strategy.")
+    methods = _mapping(strategy, "methods", "strategy.")
     config = section(
         Config,
         {name: document[name] for name in TOP if name in document},
         "",
         **{kind: _part_section(kind, part, _mapping(document, kind)) for kind, part in parts.sections.items()},
-        strategy=Strategy(
-            section(
-                Window,
-                {name: given for name, given in window.items() if name != rule.name},
-                "strategy.window.",
-                options=options(rule, _mapping(window, rule.name, "strategy.window."), f"strategy.window.{rule.name}."),
-            ),
-            {
+        strategy=section(
+            Strategy,
+            {name: given for name, given in strategy.items() if name not in ("window", "methods")},
+            "strategy.",
+            window=_window_section(parts, window),
+            methods={
                 name: options(part, _mapping(methods, name, "strategy.methods."), f"strategy.methods.{name}.")
                 for name, part in parts.methods.items()
             },
@@ -229,7 +237,7 @@ def validate(document: Mapping[str, Any]) -> Config:
 
 def common_keys(kind: type) -> list[str]:
     """The keys of a section that do not come from the part that it chooses."""
-    return [f.name for f in fields(kind) if f.name != "options"]
+    return [f.name for f in fields(kind) if f.name != "options" and not f.name.endswith("_options")]
 
 
 class _Parts(NamedTuple):
@@ -237,7 +245,13 @@ class _Parts(NamedTuple):
 
     sections: dict[str, catalog.Part]
     rule: catalog.Part
+    due: catalog.Part
     methods: dict[str, catalog.Part]
+
+    @property
+    def of_window(self) -> dict[str, catalog.Part]:
+        """The parts that a window is made of, by their kind."""
+        return {"rule": self.rule, "due": self.due}
 
 
 def _chosen(document: Mapping[str, Any]) -> _Parts:
@@ -248,11 +262,13 @@ def _chosen(document: Mapping[str, Any]) -> _Parts:
             raise UserError(kind, "is not chosen", f"Give {kind}=…, one of {', '.join(groups.names(kind))}")
         sections[kind] = catalog.part(kind, shown(name))
     strategy = _mapping(document, "strategy")
-    rule = shown(_mapping(strategy, "window", "strategy.").get("rule", Window.rule))
+    window = _mapping(strategy, "window", "strategy.")
+    rule, due = (shown(window.get(kind, getattr(Window, kind))) for kind in ("rule", "due"))
     methods = _mapping(strategy, "methods", "strategy.")
     return _Parts(
         sections,
         catalog.part("rule", rule, f"strategy.window.rule={rule}"),
+        catalog.part("due", due, f"strategy.window.due={due}"),
         {str(name): catalog.part("method", str(name), f"strategy.methods.{name}") for name in methods},
     )
 
@@ -261,6 +277,19 @@ def _part_section(kind: str, part: catalog.Part, given: Mapping[str, Any]) -> An
     own = {name: item for name, item in given.items() if name in part.parameters}
     common = {name: item for name, item in given.items() if name not in part.parameters}
     return section(PARTS[kind], common, f"{kind}.", options=options(part, own, f"{kind}."))
+
+
+def _window_section(parts: _Parts, window: Mapping[str, Any]) -> Any:
+    nested = {part.name for part in parts.of_window.values() if part.parameters}
+    own = {
+        f"{kind}_options": options(
+            part, _mapping(window, part.name, "strategy.window."), f"strategy.window.{part.name}."
+        )
+        for kind, part in parts.of_window.items()
+        if part.parameters
+    }
+    common = {name: given for name, given in window.items() if name not in nested}
+    return section(Window, common, "strategy.window.", **own)
 
 
 def _mapping(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
@@ -292,7 +321,9 @@ def _known_keys(parts: _Parts) -> set[str]:
         keys |= {f"{name}.{key}" for key in common_keys(kind)}
     for kind_name, part in parts.sections.items():
         keys |= {f"{kind_name}.{key}" for key in part.parameters}
-    keys |= {f"strategy.window.{parts.rule.name}.{key}" for key in parts.rule.parameters}
+    keys |= {f"strategy.{key}" for key in STRATEGY_KEYS}
+    for part in parts.of_window.values():
+        keys |= {f"strategy.window.{part.name}.{key}" for key in part.parameters}
     for name, part in parts.methods.items():
         keys |= {f"strategy.methods.{name}.{key}" for key in part.parameters}
     return keys
@@ -315,10 +346,11 @@ def _no_such_key(key: str, parts: _Parts, known: set[str]) -> UserError:
     if owners:
         mend = "It is one of " + ", ".join(f"{kind}={name}" for name in owners)
         return UserError(key, f"{kind}={parts.sections[kind].name} has no such option", mend)
-    for rule in catalog.parts("rule"):
-        if rule != parts.rule and key in {f"strategy.window.{rule.name}.{name}" for name in rule.parameters}:
-            what = f"is for the rule {rule.name}, and strategy.window.rule is {parts.rule.name}"
-            return UserError(key, what, f"Set strategy.window.rule={rule.name}, or leave it out")
+    for kind, chosen in parts.of_window.items():
+        for part in catalog.parts(kind):
+            if part != chosen and key in {f"strategy.window.{part.name}.{name}" for name in part.parameters}:
+                what = f"is for {kind} {part.name}, and strategy.window.{kind} is {chosen.name}"
+                return UserError(key, what, f"Set strategy.window.{kind}={part.name}, or leave it out")
     near = nearest_key(key, known | set(groups.GROUPS))
     return UserError(key, "no such key", f"Did you mean {near}?" if near else "See gradinc train --help")
 
@@ -342,10 +374,15 @@ def _check_together(config: Config) -> None:
         raise UserError(where, "needs validation rows, and data.validation is 0", "Set data.validation=0.1")
 
 
-def _section_document(part: Any, nested: str | None = None) -> dict[str, Any]:
-    """A section as a plain dict: its own options beside the others, or under the name `nested`."""
+def _section_document(part: Any) -> dict[str, Any]:
+    """A section as a plain dict, its part's own options beside the others."""
     document = {f.name: plain(getattr(part, f.name)) for f in fields(part)}
     own = document.pop("options", {})
-    if nested is None:
-        return {**document, **own}
-    return {**document, nested: own} if own else document
+    return {**document, **own}
+
+
+def _window_document(window: Window) -> dict[str, Any]:
+    """The window as a plain dict, with the options of its rule and its due under their names."""
+    document = {key: getattr(window, key) for key in common_keys(Window)}
+    nested = {window.rule: window.rule_options, window.due: window.due_options}
+    return {**document, **{name: plain(own) for name, own in nested.items() if own}}

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from gradinc.config import catalog, groups
 from gradinc.config.check import plain
 from gradinc.config.compose import compose_jobs, load_config
-from gradinc.config.schema import PARTS, PLAIN, TOP, Config, Window, common_keys
+from gradinc.config.schema import PARTS, PLAIN, STRATEGY_KEYS, TOP, Config, Strategy, Window, common_keys
 
 CONF = groups.conf_folder()
 CHOICES = [(group, name) for group in groups.GROUPS for name in groups.names(group)]
@@ -70,8 +70,9 @@ def test_the_top_file_holds_every_key_with_the_default_of_the_schema() -> None:
     for kind, section in {**PLAIN, "data": PARTS["data"], "schedule": PARTS["schedule"]}.items():
         keys = [key for key in common_keys(section) if key != "name"]
         assert content[kind] == {f.name: plain(f.default) for f in fields(section) if f.name in keys}
-    window = {f.name: f.default for f in fields(Window) if f.name != "options"}
-    assert content["strategy"] == {"window": window, "methods": {}}
+    window = {f.name: f.default for f in fields(Window) if f.name in common_keys(Window)}
+    others = {f.name: f.default for f in fields(Strategy) if f.name in STRATEGY_KEYS}
+    assert content["strategy"] == {"window": window, **others, "methods": {}}
 
 
 def test_every_key_of_the_top_file_has_its_line_of_help() -> None:

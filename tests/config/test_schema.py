@@ -26,7 +26,11 @@ def test_the_config_has_a_part_s_options_beside_the_keys_that_all_have(document:
     assert config.optimizer.options["lr"] == 1.0
     assert isinstance(config.optimizer.options["lr"], float)
     assert (config.data.batch_size, config.data.augment) == (32, ("flip",))
-    assert (config.strategy.window.size, config.strategy.window.rule, config.strategy.window.options) == (4, "mean", {})
+    assert (config.strategy.window.size, config.strategy.window.rule, config.strategy.window.rule_options) == (
+        4,
+        "mean",
+        {},
+    )
     assert (config.budget.epochs, config.checkpoint.seconds, config.seed) == ("auto", 30.0, 0)
 
 
@@ -119,7 +123,7 @@ def test_a_wrong_value_is_named_with_what_would_be_right(document: Any, key: str
         ("model__patch", "model.patch: model=cnn has no such option. It is one of model=vit."),
         (
             "strategy__window__trimmed__trim",
-            "strategy.window.trimmed.trim: is for the rule trimmed, and strategy.window.",
+            "strategy.window.trimmed.trim: is for rule trimmed, and strategy.window.",
         ),
         ("zzz", "zzz: no such key. See gradinc train --help."),
     ],
@@ -131,8 +135,8 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(document: Any, key:
 def test_a_rule_s_options_stand_under_its_name(document: Any) -> None:
     given = document(strategy__window__rule="trimmed", strategy__window__trimmed__trim=0.125)
     window = validate(given).strategy.window
-    assert window.options == {**window.options, "trim": 0.125}
-    assert validate(given).document["strategy"]["window"]["trimmed"] == window.options
+    assert window.rule_options == {**window.rule_options, "trim": 0.125}
+    assert validate(given).document["strategy"]["window"]["trimmed"] == window.rule_options
 
 
 def test_an_option_without_a_default_must_be_given(document: Any) -> None:

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import epochs, learner, network, train
+from core_learners import epochs, learner, network, train
 from torch import nn
 
 from gradinc.batch import Batch

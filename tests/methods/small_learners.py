@@ -15,6 +15,7 @@ from gradinc.config.schema import Data
 from gradinc.criterion import CrossEntropy
 from gradinc.data.dataset import load
 from gradinc.data.stream import Task
+from gradinc.dues.size import Size
 from gradinc.learner import Learner
 from gradinc.method import Method
 from gradinc.rule import Rule
@@ -64,7 +65,7 @@ def learner(
         CrossEntropy(),
         getattr(optimizers, optimizer)(weights, **({"lr": 0.1} | options)),
         Schedule("constant", {}),
-        Window(rule or Mean(), keeps=any(method.rereads for method in methods)),
+        Window(rule or Mean(), Size(), keeps=any(method.rereads for method in methods)),
         methods,
         seed=0,
     )

@@ -1,4 +1,4 @@
-"""Windows on digits in float64: learners with a rule, micro-batches, and their gradients computed without the learner."""
+"""Windows on digits in float64: learners with a rule, micro-batches, and their gradients without the learner."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gradinc.config.catalog import load_part, parts
 from gradinc.config.schema import Data
 from gradinc.criterion import CrossEntropy
 from gradinc.data.dataset import load
+from gradinc.dues.size import Size
 from gradinc.learner import Learner
 from gradinc.method import Method
 from gradinc.rule import Rule
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
-from gradinc.dues.size import Size
 from gradinc.window import Window
 
 torch.set_num_threads(1)

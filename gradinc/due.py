@@ -1,0 +1,43 @@
+"""What decides when an update is due: how many micro-batches the next window has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+
+class Due(ABC):
+    """How many micro-batches the next window has. Subclass it in ``gradinc/dues/<name>.py``.
+
+    The answer is given where the window opens, so that its rows are known beforehand.
+
+    Attributes:
+        state: names of the attributes that must survive a restart, as for a `Method`.
+        observes: whether `observe` wants the norms of the micro-batches' gradients.
+        steady: whether every window has the same size, which schedules may then count on.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ()
+    observes: ClassVar[bool] = False
+    steady: ClassVar[bool] = False
+
+    @abstractmethod
+    def size(self, update: int, window_size: int, batch_size: int) -> int:
+        """Micro-batches of the window that is about to open.
+
+        Args:
+            update: updates made so far.
+            window_size: ``strategy.window.size``.
+            batch_size: ``data.batch_size``.
+        """
+
+    def observe(self, squares: Sequence[tuple[Tensor, float]], square: Tensor) -> None:  # noqa: B027  (optional)
+        """Learn from a window that is full.
+
+        Args:
+            squares: ‖gₖ‖² and rows of each of its micro-batches.
+            square: ‖g‖² of its mean gradient.
+        """

@@ -1,0 +1,1 @@
+"""What decides when an update is due, one file each."""

@@ -1,0 +1,14 @@
+"""Every K micro-batches."""
+
+from __future__ import annotations
+
+from gradinc.due import Due
+
+
+class Size(Due):
+    """An update every strategy.window.size micro-batches"""
+
+    steady = True
+
+    def size(self, update: int, window_size: int, batch_size: int) -> int:
+        return window_size

@@ -1,0 +1,33 @@
+"""Windows that grow, or shrink, at given updates."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from gradinc.config.values import Count, Whole
+from gradinc.due import Due
+from gradinc.errors import UserError
+
+
+class Stages(Due):
+    """A schedule of window sizes over the updates
+
+    Paper: Smith et al. 2018, arXiv 1711.00489
+
+    Args:
+        begin: updates at which a stage begins, rising; before the first one strategy.window.size holds.
+        sizes: micro-batches of a window in each stage.
+    """
+
+    def __init__(self, *, begin: list[Whole] | None = None, sizes: list[Count] | None = None) -> None:
+        begin, sizes = begin or [], sizes or []
+        if len(begin) != len(sizes) or sorted(set(begin)) != begin:
+            what = f"begin has {len(begin)} numbers and sizes {len(sizes)}"
+            raise UserError(
+                "strategy.window.stages", what, "Give one size for each beginning, with beginnings that rise"
+            )
+        self.begin, self.sizes = begin, sizes
+
+    def size(self, update: int, window_size: int, batch_size: int) -> int:
+        stage = bisect_right(self.begin, update)
+        return self.sizes[stage - 1] if stage else window_size
