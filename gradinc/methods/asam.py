@@ -7,7 +7,7 @@ from torch import Tensor
 from gradinc.config.values import NonNegative
 from gradinc.learner import Learner
 from gradinc.method import Method
-from gradinc.methods.sam import gradient_at, unit
+from gradinc.methods.sam import gradient_uphill
 
 
 class ASAM(Method):
@@ -30,4 +30,5 @@ class ASAM(Method):
 
     def transform(self, g: Tensor, learner: Learner) -> None:
         size = learner.weights.value.abs().add_(self.eta)
-        g.copy_(gradient_at(unit(size * g).mul_(size).mul_(self.rho), learner))
+        scaled = size * g
+        g.copy_(gradient_uphill(size.mul_(scaled), scaled.norm(), self.rho, learner))

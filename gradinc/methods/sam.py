@@ -30,24 +30,19 @@ class SAM(Method):
         self.rho = rho
 
     def transform(self, g: Tensor, learner: Learner) -> None:
-        g.copy_(gradient_at(unit(g).mul_(self.rho), learner))
+        g.copy_(gradient_uphill(g, g.norm(), self.rho, learner))
 
 
-def unit(vector: Tensor) -> Tensor:
-    """A new vector of the same direction and norm 1; zero stays zero."""
-    return vector / vector.norm().clamp(min=torch.finfo(vector.dtype).tiny)
+def gradient_uphill(direction: Tensor, norm: Tensor, rho: float, learner: Learner) -> Tensor:
+    """The gradient of the window's objective at w + ρ direction / norm, shape (P,).
 
-
-def gradient_at(offset: Tensor, learner: Learner) -> Tensor:
-    """The gradient of the window's objective at the weights plus an offset, both of shape (P,).
-
-    Adding and subtracting the offset would change last bits, so the weights come back from a copy,
-    also where the pass fails.
+    Adding and subtracting the step would change last bits, so the weights come back from a copy, also
+    where the pass fails. A direction of zeros makes no step.
     """
     weights = learner.weights.value
     before = weights.clone()
     try:
-        weights.add_(offset)
+        weights.addcdiv_(direction, norm.clamp(min=torch.finfo(norm.dtype).tiny), value=rho)
         return learner.regradient()
     finally:
         weights.copy_(before)

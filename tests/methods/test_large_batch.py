@@ -12,7 +12,7 @@ from gradinc.methods.clip import Clip
 from gradinc.methods.grokfast import Grokfast
 from gradinc.methods.lookahead import Lookahead
 from gradinc.methods.noise import Noise
-from gradinc.methods.sam import SAM, gradient_at, unit
+from gradinc.methods.sam import SAM, gradient_uphill
 from gradinc.rule import SeparateRule
 
 CHAINS = {
@@ -79,7 +79,7 @@ class SAMPerMicroBatch(PerMicroBatch):
     def transform(self, g, batch, learner):
         learner.regradient = lambda: learner.gradient(batch)
         with torch.no_grad():
-            g.copy_(gradient_at(unit(g).mul_(self.method.rho), learner))
+            g.copy_(gradient_uphill(g, g.norm(), self.method.rho, learner))
 
 
 BROKEN = {
