@@ -218,8 +218,8 @@ class Learner:
         elif window.taken:
             grad.add_(part)
 
-    def update(self) -> None:
-        """The update that the window is for.
+    def update(self) -> bool:
+        """The update that the window is for; was there one?
 
         Raises:
             Diverged: the gradient is not finite; the weights were not changed.
@@ -228,7 +228,7 @@ class Learner:
         with torch.no_grad():
             if not self.window.reduce(grad):
                 self.window.close()
-                return
+                return False
             if self.window.due.observes:
                 self.window.due.observe(self.window.squares, torch.dot(grad, grad))
             if self.diagnostics is not None:
@@ -250,6 +250,7 @@ class Learner:
                 stepped(self.window, self)
         self.updates += 1
         self.window.close()
+        return True
 
     def drain(self) -> dict[str, Any]:
         """The numbers for a log line since the last one: the mean loss, and what methods noted."""

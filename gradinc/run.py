@@ -228,8 +228,8 @@ class Run:
             learner.take(Batch(x, y, task.index, y.shape[0]))
             position.batch = index + 1
             if learner.window.taken == learner.window.size:
-                learner.update()
-                if learner.updates % config.log.steps == 0:
+                updated = learner.update()
+                if updated and learner.updates % config.log.steps == 0:
                     self._log_training(task)
             if self.stop.signum or time.monotonic() >= self._next_commit:
                 self.commit()

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from gradinc.config.catalog import REQUIRED, Part
+from gradinc.config.catalog import Part
 from gradinc.config.names import choose, shown, written
+from gradinc.config.signature import REQUIRED
 from gradinc.errors import UserError
 
 Section = TypeVar("Section")

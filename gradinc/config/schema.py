@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
@@ -13,6 +13,7 @@ from pydantic import StringConstraints
 
 from gradinc.config import catalog, groups
 from gradinc.config.check import Words, options, plain, section
+from gradinc.config.documents import leaves, mapping, refuse_targets
 from gradinc.config.names import nearest_key, shown, written
 from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive, Whole
 from gradinc.errors import UserError
@@ -208,28 +209,28 @@ def validate(document: Mapping[str, Any]) -> Config:
         UserError: a key is unknown or missing, a value has the wrong type or is out of range, a
             part has no such name, or keys contradict each other. The first one found is reported.
     """
-    _refuse_targets(document)
+    refuse_targets(document)
     parts = _chosen(document)
     _refuse_other_keys(document, parts)
-    strategy = _mapping(document, "strategy")
-    window = _mapping(strategy, "window", "strategy.")
-    methods = _mapping(strategy, "methods", "strategy.")
+    strategy = mapping(document, "strategy")
+    window = mapping(strategy, "window", "strategy.")
+    methods = mapping(strategy, "methods", "strategy.")
     config = section(
         Config,
         {name: document[name] for name in TOP if name in document},
         "",
-        **{kind: _part_section(kind, part, _mapping(document, kind)) for kind, part in parts.sections.items()},
+        **{kind: _part_section(kind, part, mapping(document, kind)) for kind, part in parts.sections.items()},
         strategy=section(
             Strategy,
             {name: given for name, given in strategy.items() if name not in ("window", "methods")},
             "strategy.",
             window=_window_section(parts, window),
             methods={
-                name: options(part, _mapping(methods, name, "strategy.methods."), f"strategy.methods.{name}.")
+                name: options(part, mapping(methods, name, "strategy.methods."), f"strategy.methods.{name}.")
                 for name, part in parts.methods.items()
             },
         ),
-        **{name: section(kind, _mapping(document, name), f"{name}.") for name, kind in PLAIN.items()},
+        **{name: section(kind, mapping(document, name), f"{name}.") for name, kind in PLAIN.items()},
     )
     _check_together(config)
     return config
@@ -257,14 +258,14 @@ class _Parts(NamedTuple):
 def _chosen(document: Mapping[str, Any]) -> _Parts:
     sections = {}
     for kind in PARTS:
-        name = _mapping(document, kind).get("name")
+        name = mapping(document, kind).get("name")
         if name is None:
             raise UserError(kind, "is not chosen", f"Give {kind}=…, one of {', '.join(groups.names(kind))}")
         sections[kind] = catalog.part(kind, shown(name))
-    strategy = _mapping(document, "strategy")
-    window = _mapping(strategy, "window", "strategy.")
+    strategy = mapping(document, "strategy")
+    window = mapping(strategy, "window", "strategy.")
     rule, due = (shown(window.get(kind, getattr(Window, kind))) for kind in ("rule", "due"))
-    methods = _mapping(strategy, "methods", "strategy.")
+    methods = mapping(strategy, "methods", "strategy.")
     return _Parts(
         sections,
         catalog.part("rule", rule, f"strategy.window.rule={rule}"),
@@ -283,35 +284,13 @@ def _window_section(parts: _Parts, window: Mapping[str, Any]) -> Any:
     nested = {part.name for part in parts.of_window.values() if part.parameters}
     own = {
         f"{kind}_options": options(
-            part, _mapping(window, part.name, "strategy.window."), f"strategy.window.{part.name}."
+            part, mapping(window, part.name, "strategy.window."), f"strategy.window.{part.name}."
         )
         for kind, part in parts.of_window.items()
         if part.parameters
     }
     common = {name: given for name, given in window.items() if name not in nested}
     return section(Window, common, "strategy.window.", **own)
-
-
-def _mapping(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
-    """A section; one that is empty or not there has its defaults."""
-    found = document.get(key)
-    if found is None:
-        return {}
-    if not isinstance(found, Mapping):
-        raise UserError(written(f"{where}{key}", found), "is a section, not a value", f"Give {where}{key}.<key>=…")
-    return found
-
-
-def _refuse_targets(node: Any, where: str = "") -> None:
-    """Names choose parts; import paths never do."""
-    if isinstance(node, Mapping):
-        for key, item in node.items():
-            if key == "_target_":
-                raise UserError(f"{where}_target_", "a config cannot name code to run", "Choose parts by name")
-            _refuse_targets(item, f"{where}{key}.")
-    elif isinstance(node, list | tuple):
-        for index, item in enumerate(node):
-            _refuse_targets(item, f"{where}{index}.")
 
 
 def _known_keys(parts: _Parts) -> set[str]:
@@ -333,7 +312,7 @@ def _refuse_other_keys(document: Mapping[str, Any], parts: _Parts) -> None:
     known = _known_keys(parts)
     sections = {key[:end] for key in known for end, letter in enumerate(key) if letter == "."}
     sections |= {"strategy.methods", *(f"strategy.methods.{name}" for name in parts.methods)}
-    for key in _leaves(document):
+    for key in leaves(document):
         if key in sections or any(key == name or key.startswith(f"{name}.") for name in known):
             continue
         raise _no_such_key(key, parts, known)
@@ -353,15 +332,6 @@ def _no_such_key(key: str, parts: _Parts, known: set[str]) -> UserError:
                 return UserError(key, what, f"Set strategy.window.{kind}={part.name}, or leave it out")
     near = nearest_key(key, known | set(groups.GROUPS))
     return UserError(key, "no such key", f"Did you mean {near}?" if near else "See gradinc train --help")
-
-
-def _leaves(node: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """The keys of everything that is not a section, and of sections with nothing in them."""
-    for name, item in node.items():
-        if isinstance(item, Mapping) and item:
-            yield from _leaves(item, f"{where}{name}.")
-        else:
-            yield f"{where}{name}"
 
 
 def _check_together(config: Config) -> None:

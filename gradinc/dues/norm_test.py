@@ -15,7 +15,7 @@ from gradinc.noise import trace_and_signal
 
 
 class NormTest(Due):
-    """Windows that grow whenever their gradient's variance is too large for its norm
+    """Windows that grow when their gradient varies too much for its norm
 
     Paper: Lau et al. 2024, arXiv 2402.11215
 

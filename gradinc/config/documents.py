@@ -1,0 +1,48 @@
+"""Walking through a document: nested mappings of plain data, not checked yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gradinc.config.names import written
+from gradinc.errors import UserError
+
+
+def mapping(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
+    """A section of a document; one that is empty or not there has its defaults.
+
+    Raises:
+        UserError: it is a value.
+    """
+    found = document.get(key)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise UserError(written(f"{where}{key}", found), "is a section, not a value", f"Give {where}{key}.<key>=…")
+    return found
+
+
+def refuse_targets(node: Any, where: str = "") -> None:
+    """Refuse import paths: names choose parts.
+
+    Raises:
+        UserError: there is a key ``_target_``, however deep.
+    """
+    if isinstance(node, Mapping):
+        for key, item in node.items():
+            if key == "_target_":
+                raise UserError(f"{where}_target_", "a config cannot name code to run", "Choose parts by name")
+            refuse_targets(item, f"{where}{key}.")
+    elif isinstance(node, list | tuple):
+        for index, item in enumerate(node):
+            refuse_targets(item, f"{where}{index}.")
+
+
+def leaves(node: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """The keys of everything that is not a section, and of sections with nothing in them."""
+    for name, item in node.items():
+        if isinstance(item, Mapping) and item:
+            yield from leaves(item, f"{where}{name}.")
+        else:
+            yield f"{where}{name}"

@@ -1,0 +1,195 @@
+"""What a part's source says of its options: their types, defaults and lines of help. Nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import annotated_types
+
+from gradinc.config import values
+from gradinc.errors import UserError
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED = _Required()
+"""Stands for the default of an option that has none."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One option of a part.
+
+    Attributes:
+        annotation: its type, with its range as `annotated_types` metadata.
+        default: its default, or `REQUIRED`.
+        help: its line in the part's docstring.
+    """
+
+    annotation: Any
+    default: Any
+    help: str
+
+
+def parameters_of(
+    signature: ast.FunctionDef, tree: ast.Module, path: Path, helps: Mapping[str, str]
+) -> dict[str, Parameter]:
+    """The options of a part: its keyword-only parameters, in their order.
+
+    Args:
+        signature: the part's function, or its ``__init__``.
+        tree: the module that it stands in, whose own names annotations may use.
+        path: the module's file, for messages.
+        helps: the line of help of each option.
+
+    Raises:
+        UserError: a type or default is more than a literal, a type or a range.
+    """
+    aliases = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    reader = _Reader(aliases)
+    found = {}
+    for argument, default in zip(signature.args.kwonlyargs, signature.args.kw_defaults, strict=True):
+        try:
+            annotation = Any if argument.annotation is None else reader.read(argument.annotation)
+            value = REQUIRED if default is None else reader.read(default)
+        except _Unreadable as error:
+            where = f"{path}:{error.node.lineno}"
+            what = (
+                f"option {argument.arg} uses {ast.unparse(error.node)}, which cannot be read without running the file"
+            )
+            raise UserError(where, what, "Use literals and the names in gradinc.config.values") from error
+        found[argument.arg] = Parameter(annotation, value, helps.get(argument.arg, ""))
+    return found
+
+
+def summary_of(text: str) -> str:
+    """The first line of a docstring, without its full stop."""
+    return text.partition("\n")[0].strip().rstrip(".")
+
+
+def paper_of(text: str) -> str | None:
+    """What a docstring says behind ``Paper:``, if it does."""
+    for line in text.splitlines():
+        if line.strip().startswith("Paper:"):
+            return line.strip().removeprefix("Paper:").strip().rstrip(".")
+    return None
+
+
+def arguments_of(text: str) -> dict[str, str]:
+    """The entries of a docstring's ``Args:`` sections, each as one line."""
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    margin = inside = -1
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip())
+        if line.strip() == "Args:":
+            margin, inside, current = depth, -1, None
+        elif margin < 0 or not line.strip():
+            continue
+        elif depth <= margin:
+            margin = -1
+        else:
+            inside = depth if inside < 0 else inside
+            name, colon, rest = line.strip().partition(":")
+            if depth == inside and colon:
+                current = found.setdefault(name.split(" ")[0].strip("*`"), [])
+                current.append(rest.strip())
+            elif current is not None:
+                current.append(line.strip())
+    return {name: " ".join(" ".join(lines).split()).rstrip(".") for name, lines in found.items()}
+
+
+class _Unreadable(Exception):
+    def __init__(self, node: ast.expr) -> None:
+        self.node = node
+
+
+class _Reader:
+    """Evaluates annotations and defaults: literals, types and ranges; nothing else is called or looked up.
+
+    Args:
+        aliases: the right-hand sides of the module's own assignments, by name.
+    """
+
+    NAMES: typing.ClassVar[dict[str, Any]] = {
+        **{t.__name__: t for t in (int, float, bool, str, list, tuple, dict)},
+        **{name: getattr(typing, name) for name in ("Annotated", "Any", "Literal", "Optional", "Union")},
+        **{name: thing for name, thing in vars(values).items() if name[0].isupper()},
+    }
+    MODULES: typing.ClassVar[dict[str, Any]] = {
+        "math": math,
+        "typing": typing,
+        "annotated_types": annotated_types,
+        "values": values,
+    }
+    RANGES: typing.ClassVar[dict[str, Any]] = {
+        name: getattr(annotated_types, name)
+        for name in ("Ge", "Gt", "Le", "Lt", "Interval", "Len", "MaxLen", "MinLen", "MultipleOf")
+    }
+
+    def __init__(self, aliases: Mapping[str, ast.expr]) -> None:
+        self.aliases = dict(aliases)
+
+    def read(self, node: ast.expr) -> Any:
+        """The value of an expression.
+
+        Raises:
+            _Unreadable: it is more than a literal, a type or a range.
+        """
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Name(id=name):
+                return self._named(node, name)
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if module in self.MODULES:
+                if module == "math" and name not in ("inf", "pi", "e"):
+                    raise _Unreadable(node)
+                return getattr(self.MODULES[module], name)
+            case ast.Tuple(elts=elements):
+                return tuple(self.read(element) for element in elements)
+            case ast.List(elts=elements):
+                return [self.read(element) for element in elements]
+            case ast.Dict(keys=keys, values=entries) if None not in keys:
+                return {self.read(k): self.read(v) for k, v in zip(keys, entries, strict=True) if k is not None}
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self.read(operand)
+            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+                return typing.Union[self.read(left), self.read(right)]  # noqa: UP007
+            case ast.Subscript(value=value, slice=index):
+                return self.read(value)[self.read(index)]
+            case ast.Call(func=function, args=arguments, keywords=keywords):
+                made = self.read(function)
+                if made not in self.RANGES.values():
+                    raise _Unreadable(node)
+                return made(
+                    *(self.read(a) for a in arguments), **{k.arg: self.read(k.value) for k in keywords if k.arg}
+                )
+        raise _Unreadable(node)
+
+    def _named(self, node: ast.expr, name: str) -> Any:
+        if name in self.aliases:
+            # Taken out while it is read, so that a name defined by itself ends in an error.
+            alias = self.aliases.pop(name)
+            try:
+                return self.read(alias)
+            finally:
+                self.aliases[name] = alias
+        for known in (self.NAMES, self.RANGES):
+            if name in known:
+                return known[name]
+        raise _Unreadable(node)
