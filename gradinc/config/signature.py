@@ -67,12 +67,11 @@ def parameters_of(
         try:
             annotation = Any if argument.annotation is None else reader.read(argument.annotation)
             value = REQUIRED if default is None else reader.read(default)
-        except _Unreadable as error:
-            where = f"{path}:{error.node.lineno}"
-            what = (
-                f"option {argument.arg} uses {ast.unparse(error.node)}, which cannot be read without running the file"
-            )
-            raise UserError(where, what, "Use literals and the names in gradinc.config.values") from error
+        except (_Unreadable, TypeError, AttributeError) as error:
+            node = error.node if isinstance(error, _Unreadable) else argument
+            what = f"option {argument.arg} uses {ast.unparse(node)}, which cannot be read without running the file"
+            mend = "Use literals and the names in gradinc.config.values"
+            raise UserError(f"{path}:{node.lineno}", what, mend) from error
         found[argument.arg] = Parameter(annotation, value, helps.get(argument.arg, ""))
     return found
 

@@ -12,7 +12,7 @@ import pytest
 from annotated_types import Ge, Interval
 
 from gradinc.config import catalog, groups
-from gradinc.config.catalog import REQUIRED
+from gradinc.config.signature import REQUIRED
 from gradinc.config.values import Count, Positive
 from gradinc.errors import UserError
 
@@ -112,6 +112,14 @@ def test_a_default_that_would_have_to_be_run_is_refused_with_its_place(tmp_path:
     path = tmp_path / "bad.py"
     path.write_text(f"def bad(*, x: int = {default}): ...\n")
     with pytest.raises(UserError, match=r"bad\.py:1: option x uses .*cannot be read without running"):
+        catalog._read("model", catalog._Source("bad", "bad", path, "bad"))
+
+
+@pytest.mark.parametrize("annotation", ["int[3]", "typing.nothing", "Literal[open('x')]", "str()", "Nothing | int"])
+def test_a_type_that_is_none_is_refused_with_its_place(tmp_path: Path, annotation: str) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(f"def bad(*, x: {annotation} = 1): ...\n")
+    with pytest.raises(UserError, match=r"bad\.py:1: option x uses"):
         catalog._read("model", catalog._Source("bad", "bad", path, "bad"))
 
 
