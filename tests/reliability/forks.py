@@ -38,8 +38,11 @@ def import_everything() -> None:
         name = ".".join(("gradinc", *path.relative_to(Path(gradinc.__file__).parent).with_suffix("").parts))
         if not name.endswith("__"):
             importlib.import_module(name)
-    for name in ("sklearn.datasets", "torch.utils.data"):
+    for name in ("sklearn.datasets", "torch.utils.data", "torch._inductor"):
         importlib.import_module(name)
+    from gradinc.config.compose import load_config
+
+    load_config([])  # Hydra looks for its plugins once in a process
 
 
 def start(request: dict[str, Any]) -> dict[str, int]:

@@ -108,7 +108,7 @@ class Nursery:
         plant: str = "",
         largest_file: int | None = None,
     ) -> Life:
-        """Start ``gradinc train`` in a folder.
+        """Start ``gradinc train`` in a folder, which is made if need be.
 
         Args:
             arguments: ``key=value`` words.
@@ -117,6 +117,7 @@ class Nursery:
             plant: name of a function in `bugs` to call first.
             largest_file: bytes that a file may have, as ``ulimit -f`` sets it.
         """
+        folder.mkdir(parents=True, exist_ok=True)
         number = next(self._numbers)
         out, err = self._scratch / f"{number}.out", self._scratch / f"{number}.err"
         request = {
@@ -172,6 +173,10 @@ VOLATILE = ("seconds", "peak_memory")
 """What in ``result.json`` is told of a run but does not belong to its numbers."""
 
 
+MAY_STAY = re.compile(r"ckpt/[0-9+]+|owner\.json")
+"""Which older checkpoint is left depends on the last start, and the name of an owner that was killed may be left."""
+
+
 def outcome(run: Path) -> dict[str, Any]:
     """All that has to be the same, whatever happened on the way there."""
     result = read_json(run / "result.json") or {}
@@ -221,8 +226,7 @@ def differences(run: Path, uninterrupted: dict[str, Any]) -> list[str]:
     found = []
     for name, wanted in uninterrupted.items():
         if name == "files":
-            # The damaged, the pruned and the temporary are gone; only which second checkpoint is left depends on when.
-            extra = [file for file in mine[name] if file not in wanted and not re.fullmatch(r"ckpt/[0-9+]+", file)]
+            extra = [file for file in mine[name] if file not in wanted and not MAY_STAY.fullmatch(file)]
             if extra:
                 found.append(f"extra files {extra}")
         elif name == "result":

@@ -1,0 +1,116 @@
+"""Bugs for `forks` to plant into a life: each forgets one thing that a restart needs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from gradinc import record, run
+from gradinc.learner import Learner
+
+_load = Learner.load_state_dict
+
+
+def _loads(spoil: Any) -> None:
+    """Have a learner's state spoilt by ``spoil(learner, state)`` after it was loaded."""
+
+    def load_state_dict(self: Learner, state: dict[str, Any]) -> None:
+        _load(self, state)
+        spoil(self, state)
+
+    Learner.load_state_dict = load_state_dict  # type: ignore[method-assign]
+
+
+def forget_the_gradient() -> None:
+    """The window's gradient so far."""
+    _loads(lambda learner, state: learner.weights.grad.zero_())
+
+
+def forget_the_window() -> None:
+    """How many micro-batches of the window were taken."""
+    _loads(lambda learner, state: learner.window.close())
+
+
+def forget_the_optimizer() -> None:
+    """Momentum."""
+    _loads(lambda learner, state: learner.optimizer.state.clear())
+
+
+def forget_the_buffers() -> None:
+    """BatchNorm's running statistics and counters."""
+
+    def spoil(learner: Learner, state: dict[str, Any]) -> None:
+        for norm in learner._norms:
+            norm.reset_running_stats()
+
+    _loads(spoil)
+
+
+def forget_the_updates() -> None:
+    """The number that the schedule and the dropout masks go by."""
+    _loads(lambda learner, state: setattr(learner, "updates", 0))
+
+
+def forget_the_running_loss() -> None:
+    """The loss that the next log line reports."""
+    _loads(lambda learner, state: learner._loss.zero_())
+
+
+def forget_the_methods() -> None:
+    """The tensors that the methods declare as their state."""
+
+    def spoil(learner: Learner, state: dict[str, Any]) -> None:
+        for method, values in zip(learner.methods, state["methods"], strict=True):
+            for name, value in values.items():
+                if isinstance(value, torch.Tensor):
+                    getattr(method, name).zero_()
+
+    _loads(spoil)
+
+
+def forget_the_rule() -> None:
+    """The gradients that a rule keeps apart."""
+
+    def spoil(learner: Learner, state: dict[str, Any]) -> None:
+        learner.window.rule.gradients.zero_()
+        learner.window.rule._rows.zero_()  # type: ignore[attr-defined]
+
+    _loads(spoil)
+
+
+def forget_the_epoch() -> None:
+    """How many epochs are behind."""
+    position = run.Position
+
+    def spoilt(**values: Any) -> run.Position:
+        return position(**{**values, "epoch": 0})
+
+    run.Position = lambda **values: spoilt(**values) if values else position()  # type: ignore[assignment,misc]
+
+
+def forget_the_batch() -> None:
+    """How many micro-batches of the epoch are behind."""
+    position = run.Position
+
+    def spoilt(**values: Any) -> run.Position:
+        return position(**{**values, "batch": 0})
+
+    run.Position = lambda **values: spoilt(**values) if values else position()  # type: ignore[assignment,misc]
+
+
+def forget_the_end_of_the_log() -> None:
+    """Where the log was when the checkpoint was taken."""
+    begin = record.Log.__init__
+
+    def __init__(self: record.Log, path: Any, offset: int = 0) -> None:
+        begin(self, path, os.stat(path).st_size if os.path.exists(path) else 0)
+
+    record.Log.__init__ = __init__  # type: ignore[method-assign]
+
+
+def carry_a_generator() -> None:
+    """Draw every order and augmentation from one generator that goes on and on, and is not saved."""
+    generator = torch.Generator().manual_seed(0)
+    run.generator = lambda *purpose, device="cpu": generator
