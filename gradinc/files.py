@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,25 @@ def write_whole(path: Path, content: bytes) -> None:
         StorageError: the disk is full, read-only or over quota; what was there before stays.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        crash_point("before-write")
-        with open(temporary, "wb") as file:
-            half = len(content) // 2
-            file.write(content[:half])
-            crash_point("mid-write")
-            file.write(content[half:])
-            file.flush()
-            crash_point("before-fsync")
-            os.fsync(file.fileno())
-        crash_point("before-replace")
-        os.replace(temporary, path)
-        crash_point("after-replace")
-        sync_directory(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise storage_error(path, error, len(content)) from error
+    with storing(path, len(content)):
+        try:
+            crash_point("before-write")
+            with open(temporary, "wb") as file:
+                half = len(content) // 2
+                file.write(content[:half])
+                crash_point("mid-write")
+                file.write(content[half:])
+                file.flush()
+                crash_point("before-fsync")
+                os.fsync(file.fileno())
+            crash_point("before-replace")
+            os.replace(temporary, path)
+            crash_point("after-replace")
+            sync_directory(path.parent)
+        except OSError:
+            with suppress(OSError):  # on a disk that is read-only now even this is refused
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -51,6 +55,19 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def storing(path: Path, needed: int = 0) -> Iterator[None]:
+    """What the operating system refuses inside is told as that `path`, with `needed` bytes, cannot be written.
+
+    Raises:
+        StorageError: it refused something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error, needed) from error
 
 
 def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gradinc.crash import crash_point
-from gradinc.files import storage_error
+from gradinc.errors import UserError
+from gradinc.files import storing
 
 
 class Log:
@@ -20,36 +21,48 @@ class Log:
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
-        """Open the log, cutting off all that came after `offset`."""
+        """Open the log, cutting off all that came after `offset`.
+
+        Raises:
+            UserError: the file is shorter than that.
+            StorageError: it could not be written.
+        """
         self.path = path
-        try:
+        with storing(path):
+            lost = offset - (path.stat().st_size if path.exists() else 0)
+            if lost > 0:
+                what = f"has lost its last {lost:,} bytes since the last checkpoint"
+                raise UserError(str(path), what, "Bring the old file back, or use fresh=true to start again")
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (it lives as long as the run)
             os.ftruncate(self._file.fileno(), offset)
-        except OSError as error:
-            raise storage_error(path, error) from error
         self.offset = offset
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one line. Numbers that JSON has no word for, NaN and the infinities, become null."""
         content = (json.dumps(_plain(line), ensure_ascii=False) + "\n").encode()
-        try:
-            half = len(content) // 2
-            self._file.write(content[:half])
+        half = len(content) // 2
+        with storing(self.path, len(content)):
+            self._append(content[:half])
             crash_point("mid-line")
-            self._file.write(content[half:])
-        except OSError as error:
-            raise storage_error(self.path, error, len(content)) from error
+            self._append(content[half:])
         self.offset += len(content)
+
+    def _append(self, content: bytes) -> None:
+        while content:  # where room runs out, a part is written first, and only the next attempt fails
+            content = content[self._file.write(content) :]
 
     def sync(self) -> None:
         """Make what was written survive a power cut."""
-        try:
+        with storing(self.path):
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise storage_error(self.path, error) from error
 
     def close(self) -> None:
         self._file.close()
+
+
+def whole_lines(path: Path) -> int:
+    """Bytes up to the end of the last whole line of a log, 0 where there is none."""
+    return path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
