@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gradinc.crash import crash_point
-from gradinc.files import write_whole
+from gradinc.files import storing, write_whole
 
 BEST = "best"
 _NAME = re.compile(r"(\d+)(?:\+(\d+))?")
@@ -99,10 +99,18 @@ def newest(
             yield mark, damage
 
 
+def set_aside(folder: Path, mark: Mark) -> None:
+    """Keep a damaged checkpoint under another name, where it is neither read again nor counted as one that is kept."""
+    path = folder / str(mark)
+    with storing(path):
+        path.replace(path.with_name(f"{mark}.damaged"))
+
+
 def prune(folder: Path, keep: int) -> None:
     """Delete all but the newest checkpoints."""
     for mark in marks(folder)[keep:]:
-        (folder / str(mark)).unlink(missing_ok=True)
+        with storing(folder / str(mark)):
+            (folder / str(mark)).unlink(missing_ok=True)
         crash_point("pruned")
 
 

@@ -21,10 +21,11 @@ from gradinc.data.stream import Stream, Task
 from gradinc.directory import RunDirectory
 from gradinc.errors import Interrupted
 from gradinc.evaluate import evaluate
+from gradinc.files import storing
 from gradinc.interruption import Interruption
 from gradinc.learner import Learner
 from gradinc.randomness import generator
-from gradinc.record import Log
+from gradinc.record import Log, whole_lines
 from gradinc.window import extent
 
 
@@ -78,28 +79,35 @@ class Run:
     # ---- saving and going on ----
 
     def resume(self) -> int | None:
-        """Go on from the newest checkpoint that is whole; return its step, or None where there is none."""
+        """Go on from the newest checkpoint that is whole; return its step, or None where there is none.
+
+        Raises:
+            UserError: the log has lost lines that belong to that checkpoint.
+            StorageError: a file could not be written.
+        """
         offset, step = 0, None
         damaged = []
         for mark, state in checkpoint.newest(self._folder, self.directory.identity, self.device):
             if isinstance(state, checkpoint.Damaged):
-                damaged.append(f"{self._folder / str(mark)} is damaged ({state}).")
+                damaged.append((mark, state))
                 continue
             self.learner.load_state_dict(state["learner"])
             self.position = Position(**state["position"])
             self._clock_base = state["seconds"]
             offset, step = state["log_offset"], mark.updates
             break
-        for line in damaged:
-            self.display.warn(f"{line} Going on from step {step or 0}.")
-        self._folder.mkdir(exist_ok=True)
-        for path in self._folder.glob(".*.tmp"):
-            path.unlink()
-        if step is None:
-            (self._folder / checkpoint.BEST).unlink(missing_ok=True)
         self._metrics = Log(self.directory.path / "metrics.jsonl", offset)
         timing = self.directory.path / "timing.jsonl"
-        self._timing = Log(timing, timing.stat().st_size if timing.exists() and step is not None else 0)
+        self._timing = Log(timing, whole_lines(timing) if step is not None else 0)
+        for mark, damage in damaged:
+            self.display.warn(f"{self._folder / str(mark)} is damaged ({damage}). Going on from step {step or 0}.")
+            checkpoint.set_aside(self._folder, mark)
+        with storing(self._folder):
+            self._folder.mkdir(exist_ok=True)
+            for path in self._folder.glob(".*.tmp"):
+                path.unlink()
+            if step is None:
+                (self._folder / checkpoint.BEST).unlink(missing_ok=True)
         self._clock_start = time.monotonic()
         self._last_log = (self.seconds, self.learner.samples)
         return step

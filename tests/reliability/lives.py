@@ -173,8 +173,8 @@ VOLATILE = ("seconds", "peak_memory")
 """What in ``result.json`` is told of a run but does not belong to its numbers."""
 
 
-MAY_STAY = re.compile(r"ckpt/[0-9+]+|owner\.json")
-"""Which older checkpoint is left depends on the last start, and the name of an owner that was killed may be left."""
+MAY_STAY = re.compile(r"ckpt/[0-9+]+(\.damaged)?|owner\.json")
+"""Which older checkpoint is left depends on the last start; a damaged one and a killed owner's name may be left."""
 
 
 def outcome(run: Path) -> dict[str, Any]:
