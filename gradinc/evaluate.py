@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -13,11 +15,19 @@ CHUNK = 512
 
 
 def evaluate(
-    model: nn.Module, rows: Rows, criterion: Criterion, autocast: torch.dtype | None = None
+    model: nn.Module,
+    rows: Rows,
+    criterion: Criterion,
+    autocast: torch.dtype | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Mean loss and accuracy, or MSE and R², over all rows, in evaluation mode.
 
     Draws no random number, and leaves the model in the mode in which it was.
+
+    Args:
+        autocast: the lower precision that forward passes run in, or None.
+        check: called before each of them; what it raises ends the measuring.
     """
     training = model.training
     model.eval()
@@ -25,6 +35,7 @@ def evaluate(
         with torch.inference_mode():
             total: torch.Tensor | None = None
             for x, y in rows.chunks(CHUNK):
+                check()
                 with torch.autocast(x.device.type, dtype=autocast, enabled=autocast is not None):
                     out = model(x)
                 sums = criterion.sums(y, out.float() if autocast is not None else out)

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it saves first. A second one ends the process at once."""
+"""Signals that ask a run to stop: what it did is saved first. A second one ends the process at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from gradinc.errors import Interrupted
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -16,15 +18,29 @@ class Interruption:
 
     Attributes:
         signum: the signal's number, or 0.
+        deferred: whether a signal waits for the next `check`; before, there is nothing to save, and it
+            raises `Interrupted` wherever the program is.
     """
 
     def __init__(self) -> None:
         self.signum = 0
+        self.deferred = False
+
+    def check(self) -> None:
+        """Stop here if a signal has come.
+
+        Raises:
+            Interrupted: it has.
+        """
+        if self.signum:
+            raise Interrupted(self.signum)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        if not self.deferred:
+            self.check()
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Position:
         task: index of the task, from 0.
         epoch: epochs of the task that are behind it.
         batch: micro-batches of the epoch that are behind it.
+        stage: what comes next: ``training``, or the measuring on ``validation`` or ``test`` data.
+        ended_by: the limit that has ended the task, if one has.
         began: steps, samples, passes and seconds of the run when the task began.
         best: score and step of the best validation in this task.
         validation: the last measures on validation data.
@@ -46,6 +48,8 @@ class Position:
     task: int = 0
     epoch: int = 0
     batch: int = 0
+    stage: str = "training"
+    ended_by: str | None = None
     began: list[float] = field(default_factory=lambda: [0, 0, 0, 0.0])
     best: list[float] = field(default_factory=list)
     validation: dict[str, float] = field(default_factory=dict)
@@ -167,51 +171,60 @@ class Run:
         position, learner = self.position, self.learner
         learner.model.train()
         learner.task = task.index
-        if position.epoch == 0 and position.batch == 0:
+        if (position.stage, position.epoch, position.batch) == ("training", 0, 0):
             position.began = [learner.updates, learner.samples, learner.passes, self.seconds]
             for method in learner.methods:
                 method.begin(task, learner)
         self._limits = budget.limits(self.config.budget, len(task.train))
         self._ends = self._absolute_limits()
         self.display.begin(self._title(task), self._share(task))
-        ended_by = None
-        while ended_by is None:
-            ended_by = self._train_epoch(task)
-        for method in learner.methods:
-            method.end(task, learner)
-        crash_point("task-end")
+        while position.stage != "test":
+            if position.stage == "training":
+                self._train_epoch(task)
+            else:
+                self._end_epoch(task)
         test = self._measure(task.test)
         self._log(test=test)
         position.tasks.append(
             {
                 "task": task.index,
-                "ended_by": ended_by,
+                "ended_by": position.ended_by,
                 "epochs": position.epoch,
                 "test": test,
                 "validation": position.validation,
                 "best": {"score": position.best[0], "step": int(position.best[1])} if position.best else None,
             }
         )
-        position.task, position.epoch, position.batch = task.index + 1, 0, 0
-        position.best, position.validation = [], {}
+        self.position = Position(task.index + 1, began=position.began, tasks=position.tasks)
         self.commit()
         crash_point("task-committed")
 
-    def _train_epoch(self, task: Task) -> str | None:
-        """The rest of an epoch and what follows it. Returns the limit that ended the task, if one did."""
+    def _train_epoch(self, task: Task) -> None:
+        """The rest of an epoch."""
         position, learner = self.position, self.learner
-        ended_by = self._train_windows(task)
-        if ended_by is None:
+        position.ended_by = self._train_windows(task)
+        if position.ended_by is None:
             position.epoch, position.batch = position.epoch + 1, 0
             if self._limits.epochs is not None and position.epoch >= self._limits.epochs:
-                ended_by = "epochs"
-        if ended_by is not None and learner.window.taken:
+                position.ended_by = "epochs"
+        if position.ended_by is not None and learner.window.taken:
             learner.update()  # a window never crosses into another task
-        if ended_by is not None or position.epoch % self.config.evaluate.epochs == 0:
-            reached = self._validate(task)
-            if ended_by is None and reached:
-                ended_by = "accuracy"
-        return ended_by
+        if position.ended_by is not None or position.epoch % self.config.evaluate.epochs == 0:
+            position.stage = "validation"
+
+    def _end_epoch(self, task: Task) -> None:
+        """Validate, and go on with the next epoch or with the end of the task."""
+        position, learner = self.position, self.learner
+        reached = self._validate(task)
+        if position.ended_by is None and reached:
+            position.ended_by = "accuracy"
+        if position.ended_by is None:
+            position.stage = "training"
+            return
+        for method in learner.methods:
+            method.end(task, learner)
+        position.stage = "test"
+        crash_point("task-end")
 
     def _train_windows(self, task: Task) -> str | None:
         """Take the micro-batches that are left of this epoch, until a limit ends the task."""
@@ -241,8 +254,7 @@ class Run:
                     self._log_training(task)
             if self.stop.signum or time.monotonic() >= self._next_commit:
                 self.commit()
-                if self.stop.signum:
-                    raise Interrupted(self.stop.signum)
+                self.stop.check()
         return self._reached()
 
     def _draw(self, *purpose: object) -> torch.Generator:
@@ -265,7 +277,11 @@ class Run:
 
     def _measure(self, rows: Rows) -> dict[str, float]:
         learner = self.learner
-        return evaluate(learner.model, rows, learner.criterion, learner.autocast)
+        try:
+            return evaluate(learner.model, rows, learner.criterion, learner.autocast, self.stop.check)
+        except Interrupted:
+            self.commit()  # the measuring is done again from its beginning
+            raise
 
     def _validate(self, task: Task) -> bool:
         """Measure on validation data, keep the weights if they are the best; is the wanted accuracy reached?"""

@@ -48,7 +48,11 @@ def execute(config: Config, *, console: Console) -> int:
         from gradinc.interruption import interruption  # what follows needs torch
 
         with interruption() as stop:
-            return _train(config, directory, display, stop)
+            try:
+                return _train(config, directory, display, stop)
+            except Interrupted as interrupted:
+                display.warn(f"stopped by {_name(interrupted)} before training. Go on with: {_command()}")
+                return 128 + interrupted.signum
 
 
 def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
@@ -88,6 +92,7 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
     environment = devices.environment(device, threads)
     _check_segment(config, directory, earlier, dataset, environment, display)
 
+    stop.deferred = True
     with directory.locked():
         if config.fresh:
             directory.clear()
@@ -121,7 +126,7 @@ def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interrupt
     try:
         result = run.train()
     except Interrupted as interrupted:
-        name = signal.Signals(interrupted.signum).name
+        name = _name(interrupted)
         _record_stop(run, directory, "interrupted", {"signal": name})
         display.warn(f"stopped by {name} at step {learner.updates}, all is saved. Go on with: {_command()}")
         return 128 + interrupted.signum
@@ -277,6 +282,10 @@ def _divergence(path: Path, result: dict[str, Any]) -> str:
 def _tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) -> None:
     display.show(summary(result))
     display.say(f"next: gradinc test {shlex.quote(str(directory.path))}", style="bold")
+
+
+def _name(interrupted: Interrupted) -> str:
+    return signal.Signals(interrupted.signum).name
 
 
 def _command() -> str:
