@@ -1,14 +1,21 @@
-"""Bugs for `forks` to plant into a life: each forgets one thing that a restart needs."""
+"""What `forks` can plant into a life: a restart that forgets something, or things that last long or go wrong."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gradinc import record, run
+from gradinc.data import dataset
+from gradinc.data.rows import TensorRows
 from gradinc.learner import Learner
+
+evaluate = importlib.import_module("gradinc.evaluate")
 
 _load = Learner.load_state_dict
 
@@ -80,24 +87,25 @@ def forget_the_rule() -> None:
     _loads(spoil)
 
 
+def _positions(name: str) -> None:
+    """Have every position begin at 0 of something."""
+    begin = run.Position.__init__
+
+    def __init__(self: run.Position, *values: Any, **named: Any) -> None:
+        begin(self, *values, **named)
+        setattr(self, name, 0)
+
+    run.Position.__init__ = __init__  # type: ignore[method-assign]
+
+
 def forget_the_epoch() -> None:
     """How many epochs are behind."""
-    position = run.Position
-
-    def spoilt(**values: Any) -> run.Position:
-        return position(**{**values, "epoch": 0})
-
-    run.Position = lambda **values: spoilt(**values) if values else position()  # type: ignore[assignment,misc]
+    _positions("epoch")
 
 
 def forget_the_batch() -> None:
     """How many micro-batches of the epoch are behind."""
-    position = run.Position
-
-    def spoilt(**values: Any) -> run.Position:
-        return position(**{**values, "batch": 0})
-
-    run.Position = lambda **values: spoilt(**values) if values else position()  # type: ignore[assignment,misc]
+    _positions("batch")
 
 
 def forget_the_end_of_the_log() -> None:
@@ -114,3 +122,28 @@ def carry_a_generator() -> None:
     """Draw every order and augmentation from one generator that goes on and on, and is not saved."""
     generator = torch.Generator().manual_seed(0)
     run.generator = lambda *purpose, device="cpu": generator
+
+
+def read_for_a_minute() -> None:
+    """Reading the data takes a minute; the file ``reading`` says that it has begun."""
+
+    def load(*arguments: Any) -> Any:
+        Path("reading").touch()
+        time.sleep(60)
+        raise AssertionError("nobody stopped it")
+
+    dataset.load = load
+
+
+def evaluate_slowly() -> None:
+    """Measuring takes a second, 16 rows at a time; the file ``evaluations`` has a byte for each that has begun."""
+    evaluate.CHUNK = 16
+
+    def chunks(self: TensorRows, size: int) -> Any:
+        with open("evaluations", "ab") as file:
+            file.write(b".")
+        for first in range(0, len(self), size):
+            time.sleep(1 / (len(self) // size + 1))
+            yield self.x[first : first + size], self.y[first : first + size]
+
+    TensorRows.chunks = chunks  # type: ignore[method-assign]
