@@ -72,7 +72,8 @@ def test_killed_at_random(nursery: Nursery, folder: Path, uninterrupted: Any, na
         kill = Kill.draw(choices, most_lines=wanted["metrics"].count(b"\n") // KILLS_EACH)
         life = nursery.start(folder, *command)
         if kill_at_progress(life, folder, kill):
-            assert life.end().code == -signal.SIGKILL
+            # 0: on a busy machine the run can come to its end between the last line and the kill
+            assert life.end().code in (-signal.SIGKILL, 0)
         assert broken_invariants(folder, wanted["metrics"]) == []
     end = nursery.run(folder, *command)
     assert (end.code, end.err) == (0, "")
