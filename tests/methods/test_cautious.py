@@ -80,6 +80,20 @@ def hidden():
     return torch.nn.Sequential(*layers, torch.nn.Linear(16, 10)).double()
 
 
+def test_an_entry_without_a_gradient_does_not_move():
+    """The paper's mask is strict: momentum alone does not carry a weight on."""
+    mine = learner(Cautious())
+    (method,) = mine.methods
+    before, g = mine.weights.value.clone(), mine.weights.grad
+    with torch.no_grad():
+        g.fill_(1)[:100] = 0
+        method.transform(g, mine)
+        mine.weights.value.sub_(0.1)
+        method.stepped(mine.window, mine)
+    assert torch.equal(mine.weights.value[:100], before[:100])
+    assert (mine.weights.value[100:] < before[100:]).all()
+
+
 def test_nothing_is_kept_between_two_updates():
     mine = learner(Cautious())
     accumulate(mine, next(windows(16, 4)))

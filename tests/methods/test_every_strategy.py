@@ -30,13 +30,20 @@ from gradinc.method import Method
 torch.set_num_threads(1)
 
 STRATEGIES = groups.names("strategy")
+SETTINGS = [
+    "grokfast strategy.methods.grokfast.kind=ma strategy.methods.grokfast.window=2",
+    "lookahead strategy.methods.lookahead.k=2",
+]
+"""What the files' own settings leave out within four windows."""
+
+ALONE = [*STRATEGIES, *SETTINGS]
 SIZE, MICRO = 4, 8
 SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1", "model.dropout=0.1", "dtype=float64"]
 
 
 @cache
 def config(strategy: str) -> Config:
-    return load_config([*SMALL, f"strategy={strategy}", f"strategy.window.size={SIZE}"])
+    return load_config([*SMALL, *f"strategy={strategy} strategy.window.size={SIZE}".split()])
 
 
 @cache
@@ -57,10 +64,14 @@ def both(first: str, second: str) -> Config:
     return dataclasses.replace(config(first), strategy=changed)
 
 
+def build(config: Config) -> Learner:
+    model = build_model(config, Shape(dataset().shape, dataset().outputs), torch.device("cpu"))
+    return build_learner(config, model, build_criterion(dataset()), len(dataset().train))
+
+
 def begin(config: Config) -> Learner:
     """A learner before its task's first batch."""
-    model = build_model(config, Shape(dataset().shape, dataset().outputs), torch.device("cpu"))
-    learner = build_learner(config, model, build_criterion(dataset()), len(dataset().train))
+    learner = build(config)
     for method in learner.methods:
         method.begin(task(config), learner)
     return learner
@@ -83,11 +94,11 @@ def train(learner: Learner, batches: list[Batch]) -> Iterator[None]:
 
 
 def restored(learner: Learner, config: Config) -> Learner:
-    """Another learner that goes on from what a checkpoint has of this one."""
+    """Another learner that goes on from what a checkpoint has of this one; its task does not begin again."""
     file = io.BytesIO()
     torch.save(learner.state_dict(), file)
     file.seek(0)
-    other = begin(config)
+    other = build(config)
     other.load_state_dict(torch.load(file, weights_only=True))
     return other
 
@@ -105,7 +116,7 @@ def same(a: Any, b: Any) -> bool:
 # ---- alone ----
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ALONE)
 def test_it_learns(strategy):
     """40 updates, eight times over the same rows, with the learning rate of its file or the usual one."""
     learner = begin(config(strategy))
@@ -124,11 +135,11 @@ def test_it_learns(strategy):
     assert loss() < 0.95 * before
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ALONE)
 def test_it_resumes_bit_for_bit_at_every_micro_batch(strategy):
-    """Over three windows: the first has no history yet, and queues turn over in the third."""
+    """Over four windows: the first has no history yet, and queues turn over in the third."""
     chosen = config(strategy)
-    batches = list(micro_batches(chosen, 3))
+    batches = list(micro_batches(chosen, 4))
     whole = begin(chosen)
     list(train(whole, batches))
     first = begin(chosen)
@@ -143,7 +154,7 @@ def undeclared(strategy: Config, learner: Learner) -> set[str]:
     parts = [*learner.methods, learner.window.rule]
     before = [copy.deepcopy(vars(part)) for part in parts]
     changed = set()
-    for _ in train(learner, list(micro_batches(strategy, 2))):
+    for _ in train(learner, list(micro_batches(strategy, 4))):
         for part, old in zip(parts, before, strict=True):
             now = vars(part)
             names = {name for name in old.keys() | now.keys() if not same(old.get(name), now.get(name))}
@@ -151,7 +162,7 @@ def undeclared(strategy: Config, learner: Learner) -> set[str]:
     return changed
 
 
-@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if config(name).strategy.methods])
+@pytest.mark.parametrize("strategy", [name for name in ALONE if config(name).strategy.methods])
 def test_its_methods_declare_what_they_keep(strategy):
     learner = begin(config(strategy))
     methods = {type(method).__name__ for method in learner.methods}
@@ -175,7 +186,7 @@ def test_a_method_that_does_not_declare_what_it_keeps_is_caught():
     assert undeclared(config("sgd"), learner) == {"Forgetful.count"}
 
 
-@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if config(name).strategy.methods])
+@pytest.mark.parametrize("strategy", [name for name in ALONE if config(name).strategy.methods])
 def test_its_methods_act_once_per_window(strategy, monkeypatch):
     calls = Counter()
     classes = [load_part("method", name) for name in config(strategy).strategy.methods]
@@ -217,7 +228,7 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if config(name).strategy.methods])
+@pytest.mark.parametrize("strategy", [name for name in ALONE if config(name).strategy.methods])
 def test_its_methods_wait_for_no_number(strategy):
     learner = begin(config(strategy))
     learner.open(SIZE * MICRO, SIZE)
