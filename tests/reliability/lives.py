@@ -89,7 +89,8 @@ class Nursery:
     """
 
     def __init__(self, scratch: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), str(HERE)])}
+        paths = [str(PACKAGE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         environment.pop("GRADINC_CRASH", None)
         words = [sys.executable, str(HERE / "forks.py")]
         self._process = subprocess.Popen(
@@ -120,6 +121,8 @@ class Nursery:
         folder.mkdir(parents=True, exist_ok=True)
         number = next(self._numbers)
         out, err = self._scratch / f"{number}.out", self._scratch / f"{number}.err"
+        for path in (out, err):
+            path.touch()
         request = {
             "do": "start",
             "folder": str(folder),
