@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from gradinc.config.identity import changed, identity_digest, run_name
 from gradinc.config.schema import Config, validate
 from gradinc.crash import crash_point
 from gradinc.errors import UserError
-from gradinc.files import storage_error, write_json, write_whole
+from gradinc.files import storage_error, storing, write_json, write_whole
 
-OURS = ("config.yaml", "meta.json", "metrics.jsonl", "timing.jsonl", "result.json", "error.log", "owner.json", "ckpt")
-"""Everything that a run writes into its directory, but for the lock."""
+OURS = ("result.json", "ckpt", "meta.json", "metrics.jsonl", "timing.jsonl", "error.log", "config.yaml", "owner.json")
+"""Everything that a run writes into its directory, but for the lock, in an order in which it can be removed: whatever
+is left when that is cut short is a run to go on with."""
 
 
 class RunDirectory:
@@ -102,17 +103,20 @@ class RunDirectory:
             write_json(self.path / "owner.json", {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
             yield
         finally:
-            (self.path / "owner.json").unlink(missing_ok=True)
+            with suppress(OSError):  # what ended the run is worth more than a name that stays
+                (self.path / "owner.json").unlink(missing_ok=True)
             lock.release()
 
     def clear(self) -> None:
         """Remove what an earlier run of this name left. Only files that runs write are touched."""
         for name in OURS:
             path = self.path / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif name != "owner.json":
-                path.unlink(missing_ok=True)
+            with storing(path):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif name != "owner.json":
+                    path.unlink(missing_ok=True)
+            crash_point("cleared")
 
     def write_config(self) -> None:
         """Keep the config that the run is started with, with the keys in the order in which they act."""
@@ -126,10 +130,13 @@ class RunDirectory:
         crash_point("result-written")
 
     def _owner(self) -> str:
-        owner = read_json(self.path / "owner.json") or {}
-        if "pid" not in owner:
-            return "another process"
-        return f"process {owner['pid']} (since {owner['since'][11:16]})"
+        """Who holds the directory. One that has only just taken it has a moment to say so."""
+        for _ in range(20):
+            owner = read_json(self.path / "owner.json")
+            if owner is not None and _is_alive(owner["pid"]):
+                return f"process {owner['pid']} (since {owner['since'][11:16]})"
+            time.sleep(0.05)
+        return "another process"
 
 
 def find_run(run: str | os.PathLike[str], output: str = "outputs") -> Path:
@@ -170,6 +177,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
 
 
 def package_digest() -> str:

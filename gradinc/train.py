@@ -82,22 +82,25 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
     dataset = data.load(config.data, device, devices.storage_dtype(config.dtype))
     stream = open_stream(config, dataset)
     _check_limits(config, dataset)
+    devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
     model = build_model(config, Shape(dataset.shape, dataset.outputs), device)
-    earlier = None if config.fresh else directory.meta()
-    threads = _threads(config, earlier, model, dataset)
-    devices.pin(threads, device)
     if config.init is not None:
         _start_from(config.init, model, device)
     learner = build_learner(config, model, build_criterion(dataset), max(len(task.train) for task in stream))
-    environment = devices.environment(device, threads)
-    _check_segment(config, directory, earlier, dataset, environment, display)
 
     stop.deferred = True
     with directory.locked():
         if config.fresh:
             directory.clear()
-        elif (code := _tell_if_done(directory, display)) is not None:
-            return code  # another process finished it in the meantime
+        else:  # another process may have been here in the meantime
+            directory.check_config()
+            if (code := _tell_if_done(directory, display)) is not None:
+                return code
+        earlier = directory.meta()
+        threads = _threads(config, earlier, model, dataset)
+        devices.pin(threads, device)
+        environment = devices.environment(device, threads)
+        _check_segment(config, directory, earlier, dataset, environment, display)
         if not (directory.path / "config.yaml").exists():
             directory.write_config()
         run = Run(config, directory, dataset, stream, learner, display, stop)
