@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gradinc import record, run
+from gradinc import directory, record, run
 from gradinc.data import dataset
 from gradinc.data.rows import TensorRows
 from gradinc.learner import Learner
@@ -147,3 +147,29 @@ def evaluate_slowly() -> None:
             yield self.x[first : first + size], self.y[first : first + size]
 
     TensorRows.chunks = chunks  # type: ignore[method-assign]
+
+
+def read_until_told() -> None:
+    """Reading the data makes the file ``reading`` and waits for a file ``go``."""
+    load = dataset.load
+
+    def wait_and_load(*arguments: Any) -> Any:
+        Path("reading").touch()
+        while not Path("go").exists():
+            time.sleep(0.002)
+        return load(*arguments)
+
+    dataset.load = wait_and_load
+
+
+def say_late_who_owns_it() -> None:
+    """Between taking the lock and saying so goes some time; the file ``owned`` is made at its beginning."""
+    write = directory.write_json
+
+    def write_json(path: Path, value: Any) -> None:
+        if path.name == "owner.json":
+            Path("owned").touch()
+            time.sleep(0.3)
+        write(path, value)
+
+    directory.write_json = write_json

@@ -13,6 +13,7 @@ from configs import CONFIGS, RICH, WATCHED
 from lives import Kill, Nursery, broken_invariants, crash_points, differences, kill_at_progress, only_run, outcome
 
 from gradinc import checkpoint
+from gradinc.directory import OURS
 
 KILLS_EACH = 4
 """Random kills of each config: 24 in all."""
@@ -44,7 +45,7 @@ def test_two_runs_agree(nursery: Nursery, folder: Path, uninterrupted: Any, name
     assert differences(only_run(folder / "other"), uninterrupted(name)) != []
 
 
-@pytest.mark.parametrize("point", crash_points())
+@pytest.mark.parametrize("point", [point for point in crash_points() if point != "cleared"])
 def test_killed_at_a_crash_point(nursery: Nursery, tmp_path: Path, uninterrupted: Any, point: str) -> None:
     command = (*CONFIGS[RICH], *WATCHED)
     wanted = uninterrupted(RICH)
@@ -61,6 +62,22 @@ def test_killed_at_a_crash_point(nursery: Nursery, tmp_path: Path, uninterrupted
         end = nursery.run(folder, *command)
         assert (end.code, end.err) == (0, "")
         assert differences(only_run(folder), wanted) == [], f"killed at {point}:{visit}"
+
+
+@pytest.mark.parametrize("visit", range(1, len(OURS) + 1))
+def test_killed_while_an_earlier_run_is_cleared_away(
+    nursery: Nursery, folder: Path, uninterrupted: Any, visit: int
+) -> None:
+    earlier = (*CONFIGS[RICH], *WATCHED, "name=shared", "optimizer.lr=0.2")
+    command = (*CONFIGS[RICH], *WATCHED, "name=shared")
+    assert nursery.run(folder, *earlier, crash="task-committed").code == -signal.SIGKILL
+    assert nursery.run(folder, *command, "fresh=true", crash=f"cleared:{visit}").code == -signal.SIGKILL
+    for words in ((), ("fresh=true",)):
+        end = nursery.run(folder, *command, *words)
+        if words == () and "was started with optimizer.lr=0.2" in end.err:
+            continue
+        assert end.code == 0
+        assert differences(only_run(folder), uninterrupted(RICH)) == []
 
 
 @pytest.mark.parametrize("name", CONFIGS)
