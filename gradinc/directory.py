@@ -25,6 +25,12 @@ OURS = ("result.json", "ckpt", "meta.json", "metrics.jsonl", "timing.jsonl", "er
 """Everything that a run writes into its directory, but for the lock, in an order in which it can be removed: whatever
 is left when that is cut short is a run to go on with."""
 
+_TOLD = {
+    "finished": {"test", "validation", "ended_by", "samples", "steps", "passes", "seconds", "peak_memory"},
+    "diverged": {"diverged_at", "tensor"},
+}
+"""What a result of each kind is told with when the same command comes again."""
+
 
 class RunDirectory:
     """The place of one run, named by the content of its config unless ``name=`` says otherwise.
@@ -44,19 +50,24 @@ class RunDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(str(self.path), "is a file, where the run's directory should be", "Use another name=…")
 
+    def check_place(self) -> None:
+        """See that nothing else lies where the run's directory is to be.
+
+        Raises:
+            UserError: there is a directory, and it is not that of a run.
+        """
+        if self.path.exists() and not (self.path / "config.yaml").exists():
+            strangers = {path.name for path in self.path.iterdir() if not path.name.startswith(".")} - set(OURS)
+            if strangers:
+                raise UserError(str(self.path), "is not the directory of a run", "Use another name=… or output=…")
+
     def check_config(self) -> None:
         """Compare with the config that the run was started with.
 
         Raises:
             UserError: a key that the run's numbers depend on has another value now.
         """
-        path = self.path / "config.yaml"
-        if not path.exists():
-            strangers = (
-                [p.name for p in self.path.iterdir() if not p.name.startswith(".")] if self.path.exists() else []
-            )
-            if set(strangers) - set(OURS):
-                raise UserError(str(self.path), "is not the directory of a run", "Use another name=… or output=…")
+        if not (self.path / "config.yaml").exists():
             return
         old = read_config(self.path)
         differences = changed(old.document, self.config.document)
@@ -71,11 +82,21 @@ class RunDirectory:
 
     def result(self) -> dict[str, Any] | None:
         """The content of ``result.json``, or None where the run has not come to an end of any kind."""
-        return read_json(self.path / "result.json")
+        result = read_json(self.path / "result.json")
+        return result if result is not None and _TOLD.get(str(result.get("status")), set()) <= set(result) else None
 
     def meta(self) -> dict[str, Any] | None:
-        """The content of ``meta.json``."""
-        return read_json(self.path / "meta.json")
+        """The content of ``meta.json``, or None where there is none.
+
+        Raises:
+            UserError: it is missing or damaged, and the run has begun: nobody can say now on which data.
+        """
+        meta = read_json(self.path / "meta.json")
+        if meta is not None and isinstance(meta.get("data"), dict) and meta.get("segments"):
+            return meta
+        if (self.path / "ckpt").exists():
+            raise UserError(str(self.path / "meta.json"), "is missing or damaged", "Use fresh=true to start again")
+        return None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from gradinc import __version__
 from gradinc.config.schema import Config
 from gradinc.console import Display, summary
-from gradinc.directory import RunDirectory, package_digest
+from gradinc.directory import RunDirectory, package_digest, read_json
 from gradinc.errors import Diverged, Interrupted, StorageError, UserError
 from gradinc.files import write_json, write_whole
 
@@ -40,6 +40,7 @@ def execute(config: Config, *, console: Console) -> int:
         StorageError: a file could not be written.
     """
     directory = RunDirectory(config)
+    directory.check_place()
     with Display(console, config.progress) as display:
         if not config.fresh:
             directory.check_config()
@@ -58,12 +59,12 @@ def execute(config: Config, *, console: Console) -> int:
 def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
     """For a run that has come to its end: say so, and give the exit code."""
     result = directory.result()
-    if result is None or result["status"] not in ("finished", "diverged"):
+    if result is None or result.get("status") not in ("finished", "diverged"):
         return None
     if result["status"] == "diverged":
         display.warn(_divergence(directory.path, result))
         return 1
-    code = (directory.meta() or {}).get("code")
+    code = (read_json(directory.path / "meta.json") or {}).get("code")
     other = "" if code == package_digest() else " by another version of gradinc's code; fresh=true runs it again"
     display.say(f"{directory.path} is finished already{other}.")
     _tell_end(directory, result, display)
