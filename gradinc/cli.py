@@ -10,7 +10,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from gradinc import __version__
-from gradinc.errors import StorageError, UserError
+from gradinc.errors import Stalled, StorageError, UserError
 
 COMMANDS = {
     "train": "train, resume or sweep: gradinc train model=cnn strategy=accumulate",
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(one_line(error) + "\n")
-        return FAILED if isinstance(error, StorageError) else BAD_INPUT
+        return FAILED if isinstance(error, StorageError | Stalled) else BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -35,6 +35,10 @@ class StorageError(UserError):
     """A file of the run could not be written. Exit code 1: the run exists, and goes on later."""
 
 
+class Stalled(UserError):
+    """No window makes an update any more, so the run would never end. Exit code 1: the run exists, as far as it came."""
+
+
 class Interrupted(Exception):
     """A signal asked the run to stop; all that it did is saved.
 

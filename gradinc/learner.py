@@ -252,6 +252,24 @@ class Learner:
         self.window.close()
         return True
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The weights that stand for the run, where a method has others than those being trained.
+
+        Outside, these are back to the bit.
+        """
+        standing = [getattr(method, method.stands) for method in self.methods if method.stands]
+        if not standing:
+            yield
+            return
+        value = self.weights.value
+        before = value.clone()
+        value.copy_(standing[-1])
+        try:
+            yield
+        finally:
+            value.copy_(before)
+
     def drain(self) -> dict[str, Any]:
         """The numbers for a log line since the last one: the mean loss, and what methods noted."""
         self.check()

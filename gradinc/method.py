@@ -30,6 +30,8 @@ class Method:
         clips: whether `transform` does no more than scale the whole gradient down.
         averages: whether `stepped` moves the weights by more than the update that was made.
             These four are for `gradinc.order`.
+        stands: the one name in `state` of weights, shape (P,), that are measured and kept as the best instead of
+            those being trained; empty where there are no others.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
@@ -38,6 +40,7 @@ class Method:
     projects: ClassVar[bool] = False
     clips: ClassVar[bool] = False
     averages: ClassVar[bool] = False
+    stands: ClassVar[str] = ""
 
     def begin(self, task: Task, learner: Learner) -> None:
         """Called before a task's first batch."""

@@ -19,7 +19,7 @@ from gradinc.data.dataset import Dataset
 from gradinc.data.rows import Rows
 from gradinc.data.stream import Stream, Task
 from gradinc.directory import RunDirectory
-from gradinc.errors import Interrupted
+from gradinc.errors import Interrupted, Stalled
 from gradinc.evaluate import evaluate
 from gradinc.files import storing
 from gradinc.interruption import Interruption
@@ -37,6 +37,7 @@ class Position:
         task: index of the task, from 0.
         epoch: epochs of the task that are behind it.
         batch: micro-batches of the epoch that are behind it.
+        steps: updates of the run when the epoch began.
         stage: what comes next: ``training``, or the measuring on ``validation`` or ``test`` data.
         ended_by: the limit that has ended the task, if one has.
         began: steps, samples, passes and seconds of the run when the task began.
@@ -48,6 +49,7 @@ class Position:
     task: int = 0
     epoch: int = 0
     batch: int = 0
+    steps: int = 0
     stage: str = "training"
     ended_by: str | None = None
     began: list[float] = field(default_factory=lambda: [0, 0, 0, 0.0])
@@ -202,8 +204,11 @@ class Run:
     def _train_epoch(self, task: Task) -> None:
         """The rest of an epoch."""
         position, learner = self.position, self.learner
+        if position.batch == 0:
+            position.steps = learner.updates
         position.ended_by = self._train_windows(task)
         if position.ended_by is None:
+            self._check_progress()
             position.epoch, position.batch = position.epoch + 1, 0
             if self._limits.epochs is not None and position.epoch >= self._limits.epochs:
                 position.ended_by = "epochs"
@@ -211,6 +216,19 @@ class Run:
             learner.update()  # a window never crosses into another task
         if position.ended_by is not None or position.epoch % self.config.evaluate.epochs == 0:
             position.stage = "validation"
+
+    def _check_progress(self) -> None:
+        """At the end of an epoch: some windows have to make an update where nothing else ends the training.
+
+        Raises:
+            Stalled: the rule has rejected all of them.
+        """
+        limits, learner = self._limits, self.learner
+        ends = any(limit is not None for limit in (limits.epochs, limits.samples, limits.passes, limits.seconds))
+        if not ends and learner.updates == self.position.steps and learner.window.taken == 0:
+            rule = self.config.strategy.window.rule
+            what = f"rejected every window of epoch {self.position.epoch + 1}, so that training would not end"
+            raise Stalled(f"strategy.window.rule={rule}", what, "Loosen the rule, or add budget.epochs=…")
 
     def _end_epoch(self, task: Task) -> None:
         """Validate, and go on with the next epoch or with the end of the task."""
@@ -278,7 +296,8 @@ class Run:
     def _measure(self, rows: Rows) -> dict[str, float]:
         learner = self.learner
         try:
-            return evaluate(learner.model, rows, learner.criterion, learner.autocast, self.stop.check)
+            with learner.evaluating():
+                return evaluate(learner.model, rows, learner.criterion, learner.autocast, self.stop.check)
         except Interrupted:
             self.commit()  # the measuring is done again from its beginning
             raise
@@ -294,8 +313,10 @@ class Run:
         score = position.validation[learner.criterion.score]
         if learner.criterion.better(score, position.best[0] if position.best else None):
             position.best = [score, learner.updates]
-            state = {"model": learner.model.state_dict(), "step": learner.updates, "validation": position.validation}
-            checkpoint.write(self._folder, checkpoint.BEST, self.directory.identity, state)
+            with learner.evaluating():
+                state = {"model": learner.model.state_dict(), "step": learner.updates}
+                state["validation"] = position.validation
+                checkpoint.write(self._folder, checkpoint.BEST, self.directory.identity, state)
         self.display.numbers(self._share(task), validation=score_shown(position.validation))
         self.display.evaluated(f"epoch {position.epoch}")
         wanted = self._limits.accuracy

@@ -22,6 +22,7 @@ from gradinc.config import groups
 from gradinc.config.identity import identity_digest, run_name
 from gradinc.config.names import choose, nearest_key, shown, written
 from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
+from gradinc.config.replaced import replaced
 from gradinc.config.schema import Config, Data, common_keys, validate
 from gradinc.errors import UserError
 
@@ -104,12 +105,21 @@ class Composer:
 
     def tree(self, assignments: Iterable[Assignment]) -> DictConfig:
         """One run as Hydra's composed tree, its ``hydra`` node included and nothing resolved."""
-        assignments = list(latest(assignments).values())
+        tree, stale = self._merged(list(latest(assignments).values()))
+        for key in stale:
+            _apply(Assignment(key, None, "", deletes=True), tree)
+        return tree
+
+    def _merged(self, assignments: Sequence[Assignment]) -> tuple[DictConfig, list[str]]:
+        """The chosen files and the values together, and the keys in it that have been replaced."""
         tree = copy.deepcopy(self.base([a for a in assignments if a.is_choice]))
         for assignment in assignments:
             if not assignment.is_choice:
                 _apply(assignment, tree)
-        return tree
+        strategy = OmegaConf.to_container(OmegaConf.masked_copy(tree, "strategy"))
+        assert isinstance(strategy, dict)
+        typed = [a.key for a in assignments if not a.is_choice]
+        return tree, replaced({str(key): item for key, item in strategy.items()}, typed, self.config_dirs)
 
     def hydra(self, assignments: Iterable[Assignment]) -> dict[str, Any]:
         """What the chosen files say to Hydra, unresolved."""
@@ -153,8 +163,9 @@ class Composer:
 
     def arguments(self, assignments: Iterable[Assignment]) -> list[str]:
         """The assignments as arguments for Hydra's own command line, which gives the same tree for them."""
-        by_key = latest(assignments).values()
+        by_key = list(latest(assignments).values())
         values = [f"~{a.key}" if a.deletes else f"++{a.key}={a.raw}" for a in by_key if not a.is_choice]
+        values += [f"~{key}" for key in self._merged(by_key)[1]]
         return [*self.picks(a for a in by_key if a.is_choice), *values, *self._search_path()]
 
     def _compose(self, picks: tuple[str, ...]) -> DictConfig:

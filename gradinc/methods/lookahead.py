@@ -17,8 +17,9 @@ class Lookahead(Method):
 
     Paper: Zhang et al. 2019, arXiv 1907.08610
 
-    The optimizer's state goes on over a step of the slow weights. A task ends with such a step, however
-    many updates there were since the last one, so what is tested and kept of it are the slow weights.
+    The optimizer's state goes on over a step of the slow weights. What is measured, and kept as the best,
+    are the slow weights. A task ends with a step of them, however many updates there were since the last
+    one, so they are also what is left of it.
 
     Args:
         k: updates of the fast weights in one step of the slow ones.
@@ -27,6 +28,7 @@ class Lookahead(Method):
 
     state = ("slow", "t")
     averages = True
+    stands = "slow"
 
     def __init__(self, *, k: Count = 5, alpha: Fraction = 0.5) -> None:
         self.k, self.alpha = k, alpha

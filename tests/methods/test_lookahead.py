@@ -1,10 +1,16 @@
 """Lookahead: slow weights that follow, and that are what a task ends with."""
 
+import json
+
 import pytest
 import torch
+from rich.console import Console
 from small_learners import accumulate, distance, learner, loss_and_gradient, network, task, train, windows
 
+import gradinc
+from gradinc.config.compose import load_config
 from gradinc.methods.lookahead import Lookahead
+from gradinc.train import execute
 
 
 def reference(k, alpha, momentum):
@@ -58,3 +64,45 @@ def test_the_next_task_begins_where_this_one_ended():
     method.begin(task(), mine)
     assert torch.equal(method.slow, ended)
     assert method.t == 0
+
+
+def test_what_is_measured_before_the_end_are_the_slow_weights_and_the_trained_ones_come_back():
+    method = Lookahead(k=4)
+    mine = learner(method)
+    for window in list(windows(16, 4))[:3]:
+        accumulate(mine, window)
+        mine.update()
+    fast = mine.weights.value.clone()
+    with mine.evaluating():
+        assert torch.equal(mine.weights.value, method.slow)
+    assert torch.equal(mine.weights.value, fast)
+    assert not torch.equal(fast, method.slow)
+    plain = learner()
+    fast = plain.weights.value.clone()
+    with plain.evaluating():
+        assert torch.equal(plain.weights.value, fast)
+
+
+def test_a_run_validates_the_slow_weights_and_keeps_them_as_the_best(tmp_path):
+    """With slow weights that never come to move, every validation is that of the first weights."""
+
+    def run(name, *more):
+        small = ["data=digits", "model=linear", "budget.epochs=2", "progress=quiet", "threads=1", "log.steps=1000"]
+        config = load_config([*small, f"output={tmp_path}", f"name={name}", *more])
+        assert execute(config, console=Console(quiet=True)) == 0
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        return [line["validation"]["loss"] for line in lines if "validation" in line], result["weights_digest"]
+
+    slow = ["strategy=lookahead", "strategy.methods.lookahead.k=10000"]
+    validations, ended = run("slow", *slow)
+    assert validations[0] == validations[1]
+    plain, _ = run("plain")
+    assert plain[1] < plain[0] < validations[0]
+    untrained = gradinc.load(tmp_path / "slow").best.state_dict()
+    one_step = run("start", "optimizer.lr=1e-30", "budget.epochs=1")
+    assert one_step[0][0] == validations[0]
+    start = gradinc.load(tmp_path / "start").model.state_dict()
+    assert all(torch.equal(untrained[name], start[name]) for name in start)
+    rarely, ended_too = run("rarely", *slow, "evaluate.epochs=2")
+    assert (rarely, ended_too) == (validations[1:], ended), "looking on changes nothing"

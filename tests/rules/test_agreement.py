@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import copy
 
+import json
+
 import pytest
 import torch
+from rich.console import Console
 from windows import distance, gradient, learner, members, rule, update
 
+from gradinc.config.compose import load_config
+from gradinc.errors import Stalled
 from gradinc.method import Method
 from gradinc.schedules import Schedule
+from gradinc.train import execute
 
 SIZES = (30, 20, 25, 30)
 
@@ -91,3 +97,34 @@ def test_a_gradient_of_zero_is_orthogonal_to_all():
     batches = [*members((20, 20)), *members((20,), scale=(0,))]
     assert distance(gradient(rule("agreement", tau=1), batches), mean_of(batches)) < 1e-12
     assert distance(gradient(rule("agreement", tau=0.99), batches), mean_of(batches[:2])) < 1e-12
+
+
+NEVER = ["strategy=agreement", "strategy.window.agreement.tau=0", "strategy.window.last=drop", "model=linear"]
+
+
+def test_a_run_whose_windows_are_all_rejected_ends_and_says_why(tmp_path):
+    def run(name, *more):
+        config = load_config([*NEVER, f"output={tmp_path}", f"name={name}", "progress=quiet", *more])
+        return execute(config, console=Console(quiet=True))
+
+    def result(name):
+        return json.loads((tmp_path / name / "result.json").read_text())
+
+    line = r"^strategy\.window\.rule=agreement: rejected every window of epoch 1, so that training would not end\. "
+    for _ in range(2):
+        with pytest.raises(Stalled, match=line):
+            run("steps", "budget.steps=5")
+        assert (result("steps")["status"], result("steps")["steps"]) == ("failed", 0)
+    with pytest.raises(Stalled, match=line):
+        run("accuracy", "budget.accuracy=0.9", "budget.epochs=null")
+    assert run("epochs", "budget.epochs=2") == 0
+    assert (result("epochs")["ended_by"], result("epochs")["steps"]) == ("epochs", 0)
+    assert run("samples", "budget.samples=3000", "budget.steps=5") == 0
+    assert result("samples")["ended_by"] == "samples"
+
+
+def test_windows_longer_than_an_epoch_are_no_standstill(tmp_path):
+    """41 micro-batches make an epoch: with carry the first update comes in the third one."""
+    window = ["strategy.window.size=100", "strategy.window.last=carry", "model=linear", "budget.steps=2"]
+    config = load_config([*window, f"output={tmp_path}", "progress=quiet"])
+    assert execute(config, console=Console(quiet=True)) == 0
