@@ -9,6 +9,9 @@ from pathlib import Path
 from gradinc.cli import COMMANDS
 from gradinc.errors import UserError
 
+OF_RUNS = ("compare", "diff")
+"""Commands that take any number of runs."""
+
 HOW = 'eval "$(gradinc -sc install=bash)"'
 
 
@@ -49,7 +52,7 @@ def _next(before: Sequence[str]) -> list[str]:
         from gradinc.config.groups import names
 
         return ["list", *names("data")]
-    if before == ["test"]:
+    if before == ["test"] or before[0] in OF_RUNS:
         return sorted(str(path.parent) for path in Path("outputs").glob("*/config.yaml"))
     return []
 

@@ -1,0 +1,72 @@
+"""``gradinc diff``: what two runs differ in, and where their records part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from gradinc.commands.arguments import Parser, print_columns, print_json
+
+if TYPE_CHECKING:
+    from gradinc.results.difference import Comparison
+
+LONGEST = 44
+"""Characters of a value that are shown; the JSON document has all of them."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the differences, subject by subject. The exit code is 0 whether there are any or not."""
+    options = _parser().read(arguments)
+    from gradinc.results.difference import compare
+    from gradinc.results.find import find_one
+
+    runs = [find_one(run, options.output) for run in (options.first, options.second)]
+    comparison = compare(*runs)
+    if options.json:
+        parts = {name: [asdict(each) for each in found] for name, found in comparison.subjects.items()}
+        parting = asdict(comparison.parting) if comparison.parting else None
+        metrics = {"lines": list(comparison.lines), "first_difference": parting}
+        print_json({"runs": [str(run.path) for run in runs], "same": comparison.same, **parts, "metrics": metrics})
+        return 0
+    print_columns([["A", str(runs[0].path)], ["B", str(runs[1].path)]])
+    _print(comparison)
+    return 0
+
+
+def _print(comparison: Comparison) -> None:
+    same = [name for name, differences in comparison.subjects.items() if not differences]
+    for name, differences in comparison.subjects.items():
+        if differences:
+            print(f"\n{name}")
+            rows = [[each.key, _cut(each.first), _cut(each.second)] for each in differences]
+            print_columns([["", "A", "B"], *rows], indent="  ")
+    parting = comparison.parting
+    print()
+    if parting is None:
+        same.append(f"metrics.jsonl ({comparison.lines[0]:,} lines)")
+    else:
+        after = "from the first line on" if parting.before is None else f"the same up to step {parting.before:,}"
+        print(f"metrics.jsonl: {after}; line {parting.line:,}", end="")
+        print("" if parting.step is None else f", step {parting.step:,}")
+        print_columns([["", "A", "B"], [parting.key, _cut(parting.first), _cut(parting.second)]], indent="  ")
+    if same:
+        print(f"the same: {', '.join(same)}")
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "diff",
+        "Show what two runs differ in: config, code, environment, data, result, and the first line at which\n"
+        "their metrics.jsonl differ. The exit code is 0 whether they differ or not.",
+        "gradinc diff outputs/RUN outputs/RUN",
+    )
+    parser.add_argument("first", metavar="A", help="a run's directory, or its name under outputs/")
+    parser.add_argument("second", metavar="B", help="the other one")
+    parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser

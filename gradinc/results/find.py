@@ -1,0 +1,123 @@
+"""From what was written on the command line to run directories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gradinc.config.names import choose
+from gradinc.errors import UserError
+from gradinc.results.recorded import RecordedRun
+
+_DIGEST = re.compile(r"[0-9a-f]{4,8}")
+
+
+def find_runs(arguments: Sequence[str], output: str = "outputs") -> list[RecordedRun]:
+    """The runs that the arguments name, each once, in the order of the arguments and then of names.
+
+    An argument is the path of a run or its name under `output`; a directory of runs; a pattern such as
+    ``outputs/digits-*``; the beginning of names; or the digits that a run's name ends in.
+
+    Raises:
+        UserError: an argument names no run.
+    """
+    found: dict[Path, RecordedRun] = {}
+    for argument in arguments:
+        paths = _paths(argument, Path(output))
+        if not paths:
+            raise _nothing(argument, Path(output))
+        for path in paths:
+            found.setdefault(path.resolve(), RecordedRun.open(path))
+    return list(found.values())
+
+
+def find_one(argument: str, output: str = "outputs") -> RecordedRun:
+    """The one run that an argument names.
+
+    Raises:
+        UserError: it names none, or several.
+    """
+    runs = find_runs([argument], output)
+    if len(runs) > 1:
+        what = f"names {len(runs)} runs, {runs[0].name} and {runs[1].name} among them"
+        raise UserError(argument, what, "Give one of them")
+    return runs[0]
+
+
+def runs_under(folder: Path) -> list[RecordedRun]:
+    """All runs of an output directory, by name.
+
+    Raises:
+        UserError: it is not a directory.
+    """
+    if not folder.is_dir():
+        raise UserError(str(folder), "no such directory", "Train something first, or give --output DIR")
+    return [RecordedRun.open(path) for path in _runs_in(folder)]
+
+
+def _paths(argument: str, output: Path) -> list[Path]:
+    if not argument or "\0" in argument:
+        return []
+    try:
+        for path in (Path(argument), output / argument):
+            if is_run(path):
+                return [path]
+            if path.is_dir() and (inside := _runs_in(path)):
+                return inside
+        if any(letter in argument for letter in "*?["):
+            return _matching(argument, output)
+        return _matching(f"{argument}*", output) or _ending(argument, output)
+    except OSError:  # a name that is too long for a file is none
+        return []
+
+
+def _matching(pattern: str, output: Path) -> list[Path]:
+    for folder, relative in ((Path(), pattern), (output, pattern)):
+        path = Path(relative)
+        if path.is_absolute():
+            folder, relative = Path(path.anchor), str(path.relative_to(path.anchor))
+        try:
+            paths = sorted(folder.glob(relative))
+        except (ValueError, NotImplementedError):
+            return []
+        if runs := [path for path in paths if is_run(path)]:
+            return runs
+    return []
+
+
+def _ending(digits: str, output: Path) -> list[Path]:
+    if not _DIGEST.fullmatch(digits):
+        return []
+    return [path for path in _runs_in(output) if re.search(rf"-{digits}[0-9a-f]*$", path.name)]
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    return sorted(path for path in _listing(folder) if is_run(path))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is that of a run."""
+    return (path / "config.yaml").is_file()
+
+
+def _listing(folder: Path) -> Iterable[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _nothing(argument: str, output: Path) -> UserError:
+    names = [run.name for run in _runs_in(output)]
+    if _is_directory(argument):
+        return UserError(argument, "has no runs in it", "Give the directory of a run, or one with runs in it")
+    mend = choose(argument, names) if names else f"There is none under {output}/; give --output DIR"
+    return UserError(argument or '""', "no such run", mend)
+
+
+def _is_directory(argument: str) -> bool:
+    try:
+        return bool(argument) and Path(argument).is_dir()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False

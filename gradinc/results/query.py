@@ -1,0 +1,120 @@
+"""Choosing and ordering runs: ``model.name=cnn``, ``optimizer.lr<0.1``, ``status=finished``."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gradinc.config.names import nearest_key
+from gradinc.errors import UserError
+from gradinc.results.keys import MISSING, settings
+from gradinc.results.recorded import RecordedRun
+
+_CONDITION = re.compile(r"([^=<>!]+)(<=|>=|!=|<|>|=)(.*)", re.DOTALL)
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+FACTS: dict[str, Callable[[RecordedRun], float | str | None]] = {
+    "run": lambda run: run.name,
+    "status": lambda run: run.status,
+    "test": lambda run: run.score,
+    "loss": lambda run: run.number("result", "test", "loss"),
+    "samples": lambda run: run.number("result", "samples"),
+    "updates": lambda run: run.number("result", "steps"),
+    "passes": lambda run: run.number("result", "passes"),
+    "seconds": lambda run: run.number("result", "seconds"),
+    "written": lambda run: run.last_written,
+}
+"""What can be asked about a run besides the keys of its config."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition on runs, as it was written."""
+
+    key: str
+    sign: str
+    wanted: str
+
+    def holds(self, run: RecordedRun) -> bool:
+        """Whether a run meets it. A key that it does not have meets only ``!=``."""
+        value = lookup(run, self.key)
+        if self.sign in ("=", "!="):
+            alternatives = [self.wanted] if self.wanted.startswith("[") else self.wanted.split(",")
+            return any(_equal(value, one) for one in alternatives) == (self.sign == "=")
+        number = _number(value)
+        return number is not None and _COMPARE[self.sign](number, float(self.wanted))
+
+
+def conditions(arguments: Sequence[str], runs: Sequence[RecordedRun]) -> list[Condition]:
+    """Read conditions.
+
+    Raises:
+        UserError: one is none, no run has its key, or it compares with what is no number.
+    """
+    return [_condition(argument, runs) for argument in arguments]
+
+
+def _condition(argument: str, runs: Sequence[RecordedRun]) -> Condition:
+    parts = _CONDITION.fullmatch(argument)
+    if parts is None:
+        raise UserError(argument, "is no condition", "Write key=value, as in model.name=cnn or 'optimizer.lr<0.1'")
+    key, sign, wanted = parts.groups()
+    key = known_key(key.strip(), runs)
+    if sign in _COMPARE and _number(wanted) is None:
+        raise UserError(argument, f"{wanted or 'nothing'} is not a number", f"Write '{key}{sign}0.1'")
+    return Condition(key, sign, wanted)
+
+
+def known_key(key: str, runs: Sequence[RecordedRun]) -> str:
+    """A key that can be asked for; ``model`` stands for ``model.name``.
+
+    Raises:
+        UserError: no run has it.
+    """
+    keys = {*FACTS, *(name for run in runs for name in settings(run))}
+    if not runs or key in keys:
+        return key
+    if f"{key}.name" in keys:
+        return f"{key}.name"
+    near = nearest_key(key, {*keys, *(name.removesuffix(".name") for name in keys)})
+    raise UserError(key, "no run has such a key", f"Did you mean {near}?" if near else f"One of {', '.join(FACTS)}")
+
+
+def lookup(run: RecordedRun, key: str) -> float | str | None:
+    """A fact about a run, or the value of a key of its config; None where it has none."""
+    if key in FACTS:
+        return FACTS[key](run)
+    return settings(run).get(key)
+
+
+def ordered(runs: Sequence[RecordedRun], key: str, *, reverse: bool = False) -> list[RecordedRun]:
+    """Runs by a fact or a key: numbers by size, then text by letters, and last the runs without a value."""
+    found = [(lookup(run, key), run) for run in runs]
+    numbers = [(number, run) for value, run in found if (number := _number(value)) is not None]
+    texts = [(str(value), run) for value, run in found if value not in (None, MISSING) and _number(value) is None]
+    rest = [run for value, run in found if value in (None, MISSING)]
+    numbers.sort(key=lambda pair: (pair[0], pair[1].name), reverse=reverse)
+    texts.sort(key=lambda pair: (pair[0], pair[1].name), reverse=reverse)
+    return [*(run for _, run in numbers), *(run for _, run in texts), *rest]
+
+
+def _equal(value: float | str | None, wanted: str) -> bool:
+    if value is None:
+        return wanted in ("null", MISSING)
+    mine, other = _number(value), _number(wanted)
+    return str(value) == wanted if mine is None or other is None else mine == other
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if number == number else None

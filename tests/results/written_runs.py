@@ -1,0 +1,65 @@
+"""Run directories in the format that ``gradinc train`` writes, many and quickly."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONFIG: dict[str, Any] = {
+    "seed": 0,
+    "threads": "auto",
+    "data": {"name": "digits", "batch_size": 32},
+    "model": {"name": "mlp", "width": 64},
+    "stream": {"name": "iid"},
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+    "strategy": {"window": {"size": 1, "rule": "mean"}, "methods": {}},
+    "budget": {"epochs": 4},
+    "log": {"steps": 50},
+}
+
+META: dict[str, Any] = {
+    "gradinc": "0.1.0",
+    "code": "c0de" * 16,
+    "commit": "abcd" * 10,
+    "data": {"name": "digits", "digest": "da7a" * 16, "rows": {"train": 1294}, "classes": ["0", "1"]},
+    "segments": [{"from_step": 0, "torch": "2.13.0", "device": "cpu", "threads": 1, "command": "gradinc train"}],
+}
+
+
+def write_run(folder: Path, name: str, *, test: float = 0.9, status: str = "finished", **changes: Any) -> Path:
+    """Write one run; `changes` are dotted keys of the config, with ``__`` for the dot."""
+    config, path = copy.deepcopy(CONFIG), folder / name
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        node = config
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[last] = value
+    path.mkdir(parents=True)
+    (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (path / "meta.json").write_text(json.dumps(META))
+    lines, times = [], []
+    noise = random.Random(name)
+    for epoch in range(1, 5):
+        where = {"step": 41 * epoch, "task": 0, "epoch": epoch, "samples": 1294 * epoch, "passes": 41 * epoch}
+        loss = 1 / epoch + noise.random() / 10
+        score = test - 0.2 / epoch + noise.random() / 100
+        lines.append({**where, "lr": 0.1, "train": {"loss": loss}, "gradient_norm": loss * 2})
+        lines.append({**where, "validation": {"loss": loss, "accuracy": score}})
+        times.append({"step": 41 * epoch, "seconds": 0.1 * epoch, "samples_per_second": 1e4, "clock": 1.8e9 + epoch})
+    measures = {"loss": 1 - test, "accuracy": test}
+    if status == "finished":
+        lines.append({**lines[-1], "test": measures})
+        del lines[-1]["validation"]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (path / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
+    if status != "unfinished":
+        result = {"status": status, "test": measures if status == "finished" else None, "validation": measures}
+        counts = {"samples": 5176, "steps": 164, "passes": 164, "seconds": 0.4, "ended_by": "epochs"}
+        (path / "result.json").write_text(json.dumps({**result, **counts, "weights_digest": "d1"}))
+    return path
