@@ -13,8 +13,9 @@ from torch import nn
 from gradinc.budget import limits
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import Config
-from gradinc.criterion import Criterion, CrossEntropy, SquaredError
+from gradinc.criterion import Criterion, CrossEntropy, Outputs, SquaredError
 from gradinc.data.dataset import Dataset
+from gradinc.data.stream import Stream
 from gradinc.device import autocast_dtype, storage_dtype
 from gradinc.diagnostics import Diagnostics
 from gradinc.due import Due
@@ -38,39 +39,50 @@ class Shape:
     outputs: int
 
 
-def build_model(config: Config, shape: Shape, device: torch.device) -> nn.Module:
-    """The model with its fresh weights, which depend on the seed and on nothing else."""
-    with seeded(config.seed, "initialisation"):
+def build_model(config: Config, shape: Shape, device: torch.device, task: int = 0) -> nn.Module:
+    """The model with its fresh weights, which depend on the seed and on nothing else.
+
+    Args:
+        task: a run that starts anew with each task starts each from other weights.
+    """
+    with seeded(config.seed, "initialisation", *([task] if task else [])):
         model: nn.Module = load_part("model", config.model.name)(shape.inputs, shape.outputs, **config.model.options)
     # Convolutions are twice as fast with the channels last in memory, but for float64, which has no such kernel.
     layout = torch.preserve_format if config.dtype == "float64" else torch.channels_last
     return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
 
 
-def build_criterion(dataset: Dataset) -> Criterion:
-    """Cross-entropy for sets with classes, squared error for regression."""
-    return SquaredError() if dataset.classes is None else CrossEntropy()
+def build_criterion(dataset: Dataset, outputs: Outputs | None = None) -> Criterion:
+    """Cross-entropy for sets with classes, squared error for regression.
+
+    Args:
+        outputs: which outputs of the model count, where tasks differ in them.
+    """
+    return SquaredError() if dataset.classes is None else CrossEntropy(outputs)
 
 
-def build_learner(config: Config, model: nn.Module, criterion: Criterion, rows: int) -> Learner:
+def build_learner(
+    config: Config, model: nn.Module, criterion: Criterion, rows: int, stream: Stream | None = None
+) -> Learner:
     """The learner for a model that is on its device.
 
     Args:
         rows: training rows of a task; schedules that end need to know how long a task is.
+        stream: what it learns from, where that is more than one task.
     """
     strategy = config.strategy
     rule = load_part("rule", strategy.window.rule)(**strategy.window.rule_options)
     due = load_part("due", strategy.window.due)(**strategy.window.due_options)
     methods = [load_part("method", name)(**options) for name, options in strategy.methods.items()]
     check_order({name: type(method) for name, method in zip(strategy.methods, methods, strict=True)})
-    weights = Weights(model)
+    weights = Weights(model, () if stream is None else stream.heads)
     optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config))
     return Learner(
         model,
         weights,
         criterion,
         optimizer,
-        build_schedule(config, due, rows),
+        build_schedule(config, due, rows, stream),
         Window(rule, due, keeps=any(method.rereads for method in methods), measures=config.diagnostics),
         methods,
         seed=config.seed,
@@ -96,7 +108,7 @@ def _optimizer_options(config: Config) -> dict[str, Any]:
     return options
 
 
-def build_schedule(config: Config, due: Due, rows: int) -> Schedule:
+def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = None) -> Schedule:
     """The schedule over the updates that the budget allows, or over ``schedule.updates`` of them."""
     window, schedule = config.strategy.window, config.schedule
     size = due.size(0, window.size, config.data.batch_size)
@@ -110,6 +122,13 @@ def build_schedule(config: Config, due: Due, rows: int) -> Schedule:
         )
     updates = schedule.updates
     if updates is None:
-        known = limits(config.budget, rows)
+        known = limits(config.budget, rows, *(stream.budgets if stream is not None else ()))
         updates = known.updates(rows, per_epoch) if due.steady else known.steps
-    return Schedule(schedule.name, schedule.options, warmup=schedule.warmup, updates=updates)
+    return Schedule(
+        schedule.name,
+        schedule.options,
+        warmup=schedule.warmup,
+        updates=updates,
+        task_factor=schedule.task_factor,
+        task_floor=schedule.task_floor,
+    )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 EPOCHS_FOR_ROWS = 400_000
 """``budget.epochs=auto`` shows the model about this many rows …"""
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
-"""… in no fewer and no more epochs than these."""
+"""… in no fewer and no more epochs than these. In a stream of tasks that goes for all of them together, and one epoch
+of each is enough."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,27 @@ class Limits:
         return min(counts, default=None)
 
 
-def automatic_epochs(rows: int) -> int:
-    """Epochs for ``budget.epochs=auto``, by the number of training rows."""
-    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, math.ceil(EPOCHS_FOR_ROWS / max(rows, 1))))
+def automatic_epochs(rows: int, tasks: int = 1) -> int:
+    """Epochs for ``budget.epochs=auto``, by the number of training rows of a task and the number of tasks."""
+    fewest = FEWEST_EPOCHS if tasks == 1 else 1
+    return max(fewest, min(MOST_EPOCHS, math.ceil(EPOCHS_FOR_ROWS / max(rows * tasks, 1))))
 
 
-def limits(budget: object, rows: int) -> Limits:
+def limits(budget: object, rows: int, tasks: int = 1, together: int = 1) -> Limits:
     """The limits that a ``budget`` section sets for a task of so many training rows.
 
     ``epochs: auto`` stands aside when steps, samples, passes or seconds end the task.
+
+    Args:
+        rows: training rows of the task, or of all that are trained on together.
+        tasks: how many tasks the stream has.
+        together: how many of them are trained on together, each with its share of the limits.
     """
     values = {name: getattr(budget, name) for name in Limits.__dataclass_fields__}
     if values["epochs"] == "auto":
         others = ("steps", "samples", "passes", "seconds")
         ends = any(values[name] is not None for name in others)
-        values["epochs"] = None if ends else automatic_epochs(rows)
+        values["epochs"] = None if ends else automatic_epochs(rows // together, tasks)
+    for name in ("steps", "samples", "passes", "seconds"):
+        values[name] = None if values[name] is None else values[name] * together
     return Limits(**values)

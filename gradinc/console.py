@@ -125,6 +125,9 @@ class Display:
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._plain_line()
 
+    def cell(self, done: int, task: int, accuracy: float) -> None:
+        """A cell of the accuracy matrix: the accuracy on a task after so many tasks."""
+
     def evaluated(self, where: str) -> None:
         """An evaluation is done: without a bar, worth a line."""
         if self._progress is None:

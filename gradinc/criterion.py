@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +33,13 @@ class Criterion(ABC):
         """Σᵢ cᵢ ℓᵢ over the rows, a scalar; c is the batch's row weight."""
 
     @abstractmethod
-    def sums(self, y: Tensor, out: Tensor) -> Tensor:
-        """What `measures` needs, as a float64 vector that adds up over batches of rows."""
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        """What `measures` needs, as a float64 vector that adds up over batches of rows.
+
+        Args:
+            task: the task that the rows are of.
+            now: the last task that was trained on.
+        """
 
     @abstractmethod
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
@@ -46,28 +52,78 @@ class Criterion(ABC):
         return new > old if self.higher else new < old
 
 
+Visible = Literal["all", "seen", "task"]
+"""Which outputs count: all, those of the tasks so far, or those of the row's own task."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which outputs of the model belong to which task, and which of them count.
+
+    The others are masked: their logits are taken for -∞.
+
+    Attributes:
+        of_task: 0 for the outputs of a task and -∞ for the others, shape (tasks, outputs).
+        train, test: which outputs count in training and in testing.
+    """
+
+    of_task: Tensor
+    train: Visible = "all"
+    test: Visible = "all"
+
+    def trained(self, batch: Batch, out: Tensor) -> Tensor:
+        """The logits of a batch as the criterion sees them, shape (rows, outputs)."""
+        if self.train == "all":
+            return out
+        if self.train == "seen":
+            return out + self._seen(batch.task)
+        return out + self.of_task[batch.task if batch.tasks is None else batch.tasks]
+
+    def tested(self, out: Tensor, task: int, now: int) -> Tensor:
+        """The logits of a task's test rows after the training on task `now`."""
+        if self.test == "all":
+            return out
+        return out + (self._seen(now) if self.test == "seen" else self.of_task[task])
+
+    def _seen(self, task: int) -> Tensor:
+        return self.of_task[: task + 1].amax(0)
+
+
 class CrossEntropy(Criterion):
-    """Softmax cross-entropy in nats; reports the mean loss and the accuracy, a share of 1."""
+    """Softmax cross-entropy in nats; reports the mean loss and the accuracy, a share of 1.
+
+    Args:
+        outputs: which outputs count, where the stream has tasks that differ in them. Where all do in testing,
+            ``accuracy_in_task`` is reported too: that of the same logits, with those of other tasks masked.
+    """
 
     score = "accuracy"
     higher = True
 
+    def __init__(self, outputs: Outputs | None = None) -> None:
+        self.outputs = outputs
+
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:
-        return F.cross_entropy(out, batch.y, reduction="none")
+        return F.cross_entropy(self._logits(batch, out), batch.y, reduction="none")
 
     def total(self, batch: Batch, out: Tensor) -> Tensor:
         if batch.weight is None:
-            return F.cross_entropy(out, batch.y, reduction="sum")
+            return F.cross_entropy(self._logits(batch, out), batch.y, reduction="sum")
         return (self(batch, out) * batch.weight).sum()
 
-    def sums(self, y: Tensor, out: Tensor) -> Tensor:
-        loss = F.cross_entropy(out, y, reduction="sum")
-        right = (out.argmax(1) == y).sum()
-        return torch.stack((loss.double(), right.double()))
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        logits = out if self.outputs is None else self.outputs.tested(out, task, now)
+        loss = F.cross_entropy(logits, y, reduction="sum")
+        found = [loss.double(), (logits.argmax(1) == y).sum().double()]
+        if self.outputs is not None and self.outputs.test != "task":
+            found.append(((out + self.outputs.of_task[task]).argmax(1) == y).sum().double())
+        return torch.stack(found)
 
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
-        loss, right = sums
-        return {"loss": loss / rows, "accuracy": right / rows}
+        return dict(zip(("loss", "accuracy", "accuracy_in_task"), (each / rows for each in sums), strict=False))
+
+    def _logits(self, batch: Batch, out: Tensor) -> Tensor:
+        return out if self.outputs is None else self.outputs.trained(batch, out)
 
 
 class SquaredError(Criterion):
@@ -83,7 +139,7 @@ class SquaredError(Criterion):
         rows = self(batch, out)
         return rows.sum() if batch.weight is None else (rows * batch.weight).sum()
 
-    def sums(self, y: Tensor, out: Tensor) -> Tensor:
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
         y, out = y.double(), out.double()
         return torch.stack(((out - y).square().mean(1).sum(), y.mean(1).sum(), y.square().mean(1).sum()))
 

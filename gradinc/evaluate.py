@@ -20,6 +20,9 @@ def evaluate(
     criterion: Criterion,
     autocast: torch.dtype | None = None,
     check: Callable[[], None] = lambda: None,
+    *,
+    task: int = 0,
+    now: int = 0,
 ) -> dict[str, float]:
     """Mean loss and accuracy, or MSE and R², over all rows, in evaluation mode.
 
@@ -28,6 +31,8 @@ def evaluate(
     Args:
         autocast: the lower precision that forward passes run in, or None.
         check: called before each of them; what it raises ends the measuring.
+        task: the task that the rows are of.
+        now: the last task that the model was trained on.
     """
     training = model.training
     model.eval()
@@ -38,7 +43,7 @@ def evaluate(
                 check()
                 with torch.autocast(x.device.type, dtype=autocast, enabled=autocast is not None):
                     out = model(x)
-                sums = criterion.sums(y, out.float() if autocast is not None else out)
+                sums = criterion.sums(y, out.float() if autocast is not None else out, task, now)
                 total = sums if total is None else total + sums
     finally:
         model.train(training)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from gradinc import checkpoint
 from gradinc.assemble import Shape, build_criterion, build_model
 from gradinc.config.schema import Config
 from gradinc.data import dataset as data
+from gradinc.data.stream import open_stream
 from gradinc.device import autocast_dtype, choose_device, storage_dtype
 from gradinc.directory import find_run, read_config, read_json
 from gradinc.errors import UserError
@@ -98,6 +99,8 @@ class FinishedRun:
         """
         chosen = choose_device(device)
         dataset = self.dataset(config, chosen)
+        if self.config.stream.name != "iid":
+            return self._evaluate_tasks(config, dataset, best=best, device=chosen)
         fits = Shape(dataset.shape, dataset.outputs)
         if fits != self.shape:
             what = (
@@ -114,6 +117,35 @@ class FinishedRun:
             "weights": weights,
             "rows": len(dataset.test),
             "test": measures,
+        }
+
+    def _evaluate_tasks(
+        self, config: data.Data | None, dataset: data.Dataset, *, best: bool, device: torch.device
+    ) -> dict[str, Any]:
+        """As `evaluate`, for a run on a stream of tasks: on the test rows of each of them."""
+        own = replace(self.config, data=config or self.config.data)
+        stream = open_stream(own, dataset)
+        fits = Shape(dataset.shape, stream.setting.outputs)
+        if fits != self.shape:
+            what = f"makes tasks of shape {fits.inputs} with {fits.outputs} outputs; the run was trained for"
+            where = f"data={dataset.name}"
+            raise UserError(
+                where, f"{what} {self.shape.inputs} and {self.shape.outputs}", "Choose a set like the run's"
+            )
+        model, criterion = self.with_weights(best=best, device=device), build_criterion(dataset, stream.outputs)
+        autocast, last = autocast_dtype(self.config.dtype), stream.tested - 1
+        row = [
+            evaluate(model, stream.part("test", task), criterion, autocast, task=task, now=last)
+            for task in range(stream.tested)
+        ]
+        scored = [row[task] for task in stream.scored]
+        return {
+            "run": str(self.path),
+            "data": dataset.name,
+            "weights": "best" if best else "last",
+            "rows": sum(len(stream.part("test", task)) for task in range(stream.tested)),
+            "test": {name: sum(each[name] for each in scored) / len(scored) for name in scored[0]},
+            "row": [each["accuracy"] for each in row],
         }
 
 

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from gradinc.batch import Batch
 from gradinc.criterion import Criterion
 from gradinc.diagnostics import Diagnostics
 from gradinc.errors import Diverged
+from gradinc.memory import Memory
 from gradinc.method import Method
 from gradinc.optimizers import stepper
 from gradinc.randomness import derive
@@ -22,6 +23,9 @@ from gradinc.rule import SeparateRule
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
 from gradinc.window import Window
+
+if TYPE_CHECKING:
+    from gradinc.data.stream import Task
 
 Objective = Callable[[Batch, Tensor], Tensor]
 """Loss of each row, shape (rows,), from a batch and the model's output for it."""
@@ -62,6 +66,7 @@ class Learner:
         self.methods = tuple(methods)
         self.seed, self.autocast, self.diagnostics = seed, autocast, diagnostics
         self.task = 0
+        self.began = 0  # updates of the run when the task began
         self.updates = 0
         self.samples = 0
         self.passes = 0
@@ -96,7 +101,7 @@ class Learner:
     @property
     def lr(self) -> float:
         """The learning rate of the update being made."""
-        return self._rates[0] * self.schedule(self.updates) * self._scale_lr(max(1, self.window.taken))
+        return self._rates[0] * self._factor_of_rate(max(1, self.window.taken))
 
     def rng(self, purpose: str) -> torch.Generator:
         """A generator on the model's device for one purpose, at its beginning in every micro-batch.
@@ -123,6 +128,7 @@ class Learner:
         """
         objective = objective or self.criterion
         self.passes += 1
+        self._reach(batch)
         with self._undisturbed(self.window.taken):
             if each:
                 return self._gradient_of_each(batch, objective)
@@ -168,6 +174,24 @@ class Learner:
 
     # ---- what the run calls ----
 
+    def begin(self, task: Task, *, restart: bool = False) -> None:
+        """Before a task's first batch.
+
+        Args:
+            restart: let the optimizer forget what it has gathered in earlier tasks.
+        """
+        self.task, self.began = task.index, self.updates
+        # What an optimizer keeps of old gradients would carry the weights out of a subspace that has shrunk since.
+        if restart or (task.index > 0 and any(method.confines for method in self.methods)):
+            self.optimizer.state.clear()
+        for method in self.methods:
+            method.begin(task, self)
+
+    def end(self, task: Task) -> None:
+        """After a task's last batch."""
+        for method in self.methods:
+            method.end(task, self)
+
     def open(self, planned: float, size: int) -> None:
         """Begin a window that is foreseen to have `size` micro-batches, with rows of this total weight."""
         self.window.open(planned, size, self.weights.grad)
@@ -192,7 +216,8 @@ class Learner:
         self._loss += loss
         self._loss_items += batch.items
         self.window.add(batch, out)
-        self.samples += batch.x.shape[0]
+        self._reach(batch)
+        self.samples += batch.fresh
         self.passes += 1
 
     def _collect(self, objective: Tensor, share: float, batch: Batch) -> None:
@@ -238,7 +263,9 @@ class Learner:
             self._check(grad)
             if self.diagnostics is not None:
                 self.diagnostics.transformed(grad, self)
-            rate = self.schedule(self.updates) * self._scale_lr(self.window.taken)
+            if self.weights.has_heads:
+                self.weights.wake(self.window.tasks)
+            rate = self._factor_of_rate(self.window.taken)
             if rate != self._rate:
                 self._rate = rate
                 for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
@@ -308,7 +335,7 @@ class Learner:
             "rule": _state(self.window.rule),
             "due": _state(self.window.due),
             "diagnostics": _state(self.diagnostics) if self.diagnostics is not None else {},
-            "counts": [self.task, self.updates, self.samples, self.passes],
+            "counts": [self.task, self.began, self.updates, self.samples, self.passes],
             "log": [self._loss, self._loss_items, self._notes, self._noted],
         }
 
@@ -326,11 +353,20 @@ class Learner:
         if state["window"] is not None:
             self.window.load_state_dict(state["window"])
             self.weights.grad.copy_(state["grad"])
-        self.task, self.updates, self.samples, self.passes = state["counts"]
+        self.task, self.began, self.updates, self.samples, self.passes = state["counts"]
         loss, self._loss_items, self._notes, self._noted = state["log"]
         self._loss.copy_(loss)
 
     # ---- inside ----
+
+    def _factor_of_rate(self, count: int) -> float:
+        """What the learning rate is multiplied by for a window of so many micro-batches."""
+        return self.schedule(self.updates - self.began, self.task) * self._scale_lr(count)
+
+    def _reach(self, batch: Batch) -> None:
+        """Note which tasks' heads a batch goes through."""
+        if self.weights.has_heads:
+            self.window.tasks.update([batch.task] if batch.tasks is None else batch.tasks.unique().tolist())
 
     def _forward(self, batch: Batch) -> Tensor:
         if self.autocast is None:
@@ -382,12 +418,13 @@ class Learner:
         trained = {name: parameters.pop(name).detach() for name in self.weights.names}
         rest = {**parameters, **dict(self.model.named_buffers())}
 
-        def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor, task: Tensor) -> Tensor:
             out = torch.func.functional_call(self.model, (weights, rest), (x.unsqueeze(0),))
-            return objective(Batch(x.unsqueeze(0), y.unsqueeze(0), batch.task, 1), out).squeeze(0)
+            tasks = None if batch.tasks is None else task.unsqueeze(0)
+            return objective(Batch(x.unsqueeze(0), y.unsqueeze(0), batch.task, 1, tasks=tasks), out).squeeze(0)
 
-        rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0), randomness="different")
-        grads = rows(trained, batch.x, batch.y)
+        rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0, 0), randomness="different")
+        grads = rows(trained, batch.x, batch.y, batch.task_of_rows)
         return self.weights.flatten([grads[name] for name in self.weights.names], rows=batch.x.shape[0])
 
     @contextmanager
@@ -421,9 +458,13 @@ def _overrides(method: Method, hook: str) -> bool:
 
 def _state(part: Any) -> dict[str, Any]:
     """What a part declares as its state."""
-    return {name: getattr(part, name) for name in part.state}
+    values = {name: getattr(part, name) for name in part.state}
+    return {name: value.state_dict() if isinstance(value, Memory) else value for name, value in values.items()}
 
 
 def _restore(part: Any, state: dict[str, Any]) -> None:
     for name, value in state.items():
-        setattr(part, name, value)
+        if isinstance(getattr(part, name, None), Memory):
+            getattr(part, name).load_state_dict(value)
+        else:
+            setattr(part, name, value)

@@ -26,10 +26,11 @@ class Method:
         rereads: whether the window has to keep its batches, for `Learner.regradient` in
             `transform` or for ``window.batches`` in `stepped`.
         recomputes: whether `transform` throws away what others made of the gradient before it.
-        projects: whether `transform` puts the gradient into a subspace that it must not leave again.
+        projects: whether `transform` takes a part out of the gradient that must not come back.
+        confines: whether what it takes out grows from task to task, so that old momentum would bring it back.
         clips: whether `transform` does no more than scale the whole gradient down.
         averages: whether `stepped` moves the weights by more than the update that was made.
-            These four are for `gradinc.order`.
+            These are for `gradinc.order` and the learner.
         stands: the one name in `state` of weights, shape (P,), that are measured and kept as the best instead of
             those being trained; empty where there are no others.
     """
@@ -38,6 +39,7 @@ class Method:
     rereads: ClassVar[bool] = False
     recomputes: ClassVar[bool] = False
     projects: ClassVar[bool] = False
+    confines: ClassVar[bool] = False
     clips: ClassVar[bool] = False
     averages: ClassVar[bool] = False
     stands: ClassVar[str] = ""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gradinc import budget, checkpoint
+from gradinc.assemble import Shape, build_model
 from gradinc.batch import Batch
 from gradinc.config.schema import Config
 from gradinc.console import Display, score_shown
@@ -24,6 +25,7 @@ from gradinc.evaluate import evaluate
 from gradinc.files import storing
 from gradinc.interruption import Interruption
 from gradinc.learner import Learner
+from gradinc.metrics import metrics
 from gradinc.randomness import generator
 from gradinc.record import Log, whole_lines
 from gradinc.window import extent
@@ -34,7 +36,7 @@ class Position:
     """Where a run is: always between two micro-batches.
 
     Attributes:
-        task: index of the task, from 0.
+        task: tasks that are behind it.
         epoch: epochs of the task that are behind it.
         batch: micro-batches of the epoch that are behind it.
         steps: updates of the run when the epoch began.
@@ -44,6 +46,8 @@ class Position:
         best: score and step of the best validation in this task.
         validation: the last measures on validation data.
         tasks: what came of each task that is done.
+        matrix: accuracy on each task, before any training and after each task; None where it was not measured.
+        task_matrix: the same with the outputs of other tasks masked, where they are not anyway.
     """
 
     task: int = 0
@@ -56,6 +60,8 @@ class Position:
     best: list[float] = field(default_factory=list)
     validation: dict[str, float] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
+    matrix: list[list[float | None]] = field(default_factory=list)
+    task_matrix: list[list[float | None]] = field(default_factory=list)
 
 
 class Run:
@@ -148,8 +154,10 @@ class Run:
             Diverged: a number is not finite; the last checkpoint is the last good state.
         """
         self._next_commit = time.monotonic() + self.config.checkpoint.seconds
-        for task in self.stream[self.position.task :]:
-            self._train_task(task)
+        if self.stream.is_sequence and not self.position.matrix:
+            self._measure_row(0)
+        for index in range(self.position.task, len(self.stream)):
+            self._train_task(self.stream[index])
         last = self.position.tasks[-1]
         return {
             "status": "finished",
@@ -163,6 +171,7 @@ class Run:
             "passes": self.learner.passes,
             "seconds": round(self.seconds, 3),
             "weights_digest": checkpoint.digest(self.learner.model.state_dict()),
+            **self._matrices(),
         }
 
     def close(self) -> None:
@@ -172,12 +181,13 @@ class Run:
     def _train_task(self, task: Task) -> None:
         position, learner = self.position, self.learner
         learner.model.train()
-        learner.task = task.index
         if (position.stage, position.epoch, position.batch) == ("training", 0, 0):
             position.began = [learner.updates, learner.samples, learner.passes, self.seconds]
-            for method in learner.methods:
-                method.begin(task, learner)
-        self._limits = budget.limits(self.config.budget, len(task.train))
+            restart = self.config.stream.restart if position.task else "nothing"
+            if restart == "weights":
+                self._draw_weights(task)
+            learner.begin(task, restart=restart != "nothing")
+        self._limits = budget.limits(self.config.budget, len(task.train), *self.stream.budgets)
         self._ends = self._absolute_limits()
         self.display.begin(self._title(task), self._share(task))
         while position.stage != "test":
@@ -185,8 +195,11 @@ class Run:
                 self._train_epoch(task)
             else:
                 self._end_epoch(task)
-        test = self._measure(task.test)
-        self._log(test=test)
+        if self.stream.is_sequence:
+            test = self._measure_row(task.index + 1)
+        else:
+            test = self._measure(task.test)
+            self._log(test=test)
         position.tasks.append(
             {
                 "task": task.index,
@@ -197,9 +210,21 @@ class Run:
                 "best": {"score": position.best[0], "step": int(position.best[1])} if position.best else None,
             }
         )
-        self.position = Position(task.index + 1, began=position.began, tasks=position.tasks)
+        self.position = Position(
+            position.task + 1,
+            began=position.began,
+            tasks=position.tasks,
+            matrix=position.matrix,
+            task_matrix=position.task_matrix,
+        )
         self.commit()
         crash_point("task-committed")
+
+    def _draw_weights(self, task: Task) -> None:
+        """Start a task from fresh weights."""
+        shape = Shape(self.dataset.shape, self.stream.setting.outputs)
+        fresh = build_model(self.config, shape, self.device, task.index)
+        self.learner.model.load_state_dict(fresh.state_dict())
 
     def _train_epoch(self, task: Task) -> None:
         """The rest of an epoch."""
@@ -239,8 +264,7 @@ class Run:
         if position.ended_by is None:
             position.stage = "training"
             return
-        for method in learner.methods:
-            method.end(task, learner)
+        learner.end(task)
         position.stage = "test"
         crash_point("task-end")
 
@@ -252,6 +276,7 @@ class Run:
         order = torch.randperm(len(rows), generator=generator(config.seed, "order", task.index, position.epoch))
         batches = rows.batches(order, size, position.batch)
         names, fill = config.data.augment, self.dataset.fill if config.data.augment else 0.0
+        of_rows = task.tasks
         for index in range(position.batch, length):
             if learner.window.taken == 0:
                 if (limit := self._reached()) is not None:
@@ -264,7 +289,8 @@ class Run:
             x, y = next(batches)
             if names:
                 x = augment(x, names, self._draw("augment", task.index, position.epoch, index), fill)
-            learner.take(Batch(x, y, task.index, y.shape[0]))
+            tasks = None if of_rows is None else of_rows[order[index * size : index * size + len(y)].to(self.device)]
+            learner.take(Batch(x, y, task.index, y.shape[0], tasks=tasks))
             position.batch = index + 1
             if learner.window.taken == learner.window.size:
                 updated = learner.update()
@@ -293,20 +319,60 @@ class Run:
 
     # ---- measuring and telling ----
 
-    def _measure(self, rows: Rows) -> dict[str, float]:
+    def _measure(self, rows: Rows, task: int = 0) -> dict[str, float]:
         learner = self.learner
         try:
             with learner.evaluating():
-                return evaluate(learner.model, rows, learner.criterion, learner.autocast, self.stop.check)
+                return evaluate(
+                    learner.model,
+                    rows,
+                    learner.criterion,
+                    learner.autocast,
+                    self.stop.check,
+                    task=task,
+                    now=learner.task,
+                )
         except Interrupted:
             self.commit()  # the measuring is done again from its beginning
             raise
+
+    def _measure_row(self, done: int) -> dict[str, float]:
+        """Fill a row of the accuracy matrix, after so many tasks; return the means over the tasks seen."""
+        position, stream = self.position, self.stream
+        wanted = stream.tested if done == 0 or self.config.evaluate.tasks == "all" else min(done + 1, stream.tested)
+        measured = []
+        for index in range(wanted):
+            measured.append(self._measure(stream.part("test", index), index))
+            crash_point("task-measured")
+            self.display.cell(done, index, measured[-1]["accuracy"])
+        position.matrix.append(_row(measured, "accuracy", stream.tested))
+        if "accuracy_in_task" in measured[0]:
+            position.task_matrix.append(_row(measured, "accuracy_in_task", stream.tested))
+        seen = measured[:done]
+        means = {name: sum(each[name] for each in seen) / len(seen) for name in seen[0]} if seen else {}
+        matrices = {"row": position.matrix[-1]}
+        if position.task_matrix:
+            matrices["task_row"] = position.task_matrix[-1]
+        self._log(**({"test": means} if means else {}), **matrices)
+        return means
+
+    def _matrices(self) -> dict[str, Any]:
+        """The accuracy matrix of a stream of tasks and what metrics make of it, for ``result.json``."""
+        position, stream = self.position, self.stream
+        if not stream.is_sequence:
+            return {}
+        values, reasons = metrics(position.matrix, stream.scored)
+        found: dict[str, Any] = {"matrix": position.matrix, "metrics": values, "undefined": reasons}
+        if position.task_matrix:
+            in_task, _ = metrics(position.task_matrix, stream.scored)
+            found |= {"task_matrix": position.task_matrix, "task_metrics": in_task}
+        return found
 
     def _validate(self, task: Task) -> bool:
         """Measure on validation data, keep the weights if they are the best; is the wanted accuracy reached?"""
         position, learner = self.position, self.learner
         self._log_training(task)
-        position.validation = self._measure(task.validation)
+        position.validation = self._measure_validation()
         if not position.validation:
             return False
         self._log(validation=position.validation)
@@ -321,6 +387,17 @@ class Run:
         self.display.evaluated(f"epoch {position.epoch}")
         wanted = self._limits.accuracy
         return wanted is not None and score >= wanted
+
+    def _measure_validation(self) -> dict[str, float]:
+        """The mean over the validation rows of every task that is trained on at present."""
+        total: dict[str, float] = {}
+        count = 0
+        for index in self.stream.parts(self.position.task):
+            rows = self.stream.part("validation", index)
+            for name, value in self._measure(rows, index).items():
+                total[name] = total.get(name, 0.0) + value * len(rows)
+            count += len(rows)
+        return {name: value / count for name, value in total.items()}
 
     def _log_training(self, task: Task) -> None:
         values = self.learner.drain()
@@ -363,6 +440,11 @@ class Run:
     def _title(self, task: Task) -> str:
         count = len(self.stream)
         return f"task {task.index + 1} of {count}" if count > 1 else "training"
+
+
+def _row(measured: list[dict[str, float]], name: str, tasks: int) -> list[float | None]:
+    """One measure of the tasks that were looked at, and None for the others."""
+    return [*(each[name] for each in measured), *[None] * (tasks - len(measured))]
 
 
 def _rows_of_window(rows: int, batch_size: int, first: int, count: int) -> int:

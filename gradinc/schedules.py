@@ -24,25 +24,38 @@ class Schedule:
         options: its options.
         warmup: updates over which the factor first rises, by equal steps, from 1 / (warmup + 1) to
             1; the update after the last of them is the first of the schedule itself.
-        updates: updates of the whole run with warm-up, or None where that is not known.
+        updates: updates of a task with warm-up, or None where that is not known.
+        task_factor: what each new task multiplies the factor by.
+        task_floor: the least factor that this leads to.
 
     Raises:
         UserError: the schedule needs to know the number of updates, and it is not known.
     """
 
-    def __init__(self, name: str, options: Mapping[str, Any], *, warmup: int = 0, updates: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        *,
+        warmup: int = 0,
+        updates: int | None = None,
+        task_factor: float = 1.0,
+        task_floor: float = 0.0,
+    ) -> None:
+        self._task_factor, self._task_floor = task_factor, task_floor
         self._factor = globals()[name]
         self._options = dict(options)
         self._warmup = warmup
         self._updates = None if updates is None else max(1, updates - warmup)
         self(warmup)  # whatever is missing is missing now, not after hours
 
-    def __call__(self, update: int) -> float:
-        """The factor on the learning rate of an update, counted from 0."""
+    def __call__(self, update: int, task: int = 0) -> float:
+        """The factor on the learning rate of an update, counted from 0 in its task."""
+        of_task = max(self._task_factor**task, self._task_floor)
         if update < self._warmup:
-            return (update + 1) / (self._warmup + 1)
+            return of_task * (update + 1) / (self._warmup + 1)
         factor: float = self._factor(update - self._warmup, self._updates, **self._options)
-        return factor
+        return of_task * factor
 
 
 def constant(update: int, updates: int | None) -> float:

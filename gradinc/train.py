@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from gradinc.data.dataset import Dataset
+    from gradinc.data.stream import Stream
     from gradinc.interruption import Interruption
     from gradinc.run import Run
 
@@ -84,10 +85,10 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
     stream = open_stream(config, dataset)
     _check_limits(config, dataset)
     devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
-    model = build_model(config, Shape(dataset.shape, dataset.outputs), device)
+    model = build_model(config, Shape(dataset.shape, stream.setting.outputs), device)
     if config.init is not None:
         _start_from(config.init, model, device)
-    learner = build_learner(config, model, build_criterion(dataset), max(len(task.train) for task in stream))
+    learner = build_learner(config, model, build_criterion(dataset, stream.outputs), stream.longest, stream)
 
     stop.deferred = True
     with directory.locked():
@@ -101,12 +102,12 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         threads = _threads(config, earlier, model, dataset)
         devices.pin(threads, device)
         environment = devices.environment(device, threads)
-        _check_segment(config, directory, earlier, dataset, environment, display)
+        _check_segment(config, directory, earlier, stream.digest, environment, display)
         if not (directory.path / "config.yaml").exists():
             directory.write_config()
         run = Run(config, directory, dataset, stream, learner, display, stop)
         step = run.resume()
-        _write_meta(directory, earlier if step is not None else None, dataset, environment, step)
+        _write_meta(directory, earlier if step is not None else None, stream, environment, step)
         display.say(_headline(config, len(learner.weights), device, threads, directory, step))
         try:
             return _finish(run, directory, display, stop, device)
@@ -202,7 +203,7 @@ def _check_segment(
     config: Config,
     directory: RunDirectory,
     earlier: dict[str, Any] | None,
-    dataset: Dataset,
+    data_digest: str,
     environment: dict[str, Any],
     display: Display,
 ) -> None:
@@ -214,8 +215,8 @@ def _check_segment(
     if earlier is None:
         return
     digest = str(earlier.get("data", {}).get("digest"))
-    if digest != dataset.digest:
-        what = f"was started with other data (digest {digest[:12]}, now {dataset.digest[:12]})"
+    if digest != data_digest:
+        what = f"was started with other data (digest {digest[:12]}, now {data_digest[:12]})"
         raise UserError(str(directory.path), what, "Bring the old data back, or use a new name=… or fresh=true")
     before = earlier["segments"][-1]
     for key, now in environment.items():
@@ -233,7 +234,7 @@ def _check_segment(
 def _write_meta(
     directory: RunDirectory,
     earlier: dict[str, Any] | None,
-    dataset: Dataset,
+    stream: Stream,
     environment: dict[str, Any],
     step: int | None,
 ) -> None:
@@ -246,7 +247,7 @@ def _write_meta(
             "code": package_digest(),
             "commit": _commit(),
             "identity": directory.identity,
-            "data": dataset.record(),
+            "data": stream.record(),
             "segments": segments,
         },
     )

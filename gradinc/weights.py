@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,10 @@ class Weights:
     over all weights is one kernel. Build it after the model is on its device and before the
     optimizer.
 
+    Args:
+        heads: the outputs of each task's own head, where there are several: they are rows of the model's last
+            linear layer, and the optimizer gets them as slices of their own.
+
     Attributes:
         value: shape (P,), the weights, in the order of ``model.named_parameters()``.
         grad: shape (P,), their gradient.
@@ -23,7 +28,7 @@ class Weights:
         channels_last: for each whether it lies in memory with its channels last, as the vector then has it.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, heads: Sequence[range] = ()) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.names: list[str] = [name for name, _ in named]
         self.parameters: list[nn.Parameter] = [p for _, p in named]
@@ -37,6 +42,9 @@ class Weights:
         for p, value, grad in zip(self.parameters, self.views(self.value), self.views(self.grad), strict=True):
             p.data = value
             p.grad = grad
+        self._heads = list(heads)
+        self._output = output_layer(model) if heads else None
+        self._head_leaves: dict[int, list[tuple[nn.Parameter, Tensor]]] = {}
 
     def __len__(self) -> int:
         return self.value.numel()
@@ -68,7 +76,7 @@ class Weights:
         """Pairs of a parameter's name and its view of a vector of shape (P,)."""
         return zip(self.names, self.views(vector), strict=True)
 
-    def slices(self, same: Callable[[str], object] = lambda name: None) -> dict[object, list[nn.Parameter]]:
+    def slices(self, same: Callable[[str], object] = lambda name: None) -> dict[object, list[Any]]:
         """The weights as the fewest contiguous slices, grouped by `same`: what an optimizer steps.
 
         Args:
@@ -76,19 +84,52 @@ class Weights:
 
         Returns:
             For each group its slices: leaf tensors whose data are views of `value` and whose
-            ``.grad`` are views of `grad`. With one group that is one slice, the whole vector.
+            ``.grad`` are views of `grad`. With one group that is one slice, the whole vector. Where tasks have
+            heads, the slices of each head are an optimizer's parameter group of their own: a head that rests
+            must not share its counters with one that moves.
         """
-        runs: list[tuple[object, int, int]] = []
-        for name, (a, b) in zip(self.names, self.spans, strict=True):
+        runs: list[tuple[object, int | None, int, int]] = []
+        for name, head, a, b in self._pieces():
             group = same(name)
-            if runs and runs[-1][0] == group:
-                runs[-1] = (group, runs[-1][1], b)
+            if runs and runs[-1][:2] == (group, head):
+                runs[-1] = (group, head, runs[-1][2], b)
             else:
-                runs.append((group, a, b))
-        groups: dict[object, list[nn.Parameter]] = {}
-        for group, a, b in runs:
-            groups.setdefault(group, []).append(self._leaf(self.value[a:b], self.grad[a:b]))
+                runs.append((group, head, a, b))
+        groups: dict[object, list[Any]] = {}
+        of_heads: dict[tuple[object, int], list[nn.Parameter]] = {}
+        for group, head, a, b in runs:
+            leaf = self._leaf(self.value[a:b], self.grad[a:b])
+            if head is None:
+                groups.setdefault(group, []).append(leaf)
+            else:
+                of_heads.setdefault((group, head), []).append(leaf)
+                self._head_leaves.setdefault(head, []).append((leaf, self.grad[a:b]))
+        for group in {group for group, _ in of_heads}:
+            own = [{"params": leaves} for (other, _), leaves in of_heads.items() if other == group]
+            groups[group] = [{"params": groups[group]}, *own] if group in groups else own
         return groups
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether tasks have heads of their own."""
+        return bool(self._heads)
+
+    def wake(self, heads: Iterable[int]) -> None:
+        """Let the next step of the optimizer move these heads; the others rest, and so do momentum and decay there."""
+        awake = set(heads)
+        for head, leaves in self._head_leaves.items():
+            for leaf, grad in leaves:
+                leaf.grad = grad if head in awake else None
+
+    def _pieces(self) -> Iterator[tuple[str, int | None, int, int]]:
+        """The layers' names and spans, with the output layer cut into its heads."""
+        for name, (a, b), shape in zip(self.names, self.spans, self.shapes, strict=True):
+            if self._output is None or name.rpartition(".")[0] != self._output:
+                yield name, None, a, b
+                continue
+            row = (b - a) // shape[0]
+            for head, outputs in enumerate(self._heads):
+                yield name, head, a + outputs.start * row, a + outputs.stop * row
 
     def matrices(self, names: Sequence[str]) -> list[nn.Parameter]:
         """The named layers as leaf tensors, one row for each output: what Muon steps.
@@ -118,6 +159,12 @@ class Weights:
         leaf.data = value
         leaf.grad = grad
         return leaf
+
+
+def output_layer(model: nn.Module) -> str | None:
+    """The name of the model's last linear layer, or None where there is none."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return linear[-1] if linear else None
 
 
 def _channels_last(p: Tensor) -> bool:

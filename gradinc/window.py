@@ -89,6 +89,7 @@ class Window:
         planned: Σ of the row weights that it is foreseen to have.
         batches: the micro-batches, if it keeps them.
         outputs: what the model gave for them, detached, shape (rows, outputs) each.
+        tasks: the tasks whose rows took part, where tasks have heads of their own.
         squares: ‖gₖ‖² of each micro-batch's mean gradient with its items, if it measures.
         unfinished: the rule as it was before it made one gradient, for a method that rereads the window.
     """
@@ -102,6 +103,7 @@ class Window:
         self.planned = 0.0
         self.batches: list[Batch] = []
         self.outputs: list[Tensor] = []
+        self.tasks: set[int] = set()
         self.squares: list[tuple[Tensor, float]] = []
         self.unfinished: Rule | None = None
 
@@ -117,6 +119,7 @@ class Window:
         self.items = 0.0
         self.batches.clear()
         self.outputs.clear()
+        self.tasks.clear()
         self.squares.clear()
         self.unfinished = None
 
@@ -153,8 +156,9 @@ class Window:
             "items": self.items,
             "size": self.size,
             "planned": self.planned,
-            "batches": [[b.x, b.y, b.task, b.items, b.weight] for b in self.batches],
+            "batches": [batch.state() for batch in self.batches],
             "outputs": list(self.outputs),
+            "tasks": sorted(self.tasks),
             "squares": [[square, items] for square, items in self.squares],
         }
 
@@ -164,4 +168,5 @@ class Window:
         self.size, self.planned = state["size"], state["planned"]
         self.batches = [Batch(*fields) for fields in state["batches"]]
         self.outputs = list(state["outputs"])
+        self.tasks = set(state["tasks"])
         self.squares = [(square, items) for square, items in state["squares"]]

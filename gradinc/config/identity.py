@@ -22,6 +22,7 @@ FREE = (
     "strict",
     "data.workers",
     "data.memory",
+    "evaluate.tasks",
 )
 """Keys and sections that may change from one start of a run to the next: where and how fast it
 runs and what it says of itself, but not what it computes. ``evaluate`` is one more, unless
@@ -31,8 +32,10 @@ runs and what it says of itself, but not what it computes. ``evaluate`` is one m
 def run_name(config: Config) -> str:
     """The directory name of a run, from what it computes: ``digits-cnn-accumulate-s0-1a2b3c4d``."""
     strategy = config.strategy
-    label = "+".join([*(["accumulate"] if strategy.window.size > 1 else []), *strategy.methods]) or "sgd"
-    head = f"{config.data.name}-{config.model.name}-{label}"
+    mode = [] if config.stream.data == "current" else [config.stream.data]
+    label = "+".join([*mode, *(["accumulate"] if strategy.window.size > 1 else []), *strategy.methods]) or "sgd"
+    stream = "" if config.stream.name == "iid" else f"{config.stream.name}-"
+    head = f"{config.data.name}-{config.model.name}-{stream}{label}"
     tail = f"-s{config.seed}-{identity_digest(config)[:8]}"
     return head[: LONGEST_NAME - len(tail)] + tail
 

@@ -65,6 +65,16 @@ class Stream:
     """The sequence of tasks."""
 
     name: str
+    data: Literal["current", "cumulative", "joint", "memory"] = "current"
+    memory: Count = 500
+    samples_per_task: Count | None = None
+    scored_tasks: Count | None = None
+    heads: Literal["single", "masked", "multi"] | None = None
+    train_logits: Literal["all", "seen", "task"] | None = None
+    test_logits: Literal["all", "seen", "task"] | None = None
+    memory_unit: Literal["total", "task", "class"] = "total"
+    restart: Literal["nothing", "optimizer", "weights"] = "nothing"
+    seed: Seed | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,6 +93,8 @@ class Schedule:
     name: str
     warmup: Whole = 0
     updates: Count | None = None
+    task_factor: Positive = 1.0
+    task_floor: Fraction = 0.0
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -122,9 +134,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """When the validation rows are looked at."""
+    """When the validation rows are looked at, and after a task which tasks' test rows."""
 
     epochs: Count = 1
+    tasks: Literal["seen", "all"] = "seen"
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,7 @@ class Config:
     name: RunName | None = None
     output: PathText = "outputs"
     init: PathText | None = None
+    scenario: Literal["class", "task", "domain"] | None = None
     fresh: bool = False
     strict: bool = False
     diagnostics: bool = False
@@ -339,6 +353,9 @@ def _check_together(config: Config) -> None:
     limits = [getattr(config.budget, name) for name in common_keys(Budget)]
     if all(limit is None or limit == math.inf for limit in limits):
         raise UserError("budget", "every limit is null, so training would not end", "Set budget.epochs or another one")
+    if config.stream.name == "iid" and config.scenario is not None:
+        mend = "Choose a stream of tasks, such as stream=split, or leave scenario out"
+        raise UserError(written("scenario", config.scenario), "stream=iid has one task only", mend)
     if config.budget.accuracy is not None and config.data.validation == 0:
         where = written("budget.accuracy", config.budget.accuracy)
         raise UserError(where, "needs validation rows, and data.validation is 0", "Set data.validation=0.1")

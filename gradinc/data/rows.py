@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +16,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gradinc.data.decode import decode, threads
+from gradinc.data.memory import fits
 from gradinc.data.source import ImageFiles
 from gradinc.errors import UserError
 
 Pair = tuple[Tensor, Tensor]
+
+Change = Callable[[Tensor], Tensor]
+"""What is done to the inputs of rows, shape (rows, *shape), each row by itself."""
+
+ROWS = 4096
+"""Rows in memory that are changed together."""
 
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -82,6 +89,14 @@ class Rows(ABC):
     def subset(self, indices: Tensor) -> Rows:
         """Some of the rows, in the order of `indices`, int64, shape (m,)."""
 
+    @abstractmethod
+    def labelled(self, y: Tensor) -> Rows:
+        """The same rows with other labels, shape (n,), on the device."""
+
+    @abstractmethod
+    def changed(self, change: Change) -> Rows:
+        """The same rows with their inputs changed."""
+
 
 class TensorRows(Rows):
     """Rows that lie in memory, on the device.
@@ -107,6 +122,15 @@ class TensorRows(Rows):
     def subset(self, indices: Tensor) -> TensorRows:
         indices = indices.to(self.x.device)
         return TensorRows(self.x.index_select(0, indices), self.y.index_select(0, indices))
+
+    def labelled(self, y: Tensor) -> TensorRows:
+        return TensorRows(self.x, y)
+
+    def changed(self, change: Change) -> TensorRows:
+        x = torch.empty_like(self.x)
+        for old, new in zip(self.x.split(ROWS), x.split(ROWS), strict=True):
+            new.copy_(change(old))
+        return TensorRows(x, self.y)
 
 
 class FileRows(Rows):
@@ -144,6 +168,14 @@ class FileRows(Rows):
         part.indices = self.indices[indices.numpy()]
         return part
 
+    def labelled(self, y: Tensor) -> FileRows:
+        same = FileRows(self.files, y, self.standardize, self.workers)
+        same.indices = self.indices
+        return same
+
+    def changed(self, change: Change) -> ChangedRows:
+        return ChangedRows(self, change)
+
     def _in_threads(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
         """Decodes one batch ahead of the one that is asked for."""
         with ThreadPoolExecutor(threads()) as pool:
@@ -174,6 +206,133 @@ class FileRows(Rows):
             if isinstance(item, _Broken):
                 raise UserError(item.where, item.what, item.mend)
             yield item
+
+
+class ChangedRows(Rows):
+    """Rows whose inputs are changed as they are served.
+
+    Args:
+        rows: as they are.
+        change: applied to each batch of inputs.
+    """
+
+    def __init__(self, rows: Rows, change: Change) -> None:
+        self.rows, self.change = rows, change
+        self.y, self.shape = rows.y, rows.shape
+
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        return ((self.change(x), y) for x, y in self.rows.batches(order, batch_size, start))
+
+    def chunks(self, size: int) -> Iterator[Pair]:
+        return ((self.change(x), y) for x, y in self.rows.chunks(size))
+
+    def subset(self, indices: Tensor) -> ChangedRows:
+        return ChangedRows(self.rows.subset(indices), self.change)
+
+    def labelled(self, y: Tensor) -> ChangedRows:
+        return ChangedRows(self.rows.labelled(y), self.change)
+
+    def changed(self, change: Change) -> ChangedRows:
+        return ChangedRows(self, change)
+
+
+class SelectedRows(Rows):
+    """Some of other rows, looked up as they are served.
+
+    Args:
+        rows: all of them.
+        indices: which ones, int64, shape (m,).
+    """
+
+    def __init__(self, rows: Rows, indices: Tensor) -> None:
+        self.rows, self.indices = rows, indices.cpu()
+        self.y, self.shape = rows.y.index_select(0, indices.to(rows.y.device)), rows.shape
+
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        return self.rows.batches(self.indices[order.cpu()], batch_size, start)
+
+    def chunks(self, size: int) -> Iterator[Pair]:
+        return self.rows.batches(self.indices, size)
+
+    def subset(self, indices: Tensor) -> SelectedRows:
+        return SelectedRows(self.rows, self.indices[indices.cpu()])
+
+    def labelled(self, y: Tensor) -> SelectedRows:
+        whole = self.rows.y.index_copy(0, self.indices.to(y.device), y)
+        return SelectedRows(self.rows.labelled(whole), self.indices)
+
+    def changed(self, change: Change) -> ChangedRows:
+        return ChangedRows(self, change)
+
+
+class JoinedRows(Rows):
+    """Several rows, one after the other, that do not all lie in memory.
+
+    Args:
+        parts: one or more.
+    """
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self.parts = parts
+        self.y = torch.cat([part.y for part in parts])
+        self.shape = parts[0].shape
+        self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        groups = [group for group in order.cpu()[start * batch_size :].split(batch_size) if len(group)]
+        owners = [torch.bucketize(group, self._ends, right=True) for group in groups]
+        served = [
+            part.batches(torch.cat([group[owner == n] for group, owner in zip(groups, owners, strict=True)]) - first, 1)
+            for n, (part, first) in enumerate(zip(self.parts, self._firsts(), strict=True))
+        ]
+        for group, owner in zip(groups, owners, strict=True):
+            yield torch.cat([next(served[n])[0] for n in owner.tolist()]), self.y[group.to(self.y.device)]
+
+    def chunks(self, size: int) -> Iterator[Pair]:
+        yield from self.batches(torch.arange(len(self)), size)
+
+    def subset(self, indices: Tensor) -> SelectedRows:
+        return SelectedRows(self, indices)
+
+    def labelled(self, y: Tensor) -> JoinedRows:
+        sizes = [len(part) for part in self.parts]
+        return JoinedRows([part.labelled(own) for part, own in zip(self.parts, y.split(sizes), strict=True)])
+
+    def changed(self, change: Change) -> ChangedRows:
+        return ChangedRows(self, change)
+
+    def _firsts(self) -> list[int]:
+        return [0, *self._ends.tolist()[:-1]]
+
+
+def joined(parts: Sequence[Callable[[], Rows]], sizes: Sequence[int], device: torch.device) -> Rows:
+    """Several rows, one after the other: in memory where they are there and fit, else from where they are.
+
+    Args:
+        parts: each makes its rows, which are let go before the next ones are made.
+        sizes: how many rows each of them makes.
+    """
+    first = parts[0]()
+    if len(parts) == 1:
+        return first
+    if isinstance(first, FileRows):
+        files = [first, *(part() for part in parts[1:])]
+        if all(isinstance(rows, FileRows) and rows.files is first.files for rows in files):
+            whole = first.labelled(torch.cat([rows.y for rows in files]))
+            whole.indices = np.concatenate([rows.indices for rows in files])  # type: ignore[attr-defined]
+            return whole
+        return JoinedRows(files)
+    if not isinstance(first, TensorRows) or not fits(sum(sizes) * first.x[:1].nbytes, device):
+        return JoinedRows([first, *(part() for part in parts[1:])])
+    x = first.x.new_empty(sum(sizes), *first.shape)
+    y = first.y.new_empty(sum(sizes), *first.y.shape[1:])
+    place = 0
+    for number, size in enumerate(sizes):
+        rows = first if number == 0 else parts[number]()
+        assert isinstance(rows, TensorRows)
+        x[place : place + size], y[place : place + size] = rows.x, rows.y
+        place += size
+    return TensorRows(x, y)
 
 
 @dataclass(frozen=True)

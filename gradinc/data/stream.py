@@ -1,15 +1,49 @@
-"""Tasks, and streams of them."""
+"""Tasks, and streams of them: which rows, which labels, which outputs of the model."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import overload
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, overload
 
+import torch
+from torch import Tensor
+
+from gradinc.batch import Batch
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import Config
-from gradinc.data.dataset import Dataset
-from gradinc.data.rows import Rows
+from gradinc.config.schema import Stream as Options
+from gradinc.criterion import Outputs
+from gradinc.data import greedy
+from gradinc.data.dataset import Dataset, load
+from gradinc.data.experience import Experience, Material
+from gradinc.data.labels import Labels, assign
+from gradinc.data.memory import fits
+from gradinc.data.rows import Rows, TensorRows, joined
+from gradinc.errors import UserError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the tasks of a stream have in common.
+
+    Attributes:
+        tasks: how many there are.
+        outputs: of the model.
+        memory_unit: what a method's ``memory`` counts examples of: all tasks, one task, or one class.
+        classes: how many there are in all tasks together.
+    """
+
+    tasks: int = 1
+    outputs: int = 0
+    memory_unit: str = "total"
+    classes: int = 0
+
+    def capacity(self, memory: int) -> int:
+        """How many examples a memory holds in all, where ``memory`` is what a method's option says."""
+        return memory * {"total": 1, "task": self.tasks, "class": max(1, self.classes)}[self.memory_unit]
 
 
 @dataclass(frozen=True)
@@ -17,9 +51,11 @@ class Task:
     """One experience of a stream.
 
     Attributes:
-        index: its place in the stream, from 0.
-        classes: labels that occur in it; None for regression.
+        index: its place in the stream, from 0; where several are trained on together, that of the last.
+        classes: labels that occur in it, as the model's outputs have them; None for regression.
         train, validation, test: its rows.
+        setting: what all tasks of the stream have in common.
+        tasks: the task that each training row is of, int64, shape (rows,), where they are of several.
     """
 
     index: int
@@ -27,35 +63,259 @@ class Task:
     train: Rows
     validation: Rows
     test: Rows
+    setting: Setting = field(default_factory=Setting)
+    tasks: Tensor | None = None
+
+    def batches(self, size: int, *, rows: int | None = None, random: torch.Generator | None = None) -> Iterator[Batch]:
+        """Training rows as batches that are no part of the training, for a method's own use.
+
+        Args:
+            size: rows of a batch.
+            rows: how many at most; None for all.
+            random: draws which ones, and their order; None takes the first ones in theirs.
+        """
+        count = len(self.train)
+        order = torch.arange(count)
+        if random is not None:
+            order = torch.randperm(count, generator=random, device=random.device).cpu()
+        order = order[:rows]
+        place = 0
+        for x, y in self.train.batches(order, size):
+            tasks = None
+            if self.tasks is not None:
+                tasks = self.tasks[order[place : place + len(y)].to(self.tasks.device)]
+            place += len(y)
+            yield Batch(x, y, self.index, float(len(y)), tasks=tasks)
 
 
 class Stream(Sequence[Task]):
     """A sequence of tasks; ordinary training is a stream of one.
 
+    Tasks are built as they are asked for: twenty permutations of a data set need not lie in memory together.
+    What is trained on are the items of the sequence. What is tested on are `tested` tasks, of which there are more
+    where all are trained on together.
+
     Attributes:
-        dataset: the data set that the tasks were made of.
+        experiences: what each task is made of.
+        options: the ``stream`` section of the config.
+        labels: which outputs of the model stand for which labels.
+        setting: what the tasks have in common.
     """
 
-    def __init__(self, dataset: Dataset, tasks: Sequence[Task]) -> None:
-        self.dataset = dataset
-        self._tasks = tuple(tasks)
+    def __init__(self, experiences: Sequence[Experience], options: Options, scenario: str | None, seed: int) -> None:
+        self.experiences, self.options, self.seed = tuple(experiences), options, seed
+        first = self.experiences[0].dataset
+        self.device = first.train.y.device
+        self.regression = first.classes is None
+        self.labels: Labels | None = None
+        if not self.regression:
+            self.labels = assign([each.classes for each in self.experiences], options, scenario)
+        self.setting = Setting(
+            len(self.experiences),
+            first.outputs if self.labels is None else self.labels.outputs,
+            options.memory_unit,
+            0 if self.labels is None else self.labels.outputs,
+        )
+        if any(each.train is not None for each in self.experiences) and not (self.labels and self.labels.all_count):
+            mend = "Use scenario=class, where every output counts"
+            raise UserError(f"stream={options.name}", "its tasks have rows of each other's classes", mend)
+        if options.scored_tasks is not None and options.scored_tasks > self.tested:
+            raise UserError(
+                f"stream.scored_tasks={options.scored_tasks}",
+                f"the stream has {self.tested} tasks",
+                f"Use {self.tested} at most",
+            )
+        self._tests: dict[tuple[str, int], Rows] = {}
+        self._latest: Task | None = None
+        self._latest_index = -1
+
+    # ---- what is trained on ----
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return 1 if self.options.data == "joint" else len(self.experiences)
 
     @overload
     def __getitem__(self, index: int) -> Task: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Task]: ...
     def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        return self._tasks[index]
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if self._latest is None or self._latest_index != index:
+            self._latest = None  # let go of the task before
+            self._latest, self._latest_index = self._build(index), index
+        return self._latest
 
     def __iter__(self) -> Iterator[Task]:
-        return iter(self._tasks)
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def longest(self) -> int:
+        """Training rows of the task that has most of them."""
+        return max(sum(len(rows) for rows in self._chosen(index).values()) for index in range(len(self)))
+
+    @property
+    def budgets(self) -> tuple[int, int]:
+        """How many tasks there are, and how many of their budgets an item of the sequence has."""
+        tasks = len(self.experiences)
+        return tasks, tasks if self.options.data == "joint" else 1
+
+    def parts(self, index: int) -> range:
+        """The tasks whose rows an item of the sequence is made of, or could be."""
+        tasks = len(self.experiences)
+        return {"current": range(index, index + 1), "joint": range(tasks)}.get(self.options.data, range(index + 1))
+
+    # ---- what is tested on ----
+
+    @property
+    def tested(self) -> int:
+        """How many tasks there are."""
+        return len(self.experiences)
+
+    @property
+    def scored(self) -> range:
+        """The tasks that metrics count: the last ``stream.scored_tasks``."""
+        count = self.options.scored_tasks or self.tested
+        return range(self.tested - count, self.tested)
+
+    def part(self, name: str, index: int) -> Rows:
+        """The ``validation`` or ``test`` rows of one task; kept for the next time where all of them fit in memory."""
+        key = (name, index)
+        if key in self._tests:
+            return self._tests[key]
+        experience = self.experiences[index]
+        rows = self._labelled(index, experience.rows(name, experience.indices(name)))
+        if isinstance(rows, TensorRows) and fits(rows.x.nbytes * self.tested, self.device):
+            self._tests[key] = rows
+        return rows
+
+    # ---- what the model and the record need to know ----
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether it is more than ordinary training: an accuracy matrix is kept."""
+        return self.options.name != "iid"
+
+    @property
+    def outputs(self) -> Outputs | None:
+        """Which outputs of the model count where; None where all do everywhere."""
+        return None if self.labels is None else self.labels.visible(self.device)
+
+    @property
+    def heads(self) -> list[range]:
+        """The outputs of each task's own head, where there are several."""
+        return [] if self.labels is None or not self.labels.multi else self.labels.heads
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all the data that the tasks are made of."""
+        digests = dict.fromkeys(each.dataset.digest for each in self.experiences)
+        if len(digests) == 1:
+            return next(iter(digests))
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """What a run writes down about its data: that of its first task, with what holds for all."""
+        record = {**self.experiences[0].dataset.record(), "digest": self.digest, "outputs": self.setting.outputs}
+        if self.is_sequence and self.labels is not None:
+            sources = list(dict.fromkeys(each.dataset.origin for each in self.experiences))
+            record["tasks"] = [{"classes": list(own)} for own in self.labels.classes]
+            record |= {"origins": sources} if len(sources) > 1 else {}
+        return record
+
+    # ---- inside ----
+
+    def _build(self, index: int) -> Task:
+        chosen = self._chosen(index)
+        last = len(self.experiences) - 1 if self.options.data == "joint" else index
+        parts = [lambda t=t, rows=rows: self._train(t, rows) for t, rows in chosen.items()]
+        sizes = [len(rows) for rows in chosen.values()]
+        train = joined(parts, sizes, self.device)
+        tasks = None
+        if len(chosen) > 1:
+            numbers = torch.tensor(list(chosen), device=self.device)
+            tasks = numbers.repeat_interleave(torch.tensor(sizes, device=self.device))
+        classes: tuple[int, ...] | None = None
+        if self.labels is not None:
+            classes = tuple(sorted({output for task in chosen for output in self.labels.of_task[task]}))
+        validation, test = self.part("validation", last), self.part("test", last)
+        return Task(last, classes, train, validation, test, self.setting, tasks)
+
+    def _chosen(self, index: int) -> dict[int, Tensor]:
+        """The training rows of an item of the sequence: for each task their numbers in its data set, on the CPU."""
+        mode = self.options.data
+        if mode == "current":
+            return {index: self._sampled(index)}
+        tasks = range(len(self.experiences)) if mode == "joint" else range(index + 1)
+        rows = {task: self._sampled(task) for task in tasks}
+        return rows if mode in ("joint", "cumulative") else self._remembered(rows)
+
+    def _sampled(self, task: int) -> Tensor:
+        """The training rows of a task that the stream shows, sorted."""
+        experience, count = self.experiences[task], self.options.samples_per_task
+        rows = experience.indices("train")
+        if rows is None:
+            rows = torch.arange(experience.size("train"))
+        if count is None or count >= len(rows):
+            return rows
+        random = Material(experience.dataset, self.seed, load=_never).generator("samples", task)
+        return rows[torch.randperm(len(rows), generator=random)[:count]].sort().values
+
+    def _remembered(self, rows: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Of all the rows so far those that a greedy, class-balanced memory holds."""
+        assert self.labels is not None
+        labels, places = [], []
+        for task, numbers in rows.items():
+            dataset = self.experiences[task].dataset
+            random = Material(dataset, self.seed, load=_never).generator("arrival", task)
+            order = torch.randperm(len(numbers), generator=random)
+            labels.append(self.labels.map(task, dataset.train.y.cpu()[numbers[order]]))
+            places += [(task, int(number)) for number in numbers[order]]
+        random = Material(self.experiences[0].dataset, self.seed, load=_never).generator("greedy", len(rows))
+        kept = greedy.balanced(torch.cat(labels).tolist(), self.setting.capacity(self.options.memory), random)
+        found: dict[int, list[int]] = {}
+        for place in kept:
+            task, number = places[place]
+            found.setdefault(task, []).append(number)
+        return {task: torch.tensor(sorted(numbers)) for task, numbers in sorted(found.items())}
+
+    def _train(self, task: int, rows: Tensor) -> Rows:
+        experience = self.experiences[task]
+        whole = len(rows) == experience.size("train")
+        return self._labelled(task, experience.rows("train", None if whole else rows))
+
+    def _labelled(self, task: int, rows: Rows) -> Rows:
+        if self.labels is None or self.labels.natural(task):
+            return rows
+        return rows.labelled(self.labels.map(task, rows.y))
 
 
 def open_stream(config: Config, dataset: Dataset) -> Stream:
-    """The stream that a configuration names, over a data set."""
-    stream = load_part("stream", config.stream.name)(dataset, **config.stream.options)
-    assert isinstance(stream, Stream)
-    return stream
+    """The stream that a configuration names, over a data set.
+
+    Raises:
+        UserError: the data set cannot be made into such a stream.
+    """
+    options, device, dtype = config.stream, dataset.train.y.device, _dtype(dataset)
+
+    def load_other(name: str, root: str | None) -> Dataset:
+        section = replace(config.data, name=name, root=root, options=config.data.options if root else {})
+        return load(section, device, dtype)
+
+    seed = config.seed if options.seed is None else options.seed
+    material = Material(dataset, seed, load_other)
+    experiences = load_part("stream", options.name)(material, **options.options)
+    return Stream(experiences, options, config.scenario, seed)
+
+
+def _dtype(dataset: Dataset) -> torch.dtype:
+    rows = dataset.train
+    return rows.x.dtype if isinstance(rows, TensorRows) else rows.standardize.shift.dtype  # type: ignore[attr-defined]
+
+
+def _never(name: str, root: str | None) -> Dataset:
+    raise AssertionError("a stream that is built loads nothing more")

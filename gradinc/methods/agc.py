@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradinc.config.values import Positive
 from gradinc.learner import Learner
 from gradinc.method import Method
+from gradinc.weights import output_layer
 
 
 class AGC(Method):
@@ -27,7 +28,7 @@ class AGC(Method):
         self.ratio, self.eps = ratio, eps
 
     def transform(self, g: Tensor, learner: Learner) -> None:
-        weights, head = learner.weights, _head(learner.model)
+        weights, head = learner.weights, output_layer(learner.model)
         least = torch.finfo(g.dtype).tiny
         for (name, gradient), value in zip(weights.layers(g), weights.views(weights.value), strict=True):
             if name.rpartition(".")[0] != head:
@@ -38,9 +39,3 @@ class AGC(Method):
 def _norms(layer: Tensor) -> Tensor:
     """The norm of each unit of a layer, in a shape that the layer can be multiplied by."""
     return torch.linalg.vector_norm(layer, dim=tuple(range(min(1, layer.dim() - 1), layer.dim())), keepdim=True)
-
-
-def _head(model: nn.Module) -> str | None:
-    """The name of the last linear layer, or None where there is none."""
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return linear[-1] if linear else None

@@ -31,6 +31,7 @@ FREE_CHANGES: dict[str, Any] = {
     "data.workers": st.integers(0, 8),
     "data.memory": st.sampled_from(["auto", "tensor", "stream"]),
     "evaluate.epochs": st.integers(1, 9),
+    "evaluate.tasks": st.sampled_from(["seen", "all"]),
 }
 
 CHANGES: dict[str, Any] = {
@@ -51,6 +52,18 @@ CHANGES: dict[str, Any] = {
     "optimizer.momentum": 0.8,
     "schedule.warmup": 5,
     "schedule.updates": 500,
+    "schedule.task_factor": 0.5,
+    "schedule.task_floor": 0.1,
+    "stream.data": "joint",
+    "stream.memory": 100,
+    "stream.samples_per_task": 100,
+    "stream.scored_tasks": 1,
+    "stream.heads": "multi",
+    "stream.train_logits": "seen",
+    "stream.test_logits": "seen",
+    "stream.memory_unit": "task",
+    "stream.restart": "optimizer",
+    "stream.seed": 1,
     "strategy.window.size": 2,
     "strategy.window.rule": "sum",
     "strategy.window.last": "drop",
@@ -95,6 +108,13 @@ def test_every_other_key_changes_both(key: str) -> None:
     assert key in {found for found, _, _ in changed(DEFAULT, validate(new).document)}
 
 
+def test_the_scenario_of_a_stream_changes_both() -> None:
+    split = load_config(["stream=split"])
+    in_task = load_config(["stream=split", "scenario=task"])
+    assert run_name(split) != run_name(in_task)
+    assert changed(split.document, in_task.document) == [("scenario", None, "task")]
+
+
 def test_every_key_is_either_free_or_tried_above() -> None:
     def leaves(node: dict[str, Any], where: str = "") -> set[str]:
         found: set[str] = set()
@@ -105,6 +125,7 @@ def test_every_key_is_either_free_or_tried_above() -> None:
     # A part's own options are all alike; two of them stand for the others.
     own = {f"{kind}.{name}" for kind in ("model", "optimizer") for name in DEFAULT[kind]} - set(CHANGES)
     names = {"stream.name", "schedule.name"}  # the name of a part is an option of its section like the others
+    names |= {"scenario"}  # which a stream of one task does not take; see below
     assert leaves(DEFAULT) - own - names == set(CHANGES) | set(FREE_CHANGES)
     assert {key for key in FREE_CHANGES if any(key == f or key.startswith(f"{f}.") for f in FREE)} == (
         set(FREE_CHANGES) - {"evaluate.epochs"}

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from gradinc.config.schema import Data
+from gradinc.config.compose import load_config
 from gradinc.data.dataset import load
 from gradinc.data.stream import open_stream
 
 
 @pytest.mark.parametrize(("name", "classes"), [("digits", tuple(range(10))), ("diabetes", None)])
-def test_iid_is_one_task_with_all_the_data(
-    section: Callable[..., Data], name: str, classes: tuple[int, ...] | None
-) -> None:
-    dataset = load(section(name), "cpu", torch.float32)
-    stream = open_stream(SimpleNamespace(stream=SimpleNamespace(name="iid", options={})), dataset)  # type: ignore[arg-type]
-    assert stream.dataset is dataset
-    assert len(stream) == 1
+def test_iid_is_one_task_with_all_the_data(name: str, classes: tuple[int, ...] | None) -> None:
+    config = load_config([f"data={name}", "model=linear"])
+    dataset = load(config.data, "cpu", torch.float32)
+    stream = open_stream(config, dataset)
+    assert len(stream) == stream.tested == 1
+    assert not stream.is_sequence
     (task,) = stream
     assert task is stream[0]
     assert (task.index, task.classes) == (0, classes)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gradinc.data.dataset import Dataset
-from gradinc.data.stream import Stream, Task
+from gradinc.data.experience import Experience, Material
 
 
-def iid(dataset: Dataset) -> Stream:
+def iid(material: Material) -> list[Experience]:
     """One task with all the data: ordinary training"""
-    classes = None if dataset.classes is None else tuple(range(len(dataset.classes)))
-    return Stream(dataset, [Task(0, classes, dataset.train, dataset.validation, dataset.test)])
+    classes = material.dataset.classes
+    return [Experience(material.dataset, tuple(range(len(classes or ()))))]

@@ -1,0 +1,47 @@
+"""Classes that overlap between tasks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from gradinc.config.values import Count, Fraction, Whole
+from gradinc.data.experience import Experience, Material, rows_of
+from gradinc.data.streams.split import deal
+
+
+def blurry(
+    material: Material,
+    *,
+    tasks: Count = 5,
+    order: Literal["natural", "random"] | list[Whole] = "natural",
+    overlap: Fraction = 0.1,
+) -> list[Experience]:
+    """Each task has classes of its own, and some rows of the others'
+
+    Paper: Bang et al. 2021, arXiv 2103.17230
+
+    A task is validated and tested on its own classes. With overlap 0 this is stream=split.
+
+    Args:
+        tasks: how many.
+        order: of the classes, as in stream=split.
+        overlap: share of each class's training rows that is dealt out evenly to the other tasks.
+    """
+    dataset, parts = material.dataset, deal(material, tasks, order)
+    kept: list[list[torch.Tensor]] = [[] for _ in parts]
+    for task, classes in enumerate(parts):
+        for label in classes:
+            rows = rows_of(dataset.train.y, [label])
+            rows = rows[torch.randperm(len(rows), generator=material.generator("overlap", label))]
+            away = round(overlap * len(rows)) if tasks > 1 else 0
+            kept[task].append(rows[away:])
+            for turn in range(tasks - 1):
+                # Class by class another task comes first, so that none gets all the odd rows.
+                other = (task + 1 + (turn + label) % (tasks - 1)) % tasks
+                kept[other].append(rows[turn : away : tasks - 1])
+    return [
+        Experience(dataset, classes, train=torch.cat(rows).sort().values)
+        for classes, rows in zip(parts, kept, strict=True)
+    ]

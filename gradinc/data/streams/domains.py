@@ -1,0 +1,36 @@
+"""The same classes from another source, task by task."""
+
+from __future__ import annotations
+
+from gradinc.config.names import written
+from gradinc.data.experience import Experience, Material
+from gradinc.errors import UserError
+
+
+def domains(material: Material, *, sets: list[str] | None = None, roots: list[str] | None = None) -> list[Experience]:
+    """Each task has the same classes, from a source of its own
+
+    The run's own data are the first task. Every further set is split and normalised by itself, as the first one is.
+
+    Args:
+        sets: names of further data sets, e.g. [mnist].
+        roots: folders or files of further tasks, read as the run's own data set, e.g. [sketches,paintings].
+    """
+    first = material.dataset
+    others = [*((name, None) for name in sets or []), *((first.name, root) for root in roots or [])]
+    if not others:
+        raise UserError("stream=domains", "needs further sources", "Give stream.roots=[DIR,…] or stream.sets=[name,…]")
+    experiences = [Experience(first, material.classes)]
+    for name, root in others:
+        dataset = material.load(name, root)
+        where = written("stream.roots", root) if root else written("stream.sets", name)
+        if dataset.shape != first.shape:
+            what = f"has rows of shape {dataset.shape}, the first task {first.shape}"
+            raise UserError(where, what, "Use sources of one shape; data.size=N scales images")
+        if dataset.classes is None or (root is not None and dataset.classes != first.classes):
+            raise UserError(where, "has other classes than the first task", "Name the classes alike in all sources")
+        if len(dataset.classes) != len(material.classes):
+            what = f"has {len(dataset.classes)} classes, the first task {len(material.classes)}"
+            raise UserError(where, what, "Use sources with the same classes")
+        experiences.append(Experience(dataset, material.classes))
+    return experiences

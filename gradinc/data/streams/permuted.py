@@ -1,0 +1,48 @@
+"""The same pixels in another order, task by task."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.config.values import Count
+from gradinc.data.experience import Experience, Material
+from gradinc.data.rows import Change
+
+
+def permuted(material: Material, *, tasks: Count = 10, first_identity: bool = False) -> list[Experience]:
+    """Each task has all classes, its pixels permuted in a way of its own
+
+    The channels of a pixel stay together. Rows that are no images have their features permuted.
+
+    Paper: Goodfellow et al. 2013, arXiv 1312.6211
+
+    Args:
+        tasks: how many.
+        first_identity: leaves the first task as it is.
+    """
+    dataset, classes = material.dataset, material.classes
+    pixels = dataset.shape[1] * dataset.shape[2] if len(dataset.shape) == 3 else dataset.shape[0]
+    experiences = []
+    for task in range(tasks):
+        order = torch.randperm(pixels, generator=material.generator("permutation", task))
+        identity = first_identity and task == 0
+        experiences.append(Experience(dataset, classes, change=None if identity else permutation(order)))
+    return experiences
+
+
+def permutation(order: Tensor) -> Change:
+    """Puts pixel ``order[i]`` of each image, or feature of each row, to place i.
+
+    Args:
+        order: int64, shape (pixels,).
+    """
+    places: dict[torch.device, Tensor] = {}
+
+    def change(x: Tensor) -> Tensor:
+        if x.device not in places:
+            places[x.device] = order.to(x.device)
+        pixels = x.flatten(2) if x.dim() > 2 else x
+        return pixels.index_select(-1, places[x.device]).view(x.shape)
+
+    return change

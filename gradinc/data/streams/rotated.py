@@ -1,0 +1,104 @@
+"""The same images at another angle, task by task."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gradinc.config.values import Count
+from gradinc.data.experience import Experience, Material
+from gradinc.data.rows import Change
+from gradinc.errors import UserError
+
+HALF_TURN = 180.0
+
+
+def rotated(
+    material: Material,
+    *,
+    tasks: Count = 10,
+    law: Literal["bins", "uniform", "step"] = "uniform",
+    step: float = 10.0,
+    first_identity: bool = False,
+    interpolation: Literal["nearest", "bilinear"] = "nearest",
+) -> list[Experience]:
+    """Each task has all classes, turned by an angle of its own
+
+    Paper: Lopez-Paz & Ranzato 2017, arXiv 1706.08840
+
+    Angles are in degrees, counter-clockwise, about the middle of the image; what comes from outside is black.
+
+    Args:
+        tasks: how many.
+        law: bins draws the angle of task t from the t-th of equal parts of 0 to 180 (as GEM does), uniform draws each
+            from 0 to 180 by itself (as DER does), step turns each task by the same more than the one before.
+        step: degrees between two tasks, for the law step; the first task is not turned.
+        first_identity: leaves the first task as it is.
+        interpolation: nearest takes the nearest pixel, bilinear the weighted mean of four.
+    """
+    dataset = material.dataset
+    if len(dataset.shape) != 3:
+        what = f"needs images, and rows of data={dataset.name} have shape {dataset.shape}"
+        raise UserError("stream=rotated", what, "Use stream=permuted, or image data")
+    angles = []
+    for task in range(tasks):
+        draw = float(torch.rand((), generator=material.generator("angle", task), dtype=torch.float64))
+        angles.append(
+            {"bins": (task + draw) * HALF_TURN / tasks, "uniform": draw * HALF_TURN, "step": task * step}[law]
+        )
+    if first_identity:
+        angles[0] = 0.0
+    fill = dataset.fill
+    return [
+        Experience(dataset, material.classes, change=rotation(angle, dataset.shape, fill, interpolation))
+        for angle in angles
+    ]
+
+
+def rotation(angle: float, shape: tuple[int, ...], fill: Tensor, interpolation: str = "nearest") -> Change:
+    """Turns images counter-clockwise: for every pixel, where in the old image it comes from.
+
+    Args:
+        angle: in degrees.
+        shape: of one image, (channels, height, width).
+        fill: what black is, shape (channels,).
+        interpolation: ``nearest`` or ``bilinear``.
+    """
+    _, height, width = shape
+    turn = math.radians(angle)
+    down = torch.arange(height, dtype=torch.float64).view(-1, 1) - (height - 1) / 2
+    right = torch.arange(width, dtype=torch.float64).view(1, -1) - (width - 1) / 2
+    column = math.cos(turn) * right - math.sin(turn) * down + (width - 1) / 2
+    row = math.sin(turn) * right + math.cos(turn) * down + (height - 1) / 2
+    if interpolation == "nearest":
+        corners = [(row.round(decimals=6).round(), column.round(decimals=6).round(), torch.ones_like(row))]
+    else:
+        top, left = row.round(decimals=6).floor(), column.round(decimals=6).floor()
+        below, beside = row - top, column - left
+        corners = [
+            (top + i, left + j, (below if i else 1 - below) * (beside if j else 1 - beside))
+            for i in (0, 1)
+            for j in (0, 1)
+        ]
+    gathers = []
+    for r, c, weight in corners:
+        inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
+        place = (r.clamp(0, height - 1) * width + c.clamp(0, width - 1)).long()
+        gathers.append((place.flatten(), inside.flatten(), weight.flatten()))
+
+    def change(x: Tensor) -> Tensor:
+        pixels, black = x.flatten(2), fill.to(x.device, x.dtype).view(1, -1, 1)
+        total: Tensor | None = None
+        for place, inside, weight in gathers:
+            taken = pixels.index_select(2, place.to(x.device))
+            taken = torch.where(inside.to(x.device), taken, black)
+            if interpolation == "bilinear":
+                taken = taken * weight.to(x.device, x.dtype)
+            total = taken if total is None else total + taken
+        assert total is not None
+        return total.view(x.shape)
+
+    return change
