@@ -28,6 +28,10 @@ class Criterion(ABC):
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:
         """Loss of each row, shape (rows,)."""
 
+    def seen(self, batch: Batch, out: Tensor) -> Tensor:
+        """The model's outputs as the loss sees them, shape (rows, outputs): with those that do not count at -∞."""
+        return out
+
     @abstractmethod
     def total(self, batch: Batch, out: Tensor) -> Tensor:
         """Σᵢ cᵢ ℓᵢ over the rows, a scalar; c is the batch's row weight."""
@@ -104,11 +108,11 @@ class CrossEntropy(Criterion):
         self.outputs = outputs
 
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:
-        return F.cross_entropy(self._logits(batch, out), batch.y, reduction="none")
+        return F.cross_entropy(self.seen(batch, out), batch.y, reduction="none")
 
     def total(self, batch: Batch, out: Tensor) -> Tensor:
         if batch.weight is None:
-            return F.cross_entropy(self._logits(batch, out), batch.y, reduction="sum")
+            return F.cross_entropy(self.seen(batch, out), batch.y, reduction="sum")
         return (self(batch, out) * batch.weight).sum()
 
     def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
@@ -122,7 +126,7 @@ class CrossEntropy(Criterion):
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
         return dict(zip(("loss", "accuracy", "accuracy_in_task"), (each / rows for each in sums), strict=False))
 
-    def _logits(self, batch: Batch, out: Tensor) -> Tensor:
+    def seen(self, batch: Batch, out: Tensor) -> Tensor:
         return out if self.outputs is None else self.outputs.trained(batch, out)
 
 

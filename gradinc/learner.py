@@ -34,8 +34,8 @@ Objective = Callable[[Batch, Tensor], Tensor]
 class Learner:
     """Turns micro-batches into updates.
 
-    Methods use eight names of it and no more: `model`, `criterion`, `weights`, `lr`, `rng`,
-    `gradient`, `regradient` and `note`.
+    Methods use nine names of it and no more: `model`, `criterion`, `weights`, `lr`, `rng`,
+    `gradient`, `outputs`, `regradient` and `note`.
 
     Args:
         model: on its device; its parameters become views of `weights`.
@@ -96,7 +96,7 @@ class Learner:
         self._notes: dict[str, Tensor] = {}
         self._noted: dict[str, int] = {}
 
-    # ---- the eight names that methods use (model, criterion and weights are attributes) ----
+    # ---- the nine names that methods use (model, criterion and weights are attributes) ----
 
     @property
     def lr(self) -> float:
@@ -135,6 +135,19 @@ class Learner:
             loss = objective(batch, self._forward(batch))
             mean = loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.items
             return self._vector(mean)
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """What the model gives for any batch in evaluation mode, shape (rows, outputs), without a gradient.
+
+        Leaves the window, BatchNorm statistics and generators as they were.
+        """
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                return self._forward(batch)
+        finally:
+            self.model.train(training)
 
     def regradient(self, batch: Batch | None = None) -> Tensor:
         """The gradient of this window's own objective at the present weights, shape (P,).

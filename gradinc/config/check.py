@@ -40,6 +40,8 @@ def value(annotation: Any, given: Any, where: str) -> Any:
         UserError: the value does not fit.
     """
     if not _has_nan(given):
+        if isinstance(given, bool) and shown(given) in (literals(annotation) or []):
+            given = shown(given)  # YAML reads the word true as a truth value, also where it is one of several names
         try:
             return _adapter(annotation).validate_python(_with_tuples(annotation, given))
         except ValidationError:

@@ -1,0 +1,85 @@
+"""g + λ Σₜ Fₜ (w − wₜ*), with Fₜ the diagonal of task t's Fisher matrix."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count, Fraction, NonNegative
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class EWC(Method):
+    """Elastic weight consolidation: hold weights by their Fisher information
+
+    Paper: Kirkpatrick et al. 2017, arXiv 1612.00796
+
+    The penalty is λ/2 Σ F (w − w*)². `separate` has one for each task; `online` (Schwarz et al. 2018, arXiv
+    1805.06370) has one about the latest weights, whose Fisher information decays by gamma with each task. Either
+    way two vectors are kept, however many tasks there were. Some programs leave out the half: their λ is half
+    of this one.
+
+    Args:
+        strength: λ.
+        mode: separate or online.
+        gamma: share of the old Fisher information that each task keeps, online.
+        fisher: empirical squares each row's gradient for its own label, true for a label drawn from the model, argmax
+            for the model's best label; batch squares the gradient of 32 rows together, which is not the Fisher.
+        rows: training rows of a task that it is taken from, at random; null takes all.
+    """
+
+    state = ("fisher", "pull")
+
+    def __init__(
+        self,
+        *,
+        strength: NonNegative = 1.0,
+        mode: Literal["separate", "online"] = "separate",
+        gamma: Fraction = 1.0,
+        fisher: Literal["empirical", "true", "argmax", "batch"] = "empirical",
+        rows: Count | None = 1024,
+    ) -> None:
+        self.strength, self.mode, self.gamma, self.kind, self.rows = strength, mode, gamma, fisher, rows
+        self.fisher: Tensor | None = None  # Σ F, shape (P,)
+        self.pull: Tensor | None = None  # Σ F w*, shape (P,)
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        if self.fisher is None or self.pull is None:
+            return
+        force = torch.addcmul(-self.pull, self.fisher, learner.weights.value)
+        g.add_(force, alpha=self.strength)
+        learner.note("penalty_gradient", self.strength * force.norm())
+
+    def end(self, task: Task, learner: Learner) -> None:
+        new, weights = self._information(task, learner), learner.weights.value
+        if self.fisher is None or self.pull is None:
+            self.fisher, self.pull = new, new * weights
+        elif self.mode == "separate":
+            self.fisher += new
+            self.pull.addcmul_(new, weights)
+        else:
+            self.fisher.mul_(self.gamma).add_(new)
+            self.pull = self.fisher * weights
+
+    def _information(self, task: Task, learner: Learner) -> Tensor:
+        """The mean over rows of their squared gradients, shape (P,)."""
+        random, total, rows = learner.rng("fisher"), torch.zeros_like(learner.weights.value), 0.0
+        for batch in task.batches(32, rows=self.rows, random=random):
+            if self.kind in ("true", "argmax"):
+                batch = _relabelled(batch, learner, random if self.kind == "true" else None)
+            grads = learner.gradient(batch, each=self.kind != "batch")
+            total += grads.square() * batch.items if self.kind == "batch" else grads.square_().sum(0)
+            rows += batch.items
+        return total.div_(rows)
+
+
+def _relabelled(batch: Batch, learner: Learner, random: torch.Generator | None) -> Batch:
+    """The rows with labels of the model's: drawn, or without a generator the best ones."""
+    logits = learner.criterion.seen(batch, learner.outputs(batch))
+    y = logits.argmax(1) if random is None else torch.multinomial(logits.softmax(1), 1, generator=random).squeeze(1)
+    return Batch(batch.x, y, batch.task, batch.items, tasks=batch.tasks)

@@ -1,0 +1,54 @@
+"""g + 2c Ω (w − w*), with Ω from the path ω = −Σ g Δw."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.config.values import NonNegative, Positive
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.method import Method
+from gradinc.window import Window
+
+
+class SI(Method):
+    """Synaptic intelligence: hold weights by what their path gave the loss
+
+    Paper: Zenke et al. 2017, arXiv 1703.04200
+
+    The path is integrated once per update, from the gradient that comes to this method and the step that the
+    optimizer makes of it: a window of micro-batches is one point of the path, as the large batch is. At a task's end
+    Ω grows by max(ω, 0) / ((w − w*)² + ξ); the penalty is c Σ Ω (w − w*)².
+
+    Args:
+        strength: c.
+        damping: ξ, which keeps weights that hardly moved from being held too fast.
+    """
+
+    state = ("importance", "anchor", "path")
+
+    def __init__(self, *, strength: NonNegative = 0.1, damping: Positive = 0.1) -> None:
+        self.strength, self.damping = strength, damping
+        self.importance: Tensor | None = None  # Ω, shape (P,)
+        self.anchor = torch.empty(0)  # w*, the weights at the last task's end, shape (P,)
+        self.path = torch.empty(0)  # ω, shape (P,)
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        self.anchor = learner.weights.value.clone()
+        self.path = torch.zeros_like(self.anchor)
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        self._gradient, self._before = g.clone(), learner.weights.value.clone()
+        if self.importance is not None:
+            force = self.importance * (learner.weights.value - self.anchor)
+            g.add_(force, alpha=2 * self.strength)
+            learner.note("penalty_gradient", 2 * self.strength * force.norm())
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        self.path.addcmul_(self._gradient, self._before - learner.weights.value)
+
+    def end(self, task: Task, learner: Learner) -> None:
+        moved = learner.weights.value - self.anchor
+        gained = self.path.clamp(min=0) / (moved.square() + self.damping)
+        self.importance = gained if self.importance is None else self.importance + gained

@@ -1,0 +1,60 @@
+"""What holds for every strategy on a stream of tasks. A new file is covered at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from streams import finished, learner, restored, stream, train
+from torch import Tensor
+
+from gradinc.config import groups
+
+STRATEGIES = groups.names("strategy")
+KINDS = ("stream=permuted stream.tasks=2", "stream=split stream.tasks=2 scenario=task")
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_it_resumes_bit_for_bit_inside_a_task_and_at_its_boundaries(strategy: str, kind: str) -> None:
+    words = (f"strategy={strategy}", *kind.split())
+    tasks = stream(*words)
+
+    def make() -> Any:
+        return learner(tasks, *words)
+
+    straight = finished(make(), tasks)
+    # Saved and restored at the middle of a window, between two, at both sides of the boundary, and at the end.
+    for stop in [(0, 3), (0, 4), (1, 0), (1, 1), (1, 7)]:
+        if stop[0] >= len(tasks) and stop != (len(tasks), 0):
+            continue
+        going = make()
+        for place in train(going, tasks):
+            if place == stop:
+                break
+        again = restored(going, make)
+        for _ in train(again, tasks, start=stop):
+            pass
+        assert same(again.state_dict(), straight.state_dict()), stop
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_it_learns_task_after_task(strategy: str) -> None:
+    words = (f"strategy={strategy}", "stream=permuted", "stream.tasks=2")
+    tasks = stream(*words)
+    made = learner(tasks, *words)
+    before = made.weights.value.clone()
+    finished(made, tasks)
+    assert bool(torch.isfinite(made.weights.value).all())
+    assert not torch.equal(made.weights.value, before)
