@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ from gradinc.crash import crash_point
 from gradinc.files import storing, write_whole
 
 BEST = "best"
-_NAME = re.compile(r"(\d+)(?:\+(\d+))?")
+PIECE = 1 << 20
+"""Bytes that are looked at at a time."""
+
+_NAME = re.compile(r"(0|[1-9][0-9]{0,17})(?:\+([1-9][0-9]{0,17}))?")
 
 
 class Damaged(Exception):
@@ -63,16 +67,10 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
     Raises:
         Damaged: it is cut short, changed, of another run, or not a checkpoint.
     """
+    content = _checked(path)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Damaged(error.strerror or str(error)) from error
-    if len(content) < 33:
-        raise Damaged("cut short")
-    if hashlib.sha256(memoryview(content)[32:]).digest() != content[:32]:
-        raise Damaged("checksum")
-    try:
-        state = torch.load(io.BytesIO(memoryview(content)[32:]), map_location=device, weights_only=True)
+        _refuse_growth(content)
+        state = torch.load(content, map_location=device, weights_only=True)
     except Exception as error:  # a whole file that holds something else; torch raises many kinds
         raise Damaged("not a checkpoint") from error
     if not isinstance(state, dict) or ("model" not in state and "learner" not in state):
@@ -80,6 +78,37 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
     if run is not None and state.get("run") != run:
         raise Damaged("of another run")
     return state
+
+
+def _checked(path: Path) -> io.BytesIO:
+    """What a file holds behind its digest, which was found to be right before any of it was kept in memory."""
+    if not path.is_file():
+        raise Damaged("not a file")
+    try:
+        with open(path, "rb") as file:
+            digest = file.read(32)
+            if len(digest) < 32 or not file.read(1):
+                raise Damaged("cut short")
+            file.seek(32)
+            total = hashlib.sha256()
+            while piece := file.read(PIECE):
+                total.update(piece)
+            if total.digest() != digest:
+                raise Damaged("checksum")
+            file.seek(32)
+            return io.BytesIO(file.read())
+    except OSError as error:
+        raise Damaged(error.strerror or str(error)) from error
+
+
+def _refuse_growth(content: io.BytesIO) -> None:
+    """Refuse what would take more memory than the file has bytes: compressed parts, and torch's old format."""
+    size = content.getbuffer().nbytes
+    with zipfile.ZipFile(content) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or sum(p.file_size for p in parts) > size:
+        raise Damaged("not a checkpoint")
+    content.seek(0)
 
 
 def marks(folder: Path) -> list[Mark]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from types import TracebackType
 from typing import Any
@@ -16,12 +15,9 @@ LINE_EVERY = 10.0
 """Seconds between two plain lines, besides those for evaluations."""
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
 def printable(text: object) -> str:
-    """Text from data, without the control characters that could drive a terminal."""
-    return _CONTROL.sub("�", str(text))
+    """Text from data, without the characters that could drive a terminal or turn a line around."""
+    return "".join(letter if letter.isprintable() else "�" for letter in str(text))
 
 
 def duration(seconds: float) -> str:

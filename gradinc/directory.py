@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,19 +17,15 @@ import yaml
 
 from gradinc.config.identity import changed, identity_digest, run_name
 from gradinc.config.schema import Config, validate
+from gradinc.config.yaml_size import check_yaml_size
 from gradinc.crash import crash_point
 from gradinc.errors import UserError
 from gradinc.files import storage_error, storing, write_json, write_whole
+from gradinc.records import read_json, read_meta, read_result
 
 OURS = ("result.json", "ckpt", "meta.json", "metrics.jsonl", "timing.jsonl", "error.log", "config.yaml", "owner.json")
 """Everything that a run writes into its directory, but for the lock, in an order in which it can be removed: whatever
 is left when that is cut short is a run to go on with."""
-
-_TOLD = {
-    "finished": {"test", "validation", "ended_by", "samples", "steps", "passes", "seconds", "peak_memory"},
-    "diverged": {"diverged_at", "tensor"},
-}
-"""What a result of each kind is told with when the same command comes again."""
 
 
 class RunDirectory:
@@ -51,11 +47,22 @@ class RunDirectory:
             raise UserError(str(self.path), "is a file, where the run's directory should be", "Use another name=…")
 
     def check_place(self) -> None:
-        """See that nothing else lies where the run's directory is to be.
+        """See that nothing else lies where the run's directory is to be, and that nothing in it leads elsewhere.
 
         Raises:
-            UserError: there is a directory, and it is not that of a run.
+            UserError: there is a directory, and it is not that of a run; or where a run writes, there is a link
+                or a device, which would take what is written to another place.
         """
+        try:
+            places = list(_written_places(self.path))
+        except OSError as error:
+            what = f"cannot be read ({error.strerror})"
+            raise UserError(str(self.path), what, "Check its permissions, or use another name=…") from error
+        for path, kind in places:
+            if not (stat.S_ISDIR if path.name == "ckpt" else stat.S_ISREG)(kind):
+                what = "is a link" if stat.S_ISLNK(kind) else "is not a plain file"
+                what = what if path.name != "ckpt" or stat.S_ISLNK(kind) else "is not a directory"
+                raise UserError(str(path), f"{what}, where a run writes", "Remove it, or use another name=…")
         if self.path.exists() and not (self.path / "config.yaml").exists():
             strangers = {path.name for path in self.path.iterdir() if not path.name.startswith(".")} - set(OURS)
             if strangers:
@@ -82,8 +89,7 @@ class RunDirectory:
 
     def result(self) -> dict[str, Any] | None:
         """The content of ``result.json``, or None where the run has not come to an end of any kind."""
-        result = read_json(self.path / "result.json")
-        return result if result is not None and _TOLD.get(str(result.get("status")), set()) <= set(result) else None
+        return read_result(self.path / "result.json")
 
     def meta(self) -> dict[str, Any] | None:
         """The content of ``meta.json``, or None where there is none.
@@ -91,12 +97,10 @@ class RunDirectory:
         Raises:
             UserError: it is missing or damaged, and the run has begun: nobody can say now on which data.
         """
-        meta = read_json(self.path / "meta.json")
-        if meta is not None and isinstance(meta.get("data"), dict) and meta.get("segments"):
-            return meta
-        if (self.path / "ckpt").exists():
+        meta = read_meta(self.path / "meta.json")
+        if meta is None and (self.path / "ckpt").exists() and any((self.path / "ckpt").iterdir()):
             raise UserError(str(self.path / "meta.json"), "is missing or damaged", "Use fresh=true to start again")
-        return None
+        return meta
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -153,11 +157,19 @@ class RunDirectory:
     def _owner(self) -> str:
         """Who holds the directory. One that has only just taken it has a moment to say so."""
         for _ in range(20):
-            owner = read_json(self.path / "owner.json")
-            if owner is not None and _is_alive(owner["pid"]):
-                return f"process {owner['pid']} (since {owner['since'][11:16]})"
+            if (owner := living_owner(self.path)) is not None:
+                return owner
             time.sleep(0.05)
         return "another process"
+
+
+def living_owner(path: Path) -> str | None:
+    """The process that says it holds a run's directory, if it lives: ``process 4711 (since 12:03)``."""
+    owner = read_json(path / "owner.json") or {}
+    pid, since = owner.get("pid"), owner.get("since")
+    if isinstance(pid, int) and isinstance(since, str) and 0 < pid < 2**31 and _is_alive(pid):
+        return f"process {pid} (since {since[11:16]})"
+    return None
 
 
 def find_run(run: str | os.PathLike[str], output: str = "outputs") -> Path:
@@ -179,6 +191,7 @@ def read_config(path: Path) -> Config:
         UserError: it is not a config of this version.
     """
     file = path / "config.yaml"
+    check_yaml_size(file)
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -191,15 +204,6 @@ def read_config(path: Path) -> Config:
         raise UserError(str(file), f"{error.where}: {error.what}", "Use fresh=true to start again") from error
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file, or None where there is no such file or it is not one."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -208,6 +212,15 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         pass  # it is another user's
     return True
+
+
+def _written_places(run: Path) -> Iterator[tuple[Path, int]]:
+    """What there is under the names that a run writes to, each with its mode, links not followed."""
+    folders = [run, *([run / "ckpt"] if (run / "ckpt").is_dir() and not (run / "ckpt").is_symlink() else [])]
+    for folder in folders:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if folder != run or path.name in (*OURS, ".lock") or path.name.endswith(".tmp"):
+                yield path, path.lstat().st_mode
 
 
 def package_digest() -> str:

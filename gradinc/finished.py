@@ -17,10 +17,11 @@ from gradinc.config.schema import Config
 from gradinc.data import dataset as data
 from gradinc.data.stream import open_stream
 from gradinc.device import autocast_dtype, choose_device, storage_dtype
-from gradinc.directory import find_run, read_config, read_json
+from gradinc.directory import find_run, read_config
 from gradinc.errors import UserError
 from gradinc.evaluate import evaluate
 from gradinc.record import read_log
+from gradinc.records import read_meta, read_result
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class FinishedRun:
             UserError: there is no such run, or its config is not readable.
         """
         path = find_run(run)
-        return cls(path, read_config(path), read_json(path / "result.json") or {}, read_json(path / "meta.json") or {})
+        return cls(
+            path, read_config(path), read_result(path / "result.json") or {}, read_meta(path / "meta.json") or {}
+        )
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
@@ -184,4 +187,4 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
 
 def read_identity(path: Path) -> str | None:
     """The identity that the checkpoints of a run directory must carry."""
-    return (read_json(path / "meta.json") or {}).get("identity")
+    return (read_meta(path / "meta.json") or {}).get("identity")

@@ -476,6 +476,8 @@ def _state(part: Any) -> dict[str, Any]:
 
 
 def _restore(part: Any, state: dict[str, Any]) -> None:
+    if set(state) != set(part.state):
+        raise KeyError(f"the state of {type(part).__name__} is {sorted(part.state)}, not {sorted(state)}")
     for name, value in state.items():
         if isinstance(getattr(part, name, None), Memory):
             getattr(part, name).load_state_dict(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -20,19 +21,29 @@ class Log:
         offset: bytes written so far; it belongs into every checkpoint.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path, offset: int = 0, digest: str | None = None) -> None:
         """Open the log, cutting off all that came after `offset`.
 
+        Args:
+            path: the file.
+            offset: bytes of it that are kept.
+            digest: SHA-256 that they must have, where that was written down.
+
         Raises:
-            UserError: the file is shorter than that.
+            UserError: the file is shorter than that, or these bytes are not those that were written.
             StorageError: it could not be written.
         """
         self.path = path
+        self._total = hashlib.sha256()
+        mend = "Bring the old file back, or use fresh=true to start again"
         with storing(path):
             lost = offset - (path.stat().st_size if path.exists() else 0)
             if lost > 0:
                 what = f"has lost its last {lost:,} bytes since the last checkpoint"
-                raise UserError(str(path), what, "Bring the old file back, or use fresh=true to start again")
+                raise UserError(str(path), what, mend)
+            self._read(offset)
+            if digest is not None and digest != self.digest:
+                raise UserError(str(path), "was changed since the last checkpoint", mend)
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (it lives as long as the run)
             os.ftruncate(self._file.fileno(), offset)
         self.offset = offset
@@ -45,7 +56,20 @@ class Log:
             self._append(content[:half])
             crash_point("mid-line")
             self._append(content[half:])
+        self._total.update(content)
         self.offset += len(content)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what was written so far, as hexadecimal digits; it belongs into every checkpoint."""
+        return self._total.hexdigest()
+
+    def _read(self, offset: int) -> None:
+        """Take in what is kept of an earlier start."""
+        if offset:
+            with open(self.path, "rb") as file:
+                while piece := file.read(min(1 << 20, offset - file.tell())):
+                    self._total.update(piece)
 
     def _append(self, content: bytes) -> None:
         while content:  # where room runs out, a part is written first, and only the next attempt fails

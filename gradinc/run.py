@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,7 +22,7 @@ from gradinc.data.dataset import Dataset
 from gradinc.data.rows import Rows
 from gradinc.data.stream import Stream, Task
 from gradinc.directory import RunDirectory
-from gradinc.errors import Interrupted, Stalled
+from gradinc.errors import Interrupted, Stalled, UserError
 from gradinc.evaluate import evaluate
 from gradinc.files import storing
 from gradinc.interruption import Interruption
@@ -94,21 +96,23 @@ class Run:
         """Go on from the newest checkpoint that is whole; return its step, or None where there is none.
 
         Raises:
-            UserError: the log has lost lines that belong to that checkpoint.
+            UserError: the log is not the one that belongs to that checkpoint, or the checkpoint is another version's.
             StorageError: a file could not be written.
         """
-        offset, step = 0, None
+        offset, digest, step = 0, None, None
         damaged = []
         for mark, state in checkpoint.newest(self._folder, self.directory.identity, self.device):
             if isinstance(state, checkpoint.Damaged):
                 damaged.append((mark, state))
                 continue
-            self.learner.load_state_dict(state["learner"])
-            self.position = Position(**state["position"])
-            self._clock_base = state["seconds"]
-            offset, step = state["log_offset"], mark.updates
+            with self._fitting(mark):
+                self.learner.load_state_dict(state["learner"])
+                self.position = Position(**state["position"])
+                self._clock_base = state["seconds"]
+                offset, digest = state["log_offset"], state["log_digest"]
+            step = mark.updates
             break
-        self._metrics = Log(self.directory.path / "metrics.jsonl", offset)
+        self._metrics = Log(self.directory.path / "metrics.jsonl", offset, digest)
         timing = self.directory.path / "timing.jsonl"
         self._timing = Log(timing, whole_lines(timing) if step is not None else 0)
         for mark, damage in damaged:
@@ -124,6 +128,20 @@ class Run:
         self._last_log = (self.seconds, self.learner.samples)
         return step
 
+    @contextmanager
+    def _fitting(self, mark: checkpoint.Mark) -> Iterator[None]:
+        """A whole checkpoint whose state has no place in this program is another version's, and is left alone.
+
+        Raises:
+            UserError: it is one. The learner may have taken in half of it.
+        """
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            what = f"does not fit this version of gradinc ({type(error).__name__}: {str(error)[:100]})"
+            mend = "Go on with the version that began the run, or use fresh=true to start again"
+            raise UserError(str(self._folder / str(mark)), what, mend) from error
+
     def commit(self) -> None:
         """Save everything that a restart needs."""
         self.learner.check()
@@ -134,6 +152,7 @@ class Run:
             "position": asdict(self.position),
             "seconds": self.seconds,
             "log_offset": self._metrics.offset,
+            "log_digest": self._metrics.digest,
         }
         checkpoint.write(self._folder, str(mark), self.directory.identity, state)
         checkpoint.prune(self._folder, self.config.checkpoint.keep)

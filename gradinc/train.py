@@ -16,9 +16,10 @@ from rich.console import Console
 from gradinc import __version__
 from gradinc.config.schema import Config
 from gradinc.console import Display, summary
-from gradinc.directory import RunDirectory, package_digest, read_json
+from gradinc.directory import RunDirectory, package_digest
 from gradinc.errors import Diverged, Interrupted, StorageError, UserError
 from gradinc.files import write_json, write_whole
+from gradinc.records import read_meta
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from gradinc.data.stream import Stream
     from gradinc.interruption import Interruption
     from gradinc.run import Run
+
+
+WATCHING = ("evaluate", "log", "diagnostics")
+"""Sections that may change from one start to the next and decide what the log says from there on."""
 
 
 def execute(config: Config, *, console: Console) -> int:
@@ -65,7 +70,7 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
     if result["status"] == "diverged":
         display.warn(_divergence(directory.path, result))
         return 1
-    code = (read_json(directory.path / "meta.json") or {}).get("code")
+    code = (read_meta(directory.path / "meta.json") or {}).get("code")
     other = "" if code == package_digest() else " by another version of gradinc's code; fresh=true runs it again"
     display.say(f"{directory.path} is finished already{other}.")
     _tell_end(directory, result, display)
@@ -101,7 +106,7 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         earlier = directory.meta()
         threads = _threads(config, earlier, model, dataset)
         devices.pin(threads, device)
-        environment = devices.environment(device, threads)
+        environment = {**devices.environment(device, threads), "code": package_digest()[:12]}
         _check_segment(config, directory, earlier, stream.digest, environment, display)
         if not (directory.path / "config.yaml").exists():
             directory.write_config()
@@ -238,7 +243,8 @@ def _write_meta(
     environment: dict[str, Any],
     step: int | None,
 ) -> None:
-    segment = {"from_step": step or 0, **environment, "pid": os.getpid(), "command": _command()}
+    watching = {key: directory.config.document[key] for key in WATCHING}
+    segment = {"from_step": step or 0, **environment, **watching, "pid": os.getpid(), "command": _command()}
     segments = [*(earlier or {}).get("segments", []), segment]
     write_json(
         directory.path / "meta.json",

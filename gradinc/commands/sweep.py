@@ -13,8 +13,8 @@ from gradinc.cli import one_line
 from gradinc.commands.arguments import print_columns, printable
 from gradinc.config.compose import Job
 from gradinc.console import score_shown
-from gradinc.directory import read_json
 from gradinc.errors import UserError
+from gradinc.records import read_result
 
 STOPS = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
 """Exit codes of a run that a signal ended; the sweep ends with it."""
@@ -72,7 +72,7 @@ def _fate(job: Job, code: int) -> str:
     """What became of a job, in a word or two."""
     if code in STOPS:
         return "interrupted"
-    result = read_json(job.directory / "result.json")
+    result = read_result(job.directory / "result.json")
     status = str((result or {}).get("status", "failed"))
     if code != 0:
         return status if status == "diverged" else "failed"

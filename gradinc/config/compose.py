@@ -24,6 +24,7 @@ from gradinc.config.names import choose, nearest_key, shown, written
 from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
 from gradinc.config.replaced import replaced
 from gradinc.config.schema import Config, Data, common_keys, validate
+from gradinc.config.yaml_size import check_yaml_size
 from gradinc.errors import UserError
 
 HYDRA_BASE = "1.3"
@@ -93,6 +94,9 @@ class Composer:
     def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
         self.config_dirs = config_dirs
         self._folders = groups.folders(config_dirs)
+        for folder in self._folders[1:]:
+            for path in folder.rglob("*.yaml"):
+                check_yaml_size(path)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
 
     def keys(self) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradinc.config import catalog
+from gradinc.config.yaml_size import check_yaml_size
 from gradinc.errors import UserError
 
 GROUPS = ("data", "model", "stream", "optimizer", "schedule", "strategy", "experiment")
@@ -123,6 +124,7 @@ def _chosen_parts(group: str, path: Path) -> list[catalog.Part]:
 def _read(path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf  # slow to import, and rarely needed
 
+    check_yaml_size(path)
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # of many types, all of which mean that the file is not YAML

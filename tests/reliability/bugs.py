@@ -112,7 +112,7 @@ def forget_the_end_of_the_log() -> None:
     """Where the log was when the checkpoint was taken."""
     begin = record.Log.__init__
 
-    def __init__(self: record.Log, path: Any, offset: int = 0) -> None:
+    def __init__(self: record.Log, path: Any, offset: int = 0, digest: str | None = None) -> None:
         begin(self, path, os.stat(path).st_size if os.path.exists(path) else 0)
 
     record.Log.__init__ = __init__  # type: ignore[method-assign]

@@ -104,6 +104,7 @@ class Nursery:
         self,
         folder: Path,
         *arguments: str,
+        command: str = "train",
         before: Sequence[Sequence[str]] = (),
         crash: str = "",
         plant: str = "",
@@ -113,6 +114,7 @@ class Nursery:
 
         Args:
             arguments: ``key=value`` words.
+            command: another command, whose words they are.
             before: the words of runs to be made first in the same process.
             crash: ``GRADINC_CRASH``.
             plant: name of a function in `bugs` to call first.
@@ -128,7 +130,7 @@ class Nursery:
             "folder": str(folder),
             "out": str(out),
             "err": str(err),
-            "arguments": ["train", *arguments],
+            "arguments": [command, *arguments],
             "before": [["train", *words] for words in before],
             "crash": crash,
             "plant": plant,

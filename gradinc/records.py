@@ -1,0 +1,107 @@
+"""The JSON records of a run, looked at before they are believed: whoever made a directory may have written anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Len
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Count = Annotated[int, Ge(0)]
+Measures = dict[str, float]
+
+
+class _Record(BaseModel):
+    """A JSON object that has at least these keys."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Segment(_Record):
+    """One start of a run. `threads` is at most what some machine has."""
+
+    threads: Annotated[int, Ge(1), Le(4096)]
+
+
+class _Data(_Record):
+    """What a run wrote down of its data, as far as it is read again."""
+
+    digest: str
+    shape: Annotated[list[Annotated[int, Ge(1)]], Len(1, 3)]
+    outputs: Annotated[int, Ge(1)]
+
+
+class _Meta(_Record):
+    """``meta.json``."""
+
+    identity: str
+    data: _Data
+    segments: Annotated[list[_Segment], Len(1)]
+    code: str
+
+
+class _Finished(_Record):
+    """``result.json`` of a run that came to its end."""
+
+    status: Literal["finished"]
+    test: Measures | None
+    validation: Measures | None
+    ended_by: str
+    samples: Count
+    steps: Count
+    passes: Count
+    seconds: Annotated[float, Ge(0)]
+    peak_memory: Annotated[float, Ge(0)]
+
+
+class _Diverged(_Record):
+    """``result.json`` of a run that met a number that is not finite."""
+
+    status: Literal["diverged"]
+    diverged_at: Count
+    tensor: str
+
+
+_ENDED: dict[str, type[_Record]] = {"finished": _Finished, "diverged": _Diverged}
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object from a file, or None where there is no such file or it is not one."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_meta(path: Path) -> dict[str, Any] | None:
+    """The content of a ``meta.json``, or None where there is none that a run has written."""
+    meta = read_json(path)
+    return meta if meta is not None and _fits(_Meta, meta) else None
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """The content of a ``result.json``, or None where there is none that a run has written."""
+    result = read_json(path)
+    if result is None or not isinstance(result.get("status"), str):
+        return None
+    ended = _ENDED.get(result["status"])
+    if ended is not None and not (_fits(ended, result) and _measured(result)):
+        return None
+    return result
+
+
+def _fits(kind: type[_Record], value: dict[str, Any]) -> bool:
+    try:
+        kind.model_validate(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _measured(result: dict[str, Any]) -> bool:
+    """Whether its measures are those of a classifier or of a regression."""
+    measures = [result.get(part) for part in ("test", "validation")]
+    return all(not each or {"accuracy", "loss"} <= set(each) or {"mse", "r2"} <= set(each) for each in measures)
