@@ -17,6 +17,7 @@ COMMANDS = {
     "test": "measure a finished run again, on other data too: gradinc test RUN data=…",
     "runs": "which runs are there, and what came of them: gradinc runs model.name=cnn --sort test",
     "compare": "results side by side, and the keys that differ: gradinc compare RUN RUN …",
+    "report": "one page about a run or many, as HTML and Markdown: gradinc report outputs",
     "diff": "what two runs differ in, and where their records part: gradinc diff RUN RUN",
     "list": "what there is to choose from: gradinc list strategies",
     "data": "which data sets are here, and prepare one: gradinc data fashion_mnist",

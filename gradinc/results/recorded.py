@@ -23,7 +23,7 @@ STATUSES = ("finished", "running", "interrupted", "unfinished", "diverged", "fai
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same documents, ten times as fast
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecordedRun:
     """One run directory. Nothing in it is trusted: numbers are asked for with `number`.
 

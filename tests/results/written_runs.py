@@ -49,7 +49,7 @@ def write_run(folder: Path, name: str, *, test: float = 0.9, status: str = "fini
         where = {"step": 41 * epoch, "task": 0, "epoch": epoch, "samples": 1294 * epoch, "passes": 41 * epoch}
         loss = 1 / epoch + noise.random() / 10
         score = test - 0.2 / epoch + noise.random() / 100
-        lines.append({**where, "lr": 0.1, "train": {"loss": loss}, "gradient_norm": loss * 2})
+        lines.append({**where, "lr": 0.1, "train": {"loss": loss}, "notes": {"gradient_norm": loss * 2}})
         lines.append({**where, "validation": {"loss": loss, "accuracy": score}})
         times.append({"step": 41 * epoch, "seconds": 0.1 * epoch, "samples_per_second": 1e4, "clock": 1.8e9 + epoch})
     measures = {"loss": 1 - test, "accuracy": test}

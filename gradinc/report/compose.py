@@ -1,0 +1,69 @@
+"""From runs to a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from gradinc.errors import UserError
+from gradinc.report.charts import Numbers
+from gradinc.report.document import Report
+from gradinc.report.sections.learning import diagnostics_section, learning_section
+from gradinc.report.sections.outcome import runs_section, settings_section
+from gradinc.report.sections.provenance import config_section, mixed, provenance_section
+from gradinc.report.sections.sweep import sweep_section
+from gradinc.report.sections.tasks import tasks_section
+from gradinc.report.subject import Page, Subject
+from gradinc.results import shown
+from gradinc.results.recorded import STATUSES, RecordedRun
+
+
+def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
+    """The report of some runs: a function of their directories, so that the same runs give the same report.
+
+    Raises:
+        UserError: no run can be read.
+    """
+    subject = Subject(title, sorted(runs, key=lambda run: (run.name, str(run.path))))
+    if not subject.settings:
+        raise UserError(title, "has no run that can be read", "Train it again with fresh=true")
+    page = Page(subject, Numbers())
+    makers = (
+        settings_section,
+        sweep_section,
+        learning_section,
+        tasks_section,
+        diagnostics_section,
+        runs_section if len(runs) > 1 else None,
+        config_section,
+        provenance_section,
+    )
+    sections = [section for make in makers if make is not None and (section := make(page)) is not None]
+    return Report(title, _facts(subject), _warnings(subject), sections)
+
+
+def _facts(subject: Subject) -> list[tuple[str, str]]:
+    if len(subject.runs) == 1:
+        return [(name, values[0]) for name, values in shown.results_of(list(subject.runs)).items()]
+    best = subject.ranked[0]
+    found = best.score(subject.measure)
+    facts = [("runs", f"{len(subject.runs):,}"), ("settings", f"{len(subject.settings):,}")]
+    if found is not None:
+        facts.append((f"best test {subject.measure}", shown.score_text(found.mean, subject.measure)))
+        facts.append(("of" if found.count == 1 else f"mean of {found.count} runs of", best.name))
+    seconds = [value for run in subject.runs if (value := run.number("result", "seconds")) is not None]
+    return [*facts, ("time in all", shown.duration_text(sum(seconds) if seconds else None))]
+
+
+def _warnings(subject: Subject) -> list[str]:
+    counts = Counter(run.status for run in subject.runs)
+    states = [f"{counts[status]} {status}" for status in STATUSES if status != "finished" and counts[status]]
+    sentences = []
+    if states:
+        averaged = " Only finished runs are averaged." if len(subject.runs) > 1 else ""
+        sentences.append(f"Of {len(subject.runs)} runs, {', '.join(states)}.{averaged}")
+    if len({run.measure for run in subject.runs if run.measure}) > 1:
+        sentences.append(f"Some runs have no {subject.measure}: classification and regression are not compared.")
+    if len(subject.runs) > 1:
+        sentences += mixed(subject.runs)
+    return sentences

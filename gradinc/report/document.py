@@ -1,0 +1,85 @@
+"""What a report is made of; the page and the Markdown are two ways to write it down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+
+class Cell(NamedTuple):
+    """One cell of a table: what is shown, and the number that it is sorted by if the text is none."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: what it shows.
+        head: names of the columns.
+        rows: one list of cells for each row.
+        folded: whether the page shows it only when asked.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    folded: bool = False
+
+    @property
+    def numeric(self) -> set[int]:
+        """The columns with numbers in them."""
+        return {index for row in self.rows for index, cell in enumerate(row) if cell.value is not None}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and the words under it."""
+
+    picture: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a report.
+
+    Attributes:
+        title: its heading.
+        notes: sentences about what is shown.
+        legend: style and name of what all its figures have in common.
+        figures, wide: figures side by side, and those that take the whole width.
+        tables: tables.
+        listings: titles with text that is shown as it is, line by line.
+    """
+
+    title: str
+    notes: Sequence[str] = ()
+    legend: Sequence[tuple[str, str]] = ()
+    figures: Sequence[Figure] = ()
+    wide: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    listings: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report.
+
+    Attributes:
+        title: its heading.
+        facts: names and values of what matters most.
+        warnings: what a reader must know before comparing anything.
+        sections: its parts, in order.
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
+    sections: Sequence[Section] = field(default_factory=list)

@@ -1,0 +1,104 @@
+"""A sequence of tasks: what was learnt, what was kept, and what was forgotten."""
+
+from __future__ import annotations
+
+from gradinc.report.charts import Line, chart, heat_map
+from gradinc.report.document import Cell, Figure, Section, Table
+from gradinc.report.subject import Page
+from gradinc.results import shown
+from gradinc.results.curves import Points
+from gradinc.results.groups import Setting
+from gradinc.results.matrix import Matrix, accuracy_matrix, forgetting, mean_matrix, seen
+
+KINDS = {"matrix": "", "task_matrix": ", with the task known"}
+"""Matrices of a result, and how to tell them apart."""
+
+DEFINITIONS = (
+    "R[i,j] is the test accuracy on task j after task i. Mean accuracy after task i: mean of R[i,j] over j ≤ i. "
+    "Forgetting after task i: mean over j < i of the best R[k,j] with j ≤ k < i, less R[i,j]."
+)
+MOST_TASKS = 10
+"""Tasks that are drawn one by one."""
+
+
+def tasks_section(page: Page) -> Section | None:
+    """Accuracy matrices, and the curves that follow from them; None where no run has one."""
+    matrices = {
+        (kind, one): mean_matrix(found)
+        for kind in KINDS
+        for one in page.subject.settings
+        if (found := _of_one_shape(one, kind))
+    }
+    if not matrices:
+        return None
+    figures, tables = [], []
+    for kind, words in KINDS.items():
+        own = {one: matrix for (name, one), matrix in matrices.items() if name == kind}
+        if own:
+            figures += _over_tasks(page, own, words)
+        for one in page.subject.coloured.values():
+            if one in own:
+                name = "accuracy matrix" + words + (f": {one.name}" if len(page.subject.settings) > 1 else "")
+                figures.append(Figure(heat_map(page.numbers, name, own[one]), f"{name} (columns: tasks)"))
+                tables.append(_table(name, own[one]))
+    if len(page.subject.settings) == 1:
+        figures += [_each_task(page, matrix, KINDS[kind]) for (kind, _), matrix in matrices.items()]
+    notes = [DEFINITIONS]
+    if len(page.subject.runs) > len(page.subject.settings):
+        notes.append("A matrix is the mean over the finished runs of its setting.")
+    return Section("Tasks", [*notes, *_undefined(page)], page.subject.legend, figures, tables=tables)
+
+
+def _of_one_shape(one: Setting, kind: str) -> list[Matrix]:
+    found = [matrix for run in one.drawn if (matrix := accuracy_matrix(run, kind)) is not None]
+    return [m for m in found if (len(m), len(m[0])) == (len(found[0]), len(found[0][0]))]
+
+
+def _over_tasks(page: Page, own: dict[Setting, Matrix], words: str) -> list[Figure]:
+    """Mean accuracy and forgetting after each task, of all settings."""
+    figures = []
+    for title, values, first in ((f"mean accuracy{words}", seen, 1), (f"forgetting{words}", forgetting, 2)):
+        curves: dict[Setting, list[Points]] = {
+            one: [
+                [(float(i), value) for i, value in enumerate(values(matrix), first) if value is not None]
+                for run in one.drawn
+                if (matrix := accuracy_matrix(run, "task_matrix" if words else "matrix")) is not None
+            ]
+            for one in own
+        }
+        picture = chart(page.numbers, title, page.subject.lines(curves), "tasks learnt", percent=True)
+        if picture:
+            figures.append(Figure(picture, f"{title} after each task"))
+    return figures
+
+
+def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
+    """The accuracy on every task while the tasks after it are learnt."""
+    lines = []
+    for j in range(len(matrix[0])):
+        points = [(float(i), v) for i in range(j + 1, len(matrix)) if (v := matrix[i][j]) is not None]
+        style = f"c{j + 1}" if len(matrix[0]) <= 6 else "faint" if len(matrix[0]) > MOST_TASKS else f"c{j % 6 + 1}"
+        lines.append(Line(f"task {j + 1}", points, style, dots=len(matrix[0]) <= 6))
+    title = f"accuracy on each task{words}"
+    return Figure(
+        chart(page.numbers, title, lines, "tasks learnt", percent=True), f"{title}, a line from when it was learnt"
+    )
+
+
+def _table(name: str, matrix: Matrix) -> Table:
+    head = ["after task", *(f"on {j}" for j in range(1, len(matrix[0]) + 1))]
+    rows = [
+        [Cell("none" if i == 0 else str(i)), *(Cell(shown.score_text(v, "accuracy"), v) for v in row)]
+        for i, row in enumerate(matrix)
+    ]
+    return Table(name, head, rows, folded=True)
+
+
+def _undefined(page: Page) -> list[str]:
+    """Why a measure has no number, once for each reason."""
+    reasons: dict[str, None] = {}
+    for run in page.subject.runs:
+        found = run.value("result", "undefined")
+        for name, reason in found.items() if isinstance(found, dict) else ():
+            reasons[f"{name} is not defined: {reason}."] = None
+    return list(reasons)[:8]

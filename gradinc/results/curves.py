@@ -1,0 +1,137 @@
+"""Curves of runs against samples, updates, passes and seconds, and the averages of several."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from statistics import fmean
+
+from gradinc.results.recorded import RecordedRun, finite
+from gradinc.results.statistics import quantile
+
+AXES = {"samples": "samples", "updates": "step", "passes": "passes", "seconds": "seconds"}
+"""What a curve can run against, and the key of a log line that says it; seconds are in ``timing.jsonl``."""
+
+NOTES = "notes"
+"""The key of a log line that diagnostics and what methods noted stand under."""
+
+GRID = 80
+"""Points of a curve that is drawn; a longer one is made of means."""
+
+Points = list[tuple[float, float]]
+Band = list[tuple[float, float, float]]
+"""x, lower end and upper end."""
+
+
+def curve(run: RecordedRun, axis: str, *keys: str) -> Points:
+    """The values under the keys of all log lines that have them, against one of `AXES`."""
+    clock = _Clock(run) if axis == "seconds" else None
+    points = []
+    for line in run.metrics:
+        value: object = line
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        y, step = finite(value), finite(line.get("step"))
+        x = finite(line.get(AXES[axis])) if clock is None else clock.at(step)
+        if x is not None and y is not None:
+            points.append((x, y))
+    return sorted(points, key=lambda point: point[0])
+
+
+def diagnostics(run: RecordedRun) -> list[str]:
+    """The names of the numbers beside the loss that the run's log has, under `NOTES`."""
+    names: dict[str, None] = {}
+    for line in run.metrics:
+        notes = line.get(NOTES)
+        if isinstance(notes, dict):
+            names |= {key: None for key, value in notes.items() if finite(value) is not None}
+    return list(names)
+
+
+class _Clock:
+    """Seconds that a run had taken at each update. A life that was killed told of updates that the next one redid."""
+
+    def __init__(self, run: RecordedRun) -> None:
+        self.points: Points = []
+        for line in run.timing:
+            step, seconds = finite(line.get("step")), finite(line.get("seconds"))
+            if step is not None and seconds is not None:
+                while self.points and self.points[-1][0] >= step:
+                    self.points.pop()
+                self.points.append((step, seconds))
+        self.steps = [point[0] for point in self.points]
+
+    def at(self, step: float | None) -> float | None:
+        return value_at(self.points, step, self.steps) if self.points and step is not None else None
+
+
+def value_at(points: Points, x: float, xs: Sequence[float] | None = None) -> float:
+    """The curve's value, on a straight line between two points, and beyond its ends that of the end."""
+    xs = [point[0] for point in points] if xs is None else xs
+    above = bisect_left(xs, x)
+    if above == 0 or above == len(xs):
+        return points[min(above, len(xs) - 1)][1]
+    (x0, y0), (x1, y1) = points[above - 1], points[above]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0) if x1 > x0 else y1
+
+
+def thinned(points: Points, count: int = GRID) -> tuple[Points, Band]:
+    """A curve of few points: each the mean of a stretch of equal length, with the range of the stretch."""
+    if len(points) <= count:
+        return list(points), []
+    first, last = points[0][0], points[-1][0]
+    buckets: dict[int, Points] = {}
+    for x, y in points:
+        index = min(int(count * (x - first) / (last - first)), count - 1) if last > first else 0
+        buckets.setdefault(index, []).append((x, y))
+    line, band = [], []
+    for bucket in buckets.values():
+        x = fmean(point[0] for point in bucket)
+        ys = [point[1] for point in bucket]
+        line.append((x, fmean(ys)))
+        band.append((x, min(ys), max(ys)))
+    return line, band
+
+
+def average(curves: Sequence[Points]) -> tuple[Points, Band]:
+    """The mean of several curves where all of them have values, and their range."""
+    curves = [points for points in curves if points]
+    if not curves:
+        return [], []
+    if len(curves) == 1:
+        return thinned(curves[0])
+    first = max(points[0][0] for points in curves)
+    last = min(points[-1][0] for points in curves)
+    line, band = [], []
+    for x in _grid(curves, first, last):
+        ys = [value_at(points, x) for points in curves]
+        line.append((x, fmean(ys)))
+        band.append((x, min(ys), max(ys)))
+    return line, band
+
+
+def spread(curves: Sequence[Points]) -> tuple[Points, Band, Band]:
+    """The median of many curves, the range of the middle 80 %, and the whole range, of those that got that far."""
+    curves = [points for points in curves if points]
+    if not curves:
+        return [], [], []
+    first = min(points[0][0] for points in curves)
+    last = max(points[-1][0] for points in curves)
+    line, middle, whole = [], [], []
+    for x in _grid(curves, first, last):
+        ys = sorted(value_at(points, x) for points in curves if points[0][0] <= x <= points[-1][0])
+        if ys:
+            line.append((x, quantile(ys, 0.5)))
+            middle.append((x, quantile(ys, 0.1), quantile(ys, 0.9)))
+            whole.append((x, ys[0], ys[-1]))
+    return line, middle, whole
+
+
+def _grid(curves: Sequence[Points], first: float, last: float) -> list[float]:
+    """Where several curves are read: at their own points if those are the same and few."""
+    places = [[point[0] for point in points] for points in curves]
+    if len(places[0]) <= GRID and all(xs == places[0] for xs in places[1:]):
+        return list(dict.fromkeys(places[0]))
+    if last <= first:
+        return [last] if last == first else []
+    return [first + (last - first) * index / (GRID - 1) for index in range(GRID)]

@@ -1,0 +1,52 @@
+"""Means with intervals, and quantiles, of a few numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and what is known of it.
+
+    Attributes:
+        mean: of `count` numbers.
+        half: half the width of Student's 95 % interval of the mean; None for a single number.
+        low, high: the smallest and the largest number.
+    """
+
+    mean: float
+    half: float | None
+    low: float
+    high: float
+    count: int
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """The mean of some numbers with its interval; None where there are none."""
+    if not values:
+        return None
+    count, half = len(values), None
+    if count > 1:
+        half = student(count - 1) * stdev(values) / math.sqrt(count)
+    return Estimate(fmean(values), half, min(values), max(values), count)
+
+
+def student(freedom: int) -> float:
+    """The factor of a two-sided interval: Student's t at `CONFIDENCE`."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which a share of the sorted numbers lies, interpolated."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])

@@ -1,0 +1,283 @@
+"""A report is one file that needs nothing else, says what the runs say, and lets no text from data act."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from written_runs import write_run
+
+from gradinc.cli import main
+from gradinc.report.write import _source
+from gradinc.results.matrix import forgetting, seen
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;x\x07 [a](http://evil) | `x` \u202e"
+
+
+class Elements(HTMLParser):
+    """All elements of a page with their attributes, the text of each kind, and the cells of its tables."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: dict[str, list[str]] = {}
+        self.rows: list[list[str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "path", "rect", "circle"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.text.setdefault(self.open[-1], []).append(data)
+            if self.open[-1] in ("td", "th"):
+                self.rows[-1][-1] += data
+
+    def row(self, *beginning: str) -> list[str]:
+        """The first row that begins so."""
+        return next(row for row in self.rows if row[: len(beginning)] == list(beginning))
+
+
+@pytest.fixture
+def report(gradinc: Any, empty: Path) -> Any:
+    """Writes a report and reads the page."""
+
+    def run(*arguments: str) -> Elements:
+        outcome = gradinc("report", *arguments, "--out", "page.html")
+        assert (outcome.code, outcome.err) == (0, "")
+        return Elements((empty / "page.html").read_text(encoding="utf-8"))
+
+    return run
+
+
+def sweep(folder: Path, count: int) -> None:
+    """So many runs of a sweep over two keys and the seed."""
+    for index in range(count):
+        rate, width, seed = 10.0 ** -(index % 5), 2 ** (index // 15), index // 5 % 3
+        score = 0.9 - 0.05 * (index % 5) + 0.001 * width + 0.01 * seed
+        write_run(folder, f"run-{index:03}", test=score, seed=seed, optimizer__lr=rate, model__width=width)
+
+
+@pytest.mark.parametrize("count", [1, 3, 200])
+def test_the_page_is_one_small_file_that_asks_for_nothing(report: Any, empty: Path, count: int) -> None:
+    sweep(empty / "outputs", count)
+    page = report("outputs")
+    text = (empty / "page.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 60_000 + 1_500 * count
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", text.replace(_source("sort.js").strip(), ""))
+    assert not {"link", "img", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags}
+    assert not any({"src", "style"} & set(attributes) for _, attributes in page.tags)
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
+    identifiers = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(identifiers) == len(set(identifiers))
+    pictures = [a for tag, a in page.tags if tag == "svg" and "aria-hidden" not in a]
+    assert len(pictures) >= 9  # eight learning curves, and the gradient's norm
+    for picture in pictures:
+        assert picture["role"] == "img"
+        assert set((picture["aria-labelledby"] or "").split()) <= set(identifiers)
+    assert not re.search(r"\b(nan|inf|None)\b", " ".join(a.get("d") or "" for _, a in page.tags))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_text_from_data_is_only_text(report: Any, written: Any, empty: Path, count: int) -> None:
+    for index in range(count):
+        path = written(f"<b onclick=x>{index}", model__name=HOSTILE + str(index % 2), data__name=HOSTILE)
+        meta = json.loads((path / "meta.json").read_text())
+        meta["data"]["classes"] = [HOSTILE, "\ud800"]
+        meta["segments"][0]["command"] = HOSTILE
+        (path / "meta.json").write_text(json.dumps(meta))
+        result = json.loads((path / "result.json").read_text())
+        result |= {"ended_by": HOSTILE, "undefined": {HOSTILE: HOSTILE}, "matrix": [[0.1, 0.1], [0.9, 0.1], [0.8, 0.9]]}
+        (path / "result.json").write_text(json.dumps(result))
+        log = json.loads((path / "metrics.jsonl").read_text().splitlines()[0])
+        with open(path / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({**log, "notes": {HOSTILE: 1.0}}) + "\n")
+    page = report("outputs", "--title", HOSTILE)
+    assert [a for tag, a in page.tags if tag == "script"] == [{}]
+    assert page.text["script"] == [_source("sort.js").strip()]
+    assert not {"img", "b"} & {tag for tag, _ in page.tags}
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert any("<script>alert(1)</script>" in cell for row in page.rows for cell in row)  # it is shown, as text
+    prose = (empty / "page.md").read_text(encoding="utf-8")
+    outside = re.sub(r"```.*?```", "", prose, flags=re.DOTALL)
+    assert not re.search(r"<(?!!--)|(?<!\\)\]\(", outside)
+    for text in (prose, (empty / "page.html").read_text(encoding="utf-8")):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+
+
+def test_the_same_runs_give_the_same_bytes_in_any_order(gradinc: Any, empty: Path) -> None:
+    sweep(empty / "outputs", 7)
+    names = [path.name for path in sorted((empty / "outputs").iterdir())]
+    pages = []
+    for order in (names, names[::-1]):
+        assert gradinc("report", *order, "--title", "t", "--out", "page.html").code == 0
+        pages.append(((empty / "page.html").read_bytes(), (empty / "page.md").read_bytes()))
+        os.utime(empty / "outputs" / names[0] / "result.json", (1, 1))
+    assert pages[0] == pages[1]
+
+
+def test_scores_are_means_with_student_intervals(report: Any, written: Any) -> None:
+    for seed, score in enumerate((0.90, 0.92, 0.97)):
+        written(f"a{seed}", seed=seed, test=score)
+        written(f"b{seed}", seed=seed, test=score - 0.5, optimizer__lr=0.3)
+    # mean 0.93, standard deviation 0.0360555, t(2) = 4.302653: 4.302653 · 0.0360555 / √3 = 0.0895665
+    assert report("outputs").row("0.1")[:4] == ["0.1", "3", "93.00 %", "8.96 %"]
+
+
+def test_runs_without_an_end_are_marked_and_not_averaged(report: Any, written: Any, empty: Path) -> None:
+    for seed, score in enumerate((0.90, 0.92)):
+        written(f"a{seed}", seed=seed, test=score)
+    before = report("outputs").row("digits · mlp · sgd")
+    for seed, status in enumerate(("diverged", "unfinished", "interrupted"), start=2):
+        written(f"a{seed}", seed=seed, test=0.1, status=status)
+    (written("a9", seed=9, test=0.1) / "result.json").write_text("{")
+    page = report("outputs")
+    after = page.row("digits · mlp · sgd")
+    assert after[1] == "2 of 5"  # the damaged one belongs to no setting
+    assert (before[0], before[2:]) == (after[0], after[2:])
+    assert {row[0]: row[1] for row in page.rows if row and re.fullmatch(r"a\d", row[0])} == {
+        "a0": "finished",
+        "a1": "finished",
+        "a2": "diverged",
+        "a3": "unfinished",
+        "a4": "interrupted",
+        "a9": "damaged",
+    }
+    prose = (empty / "page.md").read_text()
+    assert "Of 6 runs, 1 interrupted, 1 unfinished, 1 diverged, 1 damaged. Only finished runs are averaged." in prose
+
+
+def test_what_should_be_the_same_and_is_not_is_said(report: Any, written: Any) -> None:
+    written("a")
+    other = written("b", seed=1)
+    said = " ".join(report("outputs").text.get("li", []))
+    assert "versions of gradinc" not in said
+    meta = json.loads((other / "meta.json").read_text())
+    meta["code"] = "other"
+    (other / "meta.json").write_text(json.dumps(meta))
+    said = " ".join(report("outputs").text["li"])
+    assert "made with 2 versions of gradinc's code" in said
+    assert "sets of data" not in said
+
+
+WORKED = [[0.1, 0.1, 0.1], [0.9, 0.1, 0.1], [0.95, 0.8, 0.2], [0.6, 0.7, 0.9]]
+"""Accuracy before training and after each of three tasks."""
+
+
+def test_the_matrix_and_what_follows_from_it_are_shown(report: Any, written: Any, empty: Path) -> None:
+    path = written("stream")
+    result = json.loads((path / "result.json").read_text())
+    result |= {"matrix": WORKED, "metrics": {"forgetting": 0.225}, "undefined": {"fwt": "there is one task"}}
+    (path / "result.json").write_text(json.dumps(result))
+    page = report("stream")
+    assert {"10.0", "95.0", "60.0", "90.0"} <= set(page.text["text"])
+    assert page.row("3")[1:] == ["60.00 %", "70.00 %", "90.00 %"]
+    assert "22.50 %" in page.text["dd"]
+    assert "fwt is not defined: there is one task." in page.text["p"]
+    titles = [title for title in page.text["title"] if "matrix" in title or "forgetting" in title]
+    assert titles == ["forgetting", "accuracy matrix"]
+    assert forgetting(WORKED) == pytest.approx([-0.05, (0.95 - 0.6 + 0.8 - 0.7) / 2])  # the last is the .225
+    assert seen(WORKED) == pytest.approx([0.9, 0.875, 2.2 / 3])
+
+
+@pytest.mark.parametrize(
+    "matrix", [[], [[0.1]], [[0.1, None], [None, "x"], [1e400, 2]], [[], [], []], "x", [[1], 2, 3]]
+)
+def test_a_matrix_that_is_none_is_left_out_or_has_holes(report: Any, written: Any, matrix: Any) -> None:
+    path = written("stream")
+    result = json.loads((path / "result.json").read_text())
+    (path / "result.json").write_text(json.dumps({**result, "matrix": matrix}))
+    page = report("stream")
+    assert not any(re.search(r"\bnan\b", value) for _, a in page.tags for value in a.values() if value)
+
+
+def test_the_page_of_a_real_run(report: Any, gradinc: Any, empty: Path) -> None:
+    trained = gradinc(
+        "train", "model=linear", "budget.epochs=2", "diagnostics=true", "name=real", "progress=quiet", "log.steps=10", "data.batch_size=16"
+    )
+    assert trained.code == 0
+    page = report("real")
+    result = json.loads((empty / "outputs" / "real" / "result.json").read_text())
+    assert f"{100 * result['test']['accuracy']:.2f} %" in page.text["dd"]
+    assert {"validation accuracy", "training loss", "gradient norm", "update cosine"} <= set(page.text["title"])
+    assert "batch_size: 16" in " ".join(page.text["pre"])
+    assert page.row("command, from step 0")[1].startswith("gradinc")
+    inside = {path.name for path in (empty / "outputs" / "real").iterdir()}
+    assert not {name for name in inside if name.endswith((".html", ".md"))}
+
+
+def test_neither_a_report_nor_a_listing_imports_torch(empty: Path) -> None:
+    sweep(empty / "outputs", 3)
+    script = (
+        "import sys; from gradinc.cli import main\n"
+        "for line in (['runs'], ['compare', 'outputs'], ['diff', 'run-000', 'run-001'], ['report', 'outputs']):\n"
+        "    assert main(line) == 0\n"
+        "print(*{'torch', 'hydra', 'matplotlib', 'pandas'} & set(sys.modules), file=sys.stderr)"
+    )
+    root = str(Path(main.__code__.co_filename).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert (done.returncode, done.stderr) == (0, "\n")
+    assert (empty / "reports" / "outputs.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["report", "none"], "none: no such run. Choose from: a, broken."),
+        (["report", "a", "--out", "x.pdf"], "--out x.pdf: is no HTML file. Give a name that ends in .html."),
+        (["report", "a", "--out", "mine.html"], "mine.md: is there already and is no report."),
+        (["report", "broken"], "broken: has no run that can be read. Train it again with fresh=true."),
+        (["report", "empty"], "empty: no such run. Choose from: "),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    gradinc: Any, written: Any, empty: Path, arguments: list[str], line: str
+) -> None:
+    written("a")
+    (written("broken") / "config.yaml").write_text("[")
+    (empty / "mine.md").write_text("my notes\n")
+    (empty / "empty").mkdir()
+    before = sorted(empty.rglob("*"))
+    outcome = gradinc(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(line) or "has no runs in it" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert sorted(empty.rglob("*")) == before
+    assert (empty / "mine.md").read_text() == "my notes\n"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_browser_at_phone_width_scrolls_no_page_sideways(report: Any, empty: Path) -> None:
+    sweep(empty / "outputs", 40)
+    report("outputs")
+    text = (empty / "page.html").read_text(encoding="utf-8")
+    told = "<script>document.title = innerWidth + ' ' + document.documentElement.scrollWidth</script></body>"
+    (empty / "told.html").write_text(re.sub("<meta http-equiv[^>]*>", "", text).replace("</body>", told))
+    words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=375,800", "--dump-dom"]
+    done = subprocess.run([*words, (empty / "told.html").as_uri()], capture_output=True, text=True, timeout=120)
+    title = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
+    assert title is not None, done.stderr
+    assert int(title[2]) <= int(title[1]) <= 500
