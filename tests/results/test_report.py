@@ -213,9 +213,8 @@ def test_a_matrix_that_is_none_is_left_out_or_has_holes(report: Any, written: An
 
 
 def test_the_page_of_a_real_run(report: Any, gradinc: Any, empty: Path) -> None:
-    trained = gradinc(
-        "train", "model=linear", "budget.epochs=2", "diagnostics=true", "name=real", "progress=quiet", "log.steps=10", "data.batch_size=16"
-    )
+    options = ["model=linear", "budget.epochs=2", "diagnostics=true", "log.steps=10", "data.batch_size=16"]
+    trained = gradinc("train", *options, "name=real", "progress=quiet")
     assert trained.code == 0
     page = report("real")
     result = json.loads((empty / "outputs" / "real" / "result.json").read_text())
