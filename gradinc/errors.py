@@ -36,7 +36,7 @@ class StorageError(UserError):
 
 
 class Stalled(UserError):
-    """No window makes an update any more, so the run would never end. Exit code 1: the run exists as far as it came."""
+    """No window makes an update any more: training would never end. Exit code 1, since the run exists."""
 
 
 class Interrupted(Exception):

@@ -30,6 +30,7 @@ class Method:
         confines: whether what it takes out grows from task to task, so that old momentum would bring it back.
         clips: whether `transform` does no more than scale the whole gradient down.
         averages: whether `stepped` moves the weights by more than the update that was made.
+        layerwise: whether `transform` treats every layer by itself and remembers nothing of it.
             These are for `gradinc.order` and the learner.
         stands: the one name in `state` of weights, shape (P,), that are measured and kept as the best instead of
             those being trained; empty where there are no others.
@@ -42,6 +43,7 @@ class Method:
     confines: ClassVar[bool] = False
     clips: ClassVar[bool] = False
     averages: ClassVar[bool] = False
+    layerwise: ClassVar[bool] = False
     stands: ClassVar[str] = ""
 
     def begin(self, task: Task, learner: Learner) -> None:

@@ -15,6 +15,7 @@ class AGC(Method):
     """Bound the norm of every unit's gradient by a share of its weights' norm
 
     Paper: Brock et al. 2021, arXiv 2102.06171
+    Neutral: ratio=inf
 
     A unit is an output of a linear layer or a filter of a convolution; a bias vector is one unit.
     The head, which is the model's last linear layer, is left as it is.
@@ -23,6 +24,8 @@ class AGC(Method):
         ratio: greatest ratio of a unit's gradient to its weights, by their norms; inf leaves all.
         eps: least norm that a unit's weights count with, so that fresh zeros can move.
     """
+
+    layerwise = True
 
     def __init__(self, *, ratio: Positive = 0.01, eps: Positive = 1e-3) -> None:
         self.ratio, self.eps = ratio, eps

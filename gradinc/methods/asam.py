@@ -14,6 +14,7 @@ class ASAM(Method):
     """SAM whose step up is measured relative to each weight's size
 
     Paper: Kwon et al. 2021, arXiv 2102.11600
+    Neutral: rho=0
 
     T is the paper's elementwise operator, over all weights, biases included.
 

@@ -17,6 +17,8 @@ class Centralize(Method):
     dimensions but the first. Biases and the gains of normalisation have one dimension and stay.
     """
 
+    layerwise = True
+
     def transform(self, g: Tensor, learner: Learner) -> None:
         for _, layer in learner.weights.layers(g):
             if layer.dim() > 1:

@@ -15,6 +15,7 @@ class Clip(Method):
     """Bound the gradient's entries, its norm, or both
 
     Paper: Pascanu et al. 2013, arXiv 1211.5063
+    Neutral: norm=inf
 
     Entries are bounded first; where that is done, the direction changes. The norm is that of all
     weights together. After a projection leave `value` at inf: bounded entries leave its subspace.

@@ -15,6 +15,7 @@ class Grokfast(Method):
     """Amplify the slow part of the gradient: add its moving average
 
     Paper: Lee et al. 2024, arXiv 2405.20233
+    Neutral: lamb=0
 
     The average goes over updates, never over micro-batches. A steady gradient grows by 1 + λ, so the
     log has `effective_lr`, the learning rate times that: compare runs at equal values of it.

@@ -16,6 +16,7 @@ class Lookahead(Method):
     """Slow weights that follow the trained ones every k updates
 
     Paper: Zhang et al. 2019, arXiv 1907.08610
+    Neutral: alpha=1
 
     The optimizer's state goes on over a step of the slow weights. What is measured, and kept as the best,
     are the slow weights. A task ends with a step of them, however many updates there were since the last

@@ -17,6 +17,7 @@ class Noise(Method):
     """Add Gaussian noise to the gradient, less with every update
 
     Paper: Neelakantan et al. 2015, arXiv 1511.06807
+    Neutral: eta=0
 
     Args:
         eta: variance of each entry's noise in the first update.
@@ -24,6 +25,7 @@ class Noise(Method):
     """
 
     state = ("t", "seed")
+    layerwise = True
 
     def __init__(self, *, eta: NonNegative = 0.01, gamma: NonNegative = 0.55) -> None:
         self.eta, self.gamma = eta, gamma

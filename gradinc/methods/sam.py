@@ -14,6 +14,7 @@ class SAM(Method):
     """Sharpness-aware minimisation: the gradient from the steepest near point
 
     Paper: Foret et al. 2021, arXiv 2010.01412
+    Neutral: rho=0
 
     One step up for the whole window, so that a window equals the large batch; the mean of the
     micro-batches' own steps (`strategy.window.rule=msam`) is something else. The second pass sees the

@@ -19,6 +19,7 @@ class Agreement(SeparateRule):
     """Gradient agreement filtering: only micro-batches that point the same way
 
     Paper: Chaubard et al. 2024, arXiv 2412.18052
+    Neutral: tau=2
 
     A micro-batch counts if the cosine distance of its gradient to the mean of those that counted
     before it is at most tau: 0 is the same direction, 1 orthogonal, 2 opposite. Where none agrees

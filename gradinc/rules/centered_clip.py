@@ -14,6 +14,7 @@ class CenteredClip(SeparateRule):
     """Each micro-batch's gradient is clipped around the last update's
 
     Paper: Karimireddy et al. 2021, arXiv 2012.10333
+    Neutral: tau=inf
 
     However large a corrupt micro-batch is, it moves the gradient by its share of tau at most. The
     centre is what this rule gave for the last update, and 0 before the first. With tau inf it is

@@ -13,6 +13,8 @@ from gradinc.rule import SeparateRule
 class EMA(SeparateRule):
     """A moving average over the window: later micro-batches count more
 
+    Neutral: beta=1
+
     Debiased, so that the weights add up to 1, and begun anew in every window. The only rule besides
     `agreement` for which the order of the micro-batches matters. With beta 1 it is the mean, with
     beta 0 the last micro-batch alone.

@@ -16,6 +16,7 @@ class Median(RowRule):
     """The median of the micro-batches, weight by weight: outvotes corrupt ones
 
     Paper: Yin et al. 2018, arXiv 1803.01498
+    Neutral: size=1
 
     Of an even number, the mean of the two in the middle. Ragged micro-batches count by their rows:
     half of the rows' weight lies on either side.

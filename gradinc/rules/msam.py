@@ -15,6 +15,7 @@ class MSAM(SeparateRule):
     """Sharpness-aware in each micro-batch: gradients a step of rho uphill
 
     Paper: Behdin et al. 2023, arXiv 2302.09693
+    Neutral: rho=0
 
     ∇Lₖ(w + ρ ∇Lₖ(w) / ‖∇Lₖ(w)‖) for each micro-batch k, with the dropout masks of the first pass, and
     their mean. It takes two passes; the method `sam` takes one step uphill for the whole window.

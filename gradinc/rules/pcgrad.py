@@ -18,6 +18,7 @@ class PCGrad(RowRule):
     """Gradient surgery: conflicting micro-batches are projected off each other
 
     Paper: Yu et al. 2020, arXiv 2001.06782
+    Neutral: size=1
 
     Each gradient meets the others in random order, and loses its component along those that it has
     a negative product with. Of two, the result harms neither; of more, it may. The paper adds them

@@ -19,6 +19,7 @@ class Trimmed(RowRule):
     """The mean of the micro-batches without the extremes, weight by weight
 
     Paper: Yin et al. 2018, arXiv 1803.01498
+    Neutral: trim=0
 
     Of K micro-batches the ⌈trim · K⌉ lowest and as many highest are left out, fewer where none would
     remain: a window of two has no extremes. Those that remain count by their rows. With trim 0 it is

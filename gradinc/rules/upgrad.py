@@ -16,6 +16,7 @@ class UPGrad(RowRule):
     """The mean of the micro-batches' gradients, each projected to harm none
 
     Paper: Quinton & Rey 2024, arXiv 2406.16232
+    Neutral: size=1
 
     Each is projected onto the vectors that have no negative product with any of them, so that a
     small enough step raises the loss of no micro-batch. Without conflicts it is the mean.

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+import pytorch_optimizer as theirs
 import torch
+from pytorch_optimizer.optimizer import grokfast as filters
 from small_learners import distance, learner, network, train, windows
 from torch import nn
 
@@ -13,9 +15,6 @@ from gradinc.methods.centralize import Centralize
 from gradinc.methods.grokfast import Grokfast
 from gradinc.methods.lookahead import Lookahead
 from gradinc.methods.sam import SAM
-
-theirs = pytest.importorskip("pytorch_optimizer", reason="the oracle pytorch-optimizer is not installed")
-filters = pytest.importorskip("pytorch_optimizer.optimizer.grokfast")
 
 
 def by_them(wrap: Callable, change: Callable = lambda model: None) -> torch.Tensor:
