@@ -20,8 +20,9 @@ from gradinc.device import autocast_dtype, storage_dtype
 from gradinc.diagnostics import Diagnostics
 from gradinc.due import Due
 from gradinc.errors import UserError
+from gradinc.layers import Layers, sizes_of
 from gradinc.learner import Learner
-from gradinc.order import check_order
+from gradinc.order import check_layers, check_order
 from gradinc.randomness import seeded
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
@@ -74,8 +75,13 @@ def build_learner(
     rule = load_part("rule", strategy.window.rule)(**strategy.window.rule_options)
     due = load_part("due", strategy.window.due)(**strategy.window.due_options)
     methods = [load_part("method", name)(**options) for name, options in strategy.methods.items()]
-    check_order({name: type(method) for name, method in zip(strategy.methods, methods, strict=True)})
-    weights = Weights(model, () if stream is None else stream.heads)
+    classes = {name: type(method) for name, method in zip(strategy.methods, methods, strict=True)}
+    check_order(classes)
+    window, heads = strategy.window, () if stream is None else stream.heads
+    if window.layers:
+        check_layers(classes, heads)
+    waits = sizes_of([name for name, p in model.named_parameters() if p.requires_grad], window.layers)
+    weights = Weights(model, heads, waits)
     optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config))
     return Learner(
         model,
@@ -89,6 +95,7 @@ def build_learner(
         autocast=autocast_dtype(config.dtype),
         scale_lr=SCALES[strategy.scale_lr],
         diagnostics=Diagnostics() if config.diagnostics else None,
+        layers=Layers(weights, window.size, window.last) if waits else None,
     )
 
 

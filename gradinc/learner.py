@@ -15,6 +15,7 @@ from gradinc.batch import Batch
 from gradinc.criterion import Criterion
 from gradinc.diagnostics import Diagnostics
 from gradinc.errors import Diverged
+from gradinc.layers import Layers
 from gradinc.memory import Memory
 from gradinc.method import Method
 from gradinc.optimizers import stepper
@@ -44,6 +45,7 @@ class Learner:
         autocast: the lower precision that forward passes run in, or None.
         diagnostics: what is noted about every update, if anything.
         scale_lr: what the learning rate is multiplied by for a window of so many micro-batches.
+        layers: those that wait longer than the window, if some do.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Learner:
         autocast: torch.dtype | None = None,
         diagnostics: Diagnostics | None = None,
         scale_lr: Callable[[int], float] = lambda count: 1.0,
+        layers: Layers | None = None,
     ) -> None:
         self.model, self.weights, self.criterion = model, weights, criterion
         self.optimizer, self.schedule, self.window = optimizer, schedule, window
@@ -77,6 +80,7 @@ class Learner:
         self._step = stepper(optimizer)
         self._rates: list[float] = [group["lr"] for group in optimizer.param_groups]
         self._scale_lr = scale_lr
+        self._layers = layers
         self._rate: float | None = None
         self._batch_hooks = [m.batch for m in methods if _overrides(m, "batch")]
         self._loss_hooks = [m.loss for m in methods if _overrides(m, "loss")]
@@ -205,9 +209,13 @@ class Learner:
         for method in self.methods:
             method.end(task, self)
 
-    def open(self, planned: float, size: int) -> None:
-        """Begin a window that is foreseen to have `size` micro-batches, with rows of this total weight."""
-        self.window.open(planned, size, self.weights.grad)
+    def open(self, planned: float, size: int, *, ends: bool = False) -> None:
+        """Begin a window that is foreseen to have `size` micro-batches, with rows of this total weight.
+
+        Args:
+            ends: whether no other window follows in the epoch.
+        """
+        self.window.open(planned, size, self.weights.grad, ends=ends)
 
     def take(self, batch: Batch) -> None:
         """One micro-batch: forward, backward, its gradient added to the window's.
@@ -271,6 +279,8 @@ class Learner:
                 self.window.due.observe(self.window.squares, torch.dot(grad, grad))
             if self.diagnostics is not None:
                 self.diagnostics.reduced(grad, self)
+            if self._layers is not None:
+                self._layers.collect(self.window, self.task)
             for transform in self._transforms:
                 transform(grad, self)
             self._check(grad)
@@ -348,6 +358,7 @@ class Learner:
             "rule": _state(self.window.rule),
             "due": _state(self.window.due),
             "diagnostics": _state(self.diagnostics) if self.diagnostics is not None else {},
+            "layers": _state(self._layers) if self._layers is not None else {},
             "counts": [self.task, self.began, self.updates, self.samples, self.passes],
             "log": [self._loss, self._loss_items, self._notes, self._noted],
         }
@@ -363,6 +374,8 @@ class Learner:
         _restore(self.window.due, state["due"])
         if self.diagnostics is not None:
             _restore(self.diagnostics, state["diagnostics"])
+        if self._layers is not None:
+            _restore(self._layers, state["layers"])
         if state["window"] is not None:
             self.window.load_state_dict(state["window"])
             self.weights.grad.copy_(state["grad"])

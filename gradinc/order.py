@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gradinc.errors import UserError
 from gradinc.method import Method
@@ -43,6 +43,25 @@ def check_order(methods: Mapping[str, type[Method]]) -> None:
             last = stepping[-1]
             what = f"{name} averages the weights, so it must come after {last}"
             raise UserError(_written(methods), what, f"Use {_moved(methods, name, last, behind=True)}")
+
+
+def check_layers(methods: Mapping[str, type[Method]], heads: Sequence[range] = ()) -> None:
+    """Refuse what needs the gradient of all layers at once, where some layers wait for theirs.
+
+    Args:
+        methods: classes by name.
+        heads: of the tasks, where they have heads of their own.
+
+    Raises:
+        UserError: there is such a method, or there are heads, which wait for their task.
+    """
+    if heads:
+        what = "layers cannot wait where tasks have heads of their own, which rest between their tasks"
+        raise UserError("strategy.window.layers", what, "Leave it out, or the heads")
+    for name, method in methods.items():
+        if method.transform is not Method.transform and not method.layerwise:
+            what = f"{name} reads the whole gradient, and layers with longer windows have none in most updates"
+            raise UserError("strategy.window.layers", what, f"Leave out {name} or strategy.window.layers")
 
 
 def _written(names: Mapping[str, object] | list[str]) -> str:

@@ -257,6 +257,7 @@ class Run:
             if self._limits.epochs is not None and position.epoch >= self._limits.epochs:
                 position.ended_by = "epochs"
         if position.ended_by is not None and learner.window.taken:
+            learner.window.ends = True
             learner.update()  # a window never crosses into another task
         if position.ended_by is not None or position.epoch % self.config.evaluate.epochs == 0:
             position.stage = "validation"
@@ -304,7 +305,8 @@ class Run:
                 count = extent(index, length, wanted, window.last)
                 if count == 0:
                     break
-                learner.open(_rows_of_window(len(rows), size, index, count), count)
+                ends = extent(index + count, length, wanted, window.last) == 0
+                learner.open(_rows_of_window(len(rows), size, index, count), count, ends=ends)
             x, y = next(batches)
             if names:
                 x = augment(x, names, self._draw("augment", task.index, position.epoch, index), fill)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ class Weights:
     Args:
         heads: the outputs of each task's own head, where there are several: they are rows of the model's last
             linear layer, and the optimizer gets them as slices of their own.
+        waits: micro-batches between two updates of the weights that wait longer than the window, by their
+            names; slices of their own too. There are heads or weights that wait, not both.
 
     Attributes:
         value: shape (P,), the weights, in the order of ``model.named_parameters()``.
@@ -28,7 +30,7 @@ class Weights:
         channels_last: for each whether it lies in memory with its channels last, as the vector then has it.
     """
 
-    def __init__(self, model: nn.Module, heads: Sequence[range] = ()) -> None:
+    def __init__(self, model: nn.Module, heads: Sequence[range] = (), waits: Mapping[str, int] | None = None) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.names: list[str] = [name for name, _ in named]
         self.parameters: list[nn.Parameter] = [p for _, p in named]
@@ -44,7 +46,8 @@ class Weights:
             p.grad = grad
         self._heads = list(heads)
         self._output = output_layer(model) if heads else None
-        self._head_leaves: dict[int, list[tuple[nn.Parameter, Tensor]]] = {}
+        self._waits = dict(waits or {})
+        self._resting: dict[int, list[tuple[nn.Parameter, Tensor]]] = {}
 
     def __len__(self) -> int:
         return self.value.numel()
@@ -89,23 +92,22 @@ class Weights:
             must not share its counters with one that moves.
         """
         runs: list[tuple[object, int | None, int, int]] = []
-        for name, head, a, b in self._pieces():
+        for name, rests, a, b in self._pieces():
             group = same(name)
-            if runs and runs[-1][:2] == (group, head):
-                runs[-1] = (group, head, runs[-1][2], b)
+            if runs and runs[-1][:2] == (group, rests):
+                runs[-1] = (group, rests, runs[-1][2], b)
             else:
-                runs.append((group, head, a, b))
+                runs.append((group, rests, a, b))
         groups: dict[object, list[Any]] = {}
-        of_heads: dict[tuple[object, int], list[nn.Parameter]] = {}
-        for group, head, a, b in runs:
-            leaf = self._leaf(self.value[a:b], self.grad[a:b])
-            if head is None:
+        resting: dict[tuple[object, int], list[nn.Parameter]] = {}
+        for group, rests, a, b in runs:
+            leaf = self._leaf(self.value[a:b], self.grad[a:b], rests)
+            if rests is None:
                 groups.setdefault(group, []).append(leaf)
             else:
-                of_heads.setdefault((group, head), []).append(leaf)
-                self._head_leaves.setdefault(head, []).append((leaf, self.grad[a:b]))
-        for group in {group for group, _ in of_heads}:
-            own = [{"params": leaves} for (other, _), leaves in of_heads.items() if other == group]
+                resting.setdefault((group, rests), []).append(leaf)
+        for group in {group for group, _ in resting}:
+            own = [{"params": leaves} for (other, _), leaves in resting.items() if other == group]
             groups[group] = [{"params": groups[group]}, *own] if group in groups else own
         return groups
 
@@ -114,18 +116,41 @@ class Weights:
         """Whether tasks have heads of their own."""
         return bool(self._heads)
 
-    def wake(self, heads: Iterable[int]) -> None:
-        """Let the next step of the optimizer move these heads; the others rest, and so do momentum and decay there."""
-        awake = set(heads)
-        for head, leaves in self._head_leaves.items():
+    @property
+    def waits(self) -> list[int]:
+        """The micro-batches that some weights wait, each number once."""
+        return sorted(set(self._waits.values()))
+
+    def waiting(self, size: int) -> list[tuple[int, int]]:
+        """The fewest contiguous parts of the vector that the weights make up which wait so many micro-batches."""
+        spans: list[tuple[int, int]] = []
+        for name, (a, b) in zip(self.names, self.spans, strict=True):
+            if self._waits.get(name) != size:
+                continue
+            if spans and spans[-1][1] == a:
+                spans[-1] = (spans[-1][0], b)
+            else:
+                spans.append((a, b))
+        return spans
+
+    def wake(self, chosen: Iterable[int]) -> None:
+        """Let the next step of the optimizer move these heads only, or of the weights that wait those that are due.
+
+        The others rest, and so do momentum and decay there.
+
+        Args:
+            chosen: numbers of heads; or for how many micro-batches the weights have waited.
+        """
+        awake = set(chosen)
+        for rests, leaves in self._resting.items():
             for leaf, grad in leaves:
-                leaf.grad = grad if head in awake else None
+                leaf.grad = grad if rests in awake else None
 
     def _pieces(self) -> Iterator[tuple[str, int | None, int, int]]:
-        """The layers' names and spans, with the output layer cut into its heads."""
+        """The layers' names and spans, with the output layer cut into its heads, and what they rest by if they do."""
         for name, (a, b), shape in zip(self.names, self.spans, self.shapes, strict=True):
             if self._output is None or name.rpartition(".")[0] != self._output:
-                yield name, None, a, b
+                yield name, self._waits.get(name), a, b
                 continue
             row = (b - a) // shape[0]
             for head, outputs in enumerate(self._heads):
@@ -142,8 +167,8 @@ class Weights:
         """
         spans = dict(zip(self.names, zip(self.spans, self.shapes, strict=True), strict=True))
         return [
-            self._leaf(self.value[a:b].view(shape[0], -1), self.grad[a:b].view(shape[0], -1))
-            for (a, b), shape in (spans[name] for name in names)
+            self._leaf(self.value[a:b].view(shape[0], -1), self.grad[a:b].view(shape[0], -1), self._waits.get(name))
+            for name, ((a, b), shape) in ((name, spans[name]) for name in names)
         ]
 
     def first_not_finite(self, vector: Tensor) -> str | None:
@@ -153,11 +178,12 @@ class Weights:
                 return name
         return None
 
-    @staticmethod
-    def _leaf(value: Tensor, grad: Tensor) -> nn.Parameter:
+    def _leaf(self, value: Tensor, grad: Tensor, rests: int | None) -> nn.Parameter:
         leaf = nn.Parameter(value)
         leaf.data = value
         leaf.grad = grad
+        if rests is not None:
+            self._resting.setdefault(rests, []).append((leaf, grad))
         return leaf
 
 

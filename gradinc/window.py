@@ -87,6 +87,7 @@ class Window:
         items: Σ of their row weights.
         size: micro-batches that it is foreseen to have.
         planned: Σ of the row weights that it is foreseen to have.
+        ends: whether an epoch ends with it, or leaves the rest of its micro-batches out.
         batches: the micro-batches, if it keeps them.
         outputs: what the model gave for them, detached, shape (rows, outputs) each.
         tasks: the tasks whose rows took part, where tasks have heads of their own.
@@ -101,15 +102,16 @@ class Window:
         self.items = 0.0
         self.size = 0
         self.planned = 0.0
+        self.ends = False
         self.batches: list[Batch] = []
         self.outputs: list[Tensor] = []
         self.tasks: set[int] = set()
         self.squares: list[tuple[Tensor, float]] = []
         self.unfinished: Rule | None = None
 
-    def open(self, planned: float, size: int, like: Tensor) -> None:
+    def open(self, planned: float, size: int, like: Tensor, *, ends: bool = False) -> None:
         """Begin an update that is foreseen to have so many micro-batches, with rows of this total weight."""
-        self.size, self.planned = size, planned
+        self.size, self.planned, self.ends = size, planned, ends
         if isinstance(self.rule, SeparateRule):
             self.rule.open(like, size)
 
@@ -156,6 +158,7 @@ class Window:
             "items": self.items,
             "size": self.size,
             "planned": self.planned,
+            "ends": self.ends,
             "batches": [batch.state() for batch in self.batches],
             "outputs": list(self.outputs),
             "tasks": sorted(self.tasks),
@@ -165,7 +168,7 @@ class Window:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on inside the window that `state_dict` described."""
         self.taken, self.items = state["taken"], state["items"]
-        self.size, self.planned = state["size"], state["planned"]
+        self.size, self.planned, self.ends = state["size"], state["planned"], state["ends"]
         self.batches = [Batch(*fields) for fields in state["batches"]]
         self.outputs = list(state["outputs"])
         self.tasks = set(state["tasks"])

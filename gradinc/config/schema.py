@@ -106,6 +106,7 @@ class Window:
     rule: str = "mean"
     due: str = "size"
     last: Literal["flush", "carry", "drop"] = "flush"
+    layers: dict[str, Count] = field(default_factory=dict)
     rule_options: dict[str, Any] = field(default_factory=dict)
     due_options: dict[str, Any] = field(default_factory=dict)
 
@@ -359,6 +360,24 @@ def _check_together(config: Config) -> None:
     if config.budget.accuracy is not None and config.data.validation == 0:
         where = written("budget.accuracy", config.budget.accuracy)
         raise UserError(where, "needs validation rows, and data.validation is 0", "Set data.validation=0.1")
+
+    _check_layers(config.strategy)
+
+
+def _check_layers(strategy: Strategy) -> None:
+    """Layers with windows of their own go with the mean over windows of one size."""
+    window = strategy.window
+    for pattern, size in window.layers.items():
+        if size % window.size:
+            where, what = f"strategy.window.layers={{{pattern}:{size}}}", f"is no multiple of window.size={window.size}"
+            raise UserError(where, what, f"Use {-(-size // window.size) * window.size}")
+    fixed: dict[str, Any] = {"window.rule": "mean", "window.due": "size", "scale_lr": "none", "scale_beta2": False}
+    given: dict[str, Any] = {"window.rule": window.rule, "window.due": window.due}
+    given |= {"scale_lr": strategy.scale_lr, "scale_beta2": strategy.scale_beta2}
+    for key, wanted in fixed.items():
+        if window.layers and given[key] != wanted:
+            what = f"goes with strategy.{written(key, wanted)} only"
+            raise UserError("strategy.window.layers", what, f"Leave out strategy.{key}, or the layers")
 
 
 def _section_document(part: Any) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_the_top_file_holds_every_key_with_the_default_of_the_schema() -> None:
     for kind, section in {**PLAIN, **{kind: PARTS[kind] for kind in ("data", "stream", "schedule")}}.items():
         keys = [key for key in common_keys(section) if key != "name"]
         assert content[kind] == {f.name: plain(f.default) for f in fields(section) if f.name in keys}
-    window = {f.name: f.default for f in fields(Window) if f.name in common_keys(Window)}
+    window = {key: getattr(Window(), key) for key in common_keys(Window)}
     others = {f.name: f.default for f in fields(Strategy) if f.name in STRATEGY_KEYS}
     assert content["strategy"] == {"window": window, **others, "methods": {}}
 
