@@ -16,15 +16,12 @@ from markupsafe import Markup, escape
 from gradinc.commands.arguments import printable
 from gradinc.report.axes import Scale, fit, tick_text
 from gradinc.results.curves import Band, Points
-from gradinc.results.matrix import Matrix
+from gradinc.results.matrix import Matrix, together
 
 WIDTH, HEIGHT = 300, 210
 LEFT, RIGHT, TOP, BOTTOM = 48, 10, 10, 40
 LETTER = 6.4
 """How wide a letter is, about."""
-
-WIDE = 8.0
-"""Values of a setting that are so many times apart are laid out by their logarithms."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,7 @@ def chart(
     *,
     percent: bool = False,
     ticks: Sequence[tuple[float, str]] = (),
+    logarithmic: bool = False,
     marks: Sequence[float] = (),
 ) -> Markup:
     """Curves over a common axis.
@@ -84,16 +82,18 @@ def chart(
         x: what the axis shows.
         percent: whether the values are shares.
         ticks: places on the axis and what they are called, where it is not one of even numbers from 0.
+        logarithmic: whether the axis with these places is.
         marks: places on the axis where a task ended.
     """
     lines = [line for line in lines if line.points]
     if not lines:
         return Markup("")
     ys = [y for line in lines for y in _heights(line)]
-    across = _across([p[0] for line in lines for p in line.points], ticks)
+    across = _across([p[0] for line in lines for p in line.points], ticks, logarithmic)
     up = fit(ys, HEIGHT - BOTTOM, TOP) if not percent else fit(ys, HEIGHT - BOTTOM, TOP, wide=float("inf"))
+    inside = [mark for mark in marks if across.low < mark < across.high]
     parts = [_frame(across, up, x, percent, ticks)]
-    parts += [Markup('<path class="mark" d="M{} {}V{}"/>').format(_n(across(m)), TOP, HEIGHT - BOTTOM) for m in marks]
+    parts += [Markup('<path class="mark" d="M{} {}V{}"/>').format(_n(across(m)), TOP, HEIGHT - BOTTOM) for m in inside]
     for line in lines:
         parts += _drawn(line, across, up)
     ends_at = [f"{line.name} ends at {tick_text(round(line.points[-1][1], 6), percent=percent)}" for line in lines[:8]]
@@ -101,13 +101,12 @@ def chart(
     return _figure(numbers, title, f"{title} against {x}.{scale} {'; '.join(ends_at)}.", parts, WIDTH, HEIGHT)
 
 
-def _across(xs: Sequence[float], ticks: Sequence[tuple[float, str]]) -> Scale:
+def _across(xs: Sequence[float], ticks: Sequence[tuple[float, str]], logarithmic: bool) -> Scale:
     if not ticks:
         low = 0.0 if 0 <= min(xs) < 0.3 * max(xs) else min(xs)
         return Scale(low, max(max(xs), low + 1e-9), LEFT, WIDTH - RIGHT)
     places = [place for place, _ in ticks]
-    low, high = min(places), max(places)
-    return Scale(low, high, LEFT + 26, WIDTH - RIGHT - 26, logarithmic=low > 0 and high / low >= WIDE)
+    return Scale(min(places), max(places), LEFT + 26, WIDTH - RIGHT - 26, logarithmic)
 
 
 def _heights(line: Line) -> Iterable[float]:
@@ -177,7 +176,7 @@ def heat_map(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
     for i, row in enumerate(matrix):
         y = top + tall * i
         if i % (1 + rows // 32) == 0:
-            name = "before" if i == 0 else f"after {i}"
+            name = "before" if i == 0 else "after all" if together(matrix) else f"after {i}"
             parts.append(
                 Markup('<text class="end" x="{}" y="{}" dy=".32em">{}</text>').format(left - 5, _n(y + tall / 2), name)
             )

@@ -42,7 +42,10 @@ def strategy_label(config: Mapping[str, Any]) -> str:
     window = window if isinstance(window, Mapping) else {}
     size, rule = window.get("size", 1), window.get("rule", "mean")
     parts = [str(rule) if rule not in ("mean", "sum") else "accumulate"] if size != 1 else []
-    return "+".join([*parts, *(str(name) for name in methods or () if isinstance(methods, Mapping))]) or "sgd"
+    stream = config.get("stream")
+    data = stream.get("data", "current") if isinstance(stream, Mapping) else "current"
+    mode = [] if data == "current" else [str(data)]  # joint, cumulative
+    return "+".join([*mode, *parts, *(str(name) for name in methods or () if isinstance(methods, Mapping))]) or "sgd"
 
 
 def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
@@ -64,7 +67,7 @@ def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
 
 def _follows(key: str, heads: Mapping[str, str], different: Sequence[str], readable: Sequence[dict[str, str]]) -> bool:
     """Whether a key differs only because its section's name does."""
-    head = heads.get(key.partition(".")[0])
+    head = "strategy" if key == "stream.data" else heads.get(key.partition(".")[0])
     if head is None or head == key or head not in different:
         return False
     by_name: defaultdict[str, set[str]] = defaultdict(set)

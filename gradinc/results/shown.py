@@ -53,8 +53,8 @@ MEASURES = ("acc", "aia", "la", "bwt", "forgetting", "fwt")
 """Measures of the accuracy matrix, under ``metrics`` in a result: shares of 1."""
 
 
-def _share(name: str) -> Callable[[RecordedRun], str]:
-    return lambda run: score_text(run.number("result", "metrics", name), "accuracy")
+def _share(part: str, name: str) -> Callable[[RecordedRun], str]:
+    return lambda run: score_text(run.number("result", part, name), "accuracy")
 
 
 RESULTS: dict[str, Callable[[RecordedRun], str]] = {
@@ -63,7 +63,8 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "test loss": lambda run: number_text(run.number("result", "test", "loss")),
     "validation": lambda run: score_text(run.number("result", "validation", run.measure or ""), run.measure),
     "best validation": lambda run: score_text(run.number("result", "best", "score"), run.measure),
-    **{name: _share(name) for name in MEASURES},
+    **{name: _share("metrics", name) for name in MEASURES},
+    **{f"{name}, task known": _share("task_metrics", name) for name in ("acc", "forgetting")},
     "ended by": lambda run: str(run.value("result", "ended_by") or NONE),
     "samples": lambda run: count_text(run.number("result", "samples")),
     "updates": lambda run: count_text(run.number("result", "steps")),

@@ -17,7 +17,7 @@ from written_runs import write_run
 
 from gradinc.cli import main
 from gradinc.report.write import _source
-from gradinc.results.matrix import forgetting, seen
+from gradinc.results.matrix import forgetting, mean_accuracy
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;x\x07 [a](http://evil) | `x` \u202e"
 
@@ -194,11 +194,23 @@ def test_the_matrix_and_what_follows_from_it_are_shown(report: Any, written: Any
     assert {"10.0", "95.0", "60.0", "90.0"} <= set(page.text["text"])
     assert page.row("3")[1:] == ["60.00 %", "70.00 %", "90.00 %"]
     assert "22.50 %" in page.text["dd"]
-    assert "fwt is not defined: there is one task." in page.text["p"]
+    assert "Not defined: fwt (there is one task)." in page.text["p"]
     titles = [title for title in page.text["title"] if "matrix" in title or "forgetting" in title]
     assert titles == ["forgetting", "accuracy matrix"]
-    assert forgetting(WORKED) == pytest.approx([-0.05, (0.95 - 0.6 + 0.8 - 0.7) / 2])  # the last is the .225
-    assert seen(WORKED) == pytest.approx([0.9, 0.875, 2.2 / 3])
+    assert dict(forgetting(WORKED)) == pytest.approx({2: -0.05, 3: (0.95 - 0.6 + 0.8 - 0.7) / 2})  # the .225
+    assert dict(mean_accuracy(WORKED)) == pytest.approx({1: 0.9, 2: 0.875, 3: 2.2 / 3})
+
+
+def test_training_on_all_tasks_together_is_a_point_beside_the_curves(report: Any, written: Any) -> None:
+    for name, matrix in {"a": WORKED, "joint": [WORKED[0], [0.9, 0.9, 0.9]]}.items():
+        path = written(name, stream__data="current" if name == "a" else "joint")
+        result = json.loads((path / "result.json").read_text())
+        (path / "result.json").write_text(json.dumps({**result, "matrix": matrix}))
+    page = report("outputs")
+    words = next(text for text in page.text["desc"] if text.startswith("mean accuracy"))
+    assert "strategy=sgd ends at 73.33 %; strategy=joint ends at 90 %" in words
+    assert not any("joint" in text for text in page.text["desc"] if text.startswith("forgetting"))
+    assert page.row("all")[1:] == ["90.00 %"] * 3
 
 
 @pytest.mark.parametrize(

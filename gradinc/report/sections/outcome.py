@@ -34,7 +34,7 @@ def settings_section(page: Page) -> Section | None:
         "A setting is what runs share that differ in nothing but the seed. Scores are means over its finished runs, "
         "± half of Student's 95 % interval of the mean; a single run has none. Other numbers are means."
     )
-    table = Table("Settings", [*heads, "runs", subject.measure, "±", *_measures(subject.runs), *COUNTS], rows)
+    table = Table("Settings", [*heads, "runs", f"test {subject.measure}", "±", *_measures(subject.runs), *COUNTS], rows)
     return Section("Settings", [note], tables=[table])
 
 
@@ -63,7 +63,7 @@ def runs_section(page: Page) -> Section:
     """Every run with its result."""
     subject = page.subject
     keys = [*(["seed"] if len({settings(run).get("seed") for run in subject.runs}) > 1 else []), *subject.keys]
-    head = ["run", "status", *(short(key, keys) for key in keys), subject.measure, "loss"]
+    head = ["run", "status", *(short(key, keys) for key in keys), f"test {subject.measure}", "loss"]
     rows = [_run_row(subject, run, keys) for run in sorted(subject.runs, key=lambda run: run.name)]
     return Section("Runs", tables=[Table("Runs", [*head, *_measures(subject.runs), *COUNTS], rows)])
 

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from statistics import median
 
 from gradinc.report.axes import fit, tick_text
-from gradinc.report.charts import WIDE, Line, Upright, chart, cut, parallel
+from gradinc.report.charts import Line, Upright, chart, cut, parallel
 from gradinc.report.document import Figure, Section
 from gradinc.report.subject import COLOURS, Page
 from gradinc.results.curves import Points
 from gradinc.results.groups import Setting, value_order
 from gradinc.results.keys import short
 from gradinc.results.recorded import SCORES
+
+WIDE = 8.0
+"""Values that are so many times apart are laid out by their logarithms."""
 
 MOST_AXES = 7
 """Keys that parallel coordinates show."""
@@ -57,10 +60,6 @@ def _places(values: Sequence[str]) -> tuple[dict[str, float], bool]:
     return {value: number for value, number in zip(ordered, numbers, strict=True) if number is not None}, True
 
 
-def _ticks(places: dict[str, float]) -> list[tuple[float, str]]:
-    return [(place, value) for value, place in places.items()]
-
-
 def _number(value: str) -> float | None:
     try:
         number = float(value)
@@ -85,7 +84,18 @@ def _one_factor(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
     line = Line(f"test {measure}", points, style, errors=errors, dots=True)
     title = f"test {measure} by {key.removesuffix('.name')}"
     percent = measure == "accuracy"
-    return Figure(chart(page.numbers, title, [line], short(key, [key]), percent=percent, ticks=_ticks(places)), title)
+    return Figure(
+        chart(
+            page.numbers,
+            title,
+            [line],
+            short(key, [key]),
+            percent=percent,
+            ticks=_ticks(places),
+            logarithmic=_by_logarithm(places),
+        ),
+        title,
+    )
 
 
 def _marginal(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
@@ -107,7 +117,31 @@ def _marginal(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
             lines.append(Line(one.name, [(places[one.values[key]], found.mean)], f"{style} dots", dots=True))
     title = f"test {measure} by {key.removesuffix('.name')}"
     name = short(key, page.subject.keys)
-    return Figure(chart(page.numbers, title, lines, name, percent=measure == "accuracy", ticks=_ticks(places)), title)
+    return Figure(
+        chart(
+            page.numbers,
+            title,
+            lines,
+            name,
+            percent=measure == "accuracy",
+            ticks=_ticks(places),
+            logarithmic=_by_logarithm(places),
+        ),
+        title,
+    )
+
+
+def _by_key(page: Page, title: str, lines: Sequence[Line], key: str, places: dict[str, float]) -> Figure:
+    picture = chart(
+        page.numbers,
+        title,
+        lines,
+        short(key, page.subject.keys),
+        percent=page.subject.measure == "accuracy",
+        ticks=[(place, value) for value, place in places.items()],
+        logarithmic=min(places.values()) > 0 and max(places.values()) / min(places.values()) >= WIDE,
+    )
+    return Figure(picture, title)
 
 
 def _parallel(page: Page, keys: Sequence[str]) -> Figure:

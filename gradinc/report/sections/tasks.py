@@ -8,14 +8,14 @@ from gradinc.report.subject import Page
 from gradinc.results import shown
 from gradinc.results.curves import Points
 from gradinc.results.groups import Setting
-from gradinc.results.matrix import Matrix, accuracy_matrix, forgetting, mean_matrix, seen
+from gradinc.results.matrix import Matrix, accuracy_matrix, forgetting, mean_accuracy, mean_matrix, together
 
 KINDS = {"matrix": "", "task_matrix": ", with the task known"}
 """Matrices of a result, and how to tell them apart."""
 
 DEFINITIONS = (
-    "R[i,j] is the test accuracy on task j after task i. Mean accuracy after task i: mean of R[i,j] over j ≤ i. "
-    "Forgetting after task i: mean over j < i of the best R[k,j] with j ≤ k < i, less R[i,j]."
+    "R[i,j] is the test accuracy on task j after i tasks. Mean accuracy after i tasks: the mean of R[i,j] over j ≤ i. "
+    "Forgetting after i tasks: the mean over j < i of the best R[k,j] with j ≤ k < i, less R[i,j]."
 )
 MOST_TASKS = 10
 """Tasks that are drawn one by one."""
@@ -23,30 +23,27 @@ MOST_TASKS = 10
 
 def tasks_section(page: Page) -> Section | None:
     """Accuracy matrices, and the curves that follow from them; None where no run has one."""
-    matrices = {
-        (kind, one): mean_matrix(found)
-        for kind in KINDS
-        for one in page.subject.settings
-        if (found := _of_one_shape(one, kind))
-    }
-    if not matrices:
-        return None
+    subject = page.subject
     figures, tables = [], []
     for kind, words in KINDS.items():
-        own = {one: matrix for (name, one), matrix in matrices.items() if name == kind}
+        own = {one: mean_matrix(found) for one in subject.settings if (found := _of_one_shape(one, kind))}
         if own:
-            figures += _over_tasks(page, own, words)
-        for one in page.subject.coloured.values():
+            figures += _over_tasks(page, own, kind)
+        for one in subject.coloured.values():
             if one in own:
-                name = "accuracy matrix" + words + (f": {one.name}" if len(page.subject.settings) > 1 else "")
+                name = "accuracy matrix" + words + (f": {one.name}" if len(subject.settings) > 1 else "")
                 figures.append(Figure(heat_map(page.numbers, name, own[one]), f"{name} (columns: tasks)"))
                 tables.append(_table(name, own[one]))
-    if len(page.subject.settings) == 1:
-        figures += [_each_task(page, matrix, KINDS[kind]) for (kind, _), matrix in matrices.items()]
+        if len(subject.settings) == 1 and own and not together(matrix := own[subject.settings[0]]):
+            figures.append(_each_task(page, matrix, words))
+    if not figures:
+        return None
     notes = [DEFINITIONS]
-    if len(page.subject.runs) > len(page.subject.settings):
+    if len(subject.runs) > len(subject.settings):
         notes.append("A matrix is the mean over the finished runs of its setting.")
-    return Section("Tasks", [*notes, *_undefined(page)], page.subject.legend, figures, tables=tables)
+    if any(run.value("config", "stream", "scored_tasks") is not None for run in subject.runs):
+        notes.append("The measures in the tables are over the scored tasks; the figures are over all.")
+    return Section("Tasks", [*notes, *_undefined(page)], subject.legend, figures, tables=tables)
 
 
 def _of_one_shape(one: Setting, kind: str) -> list[Matrix]:
@@ -54,22 +51,26 @@ def _of_one_shape(one: Setting, kind: str) -> list[Matrix]:
     return [m for m in found if (len(m), len(m[0])) == (len(found[0]), len(found[0][0]))]
 
 
-def _over_tasks(page: Page, own: dict[Setting, Matrix], words: str) -> list[Figure]:
+def _over_tasks(page: Page, own: dict[Setting, Matrix], kind: str) -> list[Figure]:
     """Mean accuracy and forgetting after each task, of all settings."""
     figures = []
-    for title, values, first in ((f"mean accuracy{words}", seen, 1), (f"forgetting{words}", forgetting, 2)):
+    count = max(len(matrix[0]) for matrix in own.values())
+    for name, points in (("mean accuracy", mean_accuracy), ("forgetting", forgetting)):
         curves: dict[Setting, list[Points]] = {
-            one: [
-                [(float(i), value) for i, value in enumerate(values(matrix), first) if value is not None]
-                for run in one.drawn
-                if (matrix := accuracy_matrix(run, "task_matrix" if words else "matrix")) is not None
-            ]
+            one: [points(matrix) for run in one.drawn if (matrix := accuracy_matrix(run, kind)) is not None]
             for one in own
         }
-        picture = chart(page.numbers, title, page.subject.lines(curves), "tasks learnt", percent=True)
+        title = f"{name}{KINDS[kind]}"
+        picture = chart(
+            page.numbers, title, page.subject.lines(curves), "tasks learnt", percent=True, ticks=_ticks(count)
+        )
         if picture:
             figures.append(Figure(picture, f"{title} after each task"))
     return figures
+
+
+def _ticks(tasks: int) -> list[tuple[float, str]]:
+    return [(float(task), str(task)) for task in range(1, tasks + 1)]
 
 
 def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
@@ -88,17 +89,20 @@ def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
 def _table(name: str, matrix: Matrix) -> Table:
     head = ["after task", *(f"on {j}" for j in range(1, len(matrix[0]) + 1))]
     rows = [
-        [Cell("none" if i == 0 else str(i)), *(Cell(shown.score_text(v, "accuracy"), v) for v in row)]
+        [
+            Cell("none" if i == 0 else "all" if together(matrix) else str(i)),
+            *(Cell(shown.score_text(v, "accuracy"), v) for v in row),
+        ]
         for i, row in enumerate(matrix)
     ]
     return Table(name, head, rows, folded=True)
 
 
 def _undefined(page: Page) -> list[str]:
-    """Why a measure has no number, once for each reason."""
-    reasons: dict[str, None] = {}
+    """Why measures have no number, one sentence for each reason."""
+    reasons: dict[str, dict[str, None]] = {}
     for run in page.subject.runs:
         found = run.value("result", "undefined")
         for name, reason in found.items() if isinstance(found, dict) else ():
-            reasons[f"{name} is not defined: {reason}."] = None
-    return list(reasons)[:8]
+            reasons.setdefault(str(reason), {})[str(name)] = None
+    return [f"Not defined: {', '.join(names)} ({reason})." for reason, names in list(reasons.items())[:8]]
