@@ -35,7 +35,7 @@ def sweep_section(page: Page) -> Section | None:
     if len(subject.keys) > 1:
         wide.append(_parallel(page, keys))
         notes.append(
-            "Parallel coordinates: a line is a setting; the darker, the better. "
+            "Parallel coordinates: a line is a setting; the stronger, the better. "
             "Dashed: no finished run. Drawn on top in colour: those of the legend."
         )
     legend: list[tuple[str, str]] = []
@@ -83,19 +83,7 @@ def _one_factor(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
     style = "c1" if numeric else "c1 dots"
     line = Line(f"test {measure}", points, style, errors=errors, dots=True)
     title = f"test {measure} by {key.removesuffix('.name')}"
-    percent = measure == "accuracy"
-    return Figure(
-        chart(
-            page.numbers,
-            title,
-            [line],
-            short(key, [key]),
-            percent=percent,
-            ticks=_ticks(places),
-            logarithmic=_by_logarithm(places),
-        ),
-        title,
-    )
+    return _by_key(page, title, [line], key, places)
 
 
 def _marginal(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
@@ -116,19 +104,7 @@ def _marginal(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
         if found is not None:
             lines.append(Line(one.name, [(places[one.values[key]], found.mean)], f"{style} dots", dots=True))
     title = f"test {measure} by {key.removesuffix('.name')}"
-    name = short(key, page.subject.keys)
-    return Figure(
-        chart(
-            page.numbers,
-            title,
-            lines,
-            name,
-            percent=measure == "accuracy",
-            ticks=_ticks(places),
-            logarithmic=_by_logarithm(places),
-        ),
-        title,
-    )
+    return _by_key(page, title, lines, key, places)
 
 
 def _by_key(page: Page, title: str, lines: Sequence[Line], key: str, places: dict[str, float]) -> Figure:

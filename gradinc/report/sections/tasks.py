@@ -88,13 +88,10 @@ def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
 
 def _table(name: str, matrix: Matrix) -> Table:
     head = ["after task", *(f"on {j}" for j in range(1, len(matrix[0]) + 1))]
-    rows = [
-        [
-            Cell("none" if i == 0 else "all" if together(matrix) else str(i)),
-            *(Cell(shown.score_text(v, "accuracy"), v) for v in row),
-        ]
-        for i, row in enumerate(matrix)
-    ]
+    rows = []
+    for i, row in enumerate(matrix):
+        after = "none" if i == 0 else "all" if together(matrix) else str(i)
+        rows.append([Cell(after), *(Cell(shown.score_text(v, "accuracy"), v) for v in row)])
     return Table(name, head, rows, folded=True)
 
 
