@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "results side by side, and the keys that differ: gradinc compare RUN RUN …",
     "report": "one page about a run or many, as HTML and Markdown: gradinc report outputs",
     "diff": "what two runs differ in, and where their records part: gradinc diff RUN RUN",
+    "export": "the logs of runs for TensorBoard: gradinc export outputs --tensorboard DIR",
     "list": "what there is to choose from: gradinc list strategies",
     "data": "which data sets are here, and prepare one: gradinc data fashion_mnist",
     "bench": "speed against the hand-written PyTorch loop",

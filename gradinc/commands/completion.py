@@ -9,7 +9,7 @@ from pathlib import Path
 from gradinc.cli import COMMANDS
 from gradinc.errors import UserError
 
-OF_RUNS = ("compare", "diff", "report")
+OF_RUNS = ("compare", "diff", "report", "export")
 """Commands that take any number of runs."""
 
 HOW = 'eval "$(gradinc -sc install=bash)"'

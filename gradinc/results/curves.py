@@ -25,7 +25,7 @@ Band = list[tuple[float, float, float]]
 
 def curve(run: RecordedRun, axis: str, *keys: str) -> Points:
     """The values under the keys of all log lines that have them, against one of `AXES`."""
-    clock = _Clock(run) if axis == "seconds" else None
+    clock = Clock(run, "seconds") if axis == "seconds" else None
     points = []
     for line in run.metrics:
         value: object = line
@@ -48,20 +48,21 @@ def diagnostics(run: RecordedRun) -> list[str]:
     return list(names)
 
 
-class _Clock:
-    """Seconds that a run had taken at each update. A life that was killed told of updates that the next one redid."""
+class Clock:
+    """A column of ``timing.jsonl`` at each update. A life that was killed told of updates that the next one redid."""
 
-    def __init__(self, run: RecordedRun) -> None:
+    def __init__(self, run: RecordedRun, column: str) -> None:
         self.points: Points = []
         for line in run.timing:
-            step, seconds = finite(line.get("step")), finite(line.get("seconds"))
-            if step is not None and seconds is not None:
+            step, time = finite(line.get("step")), finite(line.get(column))
+            if step is not None and time is not None:
                 while self.points and self.points[-1][0] >= step:
                     self.points.pop()
-                self.points.append((step, seconds))
+                self.points.append((step, time))
         self.steps = [point[0] for point in self.points]
 
     def at(self, step: float | None) -> float | None:
+        """What the column says, or would say, at an update; None where it says nothing."""
         return value_at(self.points, step, self.steps) if self.points and step is not None else None
 
 
