@@ -24,6 +24,8 @@ from gradinc.records import read_meta
 if TYPE_CHECKING:
     import torch
 
+    from gradinc.assemble import Shape
+    from gradinc.criterion import Criterion
     from gradinc.data.dataset import Dataset
     from gradinc.data.stream import Stream
     from gradinc.interruption import Interruption
@@ -90,10 +92,12 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
     stream = open_stream(config, dataset)
     _check_limits(config, dataset)
     devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
-    model = build_model(config, Shape(dataset.shape, stream.setting.outputs), device)
+    shape, criterion = Shape(dataset.shape, stream.setting.outputs), build_criterion(dataset, stream.outputs)
+    config, micro_batch = _fitted(config, directory, shape, criterion, stream, device)
+    model = build_model(config, shape, device)
     if config.init is not None:
         _start_from(config.init, model, device)
-    learner = build_learner(config, model, build_criterion(dataset, stream.outputs), stream.longest, stream)
+    learner = build_learner(config, model, criterion, stream.longest, stream)
 
     stop.deferred = True
     with directory.locked():
@@ -104,6 +108,7 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
             if (code := _tell_if_done(directory, display)) is not None:
                 return code
         earlier = directory.meta()
+        _check_micro_batch(directory, earlier, micro_batch)
         threads = _threads(config, earlier, model, dataset)
         devices.pin(threads, device)
         environment = {**devices.environment(device, threads), "code": package_digest()[:12]}
@@ -112,7 +117,7 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
             directory.write_config()
         run = Run(config, directory, dataset, stream, learner, display, stop)
         step = run.resume()
-        _write_meta(directory, earlier if step is not None else None, stream, environment, step)
+        _write_meta(directory, earlier if step is not None else None, stream, environment, step, micro_batch)
         display.say(_headline(config, len(learner.weights), device, threads, directory, step))
         try:
             return _finish(run, directory, display, stop, device)
@@ -120,10 +125,40 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
             run.close()
 
 
+def _fitted(
+    config: Config, directory: RunDirectory, shape: Shape, criterion: Criterion, stream: Stream, device: torch.device
+) -> tuple[Config, int | None]:
+    """The config with the micro-batch that ``strategy.window.micro_batch=auto`` stands for, and its rows.
+
+    It is looked for once: a run that goes on elsewhere keeps it, and so its numbers.
+    """
+    if config.strategy.window.micro_batch == "given":
+        return config, None
+    from gradinc.assemble import build_model
+    from gradinc.fit import fitted, largest, recorded
+
+    rows = None if config.fresh else recorded(directory.meta())
+    total = config.data.batch_size * config.strategy.window.size
+    if rows is None or total % rows:
+        rows = largest(config, build_model(config, shape, device), criterion, stream[0].train)
+    return fitted(config, rows), rows
+
+
+def _check_micro_batch(directory: RunDirectory, earlier: dict[str, Any] | None, rows: int | None) -> None:
+    from gradinc.fit import recorded
+
+    before = recorded(earlier)
+    if rows is not None and before not in (None, rows):
+        what = f"was started in the meantime with micro-batches of {before} rows"
+        raise UserError(str(directory.path), what, "Give the same command again")
+
+
 def _headline(
     config: Config, weights: int, device: torch.device, threads: int, directory: RunDirectory, step: int | None
 ) -> str:
-    parts = (config.data.name, f"{config.model.name} ({weights:,} weights)", str(device), _count(threads, "thread"))
+    parts = [config.data.name, f"{config.model.name} ({weights:,} weights)", str(device), _count(threads, "thread")]
+    if config.strategy.window.micro_batch == "auto":
+        parts.append(f"windows of {config.strategy.window.size} × {_count(config.data.batch_size, 'row')}")
     going_on = "" if step is None else f", going on from step {step}"
     return f"{' · '.join(parts)} → {directory.path}{going_on}"
 
@@ -242,6 +277,7 @@ def _write_meta(
     stream: Stream,
     environment: dict[str, Any],
     step: int | None,
+    micro_batch: int | None,
 ) -> None:
     watching = {key: directory.config.document[key] for key in WATCHING}
     segment = {"from_step": step or 0, **environment, **watching, "pid": os.getpid(), "command": _command()}
@@ -254,6 +290,7 @@ def _write_meta(
             "commit": _commit(),
             "identity": directory.identity,
             "data": stream.record(),
+            **({} if micro_batch is None else {"micro_batch": micro_batch}),
             "segments": segments,
         },
     )

@@ -106,6 +106,7 @@ class Window:
     rule: str = "mean"
     due: str = "size"
     last: Literal["flush", "carry", "drop"] = "flush"
+    micro_batch: Literal["given", "auto"] = "given"
     layers: dict[str, Count] = field(default_factory=dict)
     rule_options: dict[str, Any] = field(default_factory=dict)
     due_options: dict[str, Any] = field(default_factory=dict)
@@ -361,11 +362,11 @@ def _check_together(config: Config) -> None:
         where = written("budget.accuracy", config.budget.accuracy)
         raise UserError(where, "needs validation rows, and data.validation is 0", "Set data.validation=0.1")
 
-    _check_layers(config.strategy)
+    _check_windows(config.strategy)
 
 
-def _check_layers(strategy: Strategy) -> None:
-    """Layers with windows of their own go with the mean over windows of one size."""
+def _check_windows(strategy: Strategy) -> None:
+    """Layers with windows of their own, and micro-batches of any size, go with the mean over windows of one size."""
     window = strategy.window
     for pattern, size in window.layers.items():
         if size % window.size:
@@ -374,10 +375,12 @@ def _check_layers(strategy: Strategy) -> None:
     fixed: dict[str, Any] = {"window.rule": "mean", "window.due": "size", "scale_lr": "none", "scale_beta2": False}
     given: dict[str, Any] = {"window.rule": window.rule, "window.due": window.due}
     given |= {"scale_lr": strategy.scale_lr, "scale_beta2": strategy.scale_beta2}
-    for key, wanted in fixed.items():
-        if window.layers and given[key] != wanted:
-            what = f"goes with strategy.{written(key, wanted)} only"
-            raise UserError("strategy.window.layers", what, f"Leave out strategy.{key}, or the layers")
+    asking = {"layers": bool(window.layers), "micro_batch=auto": window.micro_batch == "auto"}
+    for where in (name for name, asked in asking.items() if asked):
+        for key, wanted in fixed.items():
+            if given[key] != wanted:
+                what = f"goes with strategy.{written(key, wanted)} only"
+                raise UserError(f"strategy.window.{where}", what, "Leave out one of the two")
 
 
 def _section_document(part: Any) -> dict[str, Any]:

@@ -68,6 +68,7 @@ CHANGES: dict[str, Any] = {
     "strategy.window.rule": "sum",
     "strategy.window.last": "drop",
     "strategy.window.due": "items",
+    "strategy.window.micro_batch": "auto",
     "strategy.window.layers": {"*": 8},
     "strategy.scale_lr": "linear",
     "strategy.scale_beta2": True,
