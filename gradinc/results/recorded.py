@@ -13,12 +13,20 @@ from typing import Any
 
 import yaml
 
-from gradinc.directory import read_json
+from gradinc.config.yaml_size import LARGEST_FILE, check_yaml_size
+from gradinc.errors import UserError
+from gradinc.records import read_json, read_result
 
 SCORES = {"accuracy": True, "mse": False}
 """The measures that runs are compared by, the first one that a run has; whether higher is better."""
 
 STATUSES = ("finished", "running", "interrupted", "unfinished", "diverged", "failed", "damaged")
+
+DEEPEST = 30
+"""Levels of a document that anybody looks into; what is deeper was not written by a run."""
+
+MOST_BRACKETS = 200
+"""Brackets in a line of a log."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same documents, ten times as fast
 
@@ -44,12 +52,11 @@ class RecordedRun:
     @classmethod
     def open(cls, path: Path) -> RecordedRun:
         """Read a run directory; what cannot be read makes it a damaged run, never an error."""
-        config = _read_config(path / "config.yaml")
-        result = read_json(path / "result.json")
-        damaged = config is None or (result is None and (path / "result.json").exists()) or not _is_result(result)
-        if damaged:
-            return cls(path, "damaged", config or {}, {}, read_json(path / "meta.json") or {})
-        return cls(path, _status(path, result), config or {}, result or {}, read_json(path / "meta.json") or {})
+        config, result = _read_config(path / "config.yaml"), _shallow(read_result(path / "result.json"))
+        meta = _shallow(read_json(path / "meta.json")) or {}
+        if config is None or (result is None and os.path.lexists(path / "result.json")):
+            return cls(path, "damaged", config or {}, {}, meta)
+        return cls(path, _status(path, result), config, result or {}, meta)
 
     @property
     def name(self) -> str:
@@ -117,12 +124,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The JSON objects of a log, one a line; a line that is none, as after a kill, ends it."""
     lines: list[dict[str, Any]] = []
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     except OSError:
         return lines
     for line in text.split("\n"):
         try:
-            value = json.loads(line)
+            value = json.loads(line) if line.count("{") + line.count("[") < MOST_BRACKETS else None
         except ValueError:
             break
         if not isinstance(value, dict):
@@ -133,18 +140,27 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def _read_config(path: Path) -> dict[str, Any] | None:
     try:
-        document = yaml.load(path.read_bytes(), Loader=_LOADER)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+            return None
+        content = path.read_bytes()
+        if b"&" in content:  # only what has a name can be repeated, and looking closer takes ten times as long
+            check_yaml_size(path)
+        document = yaml.load(content, Loader=_LOADER)
+    except (UserError, OSError, ValueError, yaml.YAMLError, RecursionError):
         return None
-    return document if isinstance(document, dict) and all(isinstance(key, str) for key in document) else None
+    readable = isinstance(document, dict) and all(isinstance(key, str) for key in document)
+    return _shallow(document) if readable else None
 
 
-def _is_result(result: Mapping[str, Any] | None) -> bool:
-    """Whether a result has the form of one, as far as everyone who reads it relies on."""
-    if result is None:
-        return True
-    measures = (result.get("test"), result.get("validation"))
-    return isinstance(result.get("status"), str) and all(m is None or isinstance(m, Mapping) for m in measures)
+def _shallow(document: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The document, or None where it goes too deep to be walked through."""
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        below = [list(node.values()) if isinstance(node, dict) else node for node in level]
+        level = [item for node in below if isinstance(node, list) for item in node if isinstance(item, dict | list)]
+        if not level:
+            return document
+    return None
 
 
 def _status(path: Path, result: Mapping[str, Any] | None) -> str:

@@ -60,6 +60,7 @@ def write_run(folder: Path, name: str, *, test: float = 0.9, status: str = "fini
     (path / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
     if status != "unfinished":
         result = {"status": status, "test": measures if status == "finished" else None, "validation": measures}
-        counts = {"samples": 5176, "steps": 164, "passes": 164, "seconds": 0.4, "ended_by": "epochs"}
-        (path / "result.json").write_text(json.dumps({**result, **counts, "weights_digest": "d1"}))
+        counts = {"samples": 5176, "steps": 164, "passes": 164, "seconds": 0.4, "peak_memory": 1e6}
+        end = {"ended_by": "epochs", "diverged_at": 165, "tensor": "loss", "weights_digest": "d1"}
+        (path / "result.json").write_text(json.dumps({**result, **counts, **end}))
     return path
