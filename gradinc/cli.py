@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "one page about a run or many, as HTML and Markdown: gradinc report outputs",
     "diff": "what two runs differ in, and where their records part: gradinc diff RUN RUN",
     "export": "the logs of runs for TensorBoard: gradinc export outputs --tensorboard DIR",
+    "sharpness": "the largest eigenvalue of the loss's Hessian at a run's weights: gradinc sharpness RUN",
     "list": "what there is to choose from: gradinc list strategies",
     "data": "which data sets are here, and prepare one: gradinc data fashion_mnist",
     "bench": "speed against the hand-written PyTorch loop",
