@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradinc.commands.arguments import Parser, printable
 from gradinc.errors import UserError
+
+if TYPE_CHECKING:
+    from gradinc.results.recorded import RecordedRun
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,12 +26,24 @@ def main(arguments: Sequence[str]) -> int:
 
     runs = find_runs(options.runs, options.output)
     title = options.title or (runs[0].name if len(runs) == 1 else _common(options.runs, options.output))
+    _read_logs(runs, quiet=options.quiet)
     report = compose(title, runs)
     page = out or Path("reports") / f"{_file_name(title)}.html"
     for path in write(report, page):
         if not options.quiet:
             print(f"{printable(path)}  {path.stat().st_size / 1000:,.0f} kB")
     return 0
+
+
+def _read_logs(runs: Sequence[RecordedRun], *, quiet: bool) -> None:
+    """Read what takes longest, with a bar on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        return  # they are read when they are needed
+    from rich.console import Console
+    from rich.progress import track
+
+    for run in track(runs, "reading", console=Console(stderr=True), transient=True):
+        _ = run.columns
 
 
 def _common(arguments: Sequence[str], output: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
-from gradinc.results.recorded import RecordedRun, finite
+from gradinc.results.recorded import POSITIONS, RecordedRun, finite
 from gradinc.results.statistics import quantile
 
-AXES = {"samples": "samples", "updates": "step", "passes": "passes", "seconds": "seconds"}
-"""What a curve can run against, and the key of a log line that says it; seconds are in ``timing.jsonl``."""
+AXES = {"samples": "samples", "updates": "step", "passes": "passes", "seconds": "step"}
+"""What a curve can run against, and the key of a log line that leads to it; seconds are in ``timing.jsonl``."""
 
 NOTES = "notes"
 """The key of a log line that diagnostics and what methods noted stand under."""
@@ -25,27 +25,21 @@ Band = list[tuple[float, float, float]]
 
 def curve(run: RecordedRun, axis: str, *keys: str) -> Points:
     """The values under the keys of all log lines that have them, against one of `AXES`."""
-    clock = Clock(run, "seconds") if axis == "seconds" else None
-    points = []
-    for line in run.metrics:
-        value: object = line
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        y, step = finite(value), finite(line.get("step"))
-        x = finite(line.get(AXES[axis])) if clock is None else clock.at(step)
-        if x is not None and y is not None:
-            points.append((x, y))
+    column = run.columns.get(keys)
+    if column is None:
+        return []
+    along = column.places[POSITIONS.index(AXES[axis])]
+    places: Iterable[float | None] = (along[line] for line in column.lines)
+    if axis == "seconds":
+        clock = Clock(run, "seconds")
+        places = (clock.at(step) for step in places)
+    points = [(x, y) for x, y in zip(places, column.values, strict=True) if x is not None and x == x]
     return sorted(points, key=lambda point: point[0])
 
 
 def diagnostics(run: RecordedRun) -> list[str]:
     """The names of the numbers beside the loss that the run's log has, under `NOTES`."""
-    names: dict[str, None] = {}
-    for line in run.metrics:
-        notes = line.get(NOTES)
-        if isinstance(notes, dict):
-            names |= {key: None for key, value in notes.items() if finite(value) is not None}
-    return list(names)
+    return [keys[1] for keys in run.columns if len(keys) == 2 and keys[0] == NOTES]
 
 
 class Clock:
@@ -63,7 +57,8 @@ class Clock:
 
     def at(self, step: float | None) -> float | None:
         """What the column says, or would say, at an update; None where it says nothing."""
-        return value_at(self.points, step, self.steps) if self.points and step is not None else None
+        known = self.points and step is not None and step == step
+        return value_at(self.points, step, self.steps) if known and step is not None else None
 
 
 def value_at(points: Points, x: float, xs: Sequence[float] | None = None) -> float:
@@ -104,8 +99,7 @@ def average(curves: Sequence[Points]) -> tuple[Points, Band]:
     first = max(points[0][0] for points in curves)
     last = min(points[-1][0] for points in curves)
     line, band = [], []
-    for x in _grid(curves, first, last):
-        ys = [value_at(points, x) for points in curves]
+    for x, ys in _read(curves, _grid(curves, first, last)):
         line.append((x, fmean(ys)))
         band.append((x, min(ys), max(ys)))
     return line, band
@@ -119,13 +113,22 @@ def spread(curves: Sequence[Points]) -> tuple[Points, Band, Band]:
     first = min(points[0][0] for points in curves)
     last = max(points[-1][0] for points in curves)
     line, middle, whole = [], [], []
-    for x in _grid(curves, first, last):
-        ys = sorted(value_at(points, x) for points in curves if points[0][0] <= x <= points[-1][0])
-        if ys:
-            line.append((x, quantile(ys, 0.5)))
-            middle.append((x, quantile(ys, 0.1), quantile(ys, 0.9)))
-            whole.append((x, ys[0], ys[-1]))
+    for x, found in _read(curves, _grid(curves, first, last)):
+        ys = sorted(found)
+        line.append((x, quantile(ys, 0.5)))
+        middle.append((x, quantile(ys, 0.1), quantile(ys, 0.9)))
+        whole.append((x, ys[0], ys[-1]))
     return line, middle, whole
+
+
+def _read(curves: Sequence[Points], places: Sequence[float]) -> Iterator[tuple[float, list[float]]]:
+    """The values of the curves that reach each place."""
+    sides = [[point[0] for point in points] for points in curves]
+    for x in places:
+        pairs = zip(curves, sides, strict=True)
+        values = [value_at(points, x, xs) for points, xs in pairs if xs[0] <= x <= xs[-1]]
+        if values:
+            yield x, values
 
 
 def _grid(curves: Sequence[Points], first: float, last: float) -> list[float]:

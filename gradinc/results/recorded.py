@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -21,6 +23,24 @@ SCORES = {"accuracy": True, "mse": False}
 """The measures that runs are compared by, the first one that a run has; whether higher is better."""
 
 STATUSES = ("finished", "running", "interrupted", "unfinished", "diverged", "failed", "damaged")
+
+POSITIONS = ("step", "samples", "passes")
+"""Keys of a log line that say how far the run had come."""
+
+
+class Column(NamedTuple):
+    """The numbers under one key of a log.
+
+    Attributes:
+        places: for each of `POSITIONS` what every line of the log says; NaN where it says nothing.
+        lines: the lines that have a number under the key, from 0.
+        values: these numbers.
+    """
+
+    places: list[array[float]]
+    lines: array[int]
+    values: array[float]
+
 
 DEEPEST = 30
 """Levels of a document that anybody looks into; what is deeper was not written by a run."""
@@ -66,12 +86,17 @@ class RecordedRun:
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``, up to the first that is no JSON object."""
-        return read_lines(self.path / "metrics.jsonl")
+        return list(read_lines(self.path / "metrics.jsonl"))
+
+    @cached_property
+    def columns(self) -> dict[tuple[str, ...], Column]:
+        """The numbers of ``metrics.jsonl`` by their keys: ``("train", "loss")``, ``("lr",)``."""
+        return _read_columns(self.path / "metrics.jsonl")
 
     @cached_property
     def timing(self) -> list[dict[str, Any]]:
         """The lines of ``timing.jsonl``, up to the first that is no JSON object."""
-        return read_lines(self.path / "timing.jsonl")
+        return list(read_lines(self.path / "timing.jsonl"))
 
     @property
     def measure(self) -> str | None:
@@ -120,22 +145,41 @@ def finite(value: Any) -> float | None:
         return None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a log, one a line; a line that is none, as after a kill, ends it."""
-    lines: list[dict[str, Any]] = []
     try:
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    except OSError:
-        return lines
-    for line in text.split("\n"):
-        try:
-            value = json.loads(line) if line.count("{") + line.count("[") < MOST_BRACKETS else None
-        except ValueError:
-            break
-        if not isinstance(value, dict):
-            break
-        lines.append(value)
-    return lines
+        if not path.is_file():
+            return
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+            for line in file:
+                value = json.loads(line) if line.count("{") + line.count("[") < MOST_BRACKETS else None
+                if not isinstance(value, dict):
+                    return
+                yield value
+    except (OSError, ValueError):
+        return
+
+
+def _read_columns(path: Path) -> dict[tuple[str, ...], Column]:
+    """The numbers of a log by their keys. Logs are long: this loop is what a report waits for."""
+    columns: dict[tuple[str, ...], Column] = {}
+    places = [array("d") for _ in POSITIONS]
+    for index, line in enumerate(read_lines(path)):
+        for key, place in zip(POSITIONS, places, strict=True):
+            found = finite(line.get(key))
+            place.append(nan if found is None else found)
+        for key, value in line.items():
+            if key in POSITIONS:
+                continue
+            for name, number in value.items() if type(value) is dict else (("", value),):
+                found = number if type(number) is float and number - number == 0.0 else finite(number)
+                if found is not None:
+                    column = columns.get((key, name))
+                    if column is None:
+                        column = columns[key, name] = Column(places, array("l"), array("d"))
+                    column.lines.append(index)
+                    column.values.append(found)
+    return {(keys if keys[1] else keys[:1]): column for keys, column in columns.items()}
 
 
 def _read_config(path: Path) -> dict[str, Any] | None:

@@ -280,15 +280,45 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert (empty / "mine.md").read_text() == "my notes\n"
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_browser_at_phone_width_scrolls_no_page_sideways(report: Any, empty: Path) -> None:
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+
+
+def seen_by_a_browser(page: Path) -> str:
+    """The document as chromium has it when all scripts have run, in a window as wide as a phone's."""
+    words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=375,800", "--dump-dom"]
+    done = subprocess.run([*words, page.as_uri()], capture_output=True, text=True, timeout=120)
+    assert "</html>" in done.stdout, done.stderr
+    return done.stdout
+
+
+@needs_chromium
+def test_a_browser_runs_the_page_s_own_script_and_no_other(report: Any, empty: Path) -> None:
+    sweep(empty / "outputs", 4)
+    report("outputs")
+    assert '<th scope="col"><button>' in seen_by_a_browser(empty / "page.html")
+    text = (empty / "page.html").read_text(encoding="utf-8")
+    (empty / "other.html").write_text(text.replace("</body>", "<script>document.title = 'other'</script></body>"))
+    assert "<title>outputs</title>" in seen_by_a_browser(empty / "other.html")
+
+
+@needs_chromium
+def test_a_browser_sorts_tables_and_scrolls_no_page_sideways(report: Any, empty: Path) -> None:
     sweep(empty / "outputs", 40)
     report("outputs")
     text = (empty / "page.html").read_text(encoding="utf-8")
-    told = "<script>document.title = innerWidth + ' ' + document.documentElement.scrollWidth</script></body>"
-    (empty / "told.html").write_text(re.sub("<meta http-equiv[^>]*>", "", text).replace("</body>", told))
-    words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=375,800", "--dump-dom"]
-    done = subprocess.run([*words, (empty / "told.html").as_uri()], capture_output=True, text=True, timeout=120)
-    title = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
-    assert title is not None, done.stderr
+    presses = """<script>
+      const runs = [...document.querySelectorAll("table.sort")].at(-2);
+      const score = [...runs.tHead.rows[0].cells].findIndex(cell => cell.textContent == "test accuracy");
+      const column = () => [...runs.tBodies[0].rows].map(row => parseFloat(row.cells[score].dataset.v));
+      const button = runs.tHead.rows[0].cells[score].querySelector("button");
+      const told = [];
+      for (const direction of [-1, 1]) {
+        button.click();
+        told.push(column().every((value, i, all) => i == 0 || direction * (value - all[i - 1]) >= 0));
+      }
+      document.title = [innerWidth, document.documentElement.scrollWidth, column().length, ...told].join(" ");
+    </script></body>"""
+    (empty / "told.html").write_text(re.sub("<meta http-equiv[^>]*>", "", text).replace("</body>", presses))
+    title = re.search(r"<title>(\d+) (\d+) 40 true true</title>", seen_by_a_browser(empty / "told.html"))
+    assert title is not None
     assert int(title[2]) <= int(title[1]) <= 500
