@@ -23,7 +23,7 @@ COMMANDS = {
     "sharpness": "the largest eigenvalue of the loss's Hessian at a run's weights: gradinc sharpness RUN",
     "list": "what there is to choose from: gradinc list strategies",
     "data": "which data sets are here, and prepare one: gradinc data fashion_mnist",
-    "bench": "speed against the hand-written PyTorch loop",
+    "bench": "speed against the hand-written PyTorch loop; gradinc bench strategies: what each costs",
 }
 """The commands, each with its line in ``gradinc --help``; their modules are in `gradinc.commands`."""
 

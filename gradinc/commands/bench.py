@@ -1,4 +1,4 @@
-"""``gradinc bench``: speed against the hand-written PyTorch loop."""
+"""``gradinc bench``: speed against the hand-written PyTorch loop, or the cost of every strategy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Hand over to the bench, which has options of its own."""
-    from gradinc import bench
+    """Hand over to a bench, which has options of its own."""
+    rest = [argument for argument in arguments if argument not in ("--quiet", "-q")]
+    if rest[:1] == ["strategies"]:
+        from gradinc.bench import strategies
 
-    return bench.main([argument for argument in arguments if argument not in ("--quiet", "-q")])
+        return strategies.main(rest[1:])
+    from gradinc.bench import handwritten
+
+    return handwritten.main(rest)

@@ -108,7 +108,11 @@ TRAINING = (
 
 def main(arguments: list[str]) -> int:
     """Run the benches and print them as a table or, with ``--json``, as one JSON document."""
-    parser = argparse.ArgumentParser(prog="gradinc bench", description="Speed against the loop written by hand.")
+    parser = argparse.ArgumentParser(
+        prog="gradinc bench",
+        description="Speed against the loop written by hand.",
+        epilog="gradinc bench strategies measures what each rule and method costs.",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--rounds", type=int, default=7, help="pairs that each ratio is the median of (default 7)")
     parser.add_argument("--only", default="", help="only the benches whose name contains this text")
@@ -251,7 +255,7 @@ def _memory() -> Figure:
     """Peak memory of a process that trains a model of 10 million weights in windows of 1 and of 32."""
     peaks = []
     for window in (1, 32):
-        script = f"from gradinc.bench import peak_of_window; print(peak_of_window({window}))"
+        script = f"from gradinc.bench.handwritten import peak_of_window; print(peak_of_window({window}))"
         out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
         peaks.append(int(out))
     return Figure("memory of a window", "memory", round(peaks[0] / peaks[1], 4), 0.0, 0.95)

@@ -1,0 +1,1 @@
+"""What gradinc costs: against the loop written by hand, and what each strategy costs."""

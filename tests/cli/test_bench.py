@@ -1,0 +1,34 @@
+"""The benches as commands: what they print, and what they refuse. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gradinc.bench.strategies import GOALS, METHODS, rules
+from gradinc.config import groups
+
+
+def test_the_cost_of_a_strategy_is_one_line(gradinc: Any) -> None:
+    outcome = gradinc("bench", "strategies", "--only", "noise", "--rounds", "1", "--json")
+    assert outcome.code == 0
+    (line,) = json.loads(outcome.out)
+    assert (line["name"], line["kind"], line["goal"]) == ("noise", "method", 1.1)
+    assert line["cost"] > 0
+    shown = gradinc("bench", "strategies", "--only", "noise", "--rounds", "1").out.splitlines()
+    assert shown[0].split() == ["strategy", "kind", "cost", "±", "half", "range", "goal"]
+    assert shown[1].split()[:2] == ["noise", "method"]
+
+
+def test_every_rule_and_method_can_be_measured(gradinc: Any) -> None:
+    strategies = set(groups.names("strategy"))
+    assert {*METHODS, *rules()} - {"sum"} <= strategies
+    assert set(GOALS) <= {*METHODS, *rules()}
+
+
+def test_wrong_options_get_one_line(gradinc: Any) -> None:
+    wrong = gradinc("bench", "strategies", "--only", "nothing")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err.startswith("--only nothing: no such strategy. Choose from: agreement, ")
+    assert gradinc("bench", "strategies", "--rounds", "0").err == "--rounds 0: need a whole number ≥ 1.\n"
+    assert gradinc("bench", "--only", "nothing").err.startswith("--only nothing: no such bench. Choose from: mlp sgd, ")
