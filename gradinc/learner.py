@@ -309,7 +309,7 @@ class Learner:
         Outside, these are back to the bit.
         """
         standing = [getattr(method, method.stands) for method in self.methods if method.stands]
-        if not standing:
+        if not standing or not len(standing[-1]):  # before its first task a method has none
             yield
             return
         value = self.weights.value
@@ -372,7 +372,7 @@ class Learner:
             _restore(method, values)
         _restore(self.window.rule, state["rule"])
         _restore(self.window.due, state["due"])
-        if self.diagnostics is not None:
+        if self.diagnostics is not None and state["diagnostics"]:  # they may be asked for from here on only
             _restore(self.diagnostics, state["diagnostics"])
         if self._layers is not None:
             _restore(self._layers, state["layers"])

@@ -24,8 +24,6 @@ from gradinc.records import read_meta
 if TYPE_CHECKING:
     import torch
 
-    from gradinc.assemble import Shape
-    from gradinc.criterion import Criterion
     from gradinc.data.dataset import Dataset
     from gradinc.data.stream import Stream
     from gradinc.interruption import Interruption
@@ -80,24 +78,14 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
 
 
 def _train(config: Config, directory: RunDirectory, display: Display, stop: Interruption) -> int:
-
     from gradinc import device as devices
-    from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-    from gradinc.data import dataset as data
-    from gradinc.data.stream import open_stream
+    from gradinc.fit import recorded
+    from gradinc.prepare import prepare
     from gradinc.run import Run
 
-    device = devices.choose_device(config.device)
-    dataset = data.load(config.data, device, devices.storage_dtype(config.dtype))
-    stream = open_stream(config, dataset)
-    _check_limits(config, dataset)
-    devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
-    shape, criterion = Shape(dataset.shape, stream.setting.outputs), build_criterion(dataset, stream.outputs)
-    config, micro_batch = _fitted(config, directory, shape, criterion, stream, device)
-    model = build_model(config, shape, device)
-    if config.init is not None:
-        _start_from(config.init, model, device)
-    learner = build_learner(config, model, criterion, stream.longest, stream)
+    parts = prepare(config, None if config.fresh else recorded(directory.meta()))
+    config, device, dataset, learner = parts.config, parts.device, parts.dataset, parts.learner
+    stream, micro_batch = parts.stream, parts.micro_batch
 
     stop.deferred = True
     with directory.locked():
@@ -109,7 +97,7 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
                 return code
         earlier = directory.meta()
         _check_micro_batch(directory, earlier, micro_batch)
-        threads = _threads(config, earlier, model, dataset)
+        threads = _threads(config, earlier, learner.model, dataset)
         devices.pin(threads, device)
         environment = {**devices.environment(device, threads), "code": package_digest()[:12]}
         _check_segment(config, directory, earlier, stream.digest, environment, display)
@@ -123,25 +111,6 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
             return _finish(run, directory, display, stop, device)
         finally:
             run.close()
-
-
-def _fitted(
-    config: Config, directory: RunDirectory, shape: Shape, criterion: Criterion, stream: Stream, device: torch.device
-) -> tuple[Config, int | None]:
-    """The config with the micro-batch that ``strategy.window.micro_batch=auto`` stands for, and its rows.
-
-    It is looked for once: a run that goes on elsewhere keeps it, and so its numbers.
-    """
-    if config.strategy.window.micro_batch == "given":
-        return config, None
-    from gradinc.assemble import build_model
-    from gradinc.fit import fitted, largest, recorded
-
-    rows = None if config.fresh else recorded(directory.meta())
-    total = config.data.batch_size * config.strategy.window.size
-    if rows is None or total % rows:
-        rows = largest(config, build_model(config, shape, device), criterion, stream[0].train)
-    return fitted(config, rows), rows
 
 
 def _check_micro_batch(directory: RunDirectory, earlier: dict[str, Any] | None, rows: int | None) -> None:
@@ -206,16 +175,6 @@ def _record_stop(run: Run, directory: RunDirectory, status: str, more: dict[str,
     directory.write_result({**record, "seconds": round(run.seconds, 3), "weights_digest": None})
 
 
-def _check_limits(config: Config, dataset: Dataset) -> None:
-    if config.budget.accuracy is not None and dataset.classes is None:
-        where = f"budget.accuracy={config.budget.accuracy}"
-        raise UserError(where, f"{config.data.name} has no classes", "Use budget.epochs or budget.steps")
-    if config.budget.accuracy is not None and len(dataset.validation) == 0:
-        raise UserError(
-            f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1"
-        )
-
-
 def _threads(config: Config, earlier: dict[str, Any] | None, model: torch.nn.Module, dataset: Dataset) -> int:
     """A run that goes on keeps the threads it had, unless they are given: other threads, other last bits."""
     from gradinc.device import choose_threads
@@ -223,20 +182,6 @@ def _threads(config: Config, earlier: dict[str, Any] | None, model: torch.nn.Mod
     if config.threads == "auto" and earlier is not None and earlier.get("segments"):
         return int(earlier["segments"][-1]["threads"])
     return choose_threads(config.threads, model, dataset.shape, config.data.batch_size)
-
-
-def _start_from(init: str, model: torch.nn.Module, device: torch.device) -> None:
-    from gradinc.finished import last_weights
-
-    weights = last_weights(init, device)
-    own = model.state_dict()
-    for name in [*own, *weights]:
-        mine, theirs = own.get(name), weights.get(name)
-        if mine is None or theirs is None or mine.shape != theirs.shape:
-            shapes = [None if t is None else tuple(t.shape) for t in (mine, theirs)]
-            what = f"its weight {name} is {shapes[1] or 'missing'}, this model's is {shapes[0] or 'missing'}"
-            raise UserError(f"init={init}", what, "Use the model and the kind of data that the run was trained with")
-    model.load_state_dict(weights)
 
 
 def _check_segment(

@@ -1,0 +1,89 @@
+"""From a checked config to everything that a run is made of, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gradinc import device as devices
+from gradinc.assemble import Shape, build_criterion, build_learner, build_model
+from gradinc.config.schema import Config
+from gradinc.data import dataset as data
+from gradinc.data.dataset import Dataset
+from gradinc.data.stream import Stream, open_stream
+from gradinc.errors import UserError
+from gradinc.fit import fitted, largest
+from gradinc.learner import Learner
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a config stands for on this machine.
+
+    Attributes:
+        config: with the micro-batch that ``strategy.window.micro_batch=auto`` has found.
+        micro_batch: its rows, or None where they were given.
+    """
+
+    config: Config
+    micro_batch: int | None
+    device: torch.device
+    dataset: Dataset
+    stream: Stream
+    learner: Learner
+
+
+def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
+    """Choose the device, read the data and build the learner.
+
+    Args:
+        config: what is asked for.
+        micro_batch: rows that ``strategy.window.micro_batch=auto`` has found earlier. A run that goes on elsewhere
+            keeps them, and so its numbers.
+
+    Raises:
+        UserError: the config does not fit its data or its device.
+    """
+    device = devices.choose_device(config.device)
+    dataset = data.load(config.data, device, devices.storage_dtype(config.dtype))
+    stream = open_stream(config, dataset)
+    _check_limits(config, dataset)
+    devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
+    shape, criterion = Shape(dataset.shape, stream.setting.outputs), build_criterion(dataset, stream.outputs)
+    if config.strategy.window.micro_batch == "auto":
+        if micro_batch is None or config.data.batch_size * config.strategy.window.size % micro_batch:
+            micro_batch = largest(config, build_model(config, shape, device), criterion, stream[0].train)
+        config = fitted(config, micro_batch)
+    else:
+        micro_batch = None
+    model = build_model(config, shape, device)
+    if config.init is not None:
+        _start_from(config.init, model, device)
+    learner = build_learner(config, model, criterion, stream.longest, stream)
+    return Prepared(config, micro_batch, device, dataset, stream, learner)
+
+
+def _check_limits(config: Config, dataset: Dataset) -> None:
+    if config.budget.accuracy is not None and dataset.classes is None:
+        where = f"budget.accuracy={config.budget.accuracy}"
+        raise UserError(where, f"{config.data.name} has no classes", "Use budget.epochs or budget.steps")
+    if config.budget.accuracy is not None and len(dataset.validation) == 0:
+        raise UserError(
+            f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1"
+        )
+
+
+def _start_from(init: str, model: nn.Module, device: torch.device) -> None:
+    from gradinc.finished import last_weights
+
+    weights = last_weights(init, device)
+    own = model.state_dict()
+    for name in [*own, *weights]:
+        mine, theirs = own.get(name), weights.get(name)
+        if mine is None or theirs is None or mine.shape != theirs.shape:
+            shapes = [None if t is None else tuple(t.shape) for t in (mine, theirs)]
+            what = f"its weight {name} is {shapes[1] or 'missing'}, this model's is {shapes[0] or 'missing'}"
+            raise UserError(f"init={init}", what, "Use the model and the kind of data that the run was trained with")
+    model.load_state_dict(weights)

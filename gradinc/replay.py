@@ -1,0 +1,227 @@
+"""Running the last stretch of a run again, in another place, and comparing it with what the run has saved."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gradinc import checkpoint
+from gradinc import device as devices
+from gradinc.checkpoint import Damaged, Mark
+from gradinc.config.identity import identity_digest
+from gradinc.config.schema import Config, validate
+from gradinc.console import Display
+from gradinc.directory import RunDirectory, living_owner, package_digest, read_config
+from gradinc.errors import Diverged, UserError
+from gradinc.fit import recorded
+from gradinc.interruption import Interruption
+from gradinc.outcome import SHOWN, state_differences
+from gradinc.prepare import prepare
+from gradinc.records import read_meta, read_result
+from gradinc.run import Run
+from gradinc.train import WATCHING
+
+
+@dataclass
+class Verdict:
+    """What came of it.
+
+    Attributes:
+        run: the run's directory.
+        first: checkpoint that was gone on from, 0 for the beginning: updates, and micro-batches of the next if any.
+        last: checkpoint that was compared.
+        differences: what is not as the run has it, in words.
+        notes: what makes a difference likely that is nobody's fault.
+    """
+
+    run: str
+    first: str = "0"
+    last: str = "0"
+    differences: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class ReplayDisplay(Display):
+    """Progress of a replay, whose clock stands still: it has no speed."""
+
+    def numbers(self, share: float, **numbers: str) -> None:
+        numbers.pop("speed", None)
+        super().numbers(share, **numbers)
+
+
+class Reached(Exception):
+    """The replay is where the checkpoint was taken, or past it."""
+
+
+class Replay(Run):
+    """A run that commits nothing and stops where a checkpoint was taken.
+
+    Attributes:
+        wanted: the state in that checkpoint.
+        state: the replay's own state there, once it is reached.
+    """
+
+    wanted: dict[str, Any]
+    state: dict[str, Any] | None = None
+
+    def commit(self) -> None:
+        """Stop here if this is the place; nothing is written."""
+        updates, samples, _ = _counts(self.wanted)
+        here = (_place(asdict(self.position)), self.learner.updates, self.learner.samples)
+        if here == (_place(self.wanted["position"]), updates, samples):
+            self.state = {
+                "run": self.wanted["run"],
+                "learner": self.learner.state_dict(),
+                "position": asdict(self.position),
+                "log_offset": self._metrics.offset,
+                "log_digest": self._metrics.digest,
+            }
+            raise Reached
+        if self.learner.samples > samples:
+            raise Reached
+        self._next_commit = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The clock stands still, so that ``budget.seconds`` ends nothing but what it has ended."""
+        return self._clock_base
+
+    def _reached(self) -> str | None:
+        position, there = self.position, self.wanted["position"]
+        done = there["tasks"][position.task] if position.task < there["task"] else {}
+        here = (position.epoch, self.learner.samples)
+        if done.get("ended_by") == "seconds" and here == (done["epochs"], _counts(self.wanted)[1]):
+            return "seconds"
+        return super()._reached()
+
+    def _measure(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        self.commit()  # a run that was stopped while it measured has saved what was before
+        return super()._measure(*arguments, **options)
+
+
+def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
+    """Go on from a run's newest checkpoint but one to the newest one, elsewhere, and compare. The run is not touched.
+
+    Raises:
+        UserError: the run is in use, has no checkpoint yet, or its config or record cannot be read.
+    """
+    if (owner := living_owner(path)) is not None:
+        raise UserError(str(path), f"is in use by {owner}", "Wait for it")
+    config = read_config(path)
+    meta = read_meta(path / "meta.json")
+    if meta is None:
+        raise UserError(str(path / "meta.json"), "is missing or damaged", "Run the experiment again with fresh=true")
+    verdict = Verdict(str(path))
+    if identity_digest(config) != meta["identity"]:
+        verdict.differences.append("config.yaml: is not the config that the run was started with")
+        return verdict
+    whole = []
+    for mark, state in checkpoint.newest(path / "ckpt", meta["identity"]):
+        if isinstance(state, Damaged):
+            verdict.differences.append(f"ckpt/{mark} is damaged ({state})")
+        else:
+            whole.append((mark, state))
+            _check_log(path / "metrics.jsonl", mark, state, verdict)
+        if len(whole) == 2:
+            break
+    if not whole:
+        if not verdict.differences:
+            raise UserError(str(path), "has no checkpoint yet", "Train it first, with the command in its meta.json")
+        return verdict
+    _check_result(path, whole[0][1], verdict)
+    if not any(line.startswith("metrics.jsonl") for line in verdict.differences):
+        _replay(path, config, meta, whole, verdict, display, stop)
+    return verdict
+
+
+def _check_log(log: Path, mark: Mark, state: dict[str, Any], verdict: Verdict) -> None:
+    """Compare the log with the digest that a checkpoint has of it."""
+    content = log.read_bytes() if log.is_file() else b""
+    if len(content) < state["log_offset"]:
+        verdict.differences.append(f"metrics.jsonl: has lost lines from before step {mark.updates}")
+    elif hashlib.sha256(content[: state["log_offset"]]).hexdigest() != state["log_digest"]:
+        verdict.differences.append(f"metrics.jsonl: was changed before step {mark.updates}")
+
+
+def _check_result(path: Path, newest: dict[str, Any], verdict: Verdict) -> None:
+    """Compare ``result.json`` with the newest checkpoint."""
+    if not (path / "result.json").exists():
+        return
+    result = read_result(path / "result.json")
+    if result is None:
+        verdict.differences.append("result.json: is damaged")
+    elif result["status"] == "finished":
+        last = (newest["position"]["tasks"] or [{}])[-1]
+        facts: dict[str, Any] = {"weights_digest": checkpoint.digest(newest["learner"]["model"])}
+        facts |= dict(zip(("steps", "samples", "passes"), _counts(newest), strict=True))
+        for key, value in {**facts, "test": last.get("test"), "validation": last.get("validation")}.items():
+            if result.get(key) != value:
+                verdict.differences.append(f"result.json: {key} is {result.get(key)}, the checkpoint has {value}")
+
+
+def _replay(
+    path: Path,
+    config: Config,
+    meta: dict[str, Any],
+    whole: list[tuple[Mark, dict[str, Any]]],
+    verdict: Verdict,
+    display: Display,
+    stop: Interruption,
+) -> None:
+    (last, wanted), (first, begun) = whole[0], (whole[1] if len(whole) == 2 else (Mark(0), None))
+    verdict.first, verdict.last = str(first), str(last)
+    before = [segment for segment in meta["segments"] if Mark(segment.get("from_step", 0)) < last]
+    segment = (before or meta["segments"])[-1]
+    with tempfile.TemporaryDirectory(prefix="gradinc-verify-") as scratch:
+        watching = {key: segment[key] for key in WATCHING if key in segment}
+        place = {"output": scratch, "name": path.name, "fresh": False, "progress": config.progress}
+        often = {**config.document["checkpoint"], "seconds": 0}
+        again = validate({**config.document, **watching, **place, "checkpoint": often})
+        directory = RunDirectory(again)
+        parts = prepare(again, recorded(meta))
+        if parts.stream.digest != meta["data"]["digest"]:
+            verdict.differences.append("data: are not those that the run was started with")
+            return
+        devices.pin(segment["threads"], parts.device)
+        here = {**devices.environment(parts.device, segment["threads"]), "code": package_digest()[:12]}
+        verdict.notes += [
+            f"{key} was {segment[key]}, here {now}" for key, now in here.items() if segment.get(key) != now
+        ]
+        (directory.path / "ckpt").mkdir(parents=True)
+        if begun is not None:
+            shutil.copyfile(path / "ckpt" / str(first), directory.path / "ckpt" / str(first))
+            log = (path / "metrics.jsonl").read_bytes()[: begun["log_offset"]]
+            (directory.path / "metrics.jsonl").write_bytes(log)
+        replay = Replay(parts.config, directory, parts.dataset, parts.stream, parts.learner, display, stop)
+        replay.wanted = wanted
+        replay.resume()
+        stop.deferred = True
+        try:
+            replay.train()
+        except Reached:
+            pass
+        except Diverged as diverged:
+            verdict.differences.append(f"the replay diverged at step {diverged.step}: {diverged.tensor} is not finite")
+            return
+        finally:
+            replay.close()
+        if replay.state is None:
+            verdict.differences.append(f"the replay never came to where step {last.updates} was saved")
+            return
+        found = state_differences(wanted, replay.state)
+        more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        verdict.differences += [*found[:SHOWN], *more]
+
+
+def _counts(state: dict[str, Any]) -> tuple[int, int, int]:
+    """Updates, samples and passes of a checkpoint."""
+    updates, samples, passes = state["learner"]["counts"][-3:]
+    return updates, samples, passes
+
+
+def _place(position: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(position.get(key) for key in ("task", "epoch", "batch", "stage"))
