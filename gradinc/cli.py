@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -45,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         signal.signal(signal.SIGTERM, _terminate)
+        _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a terminal that has no such letter gets its number
                 stream.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(list(arguments))
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(one_line(error) + "\n")
         return FAILED if isinstance(error, StorageError | Stalled) else BAD_INPUT
@@ -61,7 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output has seen enough; Python would complain once more at its own exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise  # it is not about what was printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stderr.write(f"standard output: cannot be written ({error.strerror}). Send it elsewhere.\n")
+        return FAILED
     return code
+
+
+def _open_what_is_closed() -> None:
+    """Give a standard stream that the caller has closed to nobody, before a file of a run takes its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (it stays open as long as the process)
 
 
 def one_line(error: UserError) -> str:

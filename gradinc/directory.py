@@ -41,6 +41,17 @@ class RunDirectory:
         self.config = config
         self.path = output / (config.name or run_name(config))
         self.identity = identity_digest(config)
+        try:
+            self._check_path(output)
+        except OSError as error:  # a name that is too long, a loop of links
+            what = f"cannot be a place for runs ({error.strerror})"
+            raise UserError(f"output={config.output}", what, "Use another output=…") from error
+
+    def _check_path(self, output: Path) -> None:
+        for folder in (output, *output.parents):
+            if folder.exists() and not folder.is_dir():
+                what = "is a file" if folder == output else f"leads through {folder}, which is a file"
+                raise UserError(f"output={output}", what, "Give a directory, which need not be there yet")
         if self.path.exists() and self.path.resolve().parent != output.resolve():
             raise UserError(str(self.path), "leads outside the output directory", "Use another name=…")
         if self.path.exists() and not self.path.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, cast
 
 from gradinc import __version__
 from gradinc.commands.arguments import Parser
@@ -56,7 +57,9 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], *, multirun: b
     jobs = compose_jobs(overrides, multirun=multirun, config_dirs=config_dirs)
     from rich.console import Console
 
-    console = Console()
+    from gradinc.console import Standard
+
+    console = Console(file=cast(IO[str], Standard()))
     if multirun or len(jobs) > 1:
         from gradinc.commands.sweep import sweep
 
