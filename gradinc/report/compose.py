@@ -28,18 +28,19 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
     if not subject.settings:
         raise UserError(title, "has no run that can be read", "Train it again with fresh=true")
     page = Page(subject, Numbers())
-    makers = (
-        settings_section,
-        sweep_section,
-        learning_section,
-        tasks_section,
-        diagnostics_section,
-        runs_section if len(runs) > 1 else None,
-        config_section,
-        provenance_section,
-    )
-    sections = [section for make in makers if make is not None and (section := make(page)) is not None]
-    return Report(title, _facts(subject), _warnings(subject), sections)
+    settings = settings_section(page)
+    every = runs_section(page) if len(runs) > 1 else None
+    sections = [
+        settings or every,
+        sweep_section(page),
+        learning_section(page),
+        tasks_section(page),
+        diagnostics_section(page),
+        every if settings else None,
+        config_section(page),
+        provenance_section(page),
+    ]
+    return Report(title, _facts(subject), _warnings(subject), [section for section in sections if section])
 
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:
@@ -49,8 +50,9 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     found = best.score(subject.measure)
     facts = [("runs", f"{len(subject.runs):,}"), ("settings", f"{len(subject.settings):,}")]
     if found is not None:
-        facts.append((f"best test {subject.measure}", shown.score_text(found.mean, subject.measure)))
-        facts.append(("of" if found.count == 1 else f"mean of {found.count} runs of", best.name))
+        mean = "" if found.count == 1 else f", mean of {found.count} runs"
+        facts.append((f"best test {subject.measure}{mean}", shown.score_text(found.mean, subject.measure)))
+        facts.append(("best setting", best.name))
     seconds = [value for run in subject.runs if (value := run.number("result", "seconds")) is not None]
     return [*facts, ("time in all", shown.duration_text(sum(seconds) if seconds else None))]
 

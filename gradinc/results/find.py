@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gradinc.config.names import choose
 from gradinc.errors import UserError
+from gradinc.records import read_json
 from gradinc.results.recorded import RecordedRun
 
 _DIGEST = re.compile(r"[0-9a-f]{4,8}")
@@ -17,7 +19,8 @@ def find_runs(arguments: Sequence[str], output: str = "outputs") -> list[Recorde
     """The runs that the arguments name, each once, in the order of the arguments and then of names.
 
     An argument is the path of a run or its name under `output`; a directory of runs; a pattern such as
-    ``outputs/digits-*``; the beginning of names; or the digits that a run's name ends in.
+    ``outputs/digits-*``; the beginning of names; the digits that a run's name ends in; or a JSON file that lists runs
+    under ``runs``, as that of a table does.
 
     Raises:
         UserError: an argument names no run.
@@ -65,6 +68,8 @@ def _paths(argument: str, output: Path) -> list[Path]:
                 return [path]
             if path.is_dir() and (inside := _runs_in(path)):
                 return inside
+            if path.suffix == ".json" and path.is_file():
+                return _listed(path, output)
         if any(letter in argument for letter in "*?["):
             return _matching(argument, output)
         return _matching(f"{argument}*", output) or _ending(argument, output)
@@ -84,6 +89,32 @@ def _matching(pattern: str, output: Path) -> list[Path]:
         if runs := [path for path in paths if is_run(path)]:
             return runs
     return []
+
+
+def _listed(file: Path, output: Path) -> list[Path]:
+    """The runs that a JSON document lists, wherever in it: paths from here or from its folder, or names.
+
+    Raises:
+        UserError: it lists none, or one that is not there.
+    """
+    names: dict[str, None] = {}
+    level: list[Any] = [read_json(file) or {}]
+    while level:
+        nodes = [node for node in level if isinstance(node, dict)]
+        for node in nodes:
+            listed = node.get("runs")
+            names |= {name: None for name in listed if isinstance(name, str)} if isinstance(listed, list) else {}
+        level = [item for node in level for item in (node.values() if isinstance(node, dict) else node)]
+        level = [item for item in level if isinstance(item, dict | list)]
+    if not names:
+        raise UserError(str(file), "lists no runs", "Give the JSON file of a table, or a run's directory")
+    found = []
+    for name in names:
+        places = [place for place in (Path(name), file.parent / name, output / name) if is_run(place)]
+        if not places:
+            raise UserError(str(file), f"lists {name}, which is not there", "Bring it back, or leave it out")
+        found.append(places[0])
+    return found
 
 
 def _ending(digits: str, output: Path) -> list[Path]:

@@ -254,6 +254,19 @@ def test_neither_a_report_nor_a_listing_imports_torch(empty: Path) -> None:
     assert (empty / "reports" / "outputs.html").is_file()
 
 
+def test_a_table_s_file_stands_for_the_runs_that_it_lists(report: Any, gradinc: Any, written: Any, empty: Path) -> None:
+    for name in ("a", "b", "c"):
+        written(name, seed=ord(name))
+    cells = {"rows": [{"cells": [{"runs": ["outputs/a"]}, {"runs": ["c"]}]}, {"cells": [{"runs": []}]}]}
+    (empty / "table.json").write_text(json.dumps(cells))
+    assert [row[0] for row in report("table.json").rows if row[0] in ("a", "b", "c")] == ["a", "c"]
+    shutil.rmtree(empty / "outputs" / "c")
+    outcome = gradinc("report", "table.json")
+    assert outcome.err == "table.json: lists c, which is not there. Bring it back, or leave it out.\n"
+    (empty / "table.json").write_text("[]")
+    assert gradinc("report", "table.json").err.startswith("table.json: lists no runs.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

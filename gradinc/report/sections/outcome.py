@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from gradinc.report.document import Cell, Section, Table
@@ -64,14 +65,19 @@ def runs_section(page: Page) -> Section:
     subject = page.subject
     keys = [*(["seed"] if len({settings(run).get("seed") for run in subject.runs}) > 1 else []), *subject.keys]
     head = ["run", "status", *(short(key, keys) for key in keys), f"test {subject.measure}", "loss"]
-    rows = [_run_row(subject, run, keys) for run in sorted(subject.runs, key=lambda run: run.name)]
+    named = Counter(run.name for run in subject.runs)
+    rows = [_run_row(subject, run, keys, path=named[run.name] > 1) for run in subject.runs]
     return Section("Runs", tables=[Table("Runs", [*head, *_measures(subject.runs), *COUNTS], rows)])
 
 
-def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str]) -> list[Cell]:
+def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: bool) -> list[Cell]:
     values, score = settings(run), run.number("result", "test", subject.measure)
     loss = run.number("result", "test", "loss")
-    row = [Cell(run.name), Cell(run.status), *(Cell(values.get(key, MISSING)) for key in keys)]
+    row = [
+        Cell(str(run.path) if path else run.name),
+        Cell(run.status),
+        *(Cell(values.get(key, MISSING)) for key in keys),
+    ]
     row += [Cell(shown.score_text(score, subject.measure), score), Cell(shown.number_text(loss), loss)]
     for name in _measures(subject.runs):
         value = run.number("result", "metrics", name)
