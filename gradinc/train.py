@@ -60,6 +60,10 @@ def execute(config: Config, *, console: Console) -> int:
             except Interrupted as interrupted:
                 display.warn(f"stopped by {_name(interrupted)} before training. Go on with: {_command()}")
                 return 128 + interrupted.signum
+            except Exception as error:
+                if _is_out_of_memory(error):
+                    raise _out_of_memory(config) from error
+                raise
 
 
 def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
@@ -156,9 +160,8 @@ def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interrupt
         raise
     except Exception as error:
         _record_stop(run, directory, "failed", {"error": f"{type(error).__name__}: {error}"})
-        if (line := _out_of_memory(error, run.config)) is not None:
-            raise StorageError(*line) from error
-        write_whole(directory.path / "error.log", traceback.format_exc().encode())
+        if not _is_out_of_memory(error):
+            write_whole(directory.path / "error.log", traceback.format_exc().encode())
         raise
     result["peak_memory"] = peak_memory(device)
     directory.write_result(result)
@@ -254,15 +257,25 @@ def _commit() -> str | None:
         return None
 
 
-def _out_of_memory(error: Exception, config: Config) -> tuple[str, str, str] | None:
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch or its allocator had no memory left; the last one says so in words only."""
     import torch
 
-    text = str(error)
-    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "not enough memory" not in text:
-        return None
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def _out_of_memory(config: Config) -> StorageError:
+    """The line that says what to do about it: smaller micro-batches, and as many more of them in a window."""
     size, window = config.data.batch_size, config.strategy.window.size
-    smaller = f"data.batch_size={max(1, size // 2)} strategy.window.size={2 * window}"
-    return f"data.batch_size={size}", "does not fit into memory", f"Use {smaller}: the same update"
+    where, what = f"data.batch_size={size}", "does not fit into memory"
+    if size == 1:
+        return StorageError(where, what, "Use a smaller model")
+    factor = next(number for number in range(2, size + 1) if size % number == 0)
+    mend = f"Use data.batch_size={size // factor} strategy.window.size={window * factor}: the same update"
+    return StorageError(where, what, mend)
 
 
 def _divergence(path: Path, result: dict[str, Any]) -> str:

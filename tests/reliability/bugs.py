@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from gradinc import directory, record, run
+from gradinc.criterion import CrossEntropy
 from gradinc.data import dataset
 from gradinc.data.rows import TensorRows
 from gradinc.learner import Learner
@@ -173,3 +175,78 @@ def say_late_who_owns_it() -> None:
         write(path, value)
 
     directory.write_json = write_json
+
+
+FIFTH = 5
+"""The update in which a number goes wrong."""
+
+
+def a_loss_that_is_not_finite() -> None:
+    """One row's loss is NaN in the fifth update."""
+    total = CrossEntropy.total
+
+    def spoilt(self: CrossEntropy, batch: Any, out: Any) -> Any:
+        return total(self, batch, out) * (float("nan") if _updates() == FIFTH else 1.0)
+
+    CrossEntropy.total = spoilt  # type: ignore[method-assign]
+
+
+def a_gradient_that_is_not_finite() -> None:
+    """One entry of the gradient is NaN in the fifth update."""
+    _before_update(lambda learner: learner.weights.grad[7:8].fill_(float("nan")))
+
+
+def a_gradient_without_end() -> None:
+    """One entry of the gradient is infinite in the fifth update."""
+    _before_update(lambda learner: learner.weights.grad[-1:].fill_(float("inf")))
+
+
+def a_weight_that_is_not_finite() -> None:
+    """The optimizer makes one weight infinite in the fifth update."""
+    _after_update(lambda learner: learner.weights.value[7:8].fill_(float("inf")))
+
+
+def _before_update(spoil: Any) -> None:
+    update = Learner.update
+
+    def spoilt(self: Learner) -> bool:
+        if self.updates + 1 == FIFTH:
+            spoil(self)
+        return update(self)
+
+    Learner.update = spoilt  # type: ignore[method-assign]
+
+
+def _after_update(spoil: Any) -> None:
+    update = Learner.update
+
+    def spoilt(self: Learner) -> bool:
+        done = update(self)
+        if self.updates == FIFTH:
+            with torch.no_grad():
+                spoil(self)
+        return done
+
+    Learner.update = spoilt  # type: ignore[method-assign]
+
+
+def _updates() -> int:
+    """The number of the update that is being made, as the running learner has it."""
+    frame = inspect.currentframe()
+    while frame is not None and not isinstance(frame.f_locals.get("self"), Learner):
+        frame = frame.f_back
+    return 0 if frame is None else int(frame.f_locals["self"].updates) + 1
+
+
+def no_memory_for_python() -> None:
+    """Python has no memory left in the fifth update."""
+    _before_update(lambda learner: _raise(MemoryError()))
+
+
+def no_memory_on_the_device() -> None:
+    """A GPU has no memory left in the fifth update."""
+    _before_update(lambda learner: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")))
+
+
+def _raise(error: Exception) -> None:
+    raise error

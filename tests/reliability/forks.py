@@ -77,6 +77,9 @@ def live(request: dict[str, Any]) -> int:
         importlib.reload(gradinc.crash)
     if request["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"],) * 2)
+    if request["memory"] is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + request["memory"],) * 2)
     if request["plant"]:
         import bugs
 

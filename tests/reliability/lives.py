@@ -109,6 +109,7 @@ class Nursery:
         crash: str = "",
         plant: str = "",
         largest_file: int | None = None,
+        memory: int | None = None,
     ) -> Life:
         """Start ``gradinc train`` in a folder, which is made if need be.
 
@@ -119,6 +120,7 @@ class Nursery:
             crash: ``GRADINC_CRASH``.
             plant: name of a function in `bugs` to call first.
             largest_file: bytes that a file may have, as ``ulimit -f`` sets it.
+            memory: bytes that it may take more than it has when it begins, as ``ulimit -v`` sets it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         number = next(self._numbers)
@@ -135,6 +137,7 @@ class Nursery:
             "crash": crash,
             "plant": plant,
             "largest_file": largest_file,
+            "memory": memory,
         }
         return Life(self, self.ask(request)["pid"], out, err)
 
