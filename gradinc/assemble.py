@@ -15,7 +15,7 @@ from gradinc.config.catalog import load_part
 from gradinc.config.schema import Config
 from gradinc.criterion import Criterion, CrossEntropy, Outputs, SquaredError
 from gradinc.data.dataset import Dataset
-from gradinc.data.stream import Stream
+from gradinc.data.stream import Setting, Stream
 from gradinc.device import autocast_dtype, storage_dtype
 from gradinc.diagnostics import Diagnostics
 from gradinc.due import Due
@@ -77,6 +77,8 @@ def build_learner(
     methods = [load_part("method", name)(**options) for name, options in strategy.methods.items()]
     classes = {name: type(method) for name, method in zip(strategy.methods, methods, strict=True)}
     check_order(classes)
+    for method in methods:
+        method.check(model, Setting() if stream is None else stream.setting)
     window, heads = strategy.window, () if stream is None else stream.heads
     if window.layers:
         check_layers(classes, heads)

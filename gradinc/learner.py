@@ -208,6 +208,7 @@ class Learner:
         """After a task's last batch."""
         for method in self.methods:
             method.end(task, self)
+        self.window.tasks.clear()  # heads that a method has looked at are none that the next window moves
 
     def open(self, planned: float, size: int, *, ends: bool = False) -> None:
         """Begin a window that is foreseen to have `size` micro-batches, with rows of this total weight.

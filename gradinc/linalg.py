@@ -15,6 +15,11 @@ COLUMNS = 1 << 16
 """Columns of a matrix of gradients that are worked on together: a few rows of them fit into a core's cache."""
 
 
+def tiny(like: Tensor) -> float:
+    """The least positive number of a tensor's dtype: in place of a norm of 0 that something is divided by."""
+    return torch.finfo(like.dtype).tiny
+
+
 def gramian(rows: Tensor) -> Array:
     """The inner products of rows with each other.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from gradinc.memory import Memory
 
 if TYPE_CHECKING:
     from gradinc.batch import Batch
-    from gradinc.data.stream import Task
+    from gradinc.data.stream import Setting, Task
     from gradinc.learner import Learner
     from gradinc.window import Window
 
@@ -46,6 +48,18 @@ class Method:
     layerwise: ClassVar[bool] = False
     stands: ClassVar[str] = ""
 
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        """Called once, before anything is created.
+
+        Raises:
+            UserError: it cannot work on this model, or on a stream of this kind.
+        """
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what it keeps: examples, gradients, bases, importances."""
+        return sum(_bytes(getattr(self, name)) for name in self.state)
+
     def begin(self, task: Task, learner: Learner) -> None:
         """Called before a task's first batch."""
 
@@ -65,3 +79,11 @@ class Method:
 
     def end(self, task: Task, learner: Learner) -> None:
         """Called after a task's last batch."""
+
+
+def _bytes(value: object) -> int:
+    if isinstance(value, Tensor | Memory):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0

@@ -58,3 +58,18 @@ def test_it_learns_task_after_task(strategy: str) -> None:
     finished(made, tasks)
     assert bool(torch.isfinite(made.weights.value).all())
     assert not torch.equal(made.weights.value, before)
+
+
+def test_heads_that_a_method_looks_at_between_two_tasks_do_not_wake() -> None:
+    """EWC takes gradients of the old head at a task's end; the next task's first step must leave it at rest."""
+    words = ("strategy=ewc", "optimizer.momentum=0.9", *KINDS[1].split())
+    tasks = stream(*words)
+    straight = finished(learner(tasks, *words), tasks)
+    going = learner(tasks, *words)
+    for place in train(going, tasks):
+        if place == (1, 0):
+            break
+    again = restored(going, lambda: learner(tasks, *words))
+    for _ in train(again, tasks, start=(1, 0)):
+        pass
+    assert torch.equal(again.weights.value, straight.weights.value)

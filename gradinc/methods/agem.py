@@ -1,0 +1,69 @@
+"""g − min(g·ref, 0) / (ref·ref) ref, with ref the gradient on examples of past tasks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count
+from gradinc.data.stream import Setting, Task
+from gradinc.episodes import batch_of, check_share, drawn, share
+from gradinc.learner import Learner
+from gradinc.linalg import tiny
+from gradinc.method import Method
+
+
+class AGEM(Method):
+    """Averaged gradient episodic memory: do no harm to past tasks on average
+
+    Paper: Chaudhry et al. 2019, arXiv 1812.00420
+
+    Where the gradient would raise the loss of examples of past tasks, it loses its component along theirs; once
+    per window. The memory has the same number of examples of every task, drawn at its end from all of its rows.
+
+    Args:
+        memory: examples that are kept, counted as stream.memory_unit says; a task's share is the same for all.
+        sample: of these, how many each window is compared with, drawn anew.
+    """
+
+    state = ("memory", "chosen", "task")
+    projects = True
+
+    def __init__(self, *, memory: Count = 256, sample: Count = 256) -> None:
+        self.capacity, self.sample = memory, sample
+        self.memory: dict[str, Tensor] = {}  # x, y, tasks
+        self.chosen: Tensor | None = None  # this window's sample, where it is less than all
+        self.task = 0
+
+    def check(self, model: torch.nn.Module, setting: Setting) -> None:
+        check_share("agem", self.capacity, setting)
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        self.task = task.index
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        size = len(self.memory.get("y", ()))
+        if self.chosen is None and size > self.sample:  # with a window's first micro-batch, however many it has
+            random = learner.rng("agem")
+            self.chosen = torch.randperm(size, generator=random, device=random.device)[: self.sample]
+        return batch
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        if not self.memory:
+            return
+        rows = self.memory
+        if self.chosen is not None:
+            rows, self.chosen = {name: field[self.chosen] for name, field in rows.items()}, None
+        ref = learner.gradient(batch_of(rows, self.task))
+        product, square = torch.dot(g, ref), torch.dot(ref, ref).clamp(min=tiny(g))
+        harm = product.clamp(max=0)
+        learner.note("violated", product < 0)
+        learner.note("removed", -harm / (torch.dot(g, g) * square).sqrt().clamp(min=tiny(g)))
+        g.addcmul_(ref, harm / square, value=-1)
+
+    def end(self, task: Task, learner: Learner) -> None:
+        new = drawn(task, share(self.capacity, task.setting), learner.rng("agem"))
+        self.memory = {
+            name: torch.cat((self.memory[name], rows)) if self.memory else rows for name, rows in new.items()
+        }

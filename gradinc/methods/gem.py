@@ -1,0 +1,64 @@
+"""The nearest gradient to g that harms no past task: g + Gᵀv, with G the past tasks' gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.config.values import Count, NonNegative
+from gradinc.data.stream import Setting, Task
+from gradinc.episodes import batch_of, check_share, drawn, share
+from gradinc.learner import Learner
+from gradinc.linalg import gramian, nonnegative_minimum, tiny
+from gradinc.method import Method
+
+
+class GEM(Method):
+    """Gradient episodic memory: do no harm to any past task
+
+    Paper: Lopez-Paz & Ranzato 2017, arXiv 1706.08840, equation 11
+
+    Where the gradient g has a negative product with that of a past task's examples, it becomes g + Gᵀv with the
+    v ≥ margin that minimises ½ vᵀ G Gᵀ v + gᵀ Gᵀ v; else it is left as it is. The margin is that of the authors'
+    program: it bounds v from below, so that still no product is negative; their paper adds it to v afterwards. Their
+    program adds 0.001 to the diagonal of G Gᵀ for its solver's sake; none is needed here.
+    Costs a pass over each past task's examples, once per window. On a GPU each update waits for the products.
+
+    Args:
+        memory: examples that are kept, counted as stream.memory_unit says; a task's share is the same for all.
+        margin: least weight of every past task's gradient where there is harm; more of it favours past tasks.
+    """
+
+    state = ("memory", "task")
+    projects = True
+
+    def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5) -> None:
+        self.capacity, self.margin = memory, margin
+        self.memory: list[dict[str, Tensor]] = []  # of each past task: x, y, tasks
+        self.task = 0
+
+    def check(self, model: torch.nn.Module, setting: Setting) -> None:
+        check_share("gem", self.capacity, setting)
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        self.task = task.index
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        if not self.memory:
+            return
+        rows = torch.stack([*(learner.gradient(batch_of(rows, self.task)) for rows in self.memory), g])
+        gram = gramian(rows)
+        squares, products = gram[:-1, :-1], gram[:-1, -1]
+        harm = bool((products < 0).any())
+        learner.note("violated", g.new_full((), harm))
+        if not harm:
+            learner.note("removed", g.new_zeros(()))
+            return
+        slope = -(products + self.margin * squares.sum(1))  # of s in v = margin + s
+        v = self.margin + nonnegative_minimum(squares, slope, 100 * torch.finfo(g.dtype).eps)
+        change = rows[:-1].T @ torch.as_tensor(v, dtype=g.dtype, device=g.device)
+        learner.note("removed", change.norm() / g.norm().clamp(min=tiny(g)))
+        g.add_(change)
+
+    def end(self, task: Task, learner: Learner) -> None:
+        self.memory = [*self.memory, drawn(task, share(self.capacity, task.setting), learner.rng("gem"))]
