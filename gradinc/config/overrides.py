@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
 from gradinc.config import groups
@@ -21,6 +22,10 @@ TEXT_KEYS = ("name", "output", "init", "data.root")
 """Keys whose value is taken as it is written: ``name=007`` is no number, and a path may hold brackets."""
 
 KEY = re.compile(r"\w[\w-]*([./]\w[\w-]*)*")
+
+
+MOST_RUNS = 100_000
+"""Runs that one command may stand for."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def parse(text: str, config_dirs: Sequence[Path] = ()) -> Assignment:
         raise UserError(key, "is not a key", "Keys are words with dots between them: see gradinc train --help")
     try:
         parsed = OverridesParser.create().parse_override(bare)
-    except HydraException:
+    except (HydraException, ValueError, RecursionError):
         if key in TEXT_KEYS and not deletes:
             return Assignment(key, raw, _quoted(raw))
         raise UserError(written(key, raw), "cannot be read", f"Put the value in quotes: \"{key}='…'\"") from None
@@ -84,7 +89,15 @@ def parse(text: str, config_dirs: Sequence[Path] = ()) -> Assignment:
 
 
 def combinations(assignments: Iterable[Assignment], config_dirs: Sequence[Path] = ()) -> list[list[Assignment]]:
-    """Every combination of the values that are swept over, the last key varying fastest."""
+    """Every combination of the values that are swept over, the last key varying fastest.
+
+    Raises:
+        UserError: there are too many of them.
+    """
+    assignments = list(assignments)
+    if (count := math.prod(len(assignment.sweep) or 1 for assignment in assignments)) > MOST_RUNS:
+        swept = " ".join(assignment.key for assignment in assignments if assignment.sweep)
+        raise UserError(swept, f"stand for {count:,} runs", f"Give fewer values, for {MOST_RUNS:,} runs at most")
     several = [
         [parse(f"{assignment.key}={value}", config_dirs) for value in assignment.sweep] or [assignment]
         for assignment in assignments
@@ -131,10 +144,25 @@ def _swept(parsed: Override, key: str, raw: str, config_dirs: Sequence[Path]) ->
     if not parsed.is_discrete_sweep():
         raise UserError(written(key, raw), "has no end of values", "List them, or use range(start,stop,step)")
     parsed.config_loader = _GroupNames(config_dirs)  # type: ignore[assignment]
+    _check_range(parsed.value(), written(key, raw))
     values = tuple(parsed.sweep_string_iterator())
     if not values:
         raise UserError(written(key, raw), "stands for no value at all", "Give at least one")
     return values
+
+
+def _check_range(found: Any, where: str) -> None:
+    """Refuse a range that has no step or no end in sight, before its values are made.
+
+    Raises:
+        UserError: it is such a range.
+    """
+    if isinstance(found, RangeSweep):
+        start, stop, step = float(found.start or 0), float(found.stop or 0), float(found.step)
+        if step == 0 or not math.isfinite(start + stop + step):
+            raise UserError(where, "has no end of values", "Use range(start,stop,step) with a step other than 0")
+        if (stop - start) / step > MOST_RUNS:
+            raise UserError(where, f"stands for more than {MOST_RUNS:,} values", "Give fewer")
 
 
 class _GroupNames:
