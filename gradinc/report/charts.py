@@ -103,7 +103,7 @@ def chart(
 
 def _across(xs: Sequence[float], ticks: Sequence[tuple[float, str]], logarithmic: bool) -> Scale:
     if not ticks:
-        low = 0.0 if 0 <= min(xs) < 0.3 * max(xs) else min(xs)
+        low = 0.0 if 0 <= min(xs) < 0.3 * max(xs) or min(xs) == max(xs) else min(xs)
         return Scale(low, max(max(xs), low + 1e-9), LEFT, WIDTH - RIGHT)
     places = [place for place, _ in ticks]
     return Scale(min(places), max(places), LEFT + 26, WIDTH - RIGHT - 26, logarithmic)
@@ -151,7 +151,8 @@ def _frame(across: Scale, up: Scale, x: str, percent: bool, ticks: Sequence[tupl
     length = max(6, int((WIDTH - LEFT) / max(1, len(shown)) / LETTER))
     room = 0.0
     for at, name in shown:
-        place, name = across(at), cut(name, length)
+        name = cut(name, length)
+        place = min(across(at), WIDTH - LETTER * len(name) / 2 - 3)
         if place - LETTER * len(name) / 2 >= room:
             parts.append(
                 Markup('<text class="mid" x="{}" y="{}">{}</text>').format(_n(place), HEIGHT - BOTTOM + 16, text(name))

@@ -23,15 +23,17 @@ MOST_AXES = 7
 
 
 def sweep_section(page: Page) -> Section | None:
-    """Figures of the score over the keys that differ; None where fewer than two settings have a score."""
+    """Figures of the score over the keys that differ between settings with a score; None where none does."""
     subject = page.subject
     scored = [one for one in subject.settings if one.score(subject.measure) is not None]
-    if not subject.keys or len(scored) < 2:
+    varied = {key: len({one.values[key] for one in scored}) for key in subject.keys}
+    varied = {key: count for key, count in varied.items() if count > 1}
+    if not varied:
         return None
     notes, wide, figures = [], [], []
-    keys = sorted(subject.keys, key=lambda key: len({one.values[key] for one in scored}), reverse=True)[:MOST_AXES]
-    if len(subject.keys) > len(keys):
-        notes.append(f"{len(keys)} of the {len(subject.keys)} keys that differ are drawn, those with most values.")
+    keys = sorted(varied, key=lambda key: varied[key], reverse=True)[:MOST_AXES]
+    if len(varied) > len(keys):
+        notes.append(f"{len(keys)} of the {len(varied)} keys that differ are drawn, those with most values.")
     if len(subject.keys) > 1:
         wide.append(_parallel(page, keys))
         notes.append(
