@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gradinc.cli import COMMANDS
 from gradinc.config.compose import load_config
 from gradinc.config.schema import validate
 
@@ -56,7 +57,7 @@ def test_hydra_s_help_is_there(gradinc: Any) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("gradinc ", {"train", "test", "list", "data", "bench"}),
+        ("gradinc ", set(COMMANDS)),
         ("gradinc tr", {"train"}),
         ("gradinc list stra", {"strategies"}),
         ("gradinc data dig", {"digits"}),

@@ -139,7 +139,37 @@ class ForgetsToCorrect(Rule):
         return True
 
 
-@pytest.mark.parametrize("rule", [DividesByMicroBatches(4), DividesTwice(), ForgetsToCorrect()])
+class DividesByTheUsualRows(Rule):
+    """Broken on purpose: ÷ K times the rows of a full micro-batch, also where there are fewer."""
+
+    def factor(self, items, planned):
+        return 1 / 64
+
+    def reduce(self, grad, items, planned):
+        return True
+
+
+class MeanOfMeans(DividesByMicroBatches):
+    """Broken on purpose: right for short windows, and wrong for ragged micro-batches."""
+
+    def __init__(self):
+        self.taken = 0
+
+    def factor(self, items, planned):
+        self.taken += 1
+        return 1 / items
+
+    def reduce(self, grad, items, planned):
+        grad.div_(self.taken)
+        self.taken = 0
+        return True
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [DividesByMicroBatches(4), DividesTwice(), ForgetsToCorrect(), DividesByTheUsualRows(), MeanOfMeans()],
+    ids=lambda rule: type(rule).__name__,
+)
 def test_broken_rules_are_caught(digits, rule):
     """The equality tests would be worth nothing if these passed them. 300 rows leave ragged, short windows."""
     broken = train(learner(network(), rule=rule), digits, batch_size=16, window=4, planned=lambda items: items + 1)
@@ -157,6 +187,49 @@ def test_the_schedule_and_the_counters_tick_once_per_window(digits):
     train(counted, digits, batch_size=10, window=6, count=1)
     assert rates == [0.1, 0.1, 0.05, 0.05, 0.025]
     assert (counted.updates, counted.passes, counted.samples) == (5, 30, 300)
+
+
+def test_a_schedule_that_ticks_per_micro_batch_is_caught(digits):
+    """The equality of windows and large batches, with a schedule that moves."""
+
+    def trained(micro, window, broken=False):
+        mine = build("sgd", schedule=Schedule("step", {"every": 2, "gamma": 0.5}))
+        if broken:
+            mine.schedule = lambda *_: 0.5 ** (mine.passes // 2)
+        return train(mine, digits, batch_size=micro, window=window)
+
+    large = trained(64, 1)
+    assert distance(trained(16, 4), large) < 1e-12
+    assert distance(trained(16, 4, broken=True), large) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw"])
+def test_an_optimizer_that_steps_per_micro_batch_is_caught(digits, name):
+    """Its momentum, decay and counters tick too often, however small its steps."""
+    large = train(build(name), digits, batch_size=64, window=1)
+    assert distance(train(build(name), digits, batch_size=16, window=4), large) < 1e-12
+    assert distance(train(build(name), digits, batch_size=16, window=1), large) > 1e-3
+
+
+def test_peak_memory_is_flat_in_the_length_of_a_window(digits):
+    """By the allocator's own account, for a model whose weights outweigh a micro-batch."""
+    from torch.profiler import ProfilerActivity, profile
+
+    def peak(window, name):
+        model = nn.Linear(64, 4000).double()
+        mine = learner(model, rule=load_part("rule", name)())
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+            train(mine, digits, batch_size=4, window=window, count=1)
+        now = top = 0
+        for event in watched.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                now += event.nbytes()
+                top = max(top, now)
+        return top / (8 * len(mine.weights))
+
+    assert peak(25, "mean") == pytest.approx(peak(2, "mean"), abs=0.1)
+    assert peak(25, "sum") == pytest.approx(peak(2, "sum"), abs=0.1)
+    assert peak(25, "median") > peak(2, "median") + 20
 
 
 class Shrinks(Method):

@@ -1,0 +1,124 @@
+"""Fair comparison: budgets in every unit, scaling rules, and a record that does not depend on who looks."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from rich.console import Console
+
+from gradinc.assemble import SCALES, Shape, build_criterion, build_learner, build_model
+from gradinc.config.compose import load_config
+from gradinc.data.dataset import load
+from gradinc.errors import UserError
+from gradinc.train import execute
+
+SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1", "progress=quiet", "threads=1", "dtype=float64"]
+PLAIN = ["optimizer.momentum=0", "optimizer.lr=0.1"]
+ROWS = 1294
+
+
+@pytest.fixture
+def run(tmp_path):
+    def made(name, *more):
+        config = load_config([*SMALL, *more, f"output={tmp_path}", f"name={name}"])
+        assert execute(config, console=Console(quiet=True)) == 0
+        return json.loads((tmp_path / name / "result.json").read_text())
+
+    return made
+
+
+STRATEGIES = {"sgd": (1, 1), "accumulate": (8, 1), "enhance": (8, 1), "sam": (1, 2), "msam": (8, 2)}
+"""Micro-batches of a window, and passes over each micro-batch."""
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(("unit", "amount"), [("samples", 960), ("steps", 6), ("passes", 96), ("epochs", 2)])
+def test_a_budget_stops_every_strategy_at_the_same_amount_of_its_unit(run, strategy, unit, amount):
+    """At the first window's end that reaches it: 960 rows are 30 micro-batches, so 4 windows of 8 go a little over."""
+    size, passes = STRATEGIES[strategy]
+    keys = [f"strategy={strategy}", f"strategy.window.size={size}", f"budget.{unit}={amount}"]
+    result = run("run", *keys)
+    assert result["ended_by"] == unit
+    if unit == "epochs":
+        assert (result["epochs"], result["samples"]) == (2, 2 * ROWS)
+    else:
+        largest = {"samples": 32 * size, "steps": 1, "passes": size * passes}[unit]
+        assert amount <= result[unit] < amount + largest
+    assert result["passes"] == passes * sum(-(-part // 32) for part in _epochs(result["samples"]))
+    assert result["seconds"] > 0
+
+
+def _epochs(samples):
+    return [ROWS] * (samples // ROWS) + [samples % ROWS]
+
+
+def test_a_budget_of_seconds_ends_after_them_and_not_long_after(run):
+    result = run("run", "budget.seconds=0.3")
+    assert result["ended_by"] == "seconds"
+    assert result["seconds"] >= 0.3
+    assert result["steps"] > 0
+
+
+def test_the_first_limit_that_is_reached_counts(run):
+    assert run("a", "budget.samples=640", "budget.steps=100")["ended_by"] == "samples"
+    assert run("b", "budget.samples=640", "budget.steps=10")["ended_by"] == "steps"
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("linear", 4), ("sqrt", 2), ("none", 1)])
+def test_the_scaling_rule_is_that_learning_rate_written_by_hand(run, rule, factor):
+    """300 micro-batches of 4 rows: every window is full."""
+    window = ["strategy.window.size=4", "data.batch_size=4", "budget.samples=1200", "optimizer.momentum=0.5"]
+    scaled = run("scaled", *window, "optimizer.lr=0.05", f"strategy.scale_lr={rule}")
+    by_hand = run("hand", *window, f"optimizer.lr={0.05 * factor}")
+    assert scaled["steps"] == by_hand["steps"] == 75
+    assert scaled["test"]["loss"] == pytest.approx(by_hand["test"]["loss"], rel=1e-12)
+    other = run("other", *window, f"optimizer.lr={0.05 * factor * 1.01}")
+    assert abs(other["test"]["loss"] - by_hand["test"]["loss"]) > 1e-6
+    assert set(SCALES) == {"linear", "sqrt", "none"}
+
+
+def learner(*keys):
+    config = load_config([*SMALL, *keys])
+    dataset = load(config.data, "cpu", torch.float64)
+    model = build_model(config, Shape(dataset.shape, dataset.outputs), torch.device("cpu"))
+    return build_learner(config, model, build_criterion(dataset), ROWS)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "radam"])
+def test_scaled_beta2_forgets_half_after_as_many_samples(optimizer):
+    def half_life(size, *keys):
+        mine = learner(f"optimizer={optimizer}", "optimizer.beta2=0.99", f"strategy.window.size={size}", *keys)
+        beta2 = mine.optimizer.param_groups[0]["betas"][1]
+        return 32 * size * math.log(0.5) / math.log(beta2)
+
+    scaled = [half_life(size, "strategy.scale_beta2=true") for size in (1, 4, 16)]
+    assert scaled == pytest.approx([scaled[0]] * 3, rel=1e-9)
+    assert half_life(4) == pytest.approx(4 * scaled[0], rel=1e-9)
+
+
+def test_an_optimizer_without_beta2_is_refused():
+    with pytest.raises(UserError, match=r"^strategy\.scale_beta2=true: optimizer=sgd has no beta2\. Use "):
+        learner("strategy.scale_beta2=true")
+
+
+def test_sam_and_clip_over_windows_of_four_are_the_large_batch_as_commands_too(run):
+    keys = ["strategy=[sam,clip]", "strategy.methods.clip.norm=0.2", "budget.epochs=2", *PLAIN]
+    windows = run("windows", *keys, "data.batch_size=16", "strategy.window.size=4")
+    large = run("large", *keys, "data.batch_size=64")
+    assert windows["steps"] == large["steps"]
+    assert windows["test"]["loss"] == pytest.approx(large["test"]["loss"], rel=1e-10)
+    plain = run("plain", *PLAIN, "budget.epochs=2", "data.batch_size=64")
+    assert abs(plain["test"]["loss"] - large["test"]["loss"]) > 1e-4
+
+
+@pytest.mark.parametrize("strategy", ["accumulate", "enhance", "lookahead", "sam", "median", "agreement", "sign_vote"])
+def test_looking_on_changes_no_bit_even_in_mid_window(run, strategy):
+    """41 micro-batches in windows of 6 that are carried over: every validation but the last comes in mid-window."""
+    keys = [f"strategy={strategy}", "strategy.window.size=6", "strategy.window.last=carry", "budget.epochs=3"]
+    often = run("often", *keys, "diagnostics=true", "log.steps=1")
+    rarely = run("rarely", *keys, "evaluate.epochs=3")
+    assert often["weights_digest"] == rarely["weights_digest"]
+    assert often["weights_digest"] != run("other", *keys, "seed=1")["weights_digest"]
