@@ -13,7 +13,7 @@ from torch import nn
 from gradinc.budget import limits
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import Config
-from gradinc.criterion import Criterion, CrossEntropy, Outputs, SquaredError
+from gradinc.criterion import Criterion, CrossEntropy, OneHotError, Outputs, SquaredError
 from gradinc.data.dataset import Dataset
 from gradinc.data.stream import Setting, Stream
 from gradinc.device import autocast_dtype, storage_dtype
@@ -53,13 +53,22 @@ def build_model(config: Config, shape: Shape, device: torch.device, task: int = 
     return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
 
 
-def build_criterion(dataset: Dataset, outputs: Outputs | None = None) -> Criterion:
-    """Cross-entropy for sets with classes, squared error for regression.
+def build_criterion(dataset: Dataset, outputs: Outputs | None = None, name: str = "auto") -> Criterion:
+    """Cross-entropy for sets with classes, squared error for regression, or the one that is named.
 
     Args:
         outputs: which outputs of the model count, where tasks differ in them.
+        name: ``auto``, ``cross_entropy`` or ``squared_error``.
+
+    Raises:
+        UserError: cross-entropy is asked for, and there are no classes.
     """
-    return SquaredError() if dataset.classes is None else CrossEntropy(outputs)
+    if dataset.classes is None:
+        if name == "cross_entropy":
+            what = f"data={dataset.name} has no classes"
+            raise UserError("criterion=cross_entropy", what, "Leave it out, or choose a set with classes")
+        return SquaredError()
+    return OneHotError(outputs) if name == "squared_error" else CrossEntropy(outputs)
 
 
 def build_learner(

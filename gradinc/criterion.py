@@ -130,6 +130,31 @@ class CrossEntropy(Criterion):
         return out if self.outputs is None else self.outputs.trained(batch, out)
 
 
+class OneHotError(CrossEntropy):
+    """Mean squared error to 1 for a row's class and 0 for the others; reports it and the accuracy.
+
+    Outputs that do not count are left out of the sum, not out of the number that it is divided by.
+    """
+
+    def __call__(self, batch: Batch, out: Tensor) -> Tensor:
+        return _one_hot_errors(self.seen(batch, out), batch.y)
+
+    def total(self, batch: Batch, out: Tensor) -> Tensor:
+        rows = self(batch, out)
+        return rows.sum() if batch.weight is None else (rows * batch.weight).sum()
+
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        found = super().sums(y, out, task, now)
+        logits = out if self.outputs is None else self.outputs.tested(out, task, now)
+        found[0] = _one_hot_errors(logits, y).sum().double()
+        return found
+
+
+def _one_hot_errors(logits: Tensor, y: Tensor) -> Tensor:
+    target = torch.zeros_like(logits).scatter_(1, y.view(-1, 1), 1.0)
+    return (logits - target).masked_fill(logits.isinf(), 0.0).square().mean(1)
+
+
 class SquaredError(Criterion):
     """Mean squared error over a row's targets; reports MSE and R², in the units of the targets."""
 

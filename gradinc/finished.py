@@ -112,7 +112,8 @@ class FinishedRun:
             )
             raise UserError(f"data={dataset.name}", what, "Choose a set of the same shape")
         model = self.with_weights(best=best, device=chosen)
-        measures = evaluate(model, dataset.test, build_criterion(dataset), autocast_dtype(self.config.dtype))
+        criterion = build_criterion(dataset, name=self.config.criterion)
+        measures = evaluate(model, dataset.test, criterion, autocast_dtype(self.config.dtype))
         weights = "best" if best else "last"
         return {
             "run": str(self.path),
@@ -135,7 +136,8 @@ class FinishedRun:
             raise UserError(
                 where, f"{what} {self.shape.inputs} and {self.shape.outputs}", "Choose a set like the run's"
             )
-        model, criterion = self.with_weights(best=best, device=device), build_criterion(dataset, stream.outputs)
+        model = self.with_weights(best=best, device=device)
+        criterion = build_criterion(dataset, stream.outputs, self.config.criterion)
         autocast, last = autocast_dtype(self.config.dtype), stream.tested - 1
         row = [
             evaluate(model, stream.part("test", task), criterion, autocast, task=task, now=last)

@@ -51,7 +51,8 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     stream = open_stream(config, dataset)
     _check_limits(config, dataset)
     devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
-    shape, criterion = Shape(dataset.shape, stream.setting.outputs), build_criterion(dataset, stream.outputs)
+    shape = Shape(dataset.shape, stream.setting.outputs)
+    criterion = build_criterion(dataset, stream.outputs, config.criterion)
     if config.strategy.window.micro_batch == "auto":
         if micro_batch is None or config.data.batch_size * config.strategy.window.size % micro_batch:
             micro_batch = largest(config, build_model(config, shape, device), criterion, stream[0].train)

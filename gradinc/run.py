@@ -293,7 +293,9 @@ class Run:
         position, learner, config = self.position, self.learner, self.config
         rows, size, window = task.train, config.data.batch_size, config.strategy.window
         length = math.ceil(len(rows) / size)
-        order = torch.randperm(len(rows), generator=generator(config.seed, "order", task.index, position.epoch))
+        order = torch.arange(len(rows))
+        if config.data.shuffle:
+            order = torch.randperm(len(rows), generator=generator(config.seed, "order", task.index, position.epoch))
         batches = rows.batches(order, size, position.batch)
         names, fill = config.data.augment, self.dataset.fill if config.data.augment else 0.0
         of_rows = task.tasks

@@ -173,7 +173,8 @@ def sharpness(
             for x, y in part.batches(torch.arange(count) * len(part) // max(count, 1), CHUNK):
                 yield Batch(x, y, task, float(len(y)))
 
-    model, criterion = run.with_weights(best=best, device=chosen), build_criterion(dataset, stream.outputs)
+    model = run.with_weights(best=best, device=chosen)
+    criterion = build_criterion(dataset, stream.outputs, run.config.criterion)
     hessian = Hessian(model, criterion, batches, watch)
     found = asdict(largest_eigenvalue(hessian, hessian.start(), tolerance=tolerance, iterations=iterations))
     return {

@@ -35,6 +35,9 @@ Device = Annotated[
 ]
 
 
+Constants = Annotated[tuple[float, Positive], Words("[mean,deviation]")]
+
+
 @dataclass(frozen=True)
 class Data:
     """Which rows there are, and how they are served."""
@@ -45,7 +48,9 @@ class Data:
     validation: Decay = 0.1
     test: Decay = 0.2
     split_seed: Whole = 0
-    normalize: Literal["channel", "unit", "none"] = "channel"
+    normalize: Literal["channel", "unit", "none"] | Constants = "channel"
+    pad: Whole = 0
+    shuffle: bool = True
     augment: tuple[Literal["flip", "crop"], ...] = ()
     workers: Whole = 0
     memory: Literal["auto", "tensor", "stream"] = "auto"
@@ -169,6 +174,7 @@ class Config:
     output: PathText = "outputs"
     init: PathText | None = None
     scenario: Literal["class", "task", "domain"] | None = None
+    criterion: Literal["auto", "cross_entropy", "squared_error"] = "auto"
     fresh: bool = False
     strict: bool = False
     diagnostics: bool = False

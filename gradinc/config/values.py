@@ -31,8 +31,9 @@ Decay = Annotated[float, Ge(0), Lt(1)]
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu", "selu", "softplus", "tanh", "sigmoid", "identity"]
 """The name of an activation function."""
 
-Init = Literal["default", "xavier", "kaiming", "orthogonal", "truncated_normal"]
-"""The law that fresh weights are drawn from; ``default`` is PyTorch's own for each layer."""
+Init = Literal["default", "xavier", "xavier_plain", "kaiming", "orthogonal", "truncated_normal"] | Positive
+"""The law that fresh weights are drawn from: ``default`` is PyTorch's own for each layer, a number the standard
+deviation of a normal distribution that is cut off at two of them."""
 
 Norm = Literal["none", "batch", "group"]
 """The normalisation after a convolution."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gradinc.data import locations
+
+MADE = {"mnist1d": ("mnist1d", "4,000 + 1,000"), "modular": (None, "9,312")}
+"""Sets that a program makes: the package that it is in, where that is not gradinc, and the rows of the default."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ def availability(name: str, root: str | None = None) -> Availability:
         wanted = "DIR, one folder for each class" if name == "image_folder" else "FILE.npz"
         here = root is not None and _there(name, Path(root).expanduser())
         return Availability(name, here, str(root) if here else "", None, f"your own: data.root={wanted}")
+    if name in MADE:
+        package, rows = MADE[name]
+        here = package is None or find_spec(package) is not None
+        return Availability(name, here, "made by a program" if here else "", rows, f"pip install {package}")
     if name in locations.INSTALLED:
         return _found(name, root, locations.INSTALLED[name][1], "comes with scikit-learn")
     if name in locations.DOWNLOADABLE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def load(config: Data, device: torch.device | str, dtype: torch.dtype) -> Datase
     Raises:
         UserError: the set isn't here, a file is damaged, or the options don't fit the set.
     """
-    source = open_source(config.name, config.root, config.options)
+    source = padded(open_source(config.name, config.root, config.options), config.pad, config.name)
     return prepare_dataset(config, source, torch.device(device), dtype)
 
 
@@ -92,6 +92,21 @@ def open_source(name: str, root: str | None, options: dict[str, Any]) -> Source:
     source = load_part("data", name)(root, **options)
     assert isinstance(source, Source)
     return source
+
+
+def padded(source: Source, pixels: int, name: str) -> Source:
+    """The set with black pixels added to its images on every side.
+
+    Raises:
+        UserError: its rows are no images, or are read from files one by one.
+    """
+    if pixels == 0:
+        return source
+    if len(source.shape) != 3 or not isinstance(source.x, np.ndarray):
+        what = f"data={name} has no images that are read as a whole"
+        raise UserError(f"data.pad={pixels}", what, "Use data.pad=0")
+    sides = ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels))
+    return replace(source, x=np.pad(source.x, sides))
 
 
 def prepare_dataset(config: Data, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
@@ -180,9 +195,13 @@ def _in_memory(config: Data, source: Source, device: torch.device, dtype: torch.
     return config.memory == "tensor"
 
 
-def _normalisation(kind: str, source: Source, rows: _Survey, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _normalisation(
+    kind: str | tuple[float, float], source: Source, rows: _Survey, part: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """What is subtracted and divided by, in input units, float64, one value per channel or feature."""
     ones = np.ones(source.shape[0])
+    if not isinstance(kind, str):
+        return kind[0] * ones, kind[1] * ones
     if kind == "none":
         return 0 * ones, ones / source.scale
     if kind == "unit":

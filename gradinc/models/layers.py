@@ -71,18 +71,34 @@ def chain(**layers: nn.Module | None) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
 
 
+class Residual(nn.Sequential):
+    """Layers one after the other, whose result is added to their input.
+
+    Args:
+        layers: under their names.
+    """
+
+    def __init__(self, **layers: nn.Module) -> None:
+        super().__init__(OrderedDict(layers))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input + super().forward(input)
+
+
 @torch.no_grad()
 def initialise(model: nn.Module, law: Init, name: Activation) -> None:
     """Draw the weights of all linear and convolutional layers anew and set their biases to 0.
 
-    With fan_in the number of inputs of one output and g the activation's gain (1 for the last
-    layer, which has none), the laws are
+    With fan_in and fan_out the numbers of inputs of one output and of outputs of one input, and g the
+    activation's gain (1 for the last layer, which has none), the laws are
 
     - ``default``: PyTorch's own for each layer, which is left as it is;
     - ``xavier``: uniform with variance g² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010);
+    - ``xavier_plain``: the same with g = 1 everywhere;
     - ``kaiming``: normal with variance g² / fan_in (He et al. 2015, arXiv 1502.01852);
     - ``orthogonal``: a random orthogonal matrix times g (Saxe et al. 2013, arXiv 1312.6120);
-    - ``truncated_normal``: normal with variance g² / fan_in, cut off at two standard deviations.
+    - ``truncated_normal``: normal with variance g² / fan_in, cut off at two standard deviations;
+    - a number: normal with that standard deviation, cut off at two of them, whatever the layer.
 
     Args:
         model: its layers in the order of ``model.modules()``; the last one is the output layer.
@@ -94,13 +110,20 @@ def initialise(model: nn.Module, law: Init, name: Activation) -> None:
     layers = [m for m in model.modules() if isinstance(m, (nn.Linear, Conv))]
     for layer in layers:
         gain = 1.0 if layer is layers[-1] else _GAINS.get(name, _RELU_GAIN)
-        _LAWS[law](layer.weight, gain)
+        if isinstance(law, str):
+            _LAWS[law](layer.weight, gain)
+        else:
+            nn.init.trunc_normal_(layer.weight, std=law, a=-2 * law, b=2 * law)
         if layer.bias is not None:
             layer.bias.zero_()
 
 
 def _xavier(weight: torch.Tensor, gain: float) -> None:
     nn.init.xavier_uniform_(weight, gain)
+
+
+def _xavier_plain(weight: torch.Tensor, gain: float) -> None:
+    nn.init.xavier_uniform_(weight)
 
 
 def _kaiming(weight: torch.Tensor, gain: float) -> None:
@@ -118,6 +141,7 @@ def _truncated_normal(weight: torch.Tensor, gain: float) -> None:
 
 _LAWS: dict[str, Callable[[torch.Tensor, float], None]] = {
     "xavier": _xavier,
+    "xavier_plain": _xavier_plain,
     "kaiming": _kaiming,
     "orthogonal": _orthogonal,
     "truncated_normal": _truncated_normal,
@@ -135,6 +159,18 @@ def image_shape(shape: tuple[int, ...], model: str) -> tuple[int, int, int]:
         raise UserError(f"model={model}", what, "Use model=mlp or model=linear, or image data")
     channels, height, width = shape
     return channels, height, width
+
+
+def signal_length(shape: tuple[int, ...], model: str) -> int:
+    """How many numbers a row has, where it is a sequence of them.
+
+    Raises:
+        UserError: the rows are something else, such as images.
+    """
+    if len(shape) != 1:
+        what = f"needs sequences of numbers, but a row of this data has shape {_text(shape)}"
+        raise UserError(f"model={model}", what, "Use data=mnist1d or data=modular, or another model")
+    return shape[0]
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import nn
 
-from gradinc.config.values import Activation, Count, Decay, Init
+from gradinc.config.values import Activation, Count, Decay, Init, Positive
+from gradinc.models.layers import Residual, chain, initialise
 from gradinc.models.layers import activation as activation_layer
-from gradinc.models.layers import chain, initialise
 from gradinc.models.layers import dropout as dropout_layer
 
 
@@ -22,6 +23,8 @@ def mlp(
     dropout: Decay = 0.0,
     bias: bool = True,
     init: Init = "default",
+    init_scale: Positive = 1.0,
+    residual: bool = False,
 ) -> nn.Module:
     """A multilayer perceptron: fully connected layers
 
@@ -32,15 +35,24 @@ def mlp(
         dropout: probability that a hidden unit is left out in training.
         bias: whether the layers have offsets.
         init: the law of fresh weights.
+        init_scale: what all fresh weights and offsets are multiplied by.
+        residual: adds to each hidden layer but the first the one before it.
     """
     layers: dict[str, nn.Module | None] = {"flatten": nn.Flatten()}
     inputs = math.prod(shape)
     for number in range(1, depth + 1):
-        layers[f"hidden{number}"] = nn.Linear(inputs, width, bias=bias)
-        layers[f"activation{number}"] = activation_layer(activation)
+        hidden = nn.Linear(inputs, width, bias=bias)
+        if residual and number > 1:
+            layers[f"hidden{number}"] = Residual(linear=hidden, activation=activation_layer(activation))
+        else:
+            layers[f"hidden{number}"] = hidden
+            layers[f"activation{number}"] = activation_layer(activation)
         layers[f"dropout{number}"] = dropout_layer(dropout)
         inputs = width
     layers["output"] = nn.Linear(inputs, outputs, bias=bias)
     model = chain(**layers)
     initialise(model, init, activation)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(init_scale)
     return model

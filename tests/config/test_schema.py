@@ -80,7 +80,7 @@ def test_an_option_that_is_left_out_has_the_default_of_the_signature(document: A
         ("data__augment", "flip", "data.augment=flip: need a list of flip or crop."),
         ("data__augment", ["flip", "x"], "data.augment=[flip,x]: need a list of flip or crop."),
         ("data__validation", 1.0, "data.validation=1.0: need a number ≥ 0 and < 1."),
-        ("data__normalize", "z", "data.normalize=z: unknown. Choose from: channel, unit, none."),
+        ("data__normalize", "z", "data.normalize=z: need channel or unit or none or [mean,deviation]."),
         ("optimizer__lr", "0.1", "optimizer.lr=0.1: need a number > 0."),
         ("optimizer__lr", -0.1, "optimizer.lr=-0.1: need a number > 0."),
         ("optimizer__lr", True, "optimizer.lr=true: need a number > 0."),

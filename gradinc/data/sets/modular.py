@@ -1,0 +1,37 @@
+"""Arithmetic modulo a prime: the task on which networks learn long after they have memorised."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from gradinc.data.source import Source
+from gradinc.errors import UserError
+
+Modulus = Annotated[int, Ge(2), Le(1000)]
+
+OPERATIONS = {"multiply": np.multiply, "add": np.add, "subtract": np.subtract}
+
+
+def modular(
+    root: str | None, *, modulus: Modulus = 97, operation: Literal["multiply", "add", "subtract"] = "multiply"
+) -> Source:
+    """Products modulo 97, as tokens: x, operation, y, equals sign
+
+    Paper: Power et al. 2022, arXiv 2201.02177
+
+    All pairs with x from 0 and y from 1. A row has four whole numbers: x and y are their own tokens, the equals
+    sign is the token ``modulus`` and the operation the one after. There is no official test part.
+
+    Args:
+        modulus: the number that results are taken modulo, a prime in all publications.
+        operation: what is done to x and y.
+    """
+    if root is not None:
+        raise UserError(f"data.root={root}", "modular is a formula and read from no file", "Leave it out")
+    x, y = (each.ravel() for each in np.meshgrid(np.arange(modulus), np.arange(1, modulus), indexing="ij"))
+    rows = np.stack((x, np.full_like(x, modulus + 1), y, np.full_like(x, modulus)), axis=1)
+    result = OPERATIONS[operation](x, y) % modulus
+    return Source(rows.astype(np.float32), result, tuple(map(str, range(modulus))), None, 1.0, "a formula")
