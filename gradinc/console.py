@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
+
+from gradinc.heatmap import heat_map
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines, besides those for evaluations."""
@@ -96,6 +98,17 @@ class _TimeLeft(ProgressColumn):
         return Text(duration(elapsed * (1 - task.completed) / done) + " left", style="progress.remaining")
 
 
+class _Bar(Progress):
+    """The progress bar, under the accuracy matrix where there is one."""
+
+    matrix: list[list[float | None]] = []  # noqa: RUF012  (set on each bar)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.matrix:
+            yield heat_map(self.matrix, self.console.width)
+        yield from super().get_renderables()
+
+
 class Display:
     """Progress of one run.
 
@@ -108,7 +121,8 @@ class Display:
         self.console = console
         self.quiet = setting == "quiet"
         self.bar = setting == "auto" and console.is_terminal
-        self._progress: Progress | None = None
+        self._progress: _Bar | None = None
+        self._matrix: list[list[float | None]] = []
         self._last_line = time.monotonic()
         self._numbers: dict[str, str] = {}
         self._share = self._begun = 0.0
@@ -129,7 +143,8 @@ class Display:
         self._share = self._begun = share
         self._started = time.monotonic()
         if self.bar and not self.quiet:
-            self._progress = Progress(
+            self.__exit__(None, None, None)  # the bar of the task before
+            self._progress = _Bar(
                 TextColumn("[bold]{task.description}", markup=True),
                 BarColumn(bar_width=None),
                 TaskProgressColumn(),
@@ -139,6 +154,7 @@ class Display:
                 transient=True,
                 expand=True,
             )
+            self._progress.matrix = self._matrix
             self._progress.start()
             self._task = self._progress.add_task(
                 title,
@@ -157,8 +173,18 @@ class Display:
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._plain_line()
 
-    def cell(self, done: int, task: int, accuracy: float) -> None:
-        """A cell of the accuracy matrix: the accuracy on a task after so many tasks."""
+    def matrix(self, matrix: list[list[float | None]]) -> None:
+        """The accuracy matrix so far, the row that is being measured included."""
+        self._matrix = matrix
+        if self._progress is not None:
+            self._progress.matrix = matrix
+            self._progress.refresh()
+
+    def measured(self, done: int, row: list[float | None]) -> None:
+        """A row of the accuracy matrix is whole: without a bar, worth a line."""
+        if self._progress is None and not self.quiet and done:
+            cells = " ".join("·" if value is None else f"{100 * value:.1f}" for value in row[:done])
+            self.console.print(Text(f"       after task {done}: {cells} %"), soft_wrap=True)
 
     def evaluated(self, where: str) -> None:
         """An evaluation is done: without a bar, worth a line."""
@@ -175,8 +201,8 @@ class Display:
         """A line that stays, even when quiet."""
         self.console.print(Text("warning: " + printable(line), style="yellow"), soft_wrap=True)
 
-    def show(self, table: Table) -> None:
-        """A table, at the end."""
+    def show(self, table: RenderableType) -> None:
+        """A table or a picture, at the end."""
         if not self.quiet:
             self.console.print(table)
 
@@ -203,8 +229,10 @@ def summary(result: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
+    several = "matrix" in result
     rows = [
-        ("test", _measures(result["test"])),
+        *(_metric_rows(result) if several else []),
+        ("test, mean of tasks" if several else "test", _measures(result["test"])),
         ("validation", _measures(result["validation"])),
         ("ended by", f"budget.{result['ended_by']}"),
         ("samples", f"{result['samples']:,}"),
@@ -212,10 +240,32 @@ def summary(result: dict[str, Any]) -> Table:
         ("passes", f"{result['passes']:,}"),
         ("time", duration(result["seconds"])),
         ("peak memory", bytes_shown(result["peak_memory"])),
+        *([("kept", f"{bytes_shown(result['kept_bytes'])} by methods")] if result.get("kept_bytes") else []),
     ]
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+LONG = {
+    "acc": "ACC, mean over tasks at the end",
+    "aia": "AIA, mean over time of that so far",
+    "la": "LA, each task just learned",
+    "bwt": "BWT, change since then",
+    "forgetting": "forgetting, since the best",
+    "fwt": "FWT, before a task against untrained",
+}
+"""The metrics of a stream of tasks, in a few words."""
+
+
+def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for name, value in result["metrics"].items():
+        known = result.get("task_metrics", {}).get(name)
+        more = "" if known is None else f"   {100 * known:.2f} with the task known"
+        shown = f"– ({result['undefined'].get(name)})" if value is None else f"{100 * value:.2f} %{more}"
+        rows.append((LONG[name], shown))
+    return rows
 
 
 def _measures(measures: dict[str, float] | None) -> str:

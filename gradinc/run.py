@@ -25,6 +25,7 @@ from gradinc.directory import RunDirectory
 from gradinc.errors import Interrupted, Stalled, UserError
 from gradinc.evaluate import evaluate
 from gradinc.files import storing
+from gradinc.guards import idle_penalty, known_task_hurts, rising, small_memories
 from gradinc.interruption import Interruption
 from gradinc.learner import Learner
 from gradinc.metrics import metrics
@@ -89,6 +90,7 @@ class Run:
         self._metrics: Log
         self._timing: Log
         self._last_log = (0.0, 0)
+        self._watched: tuple[int, float, set[str]] = (-1, 0.0, set())
 
     # ---- saving and going on ----
 
@@ -190,6 +192,7 @@ class Run:
             "passes": self.learner.passes,
             "seconds": round(self.seconds, 3),
             "weights_digest": checkpoint.digest(self.learner.model.state_dict()),
+            "kept_bytes": sum(method.nbytes for method in self.learner.methods),
             **self._matrices(),
         }
 
@@ -206,6 +209,10 @@ class Run:
             if restart == "weights":
                 self._draw_weights(task)
             learner.begin(task, restart=restart != "nothing")
+            if position.task == 0:
+                named = dict(zip(self.config.strategy.methods, learner.methods, strict=True))
+                for warning in small_memories(named, self.stream.tested, self.config.data.batch_size):
+                    self.display.warn(warning)
         self._limits = budget.limits(self.config.budget, len(task.train), *self.stream.budgets)
         self._ends = self._absolute_limits()
         self.display.begin(self._title(task), self._share(task))
@@ -363,14 +370,17 @@ class Run:
         """Fill a row of the accuracy matrix, after so many tasks; return the means over the tasks seen."""
         position, stream = self.position, self.stream
         wanted = stream.tested if done == 0 or self.config.evaluate.tasks == "all" else min(done + 1, stream.tested)
-        measured = []
+        measured: list[dict[str, float]] = []
         for index in range(wanted):
             measured.append(self._measure(stream.part("test", index), index))
             crash_point("task-measured")
-            self.display.cell(done, index, measured[-1]["accuracy"])
+            self.display.matrix([*position.matrix, _row(measured, "accuracy", stream.tested)])
         position.matrix.append(_row(measured, "accuracy", stream.tested))
         if "accuracy_in_task" in measured[0]:
             position.task_matrix.append(_row(measured, "accuracy_in_task", stream.tested))
+            if (warning := known_task_hurts(position.matrix[-1], position.task_matrix[-1])) is not None:
+                self.display.warn(warning)
+        self.display.measured(done, position.matrix[-1])
         seen = measured[:done]
         means = {name: sum(each[name] for each in seen) / len(seen) for name in seen[0]} if seen else {}
         matrices = {"row": position.matrix[-1]}
@@ -428,6 +438,7 @@ class Run:
         if loss is None:
             return
         self._log(lr=self.learner.lr, train={"loss": loss}, **values)
+        self._watch(loss, values.get("notes", {}))
         seconds, (before, samples) = self.seconds, self._last_log
         rate = (self.learner.samples - samples) / max(seconds - before, 1e-9)
         self._last_log = (seconds, self.learner.samples)
@@ -440,6 +451,17 @@ class Run:
             }
         )
         self.display.numbers(self._share(task), loss=f"{loss:.4f}", speed=f"{rate:,.0f}/s")
+
+    def _watch(self, loss: float, notes: dict[str, float]) -> None:
+        """Say what is not normal, once in a task."""
+        task = self.position.task
+        if self._watched[0] != task:
+            self._watched = (task, loss, set())
+        _, first, said = self._watched
+        for warning in (idle_penalty(notes, task), rising(first, loss)):
+            if warning is not None and warning[:20] not in said:
+                said.add(warning[:20])
+                self.display.warn(f"task {task + 1}: {warning}" if len(self.stream) > 1 else warning)
 
     def _log(self, **values: Any) -> None:
         learner, position = self.learner, self.position

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from gradinc.console import Display, summary
 from gradinc.directory import RunDirectory, package_digest
 from gradinc.errors import Diverged, Interrupted, StorageError, UserError
 from gradinc.files import write_json, write_whole
+from gradinc.heatmap import heat_map
 from gradinc.records import read_meta
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
 def _train(config: Config, directory: RunDirectory, display: Display, stop: Interruption) -> int:
     from gradinc import device as devices
     from gradinc.fit import recorded
+    from gradinc.guards import expected
     from gradinc.prepare import prepare
     from gradinc.run import Run
 
@@ -111,6 +114,9 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         step = run.resume()
         _write_meta(directory, earlier if step is not None else None, stream, environment, step, micro_batch)
         display.say(_headline(config, len(learner.weights), device, threads, directory, step))
+        normal = expected(stream.outputs, stream.tested, config.stream.data, learner.methods)
+        if normal is not None:
+            display.say(normal, style="dim")
         try:
             return _finish(run, directory, display, stop, device)
         finally:
@@ -286,8 +292,40 @@ def _divergence(path: Path, result: dict[str, Any]) -> str:
 
 
 def _tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) -> None:
+    if "matrix" in result:
+        display.show(heat_map(result["matrix"], display.console.width))
     display.show(summary(result))
+    if "matrix" in result:
+        _compare(directory, result, display)
     display.say(f"next: gradinc test {shlex.quote(str(directory.path))}", style="bold")
+
+
+def _compare(directory: RunDirectory, result: dict[str, Any], display: Display) -> None:
+    """Set a run beside plain fine-tuning and joint training of the same config, where they have been run."""
+    config = directory.config
+    plain = replace(config.strategy, methods={})
+    bounds = {
+        "finetune": replace(config, name=None, strategy=plain, stream=replace(config.stream, data="current")),
+        "joint": replace(config, name=None, strategy=plain, stream=replace(config.stream, data="joint")),
+    }
+    parts = []
+    for name, bound in bounds.items():
+        other = RunDirectory(bound)
+        found = other.result() if other.path != directory.path else None
+        if found is not None and found.get("status") == "finished" and "metrics" in found:
+            parts.append(f"{name} {100 * found['metrics']['acc']:.2f} %")
+            if name == "finetune" and config.strategy.methods and _same_losses(directory.path, other.path):
+                methods = ", ".join(config.strategy.methods)
+                display.warn(f"every training loss is exactly that of finetune: {methods} had no effect")
+    if parts:
+        display.say(f"ACC of the same config with {', with '.join(parts)}")
+
+
+def _same_losses(own: Path, other: Path) -> bool:
+    from gradinc.guards import no_effect
+    from gradinc.record import read_log
+
+    return no_effect(read_log(own / "metrics.jsonl"), read_log(other / "metrics.jsonl"))
 
 
 def _name(interrupted: Interrupted) -> str:

@@ -1,0 +1,51 @@
+"""The accuracy matrix of a stream of tasks, as colours and numbers on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.style import Style
+from rich.text import Text
+
+LOW, HIGH = (68, 1, 84), (94, 201, 98)
+"""Colours of accuracy 0 and 1, the ends of a scale whose lightness rises all the way."""
+MIDDLE = (33, 144, 140)
+
+
+def heat_map(matrix: Sequence[Sequence[float | None]], width: int) -> Text:
+    """A line for each row: before any training, and after each task; a cell for each task, in whole per cent.
+
+    Args:
+        width: columns of the terminal. Where numbers do not fit a cell is a colour only; where tasks do not fit
+            either, the last ones are left out and counted.
+    """
+    tasks = len(matrix[0]) if matrix else 0
+    label = max(len("untrained"), len(f"after {tasks}"))
+    cell = next((size for size in (4, 3, 2, 1) if label + 1 + tasks * size <= width), 1)
+    shown = min(tasks, (width - label - 1) // cell)
+    text = Text(no_wrap=True)
+    for number, row in enumerate(matrix):
+        text.append(("untrained" if number == 0 else f"after {number}").rjust(label) + " ", "dim")
+        for value in row[:shown]:
+            _append(text, value, cell)
+        if shown < tasks:
+            text.append(f" … {tasks - shown} more", "dim")
+        text.append("\n")
+    text.rstrip()
+    return text
+
+
+def _append(text: Text, value: float | None, cell: int) -> None:
+    if value is None:
+        text.append("·".rjust(cell), "dim")
+        return
+    number = f"{round(100 * value)}".rjust(cell) if cell > 2 else " " * cell
+    red, green, blue = _colour(value)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 140
+    text.append(number, Style(color="white" if dark else "black", bgcolor=f"rgb({red},{green},{blue})"))
+
+
+def _colour(value: float) -> tuple[int, int, int]:
+    low, high, share = (LOW, MIDDLE, 2 * value) if value < 0.5 else (MIDDLE, HIGH, 2 * value - 1)
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
+    return red, green, blue
