@@ -1,4 +1,4 @@
-"""``gradinc bench``: speed against the hand-written PyTorch loop, or the cost of every strategy."""
+"""``gradinc bench``: speed against the hand-written PyTorch loops, or the cost of every strategy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ def main(arguments: Sequence[str]) -> int:
         from gradinc.bench import strategies
 
         return strategies.main(rest[1:])
+    if rest[:1] == ["incremental"]:
+        from gradinc.bench import incremental
+
+        return incremental.main(rest[1:])
     from gradinc.bench import handwritten
 
     return handwritten.main(rest)
