@@ -36,7 +36,13 @@ from gradinc.interruption import Interruption
 from gradinc.run import Run
 
 BATCH, MEMORY = 128, 256
-WORDS = ("model=mlp", "model.width=100", "optimizer.momentum=0", "optimizer.lr=0.05", f"data.batch_size={BATCH}")
+WORDS: tuple[str, ...] = (
+    "model=mlp",
+    "model.width=100",
+    "optimizer.momentum=0",
+    "optimizer.lr=0.05",
+    f"data.batch_size={BATCH}",
+)
 WORDS += ("stream=permuted", "budget.epochs=1", "device=cpu", "progress=quiet", "log.steps=1000000")
 
 
