@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -22,8 +22,12 @@ class Batch:
         weight: weight of each row in the criterion, shape (rows,); None where all are 1.
         tasks: index of the task that each row is of, int64, shape (rows,); None where all are of `task`.
         replayed: how many of the rows come from a memory.
-        kept: what a memory keeps of its rows besides, by name, e.g. the model's outputs of old, shape
-            (replayed rows, outputs).
+        kept: what methods keep of rows besides, as ``part.field``, e.g. the model's outputs of old, shape (rows of
+            the part, outputs).
+        parts: where the rows are that a method finds again by name: the first one, and the one behind the last.
+        mask: 0 for the outputs that count for a row and -∞ for the others, shape (rows, outputs), on top of what
+            the scenario masks; None where there is nothing more.
+        heads: tasks, besides those of the rows, whose heads a method's `loss` goes through.
     """
 
     x: Tensor
@@ -34,6 +38,9 @@ class Batch:
     tasks: Tensor | None = None
     replayed: int = 0
     kept: Mapping[str, Tensor] = field(default_factory=dict)
+    parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    mask: Tensor | None = None
+    heads: tuple[int, ...] = ()
 
     @property
     def fresh(self) -> int:
@@ -47,21 +54,57 @@ class Batch:
             return torch.full((self.x.shape[0],), self.task, dtype=torch.int64, device=self.y.device)
         return self.tasks
 
-    def replaying(self, x: Tensor, y: Tensor, tasks: Tensor, weight: float = 1.0, **kept: Tensor) -> Batch:
+    def rows(self, first: int, last: int) -> Batch:
+        """Some of the rows in a batch of their own, without their parts."""
+        chosen = slice(first, last)
+        weight = None if self.weight is None else self.weight[chosen]
+        return Batch(
+            self.x[chosen],
+            self.y[chosen],
+            self.task,
+            float(last - first) if weight is None else float(weight.sum()),
+            weight,
+            None if self.tasks is None else self.tasks[chosen],
+            mask=None if self.mask is None else self.mask[chosen],
+        )
+
+    def part(self, name: str, out: Tensor) -> tuple[Batch, Tensor]:
+        """The rows of a part, each with weight 1, and the model's outputs for them, shape (rows of the part, outputs).
+
+        Args:
+            name: what they are found by; what is kept of them has the names of its fields.
+            out: the model's outputs for all rows, shape (rows, outputs).
+        """
+        first, last = self.parts[name]
+        kept = {key.removeprefix(f"{name}."): value for key, value in self.kept.items() if key.startswith(f"{name}.")}
+        rows = replace(self, weight=None).rows(first, last)
+        return replace(rows, kept=kept), out[first:last]
+
+    def keeping(self, name: str, first: int, last: int, **fields: Tensor) -> Batch:
+        """This batch with some of its rows to be found by a name, and what is kept of them."""
+        kept = {f"{name}.{key}": value for key, value in fields.items()}
+        return replace(self, kept={**self.kept, **kept}, parts={**self.parts, name: (first, last)})
+
+    def replaying(
+        self, x: Tensor, y: Tensor, tasks: Tensor, weight: float = 1.0, name: str = "", **kept: Tensor
+    ) -> Batch:
         """This batch with rows of a memory behind its own.
 
         Args:
             x, y, tasks: the rows, their labels and the tasks that they are of.
             weight: of each of them in the criterion; 0 leaves them to a method's own `loss`.
-            kept: goes into `Batch.kept`.
+            name: what `part` finds them by.
+            kept: what is kept of them besides.
         """
-        rows = x.shape[0]
-        weights = self.weight
+        before, rows = self.x.shape[0], x.shape[0]
+        weights, mask = self.weight, self.mask
         if weights is None and weight != 1:
-            weights = self.x.new_ones(self.x.shape[0])
+            weights = self.x.new_ones(before)
         if weights is not None:
             weights = torch.cat((weights, weights.new_full((rows,), weight)))
-        return Batch(
+        if mask is not None:
+            mask = torch.cat((mask, mask.new_zeros(rows, mask.shape[1])))
+        batch = Batch(
             torch.cat((self.x, x)),
             torch.cat((self.y, y)),
             self.task,
@@ -69,8 +112,12 @@ class Batch:
             weights,
             torch.cat((self.task_of_rows, tasks)),
             self.replayed + rows,
-            {**self.kept, **kept},
+            self.kept,
+            self.parts,
+            mask,
+            self.heads,
         )
+        return batch.keeping(name, before, before + rows, **kept) if name else batch
 
     def state(self) -> list[Any]:
         """The fields in order, as a checkpoint has them; ``Batch(*state)`` gives the batch back."""

@@ -32,6 +32,11 @@ class Criterion(ABC):
         """The model's outputs as the loss sees them, shape (rows, outputs): with those that do not count at -∞."""
         return out
 
+    @property
+    def masks(self) -> bool:
+        """Whether some outputs do not count in training."""
+        return False
+
     @abstractmethod
     def total(self, batch: Batch, out: Tensor) -> Tensor:
         """Σᵢ cᵢ ℓᵢ over the rows, a scalar; c is the batch's row weight."""
@@ -92,6 +97,15 @@ class Outputs:
     def _seen(self, task: int) -> Tensor:
         return self.of_task[: task + 1].amax(0)
 
+    def old(self, task: int) -> Tensor:
+        """The outputs to hold on to while a task is trained on, in the groups that each have a softmax of their own.
+
+        Returns:
+            0 for the outputs of a group and -∞ for the others, shape (groups, outputs): one for each earlier task
+            where tasks do not compete with each other in training, else one of all their outputs together.
+        """
+        return self.of_task[:task] if self.train == "task" else self._seen(task - 1)[None]
+
 
 class CrossEntropy(Criterion):
     """Softmax cross-entropy in nats; reports the mean loss and the accuracy, a share of 1.
@@ -127,7 +141,12 @@ class CrossEntropy(Criterion):
         return dict(zip(("loss", "accuracy", "accuracy_in_task"), (each / rows for each in sums), strict=False))
 
     def seen(self, batch: Batch, out: Tensor) -> Tensor:
-        return out if self.outputs is None else self.outputs.trained(batch, out)
+        seen = out if self.outputs is None else self.outputs.trained(batch, out)
+        return seen if batch.mask is None else seen + batch.mask
+
+    @property
+    def masks(self) -> bool:
+        return self.outputs is not None and self.outputs.train != "all"
 
 
 class OneHotError(CrossEntropy):

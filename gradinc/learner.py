@@ -393,7 +393,9 @@ class Learner:
     def _reach(self, batch: Batch) -> None:
         """Note which tasks' heads a batch goes through."""
         if self.weights.has_heads:
-            self.window.tasks.update([batch.task] if batch.tasks is None else batch.tasks.unique().tolist())
+            self.window.tasks.update(
+                [batch.task] if batch.tasks is None else batch.tasks.unique().tolist(), batch.heads
+            )
 
     def _forward(self, batch: Batch) -> Tensor:
         if self.autocast is None:

@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from gradinc.config.values import Kept
 
 Rows = dict[str, Tensor]
 """Rows by the name of their field: ``x``, ``y``, ``tasks``, and whatever a method keeps besides."""
 
 
 class Memory(ABC):
-    """Rows kept on the device, with a generator of its own.
+    """Rows kept on the device. It holds none until it is opened.
 
-    Which rows stay depends on the rows and their order only, not on how they come in batches: a window of
+    Which rows stay depends on the seed, the rows and their order only, not on how they come in batches: a window of
     micro-batches fills it as the large batch does.
 
-    Args:
+    Attributes:
         capacity: rows that it holds at most.
         seed: what its choices are derived from.
-
-    Attributes:
         seen: rows that were offered so far.
     """
 
-    def __init__(self, capacity: int, seed: int = 0) -> None:
-        self.capacity, self.seed = capacity, seed
-        self.seen = 0
+    def __init__(self) -> None:
+        self.capacity = self.seed = self.seen = 0
         self._size = 0
         self._fields: Rows = {}
+
+    def open(self, capacity: int, seed: int, pairs: int = 1) -> None:
+        """Let it hold rows.
+
+        Args:
+            pairs: of a task and a class of it, in the entire stream; a ring divides its room among them.
+        """
+        self.capacity, self.seed = capacity, seed
 
     def __len__(self) -> int:
         return self._size
@@ -39,7 +46,7 @@ class Memory(ABC):
     @property
     def nbytes(self) -> int:
         """Bytes that the rows take."""
-        return sum(field.nbytes for field in self._fields.values())
+        return sum(field[: self._size].nbytes for field in self._fields.values())
 
     def add(self, **rows: Tensor) -> None:
         """Offer rows.
@@ -57,8 +64,8 @@ class Memory(ABC):
         """Write rows to slots, no two to one.
 
         Args:
-            sources: which of the rows, int64, shape (n,).
-            slots: where each goes, int64, shape (n,). New ones follow upon those that are filled.
+            sources: which of the rows, int64, shape (n,), on the CPU.
+            slots: where each goes, int64, shape (n,), on the CPU. New ones follow upon those that are filled.
         """
         if not self._fields:
             # calloc: pages that no row has been written to take no memory
@@ -68,7 +75,7 @@ class Memory(ABC):
         for name, field in self._fields.items():
             where = field.device
             field.index_copy_(0, slots.to(where), rows[name].detach().index_select(0, sources.to(where)))
-        self._size = max(self._size, int(slots.max()) + 1)
+        self._size = max(self._size, int(slots.numpy().max()) + 1)
 
     def draw(self, count: int, random: torch.Generator) -> Rows:
         """That many rows, or all if there are fewer, at random and none twice; ``Batch.replaying`` takes them.
@@ -81,13 +88,13 @@ class Memory(ABC):
         return self.rows(_distinct(self._size, count, random))
 
     def rows(self, slots: Tensor | None = None) -> Rows:
-        """The rows in some slots, int64, shape (n,); all of them if none are given."""
+        """The rows in some slots, int64, shape (n,), on the memory's device; all of them if none are given."""
         if slots is None:
             return {name: field[: self._size] for name, field in self._fields.items()}
         return {name: field.index_select(0, slots) for name, field in self._fields.items()}
 
     def update(self, slots: Tensor, **rows: Tensor) -> None:
-        """Write some fields of rows anew, in their slots."""
+        """Write some fields of rows anew, in their slots, on the memory's device."""
         for name, values in rows.items():
             self._fields[name].index_copy_(0, slots, values.detach())
 
@@ -106,7 +113,7 @@ class Memory(ABC):
 
     @abstractmethod
     def _choose(self, y: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
-        """Which of the rows offered stay, and in which slots, both int64, shape (n,)."""
+        """Which of the rows offered stay, and in which slots, both int64, shape (n,), on the CPU."""
 
     def _uniform(self, count: int) -> np.ndarray:
         """For each of the next `count` rows a number in [0, 1), from its place in the stream alone, float64."""
@@ -132,106 +139,138 @@ class Reservoir(Memory):
 
 
 class Balanced(Memory):
-    """Classes share it evenly, and every row of a class is in it with the same probability.
+    """Groups share it evenly, and every row of a group is in it with the same probability.
 
-    The rows of a class are numbered in a random order; those with the lowest numbers stay. A class with fewer
+    The rows of a group are numbered in a random order; those with the lowest numbers stay. A group with fewer
     rows than its share leaves the rest to the others.
+
+    Args:
+        by: what makes a group: the class or the task.
     """
 
+    def __init__(self, by: Literal["class", "task"] = "class") -> None:
+        super().__init__()
+        self._by = by
+        self._keys, self._groups = np.zeros(0), np.zeros(0, np.int64)  # of the row in each slot
+        self._bars: np.ndarray | None = None  # of each group: a row with a higher number cannot stay
+
     def _choose(self, y: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
-        size, count = self._size, len(y)
-        new = torch.from_numpy(self._uniform(count)).to(y.device)
-        keys = torch.cat((self._fields["key"][:size], new)) if size else new
-        labels = torch.cat((self._fields["y"][:size], y)) if size else y
-        order = keys.argsort(stable=True)
-        order = order[labels[order].argsort(stable=True)]
-        grouped = labels[order]
-        first = torch.searchsorted(grouped, grouped)  # where the row's class begins
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order), device=y.device) - first
-        by_key = keys.argsort(stable=True)
-        stays = by_key[rank[by_key].argsort(stable=True)][: self.capacity]
-        kept = torch.zeros(size + count, dtype=torch.bool, device=y.device)
-        kept[stays] = True
-        sources = kept[size:].nonzero().flatten()
-        free = (~kept[:size]).nonzero().flatten()
-        fresh = torch.arange(size, size + len(sources) - len(free), device=y.device)
-        return sources, torch.cat((free, fresh))
+        new_keys = self._uniform(len(y))
+        new_groups = (y if self._by == "class" else tasks).cpu().numpy()
+        rows, size = np.arange(len(y)), self._size
+        if self._bars is not None:  # most rows of a long stream: nothing has to be sorted for them
+            bars = np.append(self._bars, np.inf)[np.minimum(new_groups, len(self._bars))]
+            rows = np.flatnonzero(new_keys < bars)
+        if len(rows) == 0:
+            return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+        keys = np.concatenate((self._keys, new_keys[rows]))
+        groups = np.concatenate((self._groups, new_groups[rows]))
+        kept = np.ones(len(keys), bool)
+        if len(keys) > self.capacity:
+            order = np.argsort(groups + keys)
+            grouped = groups[order]
+            rank = np.empty(len(keys))
+            rank[order] = np.arange(len(keys)) - np.searchsorted(grouped, grouped)
+            score = rank + keys
+            kept[:] = False
+            kept[np.argpartition(score, self.capacity)[: self.capacity]] = True
+            self._bars = self._highest(keys[kept], groups[kept], score[kept].max())
+        free, stays = np.flatnonzero(~kept[:size]), np.flatnonzero(kept[size:])
+        slots = np.concatenate((free, np.arange(size, size + len(stays) - len(free))))
+        count = max(size, size + len(stays) - len(free))
+        self._keys, self._groups = np.resize(self._keys, count), np.resize(self._groups, count)
+        self._keys[slots], self._groups[slots] = keys[size:][stays], groups[size:][stays]
+        return torch.from_numpy(rows[stays]), torch.from_numpy(slots)
 
-    def add(self, **rows: Tensor) -> None:
-        """Offer rows, each with the number that decides about it."""
-        keys = torch.from_numpy(self._uniform(len(rows["y"]))).to(rows["y"].device)
-        super().add(**rows, key=keys)
-
-    def rows(self, slots: Tensor | None = None) -> Rows:
-        """The rows without the numbers."""
-        return {name: field for name, field in super().rows(slots).items() if name != "key"}
+    @staticmethod
+    def _highest(keys: np.ndarray, groups: np.ndarray, worst: float) -> np.ndarray:
+        """For each group the number below which a new row may stay, given the worst score that does."""
+        counts = np.bincount(groups)
+        highest = np.zeros(len(counts))
+        np.maximum.at(highest, groups, keys)
+        # Behind all rows of its group a new one has their count for its rank.
+        return np.maximum(highest, worst - counts)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a restart needs, the numbers too."""
-        return {**super().state_dict(), "rows": {n: f[: self._size].clone() for n, f in self._fields.items()}}
-
-
-class Ring(Memory):
-    """The latest rows of each class, the same number of each.
-
-    Paper: Chaudhry et al. 2019, arXiv 1902.10486
-
-    Args:
-        classes: how many there will be; each has capacity // classes rows, one at least.
-    """
-
-    def __init__(self, capacity: int, seed: int = 0, *, classes: int) -> None:
-        super().__init__(max(capacity, classes) // classes * classes, seed)
-        self.classes = classes
-        self._offered = torch.zeros(classes, dtype=torch.int64)
-        self._slots: Tensor = torch.zeros(0, dtype=torch.int64)  # of each class and place, -1 where none is taken
-
-    def _choose(self, y: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
-        each = self.capacity // self.classes
-        if len(self._slots) == 0:
-            self._slots = torch.full((self.classes, each), -1, dtype=torch.int64)
-        labels = y.cpu()
-        member = torch.nn.functional.one_hot(labels, self.classes)
-        behind = (
-            member.flip(0).cumsum(0).flip(0).gather(1, labels[:, None]).squeeze(1) - 1
-        )  # of its class still to come
-        place = (self._offered[labels] + member.cumsum(0).gather(1, labels[:, None]).squeeze(1) - 1) % each
-        self._offered += member.sum(0)
-        sources = (behind < each).nonzero().flatten()
-        labels, place = labels[sources], place[sources]
-        empty = (self._slots[labels, place] < 0).nonzero().flatten()
-        self._slots[labels[empty], place[empty]] = torch.arange(self._size, self._size + len(empty))
-        return sources, self._slots[labels, place]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that a restart needs, the places of each class too."""
-        return {**super().state_dict(), "offered": self._offered, "slots": self._slots}
+        bars = None if self._bars is None else torch.tensor(self._bars)
+        own = {"keys": torch.tensor(self._keys), "groups": torch.tensor(self._groups), "bars": bars}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self._offered, self._slots = state["offered"].cpu(), state["slots"].cpu()
+        self._keys, self._groups = state["keys"].cpu().numpy().copy(), state["groups"].cpu().numpy().copy()
+        self._bars = None if state["bars"] is None else state["bars"].cpu().numpy()
 
 
-def make_memory(kind: str, capacity: int, seed: int, classes: int) -> Memory:
-    """A memory of kind ``reservoir``, ``balanced`` or ``ring``."""
-    if kind == "ring":
-        return Ring(capacity, seed, classes=classes)
-    return {"reservoir": Reservoir, "balanced": Balanced}[kind](capacity, seed)
+_SHIFT = 2**32
+
+
+class Ring(Memory):
+    """The latest rows of each class of each task, the same number of each.
+
+    Paper: Chaudhry et al. 2019, arXiv 1902.10486
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._each = 0
+        self._found: dict[int, int] = {}  # the number of each pair of task and class so far, which is one number itself
+        self._offered = np.zeros(0, np.int64)  # rows of each pair
+        self._slots = np.zeros((0, 0), np.int64)  # of each pair and place, -1 where none is taken
+
+    def open(self, capacity: int, seed: int, pairs: int = 1) -> None:
+        self._each = capacity // pairs
+        super().open(self._each * pairs, seed)
+        self._offered, self._slots = np.zeros(pairs, np.int64), np.full((pairs, self._each), -1)
+
+    def _choose(self, y: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
+        found, member = np.unique((tasks * _SHIFT + y).cpu().numpy(), return_inverse=True)
+        own = [self._found.setdefault(code, len(self._found)) for code in found.tolist()]
+        pair = np.array(own)[member]
+        order = np.argsort(pair, kind="stable")
+        grouped, counts = pair[order], np.bincount(pair, minlength=len(self._offered))
+        rank = np.arange(len(pair)) - np.searchsorted(grouped, grouped)
+        place = (self._offered[grouped] + rank) % self._each
+        latest = rank >= counts[grouped] - self._each
+        self._offered += counts
+        sources, where = order[latest], (grouped[latest], place[latest])
+        by_arrival = np.argsort(sources)
+        sources, where = sources[by_arrival], (where[0][by_arrival], where[1][by_arrival])
+        slots = self._slots[where]
+        slots[slots < 0] = np.arange(self._size, self._size + (slots < 0).sum())
+        self._slots[where] = slots
+        return torch.from_numpy(sources), torch.from_numpy(slots)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a restart needs, the places of each class too."""
+        own = {"offered": torch.tensor(self._offered), "slots": torch.tensor(self._slots)}
+        return {**super().state_dict(), **own, "found": list(self._found)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._offered, self._slots = state["offered"].cpu().numpy().copy(), state["slots"].cpu().numpy().copy()
+        self._each = self._slots.shape[1]
+        self._found = {code: number for number, code in enumerate(state["found"])}
+
+
+def make_memory(kind: Kept) -> Memory:
+    """A memory that is still to be opened."""
+    return {"reservoir": Reservoir, "balanced": Balanced, "ring": Ring}[kind]()
 
 
 def _distinct(size: int, count: int, random: torch.Generator) -> Tensor:
     """`count` different numbers below `size`, in random order, int64, on the generator's device."""
     device = random.device
-    if size <= 8192 or count * 8 > size:
+    if device.type != "cpu" or size <= 8192 or count * 8 > size:
         return torch.randperm(size, generator=random, device=device)[:count]
     # In a large memory few draws meet: draw some more than needed, and keep the first of each.
     while True:
-        draws = torch.randint(size, (2 * count,), generator=random, device=device)
+        draws = torch.randint(size, (2 * count,), generator=random)
         values, inverse = draws.unique(return_inverse=True)
         if len(values) >= count:
-            first = torch.full((len(values),), 2 * count, device=device)
-            first.scatter_reduce_(0, inverse, torch.arange(2 * count, device=device), "amin")
+            first = torch.full((len(values),), 2 * count)
+            first.scatter_reduce_(0, inverse, torch.arange(2 * count), "amin")
             return draws[first.sort().values[:count]]
 
 

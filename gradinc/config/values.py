@@ -37,3 +37,6 @@ deviation of a normal distribution that is cut off at two of them."""
 
 Norm = Literal["none", "batch", "group"]
 """The normalisation after a convolution."""
+
+Kept = Literal["reservoir", "ring", "balanced"]
+"""Which rows a memory keeps: any with the same chance, the latest of each class, or any with classes in balance."""

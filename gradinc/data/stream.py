@@ -34,12 +34,14 @@ class Setting:
         outputs: of the model.
         memory_unit: what a method's ``memory`` counts examples of: all tasks, one task, or one class.
         classes: how many there are in all tasks together.
+        pairs: the same with a class of two tasks counted twice.
     """
 
     tasks: int = 1
     outputs: int = 0
     memory_unit: str = "total"
     classes: int = 0
+    pairs: int = 0
 
     def capacity(self, memory: int) -> int:
         """How many examples a memory holds in all, where ``memory`` is what a method's option says."""
@@ -115,6 +117,7 @@ class Stream(Sequence[Task]):
             first.outputs if self.labels is None else self.labels.outputs,
             options.memory_unit,
             0 if self.labels is None else self.labels.outputs,
+            0 if self.labels is None else sum(len(own) for own in self.labels.of_task),
         )
         if any(each.train is not None for each in self.experiences) and not (self.labels and self.labels.all_count):
             mend = "Use scenario=class, where every output counts"

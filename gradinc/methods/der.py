@@ -1,0 +1,52 @@
+"""ℓ(B) + α ‖z − h(x)‖² for rows of a memory, with z the logits that they had when they came into it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count, NonNegative
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.memory import make_memory
+from gradinc.method import Method
+from gradinc.rehearsal import fill, open_memory, replay, squared_error
+from gradinc.window import Window
+
+
+class DER(Method):
+    """Dark experience replay: hold the outputs that rows of a memory had
+
+    Paper: Buzzega et al. 2020, arXiv 2004.07211
+
+    The logits are those of the pass in which the row was trained on, before the update of its window, as rows are
+    also kept as they were trained on. The distance is the mean over rows and outputs, as in the authors' code, so
+    that α is that of their tables. Outputs that do not count for a row's task are left out. Each micro-batch of a
+    window draws `replay` rows of its own, so a window of K replays K times as many as one large batch does.
+
+    Args:
+        memory: rows that the reservoir holds.
+        replay: rows drawn for each micro-batch, none twice, from all that it holds.
+        alpha: α.
+    """
+
+    state = ("memory",)
+    rereads = True
+
+    def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: NonNegative = 0.5) -> None:
+        self.capacity, self.replay, self.alpha = memory, replay, alpha
+        self.memory = make_memory("reservoir")
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        open_memory(self.memory, self.capacity, task, learner)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        return replay(batch, self.memory, self.replay, learner, "der", weight=0.0)
+
+    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+        if "der" not in batch.parts:
+            return out.new_zeros(())
+        return self.alpha * squared_error(*batch.part("der", out), learner)
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        fill(self.memory, window, logits=window.outputs)

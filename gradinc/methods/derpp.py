@@ -1,0 +1,57 @@
+"""ℓ(B) + α ‖z′ − h(x′)‖² + β ℓ(x″, y″), with x′ and x″ drawn apart from one memory."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count, NonNegative
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.memory import make_memory
+from gradinc.method import Method
+from gradinc.rehearsal import fill, open_memory, replay, squared_error
+from gradinc.window import Window
+
+
+class DERPP(Method):
+    """Dark experience replay with labels: hold the outputs of some rows, and train on others
+
+    Paper: Buzzega et al. 2020, arXiv 2004.07211
+
+    Two batches are drawn independently for each micro-batch: one holds the logits, as in ``der``, the other one
+    has the criterion. The squared distance is the mean over rows and outputs, as in the authors' code. Each
+    micro-batch of a window draws rows of its own, so a window of K replays K times as many as one large batch does.
+
+    Args:
+        memory: rows that the reservoir holds.
+        replay: rows of each of the two batches, none twice in one, from all that it holds.
+        alpha: α, of the logits.
+        beta: β, of the labels.
+    """
+
+    state = ("memory",)
+    rereads = True
+
+    def __init__(
+        self, *, memory: Count = 500, replay: Count = 32, alpha: NonNegative = 0.5, beta: NonNegative = 0.5
+    ) -> None:
+        self.capacity, self.replay, self.alpha, self.beta = memory, replay, alpha, beta
+        self.memory = make_memory("reservoir")
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        open_memory(self.memory, self.capacity, task, learner)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        for name in ("derpp_logits", "derpp_labels"):
+            batch = replay(batch, self.memory, self.replay, learner, name, weight=0.0)
+        return batch
+
+    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+        if "derpp_logits" not in batch.parts:
+            return out.new_zeros(())
+        distance = squared_error(*batch.part("derpp_logits", out), learner)
+        return self.alpha * distance + self.beta * learner.criterion(*batch.part("derpp_labels", out)).mean()
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        fill(self.memory, window, logits=window.outputs)

@@ -1,0 +1,45 @@
+"""Train on B ∪ M, with M drawn from a memory of all rows so far."""
+
+from __future__ import annotations
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count, Kept
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.memory import make_memory
+from gradinc.method import Method
+from gradinc.rehearsal import fill, open_memory, replay
+from gradinc.window import Window
+
+
+class ER(Method):
+    """Experience replay: train on rows of a memory together with the stream's
+
+    Paper: Chaudhry et al. 2019, arXiv 1902.10486
+
+    The loss is the mean over a micro-batch's rows and those that are replayed with it. Each micro-batch of a window
+    draws `replay` rows of its own, so a window of K replays K times as many as one large batch does. The memory is
+    offered the window's rows after its update: a window of micro-batches fills it as the large batch does.
+
+    Args:
+        memory: rows that it holds.
+        replay: rows drawn for each micro-batch, none twice, from all that it holds.
+        kind: which rows stay: reservoir any with the same chance, ring the latest of each class of each task,
+            balanced any, with classes even.
+    """
+
+    state = ("memory",)
+    rereads = True
+
+    def __init__(self, *, memory: Count = 500, replay: Count = 32, kind: Kept = "reservoir") -> None:
+        self.capacity, self.replay = memory, replay
+        self.memory = make_memory(kind)
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        open_memory(self.memory, self.capacity, task, learner)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        return replay(batch, self.memory, self.replay, learner, "er")
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        fill(self.memory, window)

@@ -1,0 +1,56 @@
+"""ℓ(B) + α E ‖p(x) − p*(x)‖ over rows of a memory, with p* the probabilities at the end of their task."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count, NonNegative
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.memory import Balanced
+from gradinc.method import Method
+from gradinc.rehearsal import open_memory, replay
+
+
+class FDR(Method):
+    """Function-distance regularisation: stay near the outputs that old tasks ended with
+
+    Paper: Benjamin et al. 2018, arXiv 1805.08289
+
+    At a task's end random rows of it are kept with the model's softmax in evaluation mode; tasks share the memory
+    evenly. The L2 distance of each row's probabilities is averaged over the rows that a micro-batch draws.
+    The published numbers with a memory come from a program that makes two steps, one for the loss and one for the
+    distance; here they are one objective. In the first task there is nothing to stay near.
+
+    Args:
+        memory: rows that it holds.
+        replay: rows drawn for each micro-batch, none twice, from all that it holds.
+        alpha: α.
+    """
+
+    state = ("memory",)
+    classifies = True
+
+    def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: NonNegative = 1.0) -> None:
+        self.capacity, self.replay, self.alpha = memory, replay, alpha
+        self.memory = Balanced(by="task")
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        open_memory(self.memory, self.capacity, task, learner)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        return replay(batch, self.memory, self.replay, learner, "fdr", weight=0.0)
+
+    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+        if "fdr" not in batch.parts:
+            return out.new_zeros(())
+        rows, out = batch.part("fdr", out)
+        moved = learner.criterion.seen(rows, out).softmax(1) - rows.kept["softmax"]
+        return self.alpha * torch.linalg.vector_norm(moved, dim=1).mean()
+
+    def end(self, task: Task, learner: Learner) -> None:
+        for rows in task.batches(256, rows=self.memory.capacity, random=learner.rng("fdr_rows")):
+            softmax = learner.criterion.seen(rows, learner.outputs(rows)).softmax(1)
+            self.memory.add(x=rows.x, y=rows.y, tasks=rows.task_of_rows, softmax=softmax)

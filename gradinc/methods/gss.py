@@ -1,0 +1,92 @@
+"""Train on B ∪ M, with a memory of rows whose gradients point in different directions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.memory import Rows, make_memory
+from gradinc.method import Method
+from gradinc.randomness import generator
+from gradinc.rehearsal import open_memory, replay
+from gradinc.window import Window
+
+
+class GSS(Method):
+    """Gradient-based sample selection: keep rows whose gradients differ
+
+    Paper: Aljundi et al. 2019, arXiv 1903.08671, algorithm 2 (greedy)
+
+    A row's score is its largest cosine similarity to the gradients of `compare` random rows of the memory, plus 1.
+    A full memory takes in rows with a score under 1 only: row i of it is picked with probability ∝ Cᵢ and gives way
+    with probability Cᵢ / (Cᵢ + c). The rows of a window are scored together after its update and pick rows of their
+    own, where the algorithm goes row by row. Replayed rows join the micro-batch as in ``er``. It needs the gradient of
+    every single row: as many vectors as long as all weights as a window has rows.
+
+    Args:
+        memory: rows that it holds.
+        replay: rows drawn for each micro-batch, none twice, from all that it holds.
+        compare: rows of the memory that new ones are compared with.
+    """
+
+    state = ("memory",)
+    rereads = True
+
+    def __init__(self, *, memory: Count = 500, replay: Count = 10, compare: Count = 10) -> None:
+        self.capacity, self.replay, self.compare = memory, replay, compare
+        self.memory = make_memory("reservoir")  # whose own choice is never asked for
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        open_memory(self.memory, self.capacity, task, learner)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        return replay(batch, self.memory, self.replay, learner, "gss")
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        memory, new = self.memory, [batch.rows(0, batch.fresh) for batch in window.batches]
+        # From the memory's own position: a window of micro-batches draws what the large batch does.
+        random = generator(memory.seed, "gss", memory.seen, device=learner.weights.value.device)
+        rows = {"x": torch.cat([b.x for b in new]), "y": torch.cat([b.y for b in new])}
+        rows |= {"tasks": torch.cat([b.task_of_rows for b in new]), "score": self._scores(new, random, learner)}
+        count = len(rows["y"])
+        free = min(memory.capacity - len(memory), count)
+        if free:
+            first = torch.arange(free)
+            memory.place(first, first + len(memory), **rows)
+        if free < count:
+            self._replace({name: field[free:] for name, field in rows.items()}, random)
+        memory.seen += count
+
+    def _scores(self, new: list[Batch], random: torch.Generator, learner: Learner) -> Tensor:
+        """c of each row, shape (rows,); 1 while there is nothing to compare it with."""
+        if len(self.memory) == 0:
+            return torch.cat([b.x.new_ones(len(b.y)) for b in new])
+        old = self.memory.draw(self.compare, random)
+        others = Batch(old["x"], old["y"], new[0].task, float(len(old["y"])), tasks=old["tasks"])
+        directions = normalize(learner.gradient(others, each=True))
+        cosines = [normalize(learner.gradient(rows, each=True)) @ directions.T for rows in new]
+        return torch.cat(cosines).amax(1) + 1
+
+    def _replace(self, rows: Rows, random: torch.Generator) -> None:
+        """Let rows take the places of others in a full memory, without asking how many do."""
+        order = (rows["score"] >= 1).to(torch.int8).argsort(stable=True)[: len(self.memory)]
+        rows = {name: field[order] for name, field in rows.items()}
+        new, held = rows["score"], self.memory.rows()["score"]
+        # The first k of an exponential race are k draws without replacement.
+        race = torch.empty_like(held).exponential_(generator=random) / held
+        slots = race.topk(len(new), largest=False).indices
+        old = self.memory.rows(slots)
+        chance = old["score"] / (old["score"] + new)
+        enters = (new < 1) & (torch.rand(len(new), generator=random, device=new.device) < chance)
+        chosen = {name: torch.where(_beside(enters, field), field, old[name]) for name, field in rows.items()}
+        self.memory.update(slots, **chosen)
+
+
+def _beside(rows: Tensor, field: Tensor) -> Tensor:
+    """One number for each row, in a shape that goes with a field of the rows."""
+    return rows.view(-1, *[1] * (field.dim() - 1))

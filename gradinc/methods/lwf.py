@@ -1,0 +1,73 @@
+"""ℓ(B) + α Σₜ KL(softmax(zₜ* / T) ‖ softmax(zₜ / T)), with z* the outputs of the model that the last task left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gradinc.batch import Batch
+from gradinc.config.values import NonNegative, Positive
+from gradinc.criterion import CrossEntropy
+from gradinc.data.stream import Task
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class LwF(Method):
+    """Learning without forgetting: the old model teaches its outputs on the new data
+
+    Paper: Li & Hoiem 2016, arXiv 1606.09282
+
+    The old model is that of the last task's end, in evaluation mode. Where tasks are told apart, each old one has
+    a softmax of its own and their losses add up, and the old heads learn too; elsewhere the outputs of all old
+    classes have one softmax. The loss differs from the paper's cross-entropy by the entropy of the old outputs, so
+    that it is 0 where nothing has changed; the gradient is the same. As in the paper it is not multiplied by T².
+    There is no phase in which the new head trains alone. Nothing is taught in the first task.
+
+    Args:
+        alpha: weight of the old outputs, the paper's λ₀.
+        temperature: T.
+    """
+
+    state = ("teacher",)
+    classifies = True
+
+    def __init__(self, *, alpha: NonNegative = 1.0, temperature: Positive = 2.0) -> None:
+        self.alpha, self.temperature = alpha, temperature
+        self.teacher: list[Tensor] = []  # the weights, shape (P,), and what else the model keeps
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        if not self.teacher:
+            return batch
+        taught = self._taught(batch.rows(0, batch.fresh), learner)
+        return replace(batch.keeping("lwf", 0, batch.fresh, logits=taught), heads=tuple(range(batch.task)))
+
+    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+        if "lwf" not in batch.parts:
+            return out.new_zeros(())
+        rows, out = batch.part("lwf", out)
+        assert isinstance(learner.criterion, CrossEntropy)
+        outputs = learner.criterion.outputs
+        groups = out.new_zeros(1, out.shape[1]) if outputs is None else outputs.old(batch.task)
+        old, new = ((z[:, None] / self.temperature + groups).log_softmax(2) for z in (rows.kept["logits"], out))
+        divergence = torch.where(groups == 0, old.exp() * (old - new), 0.0)
+        return self.alpha * divergence.sum((1, 2)).mean()
+
+    def end(self, task: Task, learner: Learner) -> None:
+        self.teacher = [each.clone() for each in _kept(learner)]
+
+    @torch.no_grad()
+    def _taught(self, rows: Batch, learner: Learner) -> Tensor:
+        """What the old model gives for rows, shape (rows, outputs)."""
+        present = _kept(learner)
+        now = [each.clone() for each in present]
+        torch._foreach_copy_(present, self.teacher)
+        taught = learner.outputs(rows)
+        torch._foreach_copy_(present, now)
+        return taught
+
+
+def _kept(learner: Learner) -> list[Tensor]:
+    return [learner.weights.value, *learner.model.buffers()]
