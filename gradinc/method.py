@@ -33,8 +33,7 @@ class Method:
         clips: whether `transform` does no more than scale the whole gradient down.
         averages: whether `stepped` moves the weights by more than the update that was made.
         layerwise: whether `transform` treats every layer by itself and remembers nothing of it.
-        classifies: whether it needs labels that are classes.
-            These are for `gradinc.order`, `gradinc.guards` and the learner.
+            These are for `gradinc.order` and the learner.
         stands: the one name in `state` of weights, shape (P,), that are measured and kept as the best instead of
             those being trained; empty where there are no others.
     """
@@ -47,7 +46,6 @@ class Method:
     clips: ClassVar[bool] = False
     averages: ClassVar[bool] = False
     layerwise: ClassVar[bool] = False
-    classifies: ClassVar[bool] = False
     stands: ClassVar[str] = ""
 
     def check(self, model: nn.Module, setting: Setting) -> None:

@@ -8,10 +8,46 @@ import torch
 from torch import Tensor
 
 from gradinc.batch import Batch
-from gradinc.data.stream import Task
+from gradinc.config.values import Kept
+from gradinc.data.stream import Setting, Task
+from gradinc.errors import UserError
 from gradinc.learner import Learner
 from gradinc.memory import Memory
 from gradinc.window import Window
+
+
+def check_classes(name: str, setting: Setting) -> None:
+    """Refuse targets that are no classes.
+
+    Args:
+        name: of the method.
+
+    Raises:
+        UserError: they are none.
+    """
+    if setting.outputs and not setting.classes:
+        what = "needs classes, and the targets of these data are numbers"
+        raise UserError(f"strategy.methods.{name}", what, "Use er, der or ewc")
+
+
+def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
+    """Refuse a ring that has no room for every class, and kinds that need classes where there are none.
+
+    Args:
+        name: of the method.
+        rows: its option ``memory``.
+
+    Raises:
+        UserError: it has none.
+    """
+    if kind != "reservoir" and setting.outputs and not setting.classes:
+        what = "needs classes, and the targets of these data are numbers"
+        raise UserError(f"strategy.methods.{name}.kind={kind}", what, "Use kind=reservoir")
+    if kind == "ring" and setting.capacity(rows) < setting.pairs:
+        what = f"leaves a ring less than one row for each of {setting.pairs} classes of {setting.tasks} tasks"
+        raise UserError(
+            f"strategy.methods.{name}.memory={rows}", what, f"Use {setting.pairs} or more, or kind=balanced"
+        )
 
 
 def open_memory(memory: Memory, rows: int, task: Task, learner: Learner) -> None:

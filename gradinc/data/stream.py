@@ -117,7 +117,7 @@ class Stream(Sequence[Task]):
             first.outputs if self.labels is None else self.labels.outputs,
             options.memory_unit,
             0 if self.labels is None else self.labels.outputs,
-            0 if self.labels is None else sum(len(own) for own in self.labels.of_task),
+            0 if self.labels is None else self._pairs(self.labels),
         )
         if any(each.train is not None for each in self.experiences) and not (self.labels and self.labels.all_count):
             mend = "Use scenario=class, where every output counts"
@@ -231,6 +231,11 @@ class Stream(Sequence[Task]):
         return record
 
     # ---- inside ----
+
+    def _pairs(self, labels: Labels) -> int:
+        if any(each.train is not None for each in self.experiences):  # rows of each other's classes
+            return len(self.experiences) * labels.outputs
+        return sum(len(own) for own in labels.of_task)
 
     def _build(self, index: int) -> Task:
         chosen = self._chosen(index)

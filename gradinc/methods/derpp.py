@@ -15,7 +15,7 @@ from gradinc.window import Window
 
 
 class DERPP(Method):
-    """Dark experience replay with labels: hold the outputs of some rows, and train on others
+    """Dark experience replay that also trains on rows of the memory
 
     Paper: Buzzega et al. 2020, arXiv 2004.07211
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from gradinc.batch import Batch
 from gradinc.config.values import Count, Kept
-from gradinc.data.stream import Task
+from gradinc.data.stream import Setting, Task
 from gradinc.learner import Learner
 from gradinc.memory import make_memory
 from gradinc.method import Method
-from gradinc.rehearsal import fill, open_memory, replay
+from gradinc.rehearsal import check_memory, fill, open_memory, replay
 from gradinc.window import Window
 
 
@@ -32,8 +34,11 @@ class ER(Method):
     rereads = True
 
     def __init__(self, *, memory: Count = 500, replay: Count = 32, kind: Kept = "reservoir") -> None:
-        self.capacity, self.replay = memory, replay
+        self.capacity, self.replay, self.kind = memory, replay, kind
         self.memory = make_memory(kind)
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_memory("er", self.kind, self.capacity, setting)
 
     def begin(self, task: Task, learner: Learner) -> None:
         open_memory(self.memory, self.capacity, task, learner)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import replace as changed
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradinc.batch import Batch
 from gradinc.config.values import Count, Kept
-from gradinc.data.stream import Task
+from gradinc.data.stream import Setting, Task
 from gradinc.learner import Learner
 from gradinc.memory import make_memory
 from gradinc.method import Method
-from gradinc.rehearsal import fill, open_memory, replay
+from gradinc.rehearsal import check_classes, check_memory, fill, open_memory, replay
 from gradinc.window import Window
 
 
 class ERACE(Method):
-    """Experience replay with an asymmetric cross-entropy: new rows push no old classes away
+    """Experience replay in which new rows push no old classes away
 
     Paper: Caccia et al. 2022, arXiv 2104.05025
 
@@ -36,12 +36,15 @@ class ERACE(Method):
 
     state = ("memory", "seen")
     rereads = True
-    classifies = True
 
     def __init__(self, *, memory: Count = 500, replay: Count = 32, kind: Kept = "reservoir") -> None:
-        self.capacity, self.replay = memory, replay
+        self.capacity, self.replay, self.kind = memory, replay, kind
         self.memory = make_memory(kind)
         self.seen = torch.empty(0, dtype=torch.bool)  # classes that the stream has had, shape (outputs,)
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_classes("er_ace", setting)
+        check_memory("er_ace", self.kind, self.capacity, setting)
 
     def begin(self, task: Task, learner: Learner) -> None:
         if self.memory.capacity == 0:

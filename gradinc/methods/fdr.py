@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradinc.batch import Batch
 from gradinc.config.values import Count, NonNegative
-from gradinc.data.stream import Task
+from gradinc.data.stream import Setting, Task
 from gradinc.learner import Learner
 from gradinc.memory import Balanced
 from gradinc.method import Method
-from gradinc.rehearsal import open_memory, replay
+from gradinc.rehearsal import check_classes, open_memory, replay
 
 
 class FDR(Method):
-    """Function-distance regularisation: stay near the outputs that old tasks ended with
+    """Function-distance regularisation: stay near what old tasks ended with
 
     Paper: Benjamin et al. 2018, arXiv 1805.08289
 
@@ -30,11 +30,13 @@ class FDR(Method):
     """
 
     state = ("memory",)
-    classifies = True
 
     def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: NonNegative = 1.0) -> None:
         self.capacity, self.replay, self.alpha = memory, replay, alpha
         self.memory = Balanced(by="task")
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_classes("fdr", setting)
 
     def begin(self, task: Task, learner: Learner) -> None:
         open_memory(self.memory, self.capacity, task, learner)

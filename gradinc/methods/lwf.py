@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradinc.batch import Batch
 from gradinc.config.values import NonNegative, Positive
 from gradinc.criterion import CrossEntropy
-from gradinc.data.stream import Task
+from gradinc.data.stream import Setting, Task
 from gradinc.learner import Learner
 from gradinc.method import Method
+from gradinc.rehearsal import check_classes
 
 
 class LwF(Method):
-    """Learning without forgetting: the old model teaches its outputs on the new data
+    """Learning without forgetting: the old model teaches on the new data
 
     Paper: Li & Hoiem 2016, arXiv 1606.09282
 
@@ -32,11 +33,13 @@ class LwF(Method):
     """
 
     state = ("teacher",)
-    classifies = True
 
     def __init__(self, *, alpha: NonNegative = 1.0, temperature: Positive = 2.0) -> None:
         self.alpha, self.temperature = alpha, temperature
         self.teacher: list[Tensor] = []  # the weights, shape (P,), and what else the model keeps
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_classes("lwf", setting)
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         if not self.teacher:

@@ -15,7 +15,7 @@ from gradinc.window import Window
 
 
 class MIR(Method):
-    """Maximally interfered retrieval: replay what the next step would harm most
+    """Maximally interfered retrieval: replay what the next step harms most
 
     Paper: Aljundi et al. 2019, arXiv 1908.04742
 

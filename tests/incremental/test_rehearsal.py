@@ -12,8 +12,11 @@ from streams import config, finished, learner, micro_batches, restored, stream, 
 from torch import Tensor
 from torch.func import functional_call
 
+from gradinc.assemble import Shape, build_criterion, build_learner, build_model
 from gradinc.batch import Batch
-from gradinc.data.stream import Stream
+from gradinc.config.compose import load_config
+from gradinc.data.dataset import load
+from gradinc.data.stream import Stream, open_stream
 from gradinc.errors import UserError
 from gradinc.evaluate import evaluate
 from gradinc.learner import Learner
@@ -40,8 +43,10 @@ def until(going: Learner, tasks: Stream, stop: tuple[int, int], **options: int) 
 def taken(going: Learner, batch: Batch) -> tuple[Batch, Tensor]:
     """What a learner makes of a micro-batch of the stream, and the mean gradient that comes of it."""
     going.open(batch.items, 1)
+    full = batch
+    for method in going.methods:
+        full = method.batch(full, going)
     going.take(batch)
-    (full,) = going.window.batches or [batch]
     going.window.reduce(going.weights.grad)
     gradient = going.weights.grad.clone()
     going.window.close()
@@ -449,3 +454,36 @@ def test_replay_remembers_what_training_on_alone_forgets():
 def test_a_memory_without_room_is_refused(strategy: str) -> None:
     with pytest.raises(UserError, match="memory"):
         config(f"strategy={strategy}", f"strategy.methods.{strategy}.memory=0")
+
+
+@pytest.mark.parametrize("strategy", ["er", "er_ace"])
+def test_a_ring_without_room_for_every_class_is_refused_and_one_with_room_has_them_all(strategy: str) -> None:
+    with pytest.raises(UserError, match=rf"{strategy}.memory=29: leaves a ring less .* each of 30 classes of 3 tasks"):
+        made(strategy, "~.kind=ring", "~.memory=29", kind=PERMUTED)
+    going, tasks = made(strategy, "~.kind=ring", "~.memory=30", kind=PERMUTED)
+    rows = finished(going, tasks).methods[0].memory.rows()
+    assert {(int(t), int(y)) for t, y in zip(rows["tasks"], rows["y"], strict=True)} == {
+        (t, y) for t in range(3) for y in range(10)
+    }
+
+
+@pytest.mark.parametrize("words", ["er_ace", "fdr", "lwf", "er strategy.methods.er.kind=balanced"])
+def test_what_needs_classes_is_refused_where_there_are_none(words: str) -> None:
+    chosen = load_config(["data=diabetes", "model=linear", *f"strategy={words}".split()])
+    dataset = load(chosen.data, "cpu", torch.float32)
+    tasks = open_stream(chosen, dataset)
+    model = build_model(chosen, Shape(dataset.shape, tasks.setting.outputs), torch.device("cpu"))
+    with pytest.raises(UserError, match="needs classes, and the targets of these data are numbers"):
+        build_learner(chosen, model, build_criterion(dataset), 8, tasks)
+
+
+@pytest.mark.parametrize("strategy", ["er", "der", "derpp", "mir", "gss"])
+def test_numbers_can_be_replayed(strategy: str) -> None:
+    chosen = load_config(["data=diabetes", "model=linear", f"strategy={strategy}", "optimizer.lr=0.01"])
+    dataset = load(chosen.data, "cpu", torch.float32)
+    tasks = open_stream(chosen, dataset)
+    model = build_model(chosen, Shape(dataset.shape, tasks.setting.outputs), torch.device("cpu"))
+    going = build_learner(chosen, model, build_criterion(dataset), 8, tasks)
+    finished(going, tasks)
+    assert len(going.methods[0].memory) == 64
+    assert bool(going.weights.value.isfinite().all())
