@@ -1,0 +1,91 @@
+"""Signs that a model only hides its gradients, so that an attack that follows them proves nothing.
+
+Paper: Athalye et al. 2018, arXiv 1802.00420, section 3.1; Carlini et al. 2019, arXiv 1902.06705.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SIGNIFICANCE = 0.01
+"""Probability below which it is no chance that one attack fools more rows than another."""
+
+FLAT = 1e-10
+"""A gradient per input unit whose largest entry is smaller is taken for none: rounding decides its sign."""
+
+FLAT_SHARE = 0.1
+"""Share of rows with no gradient from which it is said."""
+
+SURVIVING = 0.05
+"""Accuracy that a model may keep where an adversary may change any pixel to grey."""
+
+
+def stronger(first: Tensor, second: Tensor) -> bool:
+    """Whether the first attack fools more rows than the second by more than chance.
+
+    The sign test over the rows that one of them fools and the other does not.
+
+    Args:
+        first, second: which rows each has fooled, shape (rows,).
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    if only_first <= only_second:
+        return False
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_first, only_first + only_second).pvalue) < SIGNIFICANCE
+
+
+def at_equal_size(fooled: Mapping[str, Tensor]) -> list[str]:
+    """What the attacks of one ε say about each other.
+
+    Args:
+        fooled: which rows each attack has fooled, shape (rows,): fgsm, pgd, margin and noise.
+    """
+    said = []
+    if stronger(fooled["fgsm"], fooled["pgd"]):
+        said.append("one step (FGSM) fools more rows than many (PGD)")
+    if stronger(fooled["noise"], fooled["pgd"]):
+        said.append("random noise fools more rows than PGD")
+    elif stronger(fooled["noise"], fooled["fgsm"]):
+        said.append("random noise fools more rows than FGSM")
+    if stronger(fooled["margin"], fooled["pgd"]):
+        lost = float((fooled["margin"] & ~fooled["pgd"]).double().mean())
+        if lost > SURVIVING:  # a little less is usual: the two losses are not the same
+            said.append(f"PGD on the margin of the logits fools {100 * lost:.1f} % more rows than on the cross-entropy")
+    return said
+
+
+def at_the_limit(fooled: Mapping[str, Tensor], eps: float) -> list[str]:
+    """What an ε says at which any image can become grey."""
+    left = {name: 1 - float(fooled[name].double().mean()) for name in ("pgd", "margin")}
+    kept = [f"{100 * share:.1f} % under {name}" for name, share in left.items() if share > SURVIVING]
+    return [f"at ε = {eps:.3g} accuracy does not fall to 0: {' and '.join(kept)} is left"] if kept else []
+
+
+def flat_gradients(largest: Tensor) -> list[str]:
+    """What the size of the gradients says.
+
+    Args:
+        largest: the largest entry of each row's gradient of the cross-entropy, per input unit, of those rows that
+            are classified correctly.
+    """
+    share = float((largest < FLAT).double().mean()) if len(largest) else 0.0
+    return [f"{100 * share:.1f} % of the rows have no gradient to follow"] if share > FLAT_SHARE else []
+
+
+def wilson(successes: int, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share, after Wilson 1927: inside 0 to 1, and of some width at both ends."""
+    z2 = 1.959963984540054**2
+    share = successes / rows
+    middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = (z2 * (share * (1 - share) / rows + z2 / (4 * rows * rows))) ** 0.5 / (1 + z2 / rows)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def largest_entries(gradient: Tensor, std: Tensor) -> Tensor:
+    """The largest entry of each row's gradient, per input unit, shape (rows,)."""
+    return torch.linalg.vector_norm((gradient / std).flatten(1), ord=torch.inf, dim=1)
