@@ -11,7 +11,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from gradinc import __version__
-from gradinc.errors import Stalled, StorageError, UserError
+from gradinc.errors import Lost, Stalled, StorageError, UserError
 
 COMMANDS = {
     "train": "train, resume or sweep: gradinc train model=cnn strategy=accumulate",
@@ -55,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _dispatch(list(arguments))
         sys.stdout.flush()
     except UserError as error:
-        sys.stderr.write(one_line(error) + "\n")
-        return FAILED if isinstance(error, StorageError | Stalled) else BAD_INPUT
+        if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+            sys.stderr.write(one_line(error) + "\n")
+        return FAILED if isinstance(error, StorageError | Stalled | Lost) else BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -39,6 +39,10 @@ class Stalled(UserError):
     """No window makes an update any more: training would never end. Exit code 1, since the run exists."""
 
 
+class Lost(UserError):
+    """Another process of the run has gone. Exit code 1: the run goes on from its last checkpoint."""
+
+
 class Interrupted(Exception):
     """A signal asked the run to stop; all that it did is saved.
 

@@ -24,6 +24,7 @@ from gradinc.rule import SeparateRule
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
 from gradinc.window import Window
+from gradinc.world import World
 
 if TYPE_CHECKING:
     from gradinc.data.stream import Task
@@ -68,6 +69,7 @@ class Learner:
         self.optimizer, self.schedule, self.window = optimizer, schedule, window
         self.methods = tuple(methods)
         self.seed, self.autocast, self.diagnostics = seed, autocast, diagnostics
+        self.world = World()  # the run sets another where several processes share it
         self.task = 0
         self.began = 0  # updates of the run when the task began
         self.updates = 0
@@ -176,6 +178,7 @@ class Learner:
                 rule.add(self._again(member, factor, out=rule.slot(total)), member, self)
             else:
                 total += self._again(member, factor)
+        self.world.sum_(total)
         rule.reduce(total, window.items, window.planned)
         return total
 
@@ -227,20 +230,22 @@ class Learner:
         for hook in self._batch_hooks:
             batch = hook(batch, self)
         if self._drops:
-            self._reseed(self.window.taken)
+            self._reseed(self._place)
         out = self._forward(batch)
         objective = self._objective(batch, out)
         share = self.window.factor(batch.items)
         self._collect(objective, share, batch)
         loss = objective.detach()
-        if self._watches and not math.isfinite(loss.item()):
+        # Several processes stop together, at the sum of their gradients.
+        if self._watches and self.world.alone and not math.isfinite(loss.item()):
             raise Diverged(self.updates + 1, "loss")
         self._loss += loss
         self._loss_items += batch.items
         self.window.add(batch, out)
         self._reach(batch)
-        self.samples += batch.fresh
-        self.passes += 1
+        if self.world.alone:
+            self.samples += batch.fresh
+            self.passes += 1
 
     def _collect(self, objective: Tensor, share: float, batch: Batch) -> None:
         """The backward pass of a micro-batch, its gradient times `share` into the window."""
@@ -273,6 +278,8 @@ class Learner:
         """
         grad = self.weights.grad
         with torch.no_grad():
+            if not self.world.alone:
+                self._gather(grad)
             if not self.window.reduce(grad):
                 self.window.close()
                 return False
@@ -303,6 +310,17 @@ class Learner:
         self.window.close()
         return True
 
+    def _gather(self, grad: Tensor) -> None:
+        """Make this process's share of the window the whole window."""
+        window = self.window
+        if window.taken == 0:  # a short window may have fewer micro-batches than there are processes
+            grad.zero_()
+        self.world.sum_(grad)
+        window.items, window.taken = window.planned, window.size
+        window.tasks.add(self.task)
+        self.samples += int(window.planned)
+        self.passes += window.size
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """The weights that stand for the run, where a method has others than those being trained.
@@ -324,6 +342,11 @@ class Learner:
     def drain(self) -> dict[str, Any]:
         """The numbers for a log line since the last one: the mean loss, and what methods noted."""
         self.check()
+        if not self.world.alone:
+            sums = torch.stack((self._loss, self._loss.new_tensor(self._loss_items)))
+            self.world.sum_(sums)
+            self._loss.copy_(sums[0])
+            self._loss_items = float(sums[1])
         values: dict[str, Any] = {"loss": float(self._loss) / self._loss_items if self._loss_items else None}
         if self._notes:
             notes = {name: float(v) / self._noted[name] for name, v in self._notes.items()}
@@ -413,7 +436,7 @@ class Learner:
     def _again(self, batch: Batch, factor: float, out: Tensor | None = None) -> Tensor:
         """The gradient of the summed objective of the micro-batch at hand, times a factor, once more."""
         self.passes += 1
-        with self._undisturbed(self._member):
+        with self._undisturbed(self._member * self.world.size + self.world.rank):
             return self._vector(self._objective(batch, self._forward(batch)), self._factor(factor), out)
 
     def _factor(self, value: float) -> Tensor:
@@ -471,6 +494,11 @@ class Learner:
             finally:
                 for norm, track in zip(self._norms, tracking, strict=True):
                     norm.track_running_stats = track
+
+    @property
+    def _place(self) -> int:
+        """Number of the next micro-batch in its window, over all processes."""
+        return self.window.taken * self.world.size + self.world.rank
 
     def _reseed(self, index: int) -> None:
         # nn.Dropout takes no generator, so the device's default one is set for every micro-batch.

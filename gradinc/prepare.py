@@ -16,6 +16,7 @@ from gradinc.data.stream import Stream, open_stream
 from gradinc.errors import UserError
 from gradinc.fit import fitted, largest
 from gradinc.learner import Learner
+from gradinc.world import check_together, own_device, processes
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     Raises:
         UserError: the config does not fit its data or its device.
     """
-    device = devices.choose_device(config.device)
+    device = devices.choose_device(own_device(config.device))
     dataset = data.load(config.data, device, devices.storage_dtype(config.dtype))
     stream = open_stream(config, dataset)
     _check_limits(config, dataset)
@@ -63,6 +64,8 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     if config.init is not None:
         _start_from(config.init, model, device)
     learner = build_learner(config, model, criterion, stream.longest, stream)
+    if processes()[1] > 1:
+        check_together(config, learner.methods)
     return Prepared(config, micro_batch, device, dataset, stream, learner)
 
 

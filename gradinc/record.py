@@ -84,6 +84,22 @@ class Log:
         self._file.close()
 
 
+class NoLog:
+    """The log of a process that leaves writing to another."""
+
+    offset = 0
+    digest = ""
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Nothing is written."""
+
+    def sync(self) -> None:
+        """There is nothing to keep."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 def whole_lines(path: Path) -> int:
     """Bytes up to the end of the last whole line of a log, 0 where there is none."""
     return path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gradinc import budget, checkpoint
 from gradinc.assemble import Shape, build_model
@@ -30,8 +31,9 @@ from gradinc.interruption import Interruption
 from gradinc.learner import Learner
 from gradinc.metrics import metrics
 from gradinc.randomness import generator
-from gradinc.record import Log, whole_lines
+from gradinc.record import Log, NoLog, whole_lines
 from gradinc.window import extent
+from gradinc.world import World
 
 
 @dataclass
@@ -79,16 +81,18 @@ class Run:
         learner: Learner,
         display: Display,
         stop: Interruption,
+        world: World | None = None,
     ) -> None:
         self.config, self.directory, self.dataset, self.stream = config, directory, dataset, stream
         self.learner, self.display, self.stop = learner, display, stop
+        self.world = learner.world = world or World()
         self.position = Position()
         self.device = learner.weights.value.device
         self._folder = directory.path / "ckpt"
         self._clock_base = 0.0
         self._clock_start = time.monotonic()
-        self._metrics: Log
-        self._timing: Log
+        self._metrics: Log | NoLog
+        self._timing: Log | NoLog
         self._last_log = (0.0, 0)
         self._watched: tuple[int, float, set[str]] = (-1, 0.0, set())
 
@@ -130,6 +134,23 @@ class Run:
         self._last_log = (self.seconds, self.learner.samples)
         return step
 
+    def follow(self, step: int | None) -> None:
+        """Go on where the first process does, in a process that writes nothing.
+
+        Args:
+            step: what `resume` returned there.
+        """
+        if step is not None:
+            for mark, state in checkpoint.newest(self._folder, self.directory.identity, self.device):
+                if mark.updates == step and not isinstance(state, checkpoint.Damaged):
+                    self.learner.load_state_dict(state["learner"])
+                    self.position = Position(**state["position"])
+                    self._clock_base = state["seconds"]
+                    break
+        self._metrics = self._timing = NoLog()
+        self._clock_start = time.monotonic()
+        self._last_log = (self.seconds, self.learner.samples)
+
     @contextmanager
     def _fitting(self, mark: checkpoint.Mark) -> Iterator[None]:
         """A whole checkpoint whose state has no place in this program is another version's, and is left alone.
@@ -147,6 +168,9 @@ class Run:
     def commit(self) -> None:
         """Save everything that a restart needs."""
         self.learner.check()
+        self._next_commit = time.monotonic() + self.config.checkpoint.seconds
+        if not self.world.leads:
+            return
         self._metrics.sync()
         mark = checkpoint.Mark(self.learner.updates, self.learner.window.taken)
         state = {
@@ -298,34 +322,44 @@ class Run:
     def _train_windows(self, task: Task) -> str | None:
         """Take the micro-batches that are left of this epoch, until a limit ends the task."""
         position, learner, config = self.position, self.learner, self.config
-        rows, size, window = task.train, config.data.batch_size, config.strategy.window
+        rows, size, window, world = task.train, config.data.batch_size, config.strategy.window, self.world
         length = math.ceil(len(rows) / size)
         order = torch.arange(len(rows))
         if config.data.shuffle:
             order = torch.randperm(len(rows), generator=generator(config.seed, "order", task.index, position.epoch))
-        batches = rows.batches(order, size, position.batch)
+        begun = position.batch
+        batches = rows.batches(*_share(order, size, begun, world))
         names, fill = config.data.augment, self.dataset.fill if config.data.augment else 0.0
         of_rows = task.tasks
-        for index in range(position.batch, length):
-            if learner.window.taken == 0:
+        end = begun + learner.window.size - learner.window.taken if learner.window.taken else begun
+        for index in range(begun, length):
+            if index == end:
                 if (limit := self._reached()) is not None:
                     return limit
-                wanted = learner.window.due.size(learner.updates, window.size, size)
+                wanted = learner.window.due.size(learner.updates, window.size, size) * world.size
                 count = extent(index, length, wanted, window.last)
                 if count == 0:
                     break
                 ends = extent(index + count, length, wanted, window.last) == 0
                 learner.open(_rows_of_window(len(rows), size, index, count), count, ends=ends)
-            x, y = next(batches)
-            if names:
-                x = augment(x, names, self._draw("augment", task.index, position.epoch, index), fill)
-            tasks = None if of_rows is None else of_rows[order[index * size : index * size + len(y)].to(self.device)]
-            learner.take(Batch(x, y, task.index, y.shape[0], tasks=tasks))
+                end = index + count
+            if (index - begun) % world.size == world.rank:
+                x, y = next(batches)
+                if names:
+                    x = augment(x, names, self._draw("augment", task.index, position.epoch, index), fill)
+                tasks = None
+                if of_rows is not None:
+                    tasks = of_rows[order[index * size : index * size + len(y)].to(self.device)]
+                learner.take(Batch(x, y, task.index, y.shape[0], tasks=tasks))
             position.batch = index + 1
-            if learner.window.taken == learner.window.size:
+            if index + 1 == end:
                 updated = learner.update()
                 if updated and learner.updates % config.log.steps == 0:
                     self._log_training(task)
+            elif not world.alone:
+                continue  # where windows are shared, they are saved and stopped at their ends
+            if not world.alone:
+                self.stop.signum = world.largest(self.stop.signum)
             if self.stop.signum or time.monotonic() >= self._next_commit:
                 self.commit()
                 self.stop.check()
@@ -342,8 +376,11 @@ class Run:
     def _reached(self) -> str | None:
         learner = self.learner
         for name, end in self._ends:
-            used = {"steps": learner.updates, "samples": learner.samples, "passes": learner.passes}.get(name)
-            if (self.seconds if used is None else used) >= end:
+            if name == "seconds":  # several processes go by the first one's clock
+                used: float = self.seconds if self.world.alone else self.world.first(round(self.seconds * 1000)) / 1000
+            else:
+                used = {"steps": learner.updates, "samples": learner.samples, "passes": learner.passes}[name]
+            if used >= end:
                 return name
         return None
 
@@ -358,7 +395,7 @@ class Run:
                     rows,
                     learner.criterion,
                     learner.autocast,
-                    self.stop.check,
+                    self.stop.check if self.world.alone else _go_on,
                     task=task,
                     now=learner.task,
                 )
@@ -405,6 +442,7 @@ class Run:
         """Measure on validation data, keep the weights if they are the best; is the wanted accuracy reached?"""
         position, learner = self.position, self.learner
         self._log_training(task)
+        self.world.copy_(learner.model.buffers())
         position.validation = self._measure_validation()
         if not position.validation:
             return False
@@ -412,14 +450,19 @@ class Run:
         score = position.validation[learner.criterion.score]
         if learner.criterion.better(score, position.best[0] if position.best else None):
             position.best = [score, learner.updates]
-            with learner.evaluating():
-                state = {"model": learner.model.state_dict(), "step": learner.updates}
-                state["validation"] = position.validation
-                checkpoint.write(self._folder, checkpoint.BEST, self.directory.identity, state)
+            if self.world.leads:
+                self._keep_best()
         self.display.numbers(self._share(task), validation=score_shown(position.validation))
         self.display.evaluated(f"epoch {position.epoch}")
         wanted = self._limits.accuracy
         return wanted is not None and score >= wanted
+
+    def _keep_best(self) -> None:
+        """Keep the weights that stand for the run now as its best."""
+        with self.learner.evaluating():
+            state = {"model": self.learner.model.state_dict(), "step": self.learner.updates}
+            state["validation"] = self.position.validation
+            checkpoint.write(self._folder, checkpoint.BEST, self.directory.identity, state)
 
     def _measure_validation(self) -> dict[str, float]:
         """The mean over the validation rows of every task that is trained on at present."""
@@ -490,6 +533,18 @@ class Run:
 def _row(measured: list[dict[str, float]], name: str, tasks: int) -> list[float | None]:
     """One measure of the tasks that were looked at, and None for the others."""
     return [*(each[name] for each in measured), *[None] * (tasks - len(measured))]
+
+
+def _share(order: Tensor, size: int, begun: int, world: World) -> tuple[Tensor, int, int]:
+    """What `Rows.batches` is asked for: this process's micro-batches, from number `begun` of the epoch on."""
+    if world.alone:
+        return order, size, begun
+    own = order[begun * size :].split(size)[world.rank :: world.size]
+    return (torch.cat(own) if own else order[:0]), size, 0
+
+
+def _go_on() -> None:
+    """Processes that measure together stop together, at the end of a window."""
 
 
 def _rows_of_window(rows: int, batch_size: int, first: int, count: int) -> int:

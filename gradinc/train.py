@@ -18,7 +18,7 @@ from gradinc import __version__
 from gradinc.config.schema import Config
 from gradinc.console import Display, summary
 from gradinc.directory import RunDirectory, package_digest
-from gradinc.errors import Diverged, Interrupted, StorageError, UserError
+from gradinc.errors import Diverged, Interrupted, Lost, StorageError, UserError
 from gradinc.files import write_json, write_whole
 from gradinc.heatmap import heat_map
 from gradinc.records import read_meta
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from gradinc.data.dataset import Dataset
     from gradinc.data.stream import Stream
     from gradinc.interruption import Interruption
+    from gradinc.prepare import Prepared
     from gradinc.run import Run
+    from gradinc.world import World
 
 
 WATCHING = ("evaluate", "log", "diagnostics")
@@ -89,8 +91,12 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
     from gradinc.guards import expected
     from gradinc.prepare import prepare
     from gradinc.run import Run
+    from gradinc.world import join
 
     parts = prepare(config, None if config.fresh else recorded(directory.meta()))
+    world = join(parts.device)
+    if not world.leads:
+        return _follow(parts, directory, display, stop, world)
     config, device, dataset, learner = parts.config, parts.device, parts.dataset, parts.learner
     stream, micro_batch = parts.stream, parts.micro_batch
 
@@ -107,11 +113,13 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         threads = _threads(config, earlier, learner.model, dataset)
         devices.pin(threads, device)
         environment = {**devices.environment(device, threads), "code": package_digest()[:12]}
+        environment |= {} if world.alone else {"processes": world.size}
         _check_segment(config, directory, earlier, stream.digest, environment, display)
         if not (directory.path / "config.yaml").exists():
             directory.write_config()
-        run = Run(config, directory, dataset, stream, learner, display, stop)
+        run = Run(config, directory, dataset, stream, learner, display, stop, world)
         step = run.resume()
+        world.first(-1 if step is None else step)
         _write_meta(directory, earlier if step is not None else None, stream, environment, step, micro_batch)
         display.say(_headline(config, len(learner.weights), device, threads, directory, step))
         normal = expected(stream.outputs, stream.tested, config.stream.data, learner.methods)
@@ -121,6 +129,25 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
             return _finish(run, directory, display, stop, device)
         finally:
             run.close()
+
+
+def _follow(parts: Prepared, directory: RunDirectory, display: Display, stop: Interruption, world: World) -> int:
+    """Train beside the first process, which writes and speaks for all."""
+    from gradinc import device as devices
+    from gradinc.run import Run
+
+    stop.deferred = True
+    devices.pin(_threads(parts.config, None, parts.learner.model, parts.dataset), parts.device)
+    run = Run(parts.config, directory, parts.dataset, parts.stream, parts.learner, display, stop, world)
+    try:
+        step = world.first(-1)
+        run.follow(None if step < 0 else step)
+        run.train()
+    except Interrupted as interrupted:
+        return 128 + interrupted.signum
+    except (Diverged, RuntimeError):
+        return 1  # the first process tells what it was
+    return 0
 
 
 def _check_micro_batch(directory: RunDirectory, earlier: dict[str, Any] | None, rows: int | None) -> None:
@@ -165,6 +192,10 @@ def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interrupt
         _record_stop(run, directory, "failed", {"error": str(error)})
         raise
     except Exception as error:
+        if not run.world.alone and run.world.has_lost(error):
+            _record_stop(run, directory, "failed", {"error": "a process was lost"})
+            what = f"lost one of its {run.world.size} processes at step {learner.updates}"
+            raise Lost(str(directory.path), what, "The same command goes on, with as many of them or others") from error
         _record_stop(run, directory, "failed", {"error": f"{type(error).__name__}: {error}"})
         if not _is_out_of_memory(error):
             write_whole(directory.path / "error.log", traceback.format_exc().encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], *, multirun: b
     from gradinc.console import Standard
 
     console = Console(file=cast(IO[str], Standard()))
+    if os.environ.get("RANK", "0") != "0":  # started by torchrun beside others, of which the first one speaks
+        console = Console(quiet=True)
     if multirun or len(jobs) > 1:
         from gradinc.commands.sweep import sweep
 

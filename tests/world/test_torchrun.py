@@ -1,0 +1,91 @@
+"""One run on two processes that torchrun starts: the same updates as one process with windows twice as long."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+import gradinc
+
+RUN = ("model=mlp", "model.width=16", "dtype=float64", "optimizer.momentum=0", "data.batch_size=8", "progress=plain")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(gradinc.__file__).parent.parent)}
+
+
+def command(words: Sequence[str], processes: int) -> list[str]:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return [sys.executable, *(torchrun if processes > 1 else []), "-m", "gradinc", "train", *RUN, *words]
+
+
+def run(folder: Path, *words: str, processes: int = 1, code: int = 0) -> str:
+    done = subprocess.run(
+        command(words, processes), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode == 0) == (code == 0), done.stderr
+    return done.stdout + done.stderr
+
+
+def weights(path: Path) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in gradinc.load(path).model.parameters()])
+
+
+SETTINGS = {
+    "sgd": ("budget.epochs=2",),
+    "agem": (
+        "budget.epochs=1",
+        "stream=permuted",
+        "stream.tasks=3",
+        "strategy=agem",
+        "strategy.methods.agem.memory=60",
+        "strategy.methods.agem.sample=20",
+    ),
+    "sam with dropout": ("budget.epochs=1", "strategy=sam", "model.dropout=0.2"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_two_processes_with_windows_of_2_are_one_with_windows_of_4(tmp_path: Path, setting: str) -> None:
+    run(tmp_path, *SETTINGS[setting], "strategy.window.size=4", "name=one")
+    said = run(tmp_path, *SETTINGS[setting], "strategy.window.size=2", "name=two", processes=2)
+    assert said.count("test  ") == 1, "one of them speaks"
+    one, two = tmp_path / "outputs/one", tmp_path / "outputs/two"
+    assert float((weights(one) - weights(two)).norm() / weights(one).norm()) < 1e-12
+    results = [json.loads((path / "result.json").read_text()) for path in (one, two)]
+    for count in ("samples", "steps"):
+        assert results[0][count] == results[1][count]
+    assert results[0].get("matrix") == results[1].get("matrix")
+
+
+def test_a_run_that_loses_a_process_says_so_and_goes_on_with_another_number_of_them(tmp_path: Path) -> None:
+    words = ("strategy.window.size=2", "name=lost", "budget.epochs=400", "checkpoint.seconds=0.2")
+    process = subprocess.Popen(
+        command(words, 2), cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    until = time.monotonic() + 60
+    while not list((tmp_path / "outputs").glob("lost/ckpt/[0-9]*")) and time.monotonic() < until:
+        time.sleep(0.1)
+    own = json.loads((tmp_path / "outputs/lost/owner.json").read_text())["pid"]
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (other,) = [int(child) for child in children if int(child) != own]
+    os.kill(other, signal.SIGKILL)
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode != 0
+    assert json.loads((tmp_path / "outputs/lost/result.json").read_text())["status"] in ("failed", "interrupted"), said
+    shorter = ("strategy.window.size=2", "name=lost", "budget.epochs=400", "fresh=false")
+    said = run(tmp_path, *shorter, "log.steps=1000")
+    assert "going on from step" in said
+    assert "processes 2, now" in said or "processes" in said
+
+
+def test_what_cannot_be_shared_out_is_refused_once(tmp_path: Path) -> None:
+    said = run(tmp_path, "strategy=median", processes=2, code=2)
+    assert said.count("strategy.window.rule=median: needs each micro-batch's gradient") == 1
+    assert not (tmp_path / "outputs").exists()
