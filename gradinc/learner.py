@@ -291,6 +291,8 @@ class Learner:
                 self._layers.collect(self.window, self.task)
             for transform in self._transforms:
                 transform(grad, self)
+            if self._transforms:  # one that drew at a micro-batch has not drawn where a process had none
+                self.world.copy_([grad])
             self._check(grad)
             if self.diagnostics is not None:
                 self.diagnostics.transformed(grad, self)

@@ -113,7 +113,8 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         threads = _threads(config, earlier, learner.model, dataset)
         devices.pin(threads, device)
         environment = {**devices.environment(device, threads), "code": package_digest()[:12]}
-        environment |= {} if world.alone else {"processes": world.size}
+        if not world.alone or "processes" in ((earlier or {}).get("segments") or [{}])[-1]:
+            environment["processes"] = world.size
         _check_segment(config, directory, earlier, stream.digest, environment, display)
         if not (directory.path / "config.yaml").exists():
             directory.write_config()

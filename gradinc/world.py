@@ -114,6 +114,6 @@ def check_together(config: Config, methods: Iterable[Method]) -> None:
         raise UserError("diagnostics=true", f"needs the gradients of all micro-batches {several}", "Leave it out")
     for method in methods:
         kind = type(method)
-        if kind.batch is not Method.batch or (kind.rereads and kind.stepped is not Method.stepped):
-            what = f"keeps or replays rows, and {several} each would keep its own"
+        if kind.rereads and kind.stepped is not Method.stepped:
+            what = f"keeps the rows that it is trained on, and {several} each would keep its own"
             raise UserError(f"strategy={kind.__name__.lower()}", what, "Use one process")
