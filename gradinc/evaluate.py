@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from gradinc.crash import crash_point
 from gradinc.criterion import Criterion
 from gradinc.data.rows import Rows
 
@@ -45,6 +46,7 @@ def evaluate(
                     out = model(x)
                 sums = criterion.sums(y, out.float() if autocast is not None else out, task, now)
                 total = sums if total is None else total + sums
+                crash_point("mid-evaluation")
     finally:
         model.train(training)
     if total is None:

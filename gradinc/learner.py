@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.batch import Batch
+from gradinc.crash import crash_point
 from gradinc.criterion import Criterion
 from gradinc.diagnostics import Diagnostics
 from gradinc.errors import Diverged
@@ -211,6 +212,7 @@ class Learner:
         """After a task's last batch."""
         for method in self.methods:
             method.end(task, self)
+            crash_point("method-ended")
         self.window.tasks.clear()  # heads that a method has looked at are none that the next window moves
 
     def open(self, planned: float, size: int, *, ends: bool = False) -> None:

@@ -89,6 +89,28 @@ def forget_the_rule() -> None:
     _loads(spoil)
 
 
+def forget_the_matrix() -> None:
+    """The accuracies on the tasks so far."""
+    resume = run.Run.resume
+
+    def forget(self: run.Run) -> int | None:
+        step = resume(self)
+        self.position.matrix.clear()
+        return step
+
+    run.Run.resume = forget  # type: ignore[method-assign]
+
+
+def forget_the_heads() -> None:
+    """The weights of the output layer."""
+
+    def spoil(learner: Learner, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            list(learner.model.parameters())[-1].zero_()
+
+    _loads(spoil)
+
+
 def _positions(name: str) -> None:
     """Have every position begin at 0 of something."""
     begin = run.Position.__init__

@@ -77,8 +77,23 @@ CONFIGS: dict[str, tuple[str, ...]] = {
         "strategy.window.last=carry",
         "budget.steps=9",
     ),
+    "a stream of tasks, importances": (
+        "stream=split",
+        "stream.tasks=3",
+        "stream.samples_per_task=120",
+        "data.batch_size=30",
+        "model=mlp",
+        "model.width=8",
+        "strategy=[accumulate,rwalk]",
+        "strategy.window.size=3",
+        "strategy.window.last=carry",
+        "budget.epochs=2",
+    ),
 }
 """What continuous integration kills."""
 
 RICH = "batch norm, dropout, crops, momentum, warm-up, carry"
 """The one that is killed at every crash point."""
+
+STREAM = "a stream of tasks, importances"
+"""The one that is killed at the crash points that only a stream of tasks has."""

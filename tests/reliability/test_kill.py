@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from configs import CONFIGS, RICH, WATCHED
+from configs import CONFIGS, RICH, STREAM, WATCHED
 from lives import Kill, Nursery, broken_invariants, crash_points, differences, kill_at_progress, only_run, outcome
 
 from gradinc import checkpoint
 from gradinc.directory import OURS
 
-KILLS_EACH = 4
-"""Random kills of each config: 24 in all."""
+KILLS_EACH = 3
+"""Random kills of each config: 21 in all."""
 
 MANY = 10**6
 
@@ -45,15 +45,23 @@ def test_two_runs_agree(nursery: Nursery, folder: Path, uninterrupted: Any, name
     assert differences(only_run(folder / "other"), uninterrupted(name)) != []
 
 
-@pytest.mark.parametrize("point", [point for point in crash_points() if point != "cleared"])
-def test_killed_at_a_crash_point(nursery: Nursery, tmp_path: Path, uninterrupted: Any, point: str) -> None:
-    command = (*CONFIGS[RICH], *WATCHED)
-    wanted = uninterrupted(RICH)
+BETWEEN_TASKS = ("task-measured", "method-ended", "task-end", "task-committed", "mid-evaluation")
+"""Where a stream of tasks is killed besides; ordinary training does not come by all of these."""
+
+AT = [(RICH, point) for point in crash_points() if point not in ("cleared", "task-measured", "method-ended")]
+AT += [(STREAM, point) for point in BETWEEN_TASKS]
+
+
+@pytest.mark.parametrize(("name", "point"), AT, ids=[f"{point} of {name}" for name, point in AT])
+def test_killed_at_a_crash_point(nursery: Nursery, tmp_path: Path, uninterrupted: Any, name: str, point: str) -> None:
+    command = (*CONFIGS[name], *WATCHED)
+    wanted = uninterrupted(name)
     counted = nursery.run(tmp_path / "counting", *command, crash=f"{point}:{MANY}")
     assert counted.left is not None
     visits = MANY - counted.left
     assert visits > 0, "a crash point that no run comes by"
-    for visit in sorted({1, 2, 3, (1 + visits) // 2, visits} & set(range(1, visits + 1))):
+    first = {1, 2, 3} if name == RICH else {1}
+    for visit in sorted({*first, (1 + visits) // 2, visits} & set(range(1, visits + 1))):
         folder = tmp_path / str(visit)
         assert nursery.run(folder, *command, crash=f"{point}:{visit}").code == -signal.SIGKILL
         assert broken_invariants(folder, wanted["metrics"]) == []
@@ -145,6 +153,17 @@ def test_a_restart_that_forgets_something_is_noticed(
     kill_inside_a_window(nursery, folder, name)
     assert nursery.run(folder, *CONFIGS[name], *WATCHED, plant=bug).code == 0
     assert differences(only_run(folder), uninterrupted(name)) != []
+
+
+@pytest.mark.parametrize("bug", [None, "forget_the_matrix", "forget_the_methods", "forget_the_heads"])
+def test_a_restart_between_tasks_that_forgets_something_is_noticed(
+    nursery: Nursery, folder: Path, uninterrupted: Any, bug: str | None
+) -> None:
+    command = (*CONFIGS[STREAM], *WATCHED)
+    assert nursery.run(folder, *command, crash="task-committed:2").code == -signal.SIGKILL
+    end = nursery.run(folder, *command, plant=bug or "")
+    assert end.code in ((0,) if bug is None else (0, 1)), end.err
+    assert (differences(only_run(folder), uninterrupted(STREAM)) == []) is (bug is None)
 
 
 def test_a_generator_that_is_carried_along_is_noticed(nursery: Nursery, folder: Path) -> None:
