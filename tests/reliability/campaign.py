@@ -39,7 +39,8 @@ def campaigns() -> dict[str, tuple[str, ...]]:
             window = ("strategy.window.size=3", "strategy.window.last=carry") if index % 2 else ()
             found[f"{name} on {kind}"] = (*SMALL, f"strategy={name}", *words, *window)
     for name in groups.names("optimizer"):
-        found[f"optimizer {name}"] = (*SMALL, f"optimizer={name}", "strategy=accumulate", "budget.epochs=1")
+        words = ("model.depth=2", f"optimizer={name}", "strategy=accumulate", "budget.epochs=1")
+        found[f"optimizer {name}"] = (*SMALL, *words)
     for name in groups.names("schedule"):
         found[f"schedule {name}"] = (*SMALL, f"schedule={name}", *STREAMS["split"])
     for name in groups.names("model"):

@@ -1,0 +1,201 @@
+"""docs/reliability.md: the twenty promises, where each is tested, and what the campaign of random kills came to."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import bugs
+from campaign import read_results
+
+PROMISES: list[tuple[str, str, str]] = [
+    (
+        "P1",
+        "`kill -9` at any instant; the same command goes on and ends with the same weights, buffers, memories,"
+        " importances, bases and `metrics.jsonl`, bit for bit",
+        "test_kill.py, `scripts/kill_test`",
+    ),
+    (
+        "P2",
+        "a checkpoint is whole or absent; one that was cut short, changed or swapped is found before it is used, and"
+        " the one before is used, with one warning line",
+        "test_damaged_checkpoints.py, test_fuzz.py",
+    ),
+    (
+        "P3",
+        "SIGTERM, SIGINT, SIGUSR1: saved within one micro-batch, the command that goes on is printed, exit code"
+        " 143, 130 or 138; a second signal ends it at once",
+        "test_signals.py",
+    ),
+    (
+        "P4",
+        "the same command on a finished run does nothing, exits 0 and says where the results are",
+        "test_same_command_again.py",
+    ),
+    (
+        "P5",
+        "under an explicit `name=` a changed config is refused, with the key, its old and its new value",
+        "test_same_command_again.py",
+    ),
+    ("P6", "changed data under a run are refused", "test_same_command_again.py"),
+    (
+        "P7",
+        "another torch, processor, number of threads or version of gradinc is told and recorded; `strict=true`"
+        " refuses it",
+        "test_same_command_again.py",
+    ),
+    (
+        "P8",
+        "two processes never share a run directory, and one that was killed keeps nobody out",
+        "test_two_processes.py",
+    ),
+    (
+        "P9",
+        "in a sweep one job that fails, exits or diverges does not stop the others; the same command skips what is"
+        " finished and retries the rest",
+        "cli/test_running.py",
+    ),
+    ("P10", "a run in a sweep is the run alone, bit for bit, in any order", "test_watching.py"),
+    ("P11", "all jobs of a sweep are composed before the first starts", "config/test_compose.py"),
+    (
+        "P12",
+        "NaN or Inf in loss, gradient or weights ends the run before it is saved; the last good checkpoint stays,"
+        " and the run is marked as diverged, with the step and the tensor",
+        "test_faults.py",
+    ),
+    (
+        "P13",
+        "disk full, read-only or over quota: one line with the path, the bytes that are needed and those that are"
+        " free; the same command goes on later",
+        "test_faults.py",
+    ),
+    ("P14", "out of memory: one line with a smaller micro-batch that makes the same update", "test_faults.py"),
+    (
+        "P15",
+        "a bad data file is named, with what is wrong and the mend",
+        "data/test_idx.py, test_npz.py, test_image_folder.py, test_named_sets.py",
+    ),
+    (
+        "P16",
+        "nothing in a checkpoint, a run directory, a data file, a config or a name can run code, write outside its"
+        " place, fill the memory or drive the terminal",
+        "test_untrusted_runs.py, test_fuzz.py, cli/test_untrusted_config.py, data/",
+    ),
+    (
+        "P17",
+        "watching changes nothing: how often it is saved, measured and logged, progress, workers, folder, hashes."
+        " Another seed or one more step does. Exempt: `budget.seconds`",
+        "test_watching.py",
+    ),
+    ("P18", "a comparison is a pure function of run directories", "results/"),
+    ("P19", "a bad argument: one line, the nearest right one, exit code 2, nothing made", "cli/test_wrong_commands.py"),
+    (
+        "P20",
+        "`gradinc verify RUN` runs the last stretch again and compares bits; `gradinc drill N -- train …` kills your"
+        " own job N times",
+        "test_verify.py, test_drill.py",
+    ),
+]
+
+TEXT = """\
+# What gradinc promises, and how it is shown
+
+A test of each promise runs with every `pytest`; files without a folder are in `tests/reliability/`. This page is
+written by `scripts/kill_test --page`; the numbers on it come from a campaign that
+`scripts/kill_test --layers 2` ran with the sources of that day.
+
+| | promise | tested by |
+|---|---|---|
+{promises}
+
+Not promised: the same bits across versions of torch, kinds of processor, numbers of threads, or CPU and GPU;
+power cuts on network file systems; protection from a hostile `--config-dir` beyond P16, or from a hostile Python path.
+
+## The kill test
+
+| layer | what | where |
+|---|---|---|
+| 0 | two undisturbed runs are the same, to the bit | `test_two_runs_agree` |
+| 1 | SIGKILL at each of the named crash points in the program, at the first three, the middle and the last visit | `test_killed_at_a_crash_point` |
+| 2 | random kills of seven chosen configs: 21 with every `pytest` | `test_killed_at_random` |
+| 3 | random kills of every strategy on three streams, every optimizer, schedule, model and stream | `scripts/kill_test` |
+| 4 | restarts that forget something must be noticed: {mutants} of them | `test_…_is_noticed` |
+| 5 | sweeps whose jobs fail or are interrupted | `cli/test_running.py` |
+
+A random kill waits for some more lines of the log and then up to 20 ms, so that it falls anywhere: into a
+micro-batch, a checkpoint, an evaluation, the end of a task. After each one every checkpoint must be whole and
+the committed part of the log unchanged, and nothing may lie outside the run's directory. In the end the run must
+be the same as an undisturbed one: result, log, newest and best checkpoint, to the bit.
+
+{campaign}
+
+## Long runs
+
+{long_runs}
+"""
+
+
+def page(results: Path, long_runs: dict[str, Any] | None) -> str:
+    """The page as Markdown.
+
+    Args:
+        results: the campaign's file.
+        long_runs: what ``scripts/long_runs`` printed.
+    """
+    promises = "\n".join(f"| {number} | {promise} | {where} |" for number, promise, where in PROMISES)
+    return TEXT.format(
+        promises=promises,
+        campaign=_campaign(read_results(results)),
+        mutants=_mutants(),
+        long_runs=_long_runs(long_runs),
+    )
+
+
+def _mutants() -> int:
+    """How many ways of forgetting something there are in `bugs`."""
+    return sum(name.startswith(("forget_", "carry_")) for name in vars(bugs))
+
+
+def _campaign(lines: list[dict[str, Any]]) -> str:
+    kills = [line for line in lines if line["kind"] == "kill"]
+    failures = [line for line in lines if line.get("wrong")]
+    ends = sum(line["kind"] == "end" for line in lines)
+    if not kills:
+        return "No campaign has been run yet."
+    signals = Counter(signal.Signals(line["number"]).name for line in kills)
+    groups = Counter(_group(line["name"]) for line in kills)
+    configs = len({line["name"] for line in kills})
+    bound = f"so the rate of failures is below 3/{len(kills):,} = {300 / len(kills):.2g} % with 95 % confidence"
+    outcome = f"{len(failures)} failures" + (f", {bound}" if not failures else "")
+    shares = ", ".join(f"{count:,} {name}" for name, count in sorted(signals.items()))
+    rows = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(groups.items()))
+    return (
+        f"**{len(kills):,} random kills of {configs} configs, {ends} runs compared at their end: {outcome}.**\n"
+        f"Signals: {shares}.\n\n| kills of | number |\n|---|---|\n{rows}"
+    )
+
+
+def _group(name: str) -> str:
+    first = name.split()[0]
+    if first in ("optimizer", "schedule", "model", "stream") and len(name.split()) == 2:
+        return f"every {first}"
+    return "every strategy, on a stream of tasks" if " on " in name else "the chosen configs"
+
+
+def _long_runs(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "Not measured yet: `scripts/long_runs`."
+    seconds = found["resume_seconds"]
+    megabytes = seconds["hour_log_bytes"] / 1e6
+    return (
+        f"`scripts/long_runs` trains `strategy=ewc` on a stream of {found['tasks']} small tasks with a log line for"
+        f" every update:\nresident memory {found['memory_at_half']} MB at half of the tasks and"
+        f" {found['memory_at_end']} MB at the end, a slope of {found['kilobytes_per_task']} kB per task;\n"
+        f"{found['metrics_bytes']:,} bytes of `metrics.jsonl`, {found['timing_bytes']:,} of `timing.jsonl`,"
+        f" {found['checkpoints']} checkpoints.\n\n"
+        f"A run whose log is made as long as an hour at 100 lines a second would make it ({megabytes:.0f} MB) goes on in"
+        f" {seconds['hour']} s,\nimports aside, to its next checkpoint; with its own log of"
+        f" {seconds['short_log_bytes']:,} bytes in {seconds['short']} s."
+    )
