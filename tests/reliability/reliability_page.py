@@ -118,9 +118,9 @@ power cuts on network file systems; protection from a hostile `--config-dir` bey
 | layer | what | where |
 |---|---|---|
 | 0 | two undisturbed runs are the same, to the bit | `test_two_runs_agree` |
-| 1 | SIGKILL at each of the named crash points in the program, at the first three, the middle and the last visit | `test_killed_at_a_crash_point` |
+| 1 | SIGKILL at every named crash point: first three, middle and last visit | `test_killed_at_a_crash_point` |
 | 2 | random kills of seven chosen configs: 21 with every `pytest` | `test_killed_at_random` |
-| 3 | random kills of every strategy on three streams, every optimizer, schedule, model and stream | `scripts/kill_test` |
+| 3 | random kills of every strategy on three streams, optimizer, schedule, model, stream | `scripts/kill_test` |
 | 4 | restarts that forget something must be noticed: {mutants} of them | `test_…_is_noticed` |
 | 5 | sweeps whose jobs fail or are interrupted | `cli/test_running.py` |
 
@@ -195,7 +195,7 @@ def _long_runs(found: dict[str, Any] | None) -> str:
         f" {found['memory_at_end']} MB at the end, a slope of {found['kilobytes_per_task']} kB per task;\n"
         f"{found['metrics_bytes']:,} bytes of `metrics.jsonl`, {found['timing_bytes']:,} of `timing.jsonl`,"
         f" {found['checkpoints']} checkpoints.\n\n"
-        f"A run whose log is made as long as an hour at 100 lines a second would make it ({megabytes:.0f} MB) goes on in"
-        f" {seconds['hour']} s,\nimports aside, to its next checkpoint; with its own log of"
+        f"A run whose log is made as long as an hour at 100 lines a second would make it ({megabytes:.0f} MB) goes on"
+        f" in {seconds['hour']} s,\nimports aside, to its next checkpoint; with its own log of"
         f" {seconds['short_log_bytes']:,} bytes in {seconds['short']} s."
     )
