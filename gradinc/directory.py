@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -234,8 +235,9 @@ def _written_places(run: Path) -> Iterator[tuple[Path, int]]:
                 yield path, path.lstat().st_mode
 
 
+@cache
 def package_digest() -> str:
-    """SHA-256 over the program's own source, so that a record says which code made it."""
+    """SHA-256 over the program's own source as this process found it, so that a record says which code made it."""
     total = hashlib.sha256()
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):

@@ -38,8 +38,13 @@ WATCHING = ("evaluate", "log", "diagnostics")
 """Sections that may change from one start to the next and decide what the log says from there on."""
 
 
-def execute(config: Config, *, console: Console) -> int:
+def execute(config: Config, *, console: Console, display: Display | None = None) -> int:
     """Run a config: start it, go on with it, or say that it is finished.
+
+    Args:
+        config: what it is to do.
+        console: where it is shown.
+        display: how it is shown; as ``progress=`` says, if not given.
 
     Returns:
         The exit code: 0 done, 1 diverged, 128 + signal when interrupted.
@@ -51,7 +56,7 @@ def execute(config: Config, *, console: Console) -> int:
     """
     directory = RunDirectory(config)
     directory.check_place()
-    with Display(console, config.progress) as display:
+    with display or Display(console, config.progress) as display:
         if not config.fresh:
             directory.check_config()
             if (code := _tell_if_done(directory, display)) is not None:

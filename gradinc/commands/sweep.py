@@ -1,79 +1,90 @@
-"""Several runs, one after another in this process; none of them stops the others."""
+"""Several runs, each in a worker process; none of them stops the others."""
 
 from __future__ import annotations
 
-import signal
-import sys
+import os
+import shlex
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from gradinc.cli import one_line
-from gradinc.commands.arguments import print_columns, printable
+from gradinc.commands.arguments import print_columns
+from gradinc.config.catalog import load_part
 from gradinc.config.compose import Job
-from gradinc.console import score_shown
-from gradinc.errors import UserError
-from gradinc.records import read_result
+from gradinc.console import printable
+from gradinc.directory import RunDirectory, package_digest
+from gradinc.interruption import interruption
+from gradinc.sweep.grid import check_grid, write_grid
+from gradinc.sweep.shipment import Shipment
+from gradinc.sweep.watch import Watch
 
-STOPS = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-"""Exit codes of a run that a signal ended; the sweep ends with it."""
 
+def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
+    """Run the jobs that are not finished, and show what became of each.
 
-def sweep(jobs: Sequence[Job], console: Console) -> int:
-    """Run the jobs and show what became of each.
+    Args:
+        jobs: the runs, composed and checked.
+        console: where it is shown.
+        arguments: the command line that stands for them.
 
     Returns:
         0 if all are finished, 1 if one failed, or the code of the signal that ended the sweep.
+
+    Raises:
+        UserError: a run's place is taken, the folder of a named sweep belongs to another grid, or what
+            the engine needs is not there; nothing was created.
     """
-    quiet = all(job.config.progress == "quiet" for job in jobs)
-    fates: list[str] = []
-    code = 0
-    for number, job in enumerate(jobs, start=1):
-        label = f"[{number}/{len(jobs)}] {_name(job)}"
-        if not quiet:
-            console.print(Text(printable(label), style="bold"), soft_wrap=True)
-        last = _attempt(job, console)
-        fates.append(_fate(job, last))
-        if not quiet:
-            console.print(Text(printable(f"{label}: {fates[-1]}")), soft_wrap=True)
-        code = last if last in STOPS else code or min(last, 1)
-        if last in STOPS:
-            break
-    fates += ["not started"] * (len(jobs) - len(fates))
-    if not quiet:
-        rows = [[_name(job), fate, str(job.directory)] for job, fate in zip(jobs, fates, strict=True)]
-        print_columns([["job", "fate", "directory"], *rows])
-    return code
+    command = shlex.join(["gradinc", *arguments])
+    jobs = list({job.directory: job for job in reversed(jobs)}.values())[::-1]  # what is asked for twice runs once
+    engine = load_part("cluster", jobs[0].cluster.name)(**jobs[0].cluster.options)
+    for folder in {job.folder for job in jobs if job.folder is not None}:
+        check_grid(folder, jobs)
+    finished = [_is_finished(job) for job in jobs]
+    for folder in {job.folder for job in jobs if job.folder is not None}:
+        write_grid(folder, jobs, command)
+    progress = {job.config.progress for job in jobs}
+    watch = Watch(jobs, console, quiet=progress == {"quiet"}, live=progress == {"auto"})
+    shipments = []
+    with interruption() as stop:
+        stop.deferred = True
+        with watch:
+            for number, (job, done) in enumerate(zip(jobs, finished, strict=True)):
+                if done:
+                    watch.finished_before(number)
+                else:
+                    shipments.append(_shipment(number, job, arguments))
+            if shipments:
+                engine.run(shipments, watch, stop)
+        watch.not_started()
+    if not watch.quiet:
+        print_columns(watch.summary())
+        console.print(Text(watch.counts()), style="bold", soft_wrap=True)
+    failed = any(line.failed for line in watch.lines)
+    left = any(line.state in ("interrupted", "not started") for line in watch.lines)
+    if left and stop.signum:
+        console.print(Text("What ran is saved. Go on with: " + printable(command)), style="yellow", soft_wrap=True)
+    elif failed and not watch.quiet:
+        console.print(Text("The same command tries again what failed: " + printable(command)), soft_wrap=True)
+    return 128 + stop.signum if stop.signum else int(failed or left)
 
 
-def _attempt(job: Job, console: Console) -> int:
-    from gradinc.train import execute
+def _is_finished(job: Job) -> bool:
+    """Whether there is nothing left to do.
 
-    try:
-        return execute(job.config, console=console)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except SystemExit as stopped:
-        return stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
-    except UserError as error:
-        line = one_line(error)
-    except Exception as error:
-        line = printable(f"{job.directory}: {type(error).__name__}: {error}")
-    sys.stderr.write(line + "\n")
-    return 1
-
-
-def _name(job: Job) -> str:
-    return " ".join(job.swept) or job.directory.name
+    Raises:
+        UserError: something else lies in the run's place.
+    """
+    if job.config.fresh:
+        return False
+    directory = RunDirectory(job.config)
+    directory.check_place()
+    result = directory.result()
+    if result is None:
+        return False
+    directory.check_config()
+    return result.get("status") == "finished"
 
 
-def _fate(job: Job, code: int) -> str:
-    """What became of a job, in a word or two."""
-    if code in STOPS:
-        return "interrupted"
-    result = read_result(job.directory / "result.json")
-    status = str((result or {}).get("status", "failed"))
-    if code != 0:
-        return status if status == "diverged" else "failed"
-    return f"{status}, test {score_shown((result or {}).get('test'))}"
+def _shipment(number: int, job: Job, arguments: Sequence[str]) -> Shipment:
+    return Shipment(number, job.config.document, package_digest(), os.getcwd(), str(job.directory), tuple(arguments))

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         from gradinc.commands.inspect import inspect
 
         return inspect(options, overrides, config_dirs)
-    return _train(overrides, config_dirs, multirun=options.multirun)
+    return _train(overrides, config_dirs, arguments, multirun=options.multirun)
 
 
 def read(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
@@ -52,7 +52,7 @@ def read(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     return options, rest
 
 
-def _train(overrides: Sequence[str], config_dirs: Sequence[Path], *, multirun: bool) -> int:
+def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Sequence[str], *, multirun: bool) -> int:
     from gradinc.config.compose import compose_jobs
 
     jobs = compose_jobs(overrides, multirun=multirun, config_dirs=config_dirs)
@@ -63,10 +63,10 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], *, multirun: b
     console = Console(file=cast(IO[str], Standard()))
     if os.environ.get("RANK", "0") != "0":  # started by torchrun beside others, of which the first one speaks
         console = Console(quiet=True)
-    if multirun or len(jobs) > 1:
+    if multirun or len(jobs) > 1 or not jobs[0].cluster.is_here:
         from gradinc.commands.sweep import sweep
 
-        return sweep(jobs, console)
+        return sweep(jobs, console, ["train", *arguments])
     from gradinc.train import execute
 
     return execute(jobs[0].config, console=console)

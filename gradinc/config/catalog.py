@@ -30,6 +30,7 @@ FILE_ROOMS = {
     "method": "methods",
     "rule": "rules",
     "due": "dues",
+    "cluster": "sweep/engines",
 }
 """Kinds with one file per part, and their folder in the package."""
 
@@ -50,6 +51,7 @@ PLURALS = {
     "method": "methods",
     "rule": "rules",
     "due": "dues",
+    "cluster": "clusters",
 }
 """What a listing of a kind is called, and after ``gradinc.`` the entry point group of its parts from elsewhere."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from gradinc.config import groups
+from gradinc.config.cluster import Cluster, cluster
 from gradinc.config.identity import identity_digest, run_name
 from gradinc.config.names import choose, nearest_key, shown, written
 from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
@@ -40,10 +41,14 @@ class Job:
     Attributes:
         swept: the arguments in which it differs from the other jobs of its sweep.
         config: what it is to do.
+        cluster: where it is to run, which is the same for all jobs of a command and part of no run.
+        folder: the folder of a sweep with a name of its own.
     """
 
     swept: tuple[str, ...]
     config: Config
+    cluster: Cluster = Cluster()  # noqa: RUF009  (it is frozen)
+    folder: Path | None = None
 
     @property
     def directory(self) -> Path:
@@ -76,10 +81,15 @@ def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dir
     """
     composer = Composer(config_dirs)
     assignments = [parse(text, config_dirs) for text in overrides]
-    jobs = [
-        Job(tuple(a.text for a in each if a.key in swept), composer.config(each))
-        for each, swept in _expand(composer, assignments, multirun)
-    ]
+    jobs = []
+    for each, swept in _expand(composer, assignments, multirun):
+        config, where = composer.run(each)
+        words = tuple(a.text for a in each if a.key in swept)
+        named = multirun and config.name is not None and "name" not in swept
+        jobs.append(_in_folder(words, config, where) if named else Job(words, config, where))
+    if not multirun and len(jobs) > 1:
+        jobs = [job if job.config.name is None else _in_folder(job.swept, job.config, job.cluster) for job in jobs]
+    _refuse_several_clusters(jobs)
     _refuse_shared_directories(jobs)
     return jobs
 
@@ -105,7 +115,15 @@ class Composer:
 
     def config(self, assignments: Iterable[Assignment]) -> Config:
         """Compose and check one run."""
-        return validate(_resolved(self.tree(assignments)))
+        return self.run(assignments)[0]
+
+    def run(self, assignments: Iterable[Assignment]) -> tuple[Config, Cluster]:
+        """Compose and check one run, and where it is to run."""
+        document = _resolved(self.tree(assignments))
+        where = document.pop("cluster", {})
+        if not isinstance(where, dict):
+            raise UserError(written("cluster", where), "is a section, not a value", "Give cluster.<key>=…")
+        return validate(document), cluster(where)
 
     def tree(self, assignments: Iterable[Assignment]) -> DictConfig:
         """One run as Hydra's composed tree, its ``hydra`` node included and nothing resolved."""
@@ -307,6 +325,20 @@ def _resolved(tree: DictConfig) -> dict[str, Any]:
         raise UserError(where, _first_lines(error), "Correct the ${…}, or give a value") from error
     assert isinstance(document, dict)
     return {str(key): value for key, value in document.items()}
+
+
+def _in_folder(swept: tuple[str, ...], config: Config, where: Cluster) -> Job:
+    """A job of a sweep with a name: its run is named by content, in a folder of the sweep's name."""
+    folder = Path(config.output) / str(config.name)
+    return Job(swept, replace(config, output=str(folder), name=None), where, folder)
+
+
+def _refuse_several_clusters(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if job.cluster != jobs[0].cluster:
+            names = f"cluster={jobs[0].cluster.name}", f"cluster={job.cluster.name}"
+            where = " ".join(dict.fromkeys(names))
+            raise UserError(where, "all jobs of a sweep run in one place", "Give one cluster, with one set of options")
 
 
 def _refuse_shared_directories(jobs: Sequence[Job]) -> None:

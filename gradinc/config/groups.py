@@ -11,7 +11,7 @@ from gradinc.config import catalog
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.errors import UserError
 
-GROUPS = ("data", "model", "stream", "optimizer", "schedule", "strategy", "experiment")
+GROUPS = ("data", "model", "stream", "optimizer", "schedule", "strategy", "experiment", "cluster")
 """The groups that a run chooses from, as ``group=name``."""
 
 LISTED = (*GROUPS, "table")

@@ -58,6 +58,11 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, A
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 
 
+def identified(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a document that its run's numbers depend on, flat, with their values."""
+    return dict(_identity(document))
+
+
 def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     by_accuracy = document.get("budget", {}).get("accuracy") is not None
     free = FREE if by_accuracy else (*FREE, "evaluate")

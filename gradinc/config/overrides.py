@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
 from gradinc.config import groups
+from gradinc.config.cluster import short_keys
 from gradinc.config.names import choose, shown, written
 from gradinc.errors import UserError
 
@@ -58,7 +59,8 @@ class Assignment:
 
 
 def parse(text: str, config_dirs: Sequence[Path] = ()) -> Assignment:
-    """Read an argument. A leading plus changes nothing: every key has its place already.
+    """Read an argument. A leading plus changes nothing: every key has its place already; an option
+    of a cluster may do without its own.
 
     Raises:
         UserError: it is not of the form ``key=value``, cannot be read, or is not for gradinc.
@@ -66,6 +68,8 @@ def parse(text: str, config_dirs: Sequence[Path] = ()) -> Assignment:
     bare = text.strip().lstrip("+")
     deletes = bare.startswith("~")
     key, equals, raw = bare.lstrip("~").partition("=")
+    if key in short_keys():
+        return parse(f"{'~' * deletes}cluster.{key}{equals}{raw}", config_dirs)
     if not key.strip() or not (equals or deletes):
         raise UserError(text.strip() or "''", "gradinc takes key=value", _meant(text.strip(), config_dirs))
     if "@" in key:

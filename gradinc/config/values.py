@@ -40,3 +40,6 @@ Norm = Literal["none", "batch", "group"]
 
 Kept = Literal["reservoir", "ring", "balanced"]
 """Which rows a memory keeps: any with the same chance, the latest of each class, or any with classes in balance."""
+
+Jobs = Annotated[int, Ge(-1024), Le(1024)]
+"""How many at a time; below 0 it counts back from the number of processors, -1 being all of them."""

@@ -80,7 +80,7 @@ WRONG = [
     (("train", "-m", "seed=1,-1"), "seed=-1: need a whole number ≥ 0"),
     (("train", "-m", "seed=interval(0,1)"), "seed=interval(0,1): has no end of values."),
     (("train", "-m", "model=glob(q*)"), "model=glob(q*): stands for no value at all."),
-    (("train", "-m", "name=x", "seed=1,2"), "name=x: two runs of the sweep would share a directory."),
+    (("train", "-m", "name=x,y", "seed=1,2"), "name=x: two runs of the sweep would share a directory."),
     (("list", "modles"), "modles: unknown. Choose from: models, "),
     (("list", "models", "--jsn"), "--jsn: gradinc list does not take it. Did you mean --json?"),
     (("list", "models", "data"), "data: gradinc list does not take it."),

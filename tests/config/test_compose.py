@@ -152,10 +152,31 @@ def test_experiments_that_are_swept_over_keep_their_own_sweeps(mine: Path) -> No
     ]
 
 
-def test_a_name_of_one_s_own_is_for_one_run() -> None:
+def test_the_name_of_a_sweep_is_a_folder_of_runs_that_are_named_by_their_content() -> None:
+    first, second = compose_jobs(["name=x", "seed=1,2"], multirun=True)
+    assert first.directory.parent == second.directory.parent == first.folder == Path("outputs/x")
+    (alone,) = compose_jobs(["seed=1"])
+    assert first.directory.name == alone.directory.name
+    assert [str(job.directory) for job in compose_jobs(["name=x,y"], multirun=True)] == ["outputs/x", "outputs/y"]
     with pytest.raises(UserError, match=r"^name=x: two runs of the sweep would share a directory"):
-        compose_jobs(["name=x", "seed=1,2"], multirun=True)
-    assert len(compose_jobs(["name=x,y"], multirun=True)) == 2
+        compose_jobs(["name=x,y", "seed=1,2"], multirun=True)
+
+
+def test_a_cluster_belongs_to_the_command_and_to_no_run() -> None:
+    here, there = compose_jobs(["seed=1"]), compose_jobs(["seed=1", "cluster=local", "n_jobs=3"])
+    assert (here[0].cluster.options, there[0].cluster.options) == ({"n_jobs": 1}, {"n_jobs": 3})
+    assert here[0].config == there[0].config
+    assert "cluster" not in there[0].config.document
+    assert compose_jobs(["cluster.n_jobs=-1"])[0].cluster.options == {"n_jobs": -1}
+    for wrong, line in {
+        "n_jobs=0": r"^cluster\.n_jobs=0: no job would ever run",
+        "cluster.n_job=2": r"^cluster\.n_job: cluster=local has no such option\. Did you mean cluster\.n_jobs",
+        "n_jobs=many": r"^cluster\.n_jobs=many: need a whole number",
+        "cluster=mars": r"^cluster=mars: unknown",
+        "n_jobs=1,2": r"^cluster=local: all jobs of a sweep run in one place",
+    }.items():
+        with pytest.raises(UserError, match=line):
+            compose_jobs([wrong], multirun=True)
 
 
 def test_one_config_is_asked_of_one_run(mine: Path) -> None:

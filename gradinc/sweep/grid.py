@@ -1,0 +1,78 @@
+"""A sweep under a name of its own: its folder, and the grid that the folder belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gradinc.config.compose import Job
+from gradinc.config.identity import identified
+from gradinc.config.names import shown
+from gradinc.errors import UserError
+from gradinc.files import storing, write_json
+from gradinc.records import read_json
+
+FILE = "sweep.json"
+LONGEST_LIST = 8
+"""Values of a key that a message repeats."""
+
+
+def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
+    """Compare a sweep with the one that its folder was made for.
+
+    Raises:
+        UserError: the folder is something else's, or its grid had other values.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UserError(str(folder), "is a link or a file, where the sweep's folder should be", "Use another name=…")
+    if (folder / "config.yaml").exists():
+        raise UserError(str(folder), "is the directory of a run, and a sweep has several", "Use another name=…")
+    record = read_json(folder / FILE)
+    if record is None:
+        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise UserError(str(folder), "is not the folder of a sweep", "Use another name=…")
+        return
+    before = record.get("grid")
+    if not isinstance(before, dict) or not isinstance(record.get("runs"), list):
+        raise UserError(str(folder / FILE), "is damaged", "Use another name=…")
+    now = _grid(jobs)
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if keys:
+        more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+        what = f"was started with {_values(keys[0], before)}, now {_values(keys[0], now)}{more}"
+    elif sorted(record["runs"]) != sorted(_runs(jobs)):
+        what = f"was started with {len(record['runs'])} other runs of the same values, now {len(jobs)}"
+    else:
+        return
+    raise UserError(str(folder), what, "Use a new name=…, leave name out to run only what is new, or use the old grid")
+
+
+def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
+    """Keep the grid that a sweep is started with, unless it is there already."""
+    if not (folder / FILE).exists():
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / FILE, {"command": command, "grid": _grid(jobs), "runs": _runs(jobs)})
+
+
+def _grid(jobs: Sequence[Job]) -> dict[str, list[Any]]:
+    """The values that each key has in the sweep, in the order in which they first come."""
+    grid: dict[str, list[Any]] = {}
+    for job in jobs:
+        for key, value in identified(job.config.document).items():
+            values = grid.setdefault(key, [])
+            if value not in values:
+                values.append(value)
+    return grid
+
+
+def _runs(jobs: Sequence[Job]) -> list[str]:
+    return [job.directory.name for job in jobs]
+
+
+def _values(key: str, grid: dict[str, Any]) -> str:
+    if key not in grid:
+        return f"no {key}"
+    values = [shown(value) for value in grid[key]]
+    return f"{key}=" + ",".join(values[:LONGEST_LIST]) + (",…" if len(values) > LONGEST_LIST else "")

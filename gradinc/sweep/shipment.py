@@ -1,0 +1,55 @@
+"""What travels between a sweep and its workers: plain data, checked again on the other side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """One job on its way to a worker.
+
+    Attributes:
+        number: its place in the sweep, from 0.
+        document: its config, composed and resolved when the sweep began.
+        digest: SHA-256 of the program that composed it; a worker of other code refuses it.
+        folder: the directory that relative paths in the config start from.
+        directory: the run's directory, from there.
+        arguments: the sweep's command line, which is also the one that goes on.
+    """
+
+    number: int
+    document: dict[str, Any]
+    digest: str
+    folder: str
+    directory: str
+    arguments: tuple[str, ...]
+
+    def line(self) -> bytes:
+        """The job as one line of JSON."""
+        return (json.dumps({"job": asdict(self)}) + "\n").encode()
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return Path(self.folder) / self.directory
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a worker came back from a job.
+
+    Attributes:
+        code: the exit code that the run alone would have had.
+        line: what went wrong, in one line; empty where the run itself has said it.
+        death: how the worker's process ended, where the job took it along.
+        seconds: what the job took, with everything around it.
+    """
+
+    code: int
+    line: str = ""
+    death: str = ""
+    seconds: float = 0.0
