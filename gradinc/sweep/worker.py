@@ -22,8 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from gradinc.cli import one_line
 from gradinc.config import catalog
@@ -137,7 +136,7 @@ class _Relay(Display):
     def warn(self, line: str) -> None:
         self._port.send({"warning": line})
 
-    def show(self, table: Table) -> None:
+    def show(self, table: RenderableType) -> None:
         """A run's summary is a line of the sweep's table."""
 
     def _tell(self) -> None:
