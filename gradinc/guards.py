@@ -22,7 +22,8 @@ def expected(outputs: Outputs | None, tasks: int, mode: str, methods: Sequence[M
         return None
     if mode in ("joint", "cumulative"):
         return "Training on earlier data again: what comes out is the upper bound for the other strategies."
-    replays = any(type(method).batch is not Method.batch for method in methods) or mode == "memory"
+    changing = [method for method in methods if type(method).batch is not Method.batch]
+    replays = any(not method.projects for method in changing) or mode == "memory"
     if outputs is None:
         return (
             "The tasks share their classes: later tasks overwrite a part of what was learned; replay and projections "
@@ -48,6 +49,31 @@ def small_memories(methods: Mapping[str, Method], tasks: int, batch_size: int) -
                     f"the memory of {name} holds {memory.capacity} examples for {tasks} tasks, less than one batch of "
                     f"{batch_size} for each"
                 )
+    return lines
+
+
+def undone_projections(methods: Mapping[str, Method], optimizer: str, options: Mapping[str, object]) -> list[str]:
+    """A warning for each method whose projected gradient the optimizer turns into another step.
+
+    A step has to be a multiple of the projected gradient, or a sum of gradients projected onto one space.
+
+    Args:
+        optimizer: its name.
+        options: the optimizer's.
+    """
+    lines = []
+    for name, method in methods.items():
+        if not method.projects or type(method).stepped is not Method.stepped:
+            continue  # those with `stepped` project the step itself
+        if optimizer != "sgd":
+            why, mend = f"optimizer={optimizer} makes other steps of it", "optimizer=sgd optimizer.momentum=0"
+        elif options.get("weight_decay"):
+            why, mend = "weight decay leaves what it allows", "optimizer.weight_decay=0"
+        elif options.get("momentum") and not method.confines:
+            why, mend = "momentum brings back what it took away", "optimizer.momentum=0"
+        else:
+            continue
+        lines.append(f"{name} projects the gradient, and {why}: its paper's guarantee does not hold. Use {mend}")
     return lines
 
 

@@ -113,3 +113,95 @@ def dual_cone_weights(gram: Array, weights: Array, tolerance: float = 1e-13) -> 
         v, shape (K,).
     """
     return weights + nonnegative_minimum(gram, -gram @ weights, tolerance)
+
+
+def orthonormal(vectors: Tensor, basis: Tensor | None = None, tolerance: float = 1e-6) -> Tensor:
+    """An orthonormal basis of what vectors add to the space of a basis.
+
+    Args:
+        vectors: columns, shape (n, K).
+        basis: orthonormal columns, shape (n, r), or None for none.
+        tolerance: what counts as nothing, relative to the longest vector.
+
+    Returns:
+        Orthonormal columns, shape (n, k), orthogonal to the basis, with k ≤ K.
+    """
+    longest = vectors.norm(dim=0).max()
+    if basis is not None:
+        for _ in range(2):  # what rounding leaves of the basis the first time, the second one removes
+            vectors = vectors - basis @ (basis.T @ vectors)
+    left, lengths, _ = torch.linalg.svd(vectors, full_matrices=False)
+    return left[:, lengths > tolerance * longest]
+
+
+def leading_directions(moment: Tensor, threshold: float, basis: Tensor | None = None) -> Tensor:
+    """The directions that vectors mostly lie in, and a basis does not have yet: the rank rules of GPM.
+
+    Without a basis as many of the largest directions as have a cumulative share of Σ ‖x‖² *below* the threshold; with
+    one as many of those of the rest as are needed to *reach* it together with the basis.
+
+    Paper: Saha et al. 2021, arXiv 2103.09762, equations 5 and 9, and its published program for the first rule
+
+    Args:
+        moment: Σ x xᵀ over the vectors, shape (n, n), float64.
+        threshold: share of Σ ‖x‖².
+        basis: orthonormal columns, shape (n, r), float64.
+
+    Returns:
+        Orthonormal columns, shape (n, k), orthogonal to the basis, with k ≤ n − r.
+    """
+    total = moment.trace()
+    size, rank = len(moment), 0
+    if basis is not None:
+        rank = basis.shape[1]
+        moment = moment - basis @ (basis.T @ moment)
+        moment = moment - (moment @ basis) @ basis.T
+    values, vectors = torch.linalg.eigh(moment)
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    shares = values / total.clamp(min=tiny(total))
+    reached = shares.cumsum(0)
+    if basis is not None:
+        reached += 1 - values.sum() / total.clamp(min=tiny(total)) - shares
+    something = int((values > size * torch.finfo(values.dtype).eps * total).sum())
+    chosen = vectors[:, : min(int((reached < threshold).sum()), size - rank, something)]
+    return chosen if basis is None else torch.linalg.qr(chosen - basis @ (basis.T @ chosen))[0]
+
+
+def small_directions(moment: Tensor, ratio: float) -> Tensor:
+    """The directions that vectors hardly lie in: eigenvectors of the smallest eigenvalues.
+
+    Paper: Wang et al. 2021, arXiv 2103.07113, section 4.3
+
+    Args:
+        moment: Σ x xᵀ over the vectors, shape (n, n), float64.
+        ratio: how many times the smallest eigenvalue an eigenvalue may be. One that is 0 but for rounding counts as 0.
+
+    Returns:
+        Orthonormal columns, shape (n, k), with k ≥ 1.
+    """
+    values, vectors = torch.linalg.eigh(moment)
+    nothing = len(moment) * torch.finfo(moment.dtype).eps * values[-1]
+    return vectors[:, values <= torch.maximum(ratio * values[0], nothing)]
+
+
+def with_more_rows(inverse: Tensor, rows: Tensor, alpha: float) -> Tensor:
+    """(P⁻¹ + Xᵀ X / α)⁻¹ from P: recursive least squares by the rows of X, all at once.
+
+    Paper: Zeng et al. 2019, arXiv 1810.01256, equation 3; for several rows Woodbury's identity
+
+    Args:
+        inverse: P, shape (n, n), symmetric.
+        rows: X, shape (K, n).
+        alpha: α, positive.
+
+    Returns:
+        Shape (n, n).
+    """
+    if len(rows) > rows.shape[1]:  # as few rows with the same Xᵀ X
+        values, vectors = torch.linalg.eigh(rows.T @ rows)
+        rows = (vectors * values.clamp(min=0).sqrt()).T
+    gain = inverse @ rows.T  # shape (n, K)
+    inner = rows @ gain
+    inner.diagonal().add_(alpha)
+    inverse = inverse - gain @ torch.cholesky_solve(gain.T, torch.linalg.cholesky(inner))
+    return (inverse + inverse.T) / 2

@@ -93,7 +93,7 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
 def _train(config: Config, directory: RunDirectory, display: Display, stop: Interruption) -> int:
     from gradinc import device as devices
     from gradinc.fit import recorded
-    from gradinc.guards import expected
+    from gradinc.guards import expected, undone_projections
     from gradinc.prepare import prepare
     from gradinc.run import Run
     from gradinc.world import join
@@ -127,6 +127,9 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         step = run.resume()
         world.first(-1 if step is None else step)
         _write_meta(directory, earlier if step is not None else None, stream, environment, step, micro_batch)
+        named = dict(zip(config.strategy.methods, learner.methods, strict=True))
+        for line in undone_projections(named, config.optimizer.name, config.optimizer.options):
+            display.warn(line)
         display.say(_headline(config, len(learner.weights), device, threads, directory, step))
         normal = expected(stream.outputs, stream.tested, config.stream.data, learner.methods)
         if normal is not None:

@@ -59,7 +59,7 @@ class AGEM(Method):
         product, square = torch.dot(g, ref), torch.dot(ref, ref).clamp(min=tiny(g))
         harm = product.clamp(max=0)
         learner.note("violated", product < 0)
-        learner.note("removed", -harm / (torch.dot(g, g) * square).sqrt().clamp(min=tiny(g)))
+        learner.note("removed", harm.abs() / (torch.dot(g, g) * square).sqrt().clamp(min=tiny(g)))
         g.addcmul_(ref, harm / square, value=-1)
 
     def end(self, task: Task, learner: Learner) -> None:

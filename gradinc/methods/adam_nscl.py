@@ -1,0 +1,94 @@
+"""Δ U Uᵀ for each layer's update Δ, with U the null space of the covariance of what the layer saw in past tasks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count
+from gradinc.data.stream import Setting, Task
+from gradinc.layer_inputs import (
+    change_layers,
+    check_layers,
+    hold,
+    hold_statistics,
+    norm_weights,
+    note_free,
+    note_removed,
+    rows_of,
+    second_moments,
+)
+from gradinc.learner import Learner
+from gradinc.linalg import small_directions
+from gradinc.method import Method
+from gradinc.window import Window
+
+
+class AdamNSCL(Method):
+    """Adam in the null space: the update itself is projected, whatever optimizer made it
+
+    Paper: Wang et al. 2021, arXiv 2103.07113
+
+    The covariance is not centred: Σ x xᵀ over the rows of all past tasks, by their number. Its null space is that of
+    eigenvalues up to some multiple of the smallest. The paper's program divides the projection by its norm, which this
+    does not. A bias sees the input 1. Normalisations stand still after the first task, weights and statistics, where
+    the paper trains them with a penalty. An output layer with rows for each task alone is not held.
+
+    Args:
+        ratio: how many times the smallest eigenvalue those of the null space may be.
+        rows: training rows of a task that the covariance is taken from, at random; null takes all.
+    """
+
+    state = ("moments", "bases", "still", "rows_seen")
+    projects = True
+    confines = True
+
+    def __init__(self, *, ratio: Annotated[float, Ge(1)] = 10.0, rows: Count | None = 1024) -> None:
+        self.ratio, self.rows = ratio, rows
+        self.moments: dict[str, Tensor] = {}  # Σ x xᵀ / rows of each layer, float64, shape (n, n)
+        self.bases: dict[str, Tensor] = {}  # U of each layer, orthonormal columns, shape (n, r)
+        self.still: list[str] = []  # weights of normalisations
+        self.rows_seen = 0.0
+        self.before: Tensor | None = None
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_layers("adam_nscl", model)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        if self.bases:
+            hold_statistics(learner.model)
+        return batch
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        if self.bases:
+            self.before = learner.weights.value.clone()
+
+    def stepped(self, window: Window, learner: Learner) -> None:
+        if self.before is None:
+            return
+        weights, update = learner.weights.value, learner.weights.value - self.before
+        norm = update.norm()
+        change_layers(update, learner.weights, {name: partial(_inside, u=u) for name, u in self.bases.items()})
+        hold(update, learner.weights, self.still)
+        note_removed(learner, norm, update.norm())
+        weights.copy_(self.before.add_(update))
+        self.before = None
+
+    def end(self, task: Task, learner: Learner) -> None:
+        moments, rows = second_moments(learner, rows_of(task, self.rows, learner.rng("adam_nscl")))
+        share = rows / (self.rows_seen + rows)
+        for name, moment in moments.items():
+            mean = moment / rows
+            self.moments[name] = mean if name not in self.moments else self.moments[name].lerp(mean, share)
+            self.bases[name] = small_directions(self.moments[name], self.ratio).to(learner.weights.value)
+        self.rows_seen += rows
+        self.still = norm_weights(learner)
+        note_free(learner, {name: u.shape[1] / u.shape[0] for name, u in self.bases.items()})
+
+
+def _inside(matrix: Tensor, u: Tensor) -> Tensor:
+    return (matrix @ u) @ u.T

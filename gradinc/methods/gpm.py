@@ -1,0 +1,87 @@
+"""G − G U Uᵀ for each layer's gradient G, with U a basis of what the layer saw in past tasks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count, Fraction, NonNegative
+from gradinc.data.stream import Setting, Task
+from gradinc.layer_inputs import (
+    change_layers,
+    check_layers,
+    hold,
+    hold_statistics,
+    norm_weights,
+    note_free,
+    note_removed,
+    rows_of,
+    second_moments,
+    thresholds_of,
+)
+from gradinc.learner import Learner
+from gradinc.linalg import leading_directions
+from gradinc.method import Method
+
+
+class GPM(Method):
+    """Gradient projection memory: change no layer where past tasks' inputs lie
+
+    Paper: Saha et al. 2021, arXiv 2103.09762
+
+    A bias sees the input 1, so the basis has a row for it (the paper has no biases). Normalisations stand still after
+    the first task, weights and statistics. An output layer with rows for each task alone is not held. The rank
+    rules are those of the authors' program: in the first task as many directions as have a cumulative share below the
+    threshold, so maybe none; later as many as reach it.
+
+    Args:
+        threshold: share of the inputs' squared norm that the basis holds; one for all layers or one for each.
+        increase: what is added to it with each task.
+        rows: training rows of a task that the basis is taken from, at random.
+    """
+
+    state = ("bases", "still")
+    projects = True
+    confines = True
+
+    def __init__(
+        self, *, threshold: Fraction | list[Fraction] = 0.97, increase: NonNegative = 0.003, rows: Count = 300
+    ) -> None:
+        self.threshold, self.increase, self.rows = threshold, increase, rows
+        self.bases: dict[str, Tensor] = {}  # of each layer, orthonormal columns, shape (n, r)
+        self.still: list[str] = []  # weights of normalisations
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_layers("gpm", model)
+        thresholds_of("gpm", self.threshold, model)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        if self.bases:
+            hold_statistics(learner.model)
+        return batch
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        if not self.bases:
+            return
+        before = g.norm()
+        change_layers(g, learner.weights, {name: partial(_outside, u=u) for name, u in self.bases.items()})
+        hold(g, learner.weights, self.still)
+        note_removed(learner, before, g.norm())
+
+    def end(self, task: Task, learner: Learner) -> None:
+        moments, _ = second_moments(learner, rows_of(task, self.rows, learner.rng("gpm")))
+        thresholds = thresholds_of("gpm", self.threshold, learner.model)
+        for name, moment in moments.items():
+            threshold = thresholds[name] + self.increase * task.index
+            old = self.bases.get(name)
+            new = leading_directions(moment, threshold, None if old is None else old.double()).to(learner.weights.value)
+            self.bases[name] = new if old is None else torch.cat((old, new), 1)
+        self.still = norm_weights(learner)
+        note_free(learner, {name: 1 - u.shape[1] / u.shape[0] for name, u in self.bases.items()})
+
+
+def _outside(matrix: Tensor, u: Tensor) -> Tensor:
+    return matrix - (matrix @ u) @ u.T

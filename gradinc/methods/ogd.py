@@ -1,0 +1,99 @@
+"""g − V Vᵀ g, with V a basis of the outputs' gradients on examples of past tasks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count
+from gradinc.data.stream import Setting, Task
+from gradinc.episodes import check_share, share
+from gradinc.layer_inputs import hold_statistics, note_removed, own_outputs
+from gradinc.learner import Learner
+from gradinc.linalg import orthonormal
+from gradinc.method import Method
+from gradinc.weights import output_layer
+
+
+class OGD(Method):
+    """Orthogonal gradient descent: leave past outputs as they are, to first order
+
+    Paper: Farajtabar et al. 2020, arXiv 1910.07104
+
+    What is kept of an example are gradients of outputs, each as long as all weights: of the true label's (`gtl`; in
+    regression of the mean), of their mean (`ave`), or of every one that counts (`all`, which alone holds all of them).
+    Statistics of batch normalisation stand still after the first task. Where each task has outputs of its own, those
+    of others are not trained, so that only the layers before them are held.
+
+    Args:
+        memory: examples whose gradients are kept, counted as stream.memory_unit says; a task's share is the same for
+            all.
+        kind: gtl, ave or all.
+    """
+
+    state = ("basis",)
+    projects = True
+    confines = True
+
+    def __init__(self, *, memory: Count = 200, kind: Literal["gtl", "ave", "all"] = "gtl") -> None:
+        self.capacity, self.kind = memory, kind
+        self.basis: Tensor | None = None  # V, orthonormal columns, shape (P, r)
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_share("ogd", self.capacity, setting)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        if self.basis is not None:
+            hold_statistics(learner.model)
+        return batch
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        if self.basis is None:
+            return
+        before = g.norm()
+        g.sub_(self.basis @ (self.basis.T @ g))
+        note_removed(learner, before, g.norm())
+
+    def end(self, task: Task, learner: Learner) -> None:
+        new = torch.cat(self._gradients(task, learner))
+        if own_outputs(learner.criterion):
+            last = output_layer(learner.model)
+            for name, (a, b) in zip(learner.weights.names, learner.weights.spans, strict=True):
+                if name.rpartition(".")[0] == last:
+                    new[:, a:b] = 0
+        added = orthonormal(new.T, self.basis)
+        self.basis = added.contiguous() if self.basis is None else torch.cat((self.basis, added), 1)
+        learner.note("free_rank", added.new_tensor(1 - self.basis.shape[1] / len(self.basis)))
+
+    def _gradients(self, task: Task, learner: Learner) -> list[Tensor]:
+        """Of outputs on examples of a task, in evaluation mode, each of shape (examples, P)."""
+        found = []
+        training, count = learner.model.training, share(self.capacity, task.setting)
+        learner.model.eval()
+        for batch in task.batches(32, rows=count, random=learner.rng("ogd")):
+            if self.kind == "all":
+                outputs = learner.outputs(batch)
+                counted = learner.criterion.seen(batch, outputs).isfinite().any(0).nonzero()
+                found += [learner.gradient(batch, partial(_one, output=int(k)), each=True) for k in counted]
+            else:
+                objective = _true if self.kind == "gtl" else partial(_mean, learner=learner)
+                found.append(learner.gradient(batch, objective, each=True))
+        learner.model.train(training)
+        return found
+
+
+def _one(batch: Batch, out: Tensor, output: int) -> Tensor:
+    return out[:, output]
+
+
+def _true(batch: Batch, out: Tensor) -> Tensor:
+    return out.mean(1) if batch.y.is_floating_point() else out.gather(1, batch.y[:, None]).squeeze(1)
+
+
+def _mean(batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+    counted = learner.criterion.seen(batch, out).isfinite()
+    return torch.where(counted, out, 0).sum(1) / counted.sum(1)

@@ -1,0 +1,83 @@
+"""G P for each layer's gradient G, with P = (I + Σ x̄ x̄ᵀ / α)⁻¹ over the mean inputs x̄ of past tasks' batches."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count, Positive
+from gradinc.data.stream import Setting, Task
+from gradinc.layer_inputs import (
+    change_layers,
+    check_layers,
+    hold,
+    hold_statistics,
+    inputs_of,
+    norm_weights,
+    note_free,
+    note_removed,
+)
+from gradinc.learner import Learner
+from gradinc.linalg import with_more_rows
+from gradinc.method import Method
+
+
+class OWM(Method):
+    """Orthogonal weights modification: change layers across the mean inputs of past batches
+
+    Paper: Zeng et al. 2019, arXiv 1810.01256
+
+    When a task is over, its rows go through the model once more in batches, and each layer's P takes in their mean
+    input by recursive least squares; a convolution has a mean at each position. A bias sees the input 1, so P has a
+    row for it. Normalisations stand still after the first task, weights and statistics. An output layer with rows for
+    each task alone is not held. P is as large as a layer's inputs squared.
+
+    Args:
+        alpha: α of a task's first batch; the smaller, the harder inputs are held.
+        decay: what α falls to over a task, as a share of it: α of batch j of J is alpha · decay^(j/J).
+        batch: rows of a batch.
+        rows: training rows of a task that are taken in, at random; null takes all.
+    """
+
+    state = ("inverses", "still")
+    projects = True
+    confines = True
+
+    def __init__(
+        self, *, alpha: Positive = 1.0, decay: Positive = 0.001, batch: Count = 32, rows: Count | None = None
+    ) -> None:
+        self.alpha, self.decay, self.size, self.rows = alpha, decay, batch, rows
+        self.inverses: dict[str, Tensor] = {}  # P of each layer, shape (n, n)
+        self.still: list[str] = []  # weights of normalisations
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_layers("owm", model)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        if self.inverses:
+            hold_statistics(learner.model)
+        return batch
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        if not self.inverses:
+            return
+        before = g.norm()
+        change_layers(g, learner.weights, {name: partial(torch.matmul, other=p) for name, p in self.inverses.items()})
+        hold(g, learner.weights, self.still)
+        note_removed(learner, before, g.norm())
+
+    def end(self, task: Task, learner: Learner) -> None:
+        batches = -(-min(len(task.train), self.rows or len(task.train)) // self.size)
+        inverses = {name: p.double() for name, p in self.inverses.items()}
+        for j, batch in enumerate(task.batches(self.size, rows=self.rows, random=learner.rng("owm"))):
+            alpha = self.alpha * self.decay ** (j / batches)
+            for name, inputs in inputs_of(learner, batch).items():
+                means = inputs.mean(0)
+                p = inverses[name] if name in inverses else torch.eye(means.shape[1]).to(means)
+                inverses[name] = with_more_rows(p, means, alpha)
+        self.inverses = {name: p.to(learner.weights.value) for name, p in inverses.items()}
+        self.still = norm_weights(learner)
+        note_free(learner, {name: float(p.trace()) / len(p) for name, p in inverses.items()})

@@ -1,0 +1,102 @@
+"""G − G U Λ Uᵀ for each layer's gradient G, with Λ the importance of the directions U that past tasks' inputs have."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.batch import Batch
+from gradinc.config.values import Count, Fraction, NonNegative
+from gradinc.data.stream import Setting, Task
+from gradinc.layer_inputs import (
+    change_layers,
+    check_layers,
+    hold,
+    hold_statistics,
+    norm_weights,
+    note_free,
+    note_removed,
+    rows_of,
+    second_moments,
+    thresholds_of,
+)
+from gradinc.learner import Learner
+from gradinc.linalg import leading_directions, tiny
+from gradinc.method import Method
+
+
+class SGP(Method):
+    """Scaled gradient projection: change layers less where past tasks' inputs mostly lie
+
+    Paper: Saha & Roy 2023, arXiv 2302.01386
+
+    The directions are GPM's. Each has an importance λ = (α + 1) σ / (α σ + max σ), with σ the length that the
+    task's inputs have along it; that of all tasks adds up to 1 at most. A direction of importance 1 is closed, as all
+    are in GPM, which this is for α → ∞ and inputs that are nowhere 0. Biases, normalisations and output layers are
+    treated as GPM treats them.
+
+    Args:
+        threshold: share of the inputs' squared norm that the directions hold; one for all layers or one for each.
+        increase: what is added to it with each task.
+        alpha: α; the larger, the more directions count as important.
+        rows: training rows of a task that the directions are taken from, at random.
+    """
+
+    state = ("bases", "importance", "still")
+    projects = True
+    confines = True
+
+    def __init__(
+        self,
+        *,
+        threshold: Fraction | list[Fraction] = 0.97,
+        increase: NonNegative = 0.003,
+        alpha: NonNegative = 10.0,
+        rows: Count = 300,
+    ) -> None:
+        self.threshold, self.increase, self.alpha, self.rows = threshold, increase, alpha, rows
+        self.bases: dict[str, Tensor] = {}  # U of each layer, orthonormal columns, shape (n, r)
+        self.importance: dict[str, Tensor] = {}  # λ of each layer, shape (r,)
+        self.still: list[str] = []  # weights of normalisations
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_layers("sgp", model)
+        thresholds_of("sgp", self.threshold, model)
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        if self.bases:
+            hold_statistics(learner.model)
+        return batch
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        if not self.bases:
+            return
+        before = g.norm()
+        scaled = {name: partial(_scaled, u=u, importance=self.importance[name]) for name, u in self.bases.items()}
+        change_layers(g, learner.weights, scaled)
+        hold(g, learner.weights, self.still)
+        note_removed(learner, before, g.norm())
+
+    def end(self, task: Task, learner: Learner) -> None:
+        moments, _ = second_moments(learner, rows_of(task, self.rows, learner.rng("sgp")))
+        like = learner.weights.value
+        thresholds = thresholds_of("sgp", self.threshold, learner.model)
+        for name, moment in moments.items():
+            threshold = thresholds[name] + self.increase * task.index
+            old = self.bases[name].double() if name in self.bases else None
+            new = leading_directions(moment, threshold, old)
+            u = new if old is None else torch.cat((old, new), 1)
+            sigma = (u * (moment @ u)).sum(0).clamp(min=0).sqrt()
+            largest = sigma.max() if len(sigma) else 0.0
+            added = (self.alpha + 1) * sigma / (self.alpha * sigma + largest).clamp(min=tiny(sigma))
+            if old is not None:
+                added[: old.shape[1]] += self.importance[name]
+            self.bases[name], self.importance[name] = u.to(like), added.clamp(max=1).to(like)
+        self.still = norm_weights(learner)
+        note_free(learner, {name: 1 - float(v.sum()) / len(self.bases[name]) for name, v in self.importance.items()})
+
+
+def _scaled(matrix: Tensor, u: Tensor, importance: Tensor) -> Tensor:
+    return matrix - (matrix @ u * importance) @ u.T
