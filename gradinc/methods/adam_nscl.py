@@ -29,7 +29,7 @@ from gradinc.window import Window
 
 
 class AdamNSCL(Method):
-    """Adam in the null space: the update itself is projected, whatever optimizer made it
+    """Any optimizer in the null space of past inputs: the step is projected
 
     Paper: Wang et al. 2021, arXiv 2103.07113
 

@@ -26,7 +26,7 @@ from gradinc.method import Method
 
 
 class OWM(Method):
-    """Orthogonal weights modification: change layers across the mean inputs of past batches
+    """Orthogonal weights modification: change across past mean inputs
 
     Paper: Zeng et al. 2019, arXiv 1810.01256
 

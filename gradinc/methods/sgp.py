@@ -28,7 +28,7 @@ from gradinc.method import Method
 
 
 class SGP(Method):
-    """Scaled gradient projection: change layers less where past tasks' inputs mostly lie
+    """Scaled gradient projection: change less where past inputs lie
 
     Paper: Saha & Roy 2023, arXiv 2302.01386
 
