@@ -20,7 +20,7 @@ from gradinc.weights import output_layer
 
 
 class OGD(Method):
-    """Orthogonal gradient descent: leave past outputs as they are, to first order
+    """Orthogonal gradient descent: past outputs stay, to first order
 
     Paper: Farajtabar et al. 2020, arXiv 1910.07104
 
