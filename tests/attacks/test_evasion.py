@@ -13,7 +13,7 @@ from torch import nn
 
 from gradinc.attacks.evasion import Ball, cross_entropy, fgsm, margin, noisy, pgd
 from gradinc.attacks.masking import stronger, wilson
-from gradinc.attacks.measure import Settings, Target, measure, target_of
+from gradinc.attacks.measure import Settings, Target, _clean, measure, target_of
 from gradinc.attacks.space import InputSpace
 from gradinc.cli import main
 from gradinc.config.compose import load_config
@@ -306,3 +306,13 @@ def test_cross_entropy_is_flat_where_the_margin_is_not():
     (steep,) = torch.autograd.grad(margin(logits, y).sum(), logits)
     assert flat.abs().max() == 0
     assert steep.abs().min() == 1
+
+
+def test_a_model_that_is_very_sure_is_not_taken_for_one_that_hides(target):
+    """Logits three times as large: the gradients become tiny, and PGD finds as much as before by their signs."""
+    sure = dataclasses.replace(target, logits=[lambda x, own=own: 3 * own(x) for own in target.logits])
+    _, largest = _clean(sure)
+    assert (largest < 1e-10).double().mean() > 0.3
+    before, after = (by_name(measure(each, QUICK))["pgd", 0.1].accuracy for each in (target, sure))
+    assert after == pytest.approx(before, abs=0.05)
+    assert warnings(measure(sure, QUICK)) == []
