@@ -15,6 +15,7 @@ from gradinc.errors import Lost, Stalled, StorageError, UserError
 
 COMMANDS = {
     "train": "train, resume or sweep: gradinc train model=cnn strategy=accumulate",
+    "tune": "search for the best values: gradinc tune SPACE.yaml model=mlp",
     "test": "measure a finished run again, on other data too: gradinc test RUN data=…",
     "runs": "which runs are there, and what came of them: gradinc runs model.name=cnn --sort test",
     "compare": "results side by side, and the keys that differ: gradinc compare RUN RUN …",

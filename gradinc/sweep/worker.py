@@ -38,7 +38,7 @@ SHOWN_EVERY = 0.2
 PATIENCE = 10.0
 """Seconds that a job has for saving itself once whoever started the worker is gone."""
 
-NOT_NEEDED = ("commands", "sweep", "report", "results", "bench")
+NOT_NEEDED = ("commands", "sweep", "tune", "report", "results", "bench", "attack", "tables")
 """Rooms of the package that no run enters."""
 
 
@@ -86,7 +86,7 @@ class _Port:
         return job
 
     def job_is_over(self) -> None:
-        self._busy = False
+        self._busy = self._told = False
 
     def _listen(self) -> None:
         rest = b""

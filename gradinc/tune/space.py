@@ -1,0 +1,182 @@
+"""What is searched, and on which data: a YAML file, checked before anything is created."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gradinc.config.compose import compose_jobs
+from gradinc.config.names import shown
+from gradinc.config.schema import Config
+from gradinc.config.yaml_size import check_yaml_size
+from gradinc.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+class Range(BaseModel):
+    """Numbers from `low` to `high`; whole ones if both are."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    def suggest(self, trial: Trial, key: str) -> int | float:
+        """The number that the search wants tried."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(key, self.low, self.high, log=self.log)
+        return trial.suggest_float(key, self.low, self.high, log=self.log)
+
+    def ends(self) -> list[int | float]:
+        """The least and the greatest value."""
+        return [self.low, self.high]
+
+
+Mode = Literal["validation", "first-tasks", "other-data"]
+
+
+class Space(BaseModel):
+    """A search space.
+
+    Attributes:
+        space: for each key a range, or a list of values to choose from.
+        base: the other arguments of every run.
+        mode: what a trial is judged by. ``validation``: the validation rows. ``first-tasks``: the first `tasks` tasks
+            of a stream, which the metrics of the result leave out (Chaudhry et al. 2019, arXiv 1812.00420).
+            ``other-data``: runs with the arguments `other`, on data that the result has nothing of.
+        trials: how many are made in all.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    space: Annotated[dict[str, Range | list[int | float | str | bool]], Field(min_length=1)]
+    base: list[str] = []
+    mode: Mode = "validation"
+    tasks: Annotated[int, Field(ge=1)] = 2
+    other: list[str] = []
+    trials: Annotated[int, Field(ge=1)] = 20
+
+    def values(self, trial: Trial) -> dict[str, Any]:
+        """The values that the search wants tried."""
+        return {
+            key: item.suggest(trial, key) if isinstance(item, Range) else trial.suggest_categorical(key, item)
+            for key, item in self.space.items()
+        }
+
+    def arguments(self, values: Mapping[str, Any]) -> list[str]:
+        """A trial's arguments."""
+        other = self.other if self.mode == "other-data" else []
+        return [*self.base, *other, *(f"{key}={shown(value)}" for key, value in values.items())]
+
+    def judged_by(self) -> str:
+        """The data that trials are judged by, in words."""
+        if self.mode == "first-tasks":
+            return f"the first {self.tasks} tasks, which the metrics of the result leave out"
+        return "the validation rows" if self.mode == "validation" else f"other data: {' '.join(self.other)}"
+
+    def corners(self) -> Iterator[dict[str, Any]]:
+        """Values at which every end of every range, and every choice, is met once."""
+        first = {key: item.low if isinstance(item, Range) else item[0] for key, item in self.space.items()}
+        for key, item in self.space.items():
+            for value in item.ends() if isinstance(item, Range) else item:
+                yield {**first, key: value}
+
+
+def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> tuple[Space, Config]:
+    """Read a search space and check every end of it.
+
+    Args:
+        path: the YAML file.
+        more: further arguments for every run.
+        config_dirs: the user's configuration folders.
+
+    Returns:
+        The space, and the config of one of its runs.
+
+    Raises:
+        UserError: the file is none, or some of its values are not right.
+    """
+    from omegaconf import OmegaConf
+
+    if not path.is_file():
+        raise UserError(str(path), "no such file", "Give a YAML file with a section space")
+    check_yaml_size(path)
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # of many types, all of which mean that the file is not YAML
+        raise UserError(str(path), "cannot be read as YAML", "Correct the file") from error
+    try:
+        space = Space.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
+        raise UserError(f"{path}: {where or 'space'}", problem["msg"], "See gradinc tune --help") from error
+    space = space.model_copy(update={"base": [*space.base, *more]})
+    configs = [config for values in space.corners() for config in _config(space, values, config_dirs)]
+    _check_mode(path, space, configs[0])
+    return space, configs[0]
+
+
+def _config(space: Space, values: Mapping[str, Any], config_dirs: Sequence[Path]) -> list[Config]:
+    jobs = compose_jobs(space.arguments(values), config_dirs=config_dirs)
+    if len(jobs) != 1:
+        raise UserError(" ".join(space.base), f"stands for {len(jobs)} runs", "Give one value for each key")
+    return [jobs[0].config]
+
+
+def _check_mode(path: Path, space: Space, config: Config) -> None:
+    """A mode that would let the result's own data decide is refused."""
+    where = f"{path}: mode={space.mode}"
+    for key, item in space.space.items():
+        if isinstance(item, Range) and not item.low < item.high:
+            raise UserError(f"{path}: space.{key}", "low must be below high", "Correct the file")
+        if key.split(".")[0] in ("data", "stream", "scenario", "seed", "name", "output", "experiment"):
+            raise UserError(f"{path}: space.{key}", "decides what the result is measured on", "Search other keys")
+    sequence = config.stream.name != "iid"
+    if space.mode == "validation" and sequence:
+        what = "a stream's later tasks would decide about the values that they are learned with"
+        raise UserError(where, what, "Use mode: first-tasks or other-data")
+    if space.mode == "validation" and config.data.validation == 0:
+        raise UserError(where, "there are no validation rows", "Set data.validation=0.1")
+    if space.mode == "first-tasks" and not sequence:
+        raise UserError(where, f"stream={config.stream.name} has one task", "Use mode: validation")
+    if space.mode == "first-tasks" and config.stream.data == "joint":
+        raise UserError(where, "stream.data=joint trains on all tasks at once", "Use mode: other-data")
+    if space.mode == "other-data" and not any(text.startswith("data=") for text in space.other):
+        raise UserError(where, "needs the other data", "Give other: [data=…]")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a trial has come to so far: the number of looks at it, and the last score."""
+
+    looks: int
+    score: float
+
+
+def judged(space: Space, lines: Sequence[Mapping[str, Any]], *, sequence: bool) -> Judged | None:
+    """The score in a run's log. Test rows of what the result is measured on are in no line that is read here.
+
+    Args:
+        space: the search.
+        lines: ``metrics.jsonl``.
+        sequence: whether the run is one on a stream of tasks.
+    """
+    if sequence:
+        rows = [line["row"] for line in lines if line.get("row") and "test" in line]
+        rows = rows[: space.tasks] if space.mode == "first-tasks" else rows
+        means = [sum(row[: task + 1]) / (task + 1) for task, row in enumerate(rows)]
+        return Judged(len(means), means[-1]) if means else None
+    scores = [_score(line["validation"]) for line in lines if line.get("validation")]
+    return Judged(len(scores), scores[-1]) if scores else None
+
+
+def _score(measures: Mapping[str, float]) -> float:
+    return measures["accuracy"] if "accuracy" in measures else -measures["mse"]

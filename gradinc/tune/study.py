@@ -1,0 +1,207 @@
+"""Optuna proposes, workers run, and a journal keeps what came of it: the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradinc.config.compose import Job, compose_jobs
+from gradinc.directory import package_digest
+from gradinc.errors import UserError
+from gradinc.files import storing, write_json
+from gradinc.interruption import Interruption
+from gradinc.record import read_log
+from gradinc.records import read_json
+from gradinc.sweep.process import Worker
+from gradinc.sweep.shipment import Shipment
+from gradinc.tune.space import Judged, Space, judged
+
+FILE, JOURNAL = "tune.json", "journal.log"
+
+Say = Callable[[str], None]
+
+
+class Search:
+    """A search in its folder, which is that of its runs too.
+
+    Args:
+        space: what is searched.
+        folder: where.
+        seed: of what is proposed.
+        arguments: the command line.
+        config_dirs: the user's configuration folders.
+
+    Raises:
+        UserError: optuna is missing, or the folder holds another search; nothing was created.
+    """
+
+    def __init__(
+        self, space: Space, folder: Path, seed: int, arguments: Sequence[str], config_dirs: Sequence[Path]
+    ) -> None:
+        self.space, self.folder, self.arguments, self.config_dirs = space, folder, arguments, config_dirs
+        self._lock = threading.Lock()
+        self._workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        try:
+            import optuna
+        except ImportError:
+            raise UserError("gradinc tune", "needs optuna", "Install it with pip install optuna") from None
+        self._optuna: Any = optuna
+        self._check_folder()
+        self._open(seed)
+
+    def _check_folder(self) -> None:
+        document = {key: item for key, item in self.space.model_dump().items() if key != "trials"}
+        record = read_json(self.folder / FILE)
+        if record is not None and record.get("search") != document:
+            before = record.get("search") or {}
+            key = next(key for key in document if before.get(key) != document[key])
+            raise UserError(str(self.folder), f"holds a search with another {key}", "Use another --name")
+        if record is None and self.folder.exists() and any(self.folder.iterdir()):
+            raise UserError(str(self.folder), "is not the folder of a search", "Use another --name")
+        with storing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if record is None:
+            write_json(self.folder / FILE, {"search": document})
+
+    def _open(self, seed: int) -> None:
+        optuna = self._optuna
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        backend = optuna.storages.journal.JournalFileBackend(str(self.folder / JOURNAL))
+        self.study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name=self.folder.name,
+            load_if_exists=True,
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+        )
+        states = optuna.trial.TrialState
+        for trial in self.study.get_trials(states=(states.RUNNING,)):  # by a search that was stopped or killed
+            self.study.enqueue_trial(trial.params)
+            self.study.tell(trial.number, state=states.FAIL)
+        self.study.sampler = optuna.samplers.TPESampler(
+            seed=seed + len(self.study.get_trials()), constant_liar=True, n_startup_trials=8
+        )
+
+    def ended(self) -> list[Any]:
+        """The trials that have a score."""
+        states = self._optuna.trial.TrialState
+        return list(self.study.get_trials(states=(states.COMPLETE, states.PRUNED)))
+
+    def run(self, n_jobs: int, stop: Interruption, say: Say) -> None:
+        """Make the trials that are left."""
+        import joblib
+
+        left = self.space.trials - len(self.ended())
+        if left <= 0:
+            return
+        count = min(joblib.effective_n_jobs(n_jobs), left)
+        for _ in range(count):
+            self._workers.put(Worker())
+        try:
+            tasks = (joblib.delayed(self._one)(stop, say) for _ in range(left))
+            joblib.Parallel(n_jobs=count, backend="threading", batch_size=1, pre_dispatch="n_jobs")(tasks)
+        finally:
+            while not self._workers.empty():
+                self._workers.get().close()
+        self._write()
+
+    def _one(self, stop: Interruption, say: Say) -> None:
+        if stop.signum:
+            return
+        with self._lock:
+            trial = self.study.ask()
+            job = self.job(self.space.values(trial))
+        states = self._optuna.trial.TrialState
+        watch = _Trial(self.space, trial, job)
+        worker = self._workers.get()
+        try:
+            shipment = Shipment(
+                trial.number,
+                job.config.document,
+                package_digest(),
+                os.getcwd(),
+                str(job.directory),
+                tuple(self.arguments),
+            )
+            ending = worker.run(shipment, watch.told, lambda: stop.signum or watch.stop)
+        finally:
+            self._workers.put(worker)
+        values = " ".join(f"{key}={value}" for key, value in trial.params.items())
+        label = f"[{trial.number + 1}] {values}:"
+        watch.look()
+        if stop.signum and not watch.stop and ending.code:
+            say(f"{label} interrupted")  # it stays open, and is made first when the search goes on
+        elif watch.now is None or (ending.code and not watch.stop):
+            with self._lock:
+                self.study.tell(trial, state=states.FAIL)
+            say(f"{label} failed. {ending.line}")
+        else:
+            with self._lock:
+                pruned = watch.pruned
+                self.study.tell(trial, None if pruned else watch.now.score, state=states.PRUNED if pruned else None)
+            say(f"{label} {'pruned at' if pruned else 'score'} {watch.now.score:.4f}")
+
+    def job(self, values: dict[str, Any]) -> Job:
+        """The run of a trial, in the search's folder."""
+        where = [f"output={self.folder}", "name=null"]
+        (job,) = compose_jobs([*self.space.arguments(values), *where], config_dirs=self.config_dirs)
+        return job
+
+    def best(self) -> Any | None:
+        """The trial with the highest score, or None where none came to its end."""
+        complete = [trial for trial in self.ended() if trial.value is not None and trial.state.name == "COMPLETE"]
+        return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
+
+    def result(self) -> list[str]:
+        """The arguments of the run that the search was for: the best values, on the data that had no say in them."""
+        best = self.best()
+        if best is None:
+            return []
+        words = [*self.space.base, *(f"{key}={value}" for key, value in best.params.items())]
+        if self.space.mode == "first-tasks":
+            line = next(line for line in read_log(self.job(best.params).directory / "metrics.jsonl") if line.get("row"))
+            words.append(f"stream.scored_tasks={len(line['row']) - self.space.tasks}")
+        return words
+
+    def _write(self) -> None:
+        best = self.best()
+        record = read_json(self.folder / FILE) or {}
+        record["judged_by"] = {"mode": self.space.mode, "what": self.space.judged_by()}
+        record["trials"] = [
+            {"number": trial.number, "state": trial.state.name.lower(), "score": trial.value, "values": trial.params}
+            for trial in self.study.get_trials()
+        ]
+        record["best"] = None if best is None else {"score": best.value, "values": best.params, "run": self.result()}
+        write_json(self.folder / FILE, record)
+
+
+class _Trial:
+    """One trial while it runs: stopped when it is behind, or when it has seen all that it is judged by."""
+
+    def __init__(self, space: Space, trial: Any, job: Job) -> None:
+        self._space, self._trial, self._log = space, trial, job.directory / "metrics.jsonl"
+        self._sequence = job.config.stream.name != "iid"
+        self.now: Judged | None = None
+        self.stop, self.pruned = 0, False
+
+    def told(self, said: dict[str, Any]) -> None:
+        """The worker says something: look whether there is a new score."""
+        self.look()
+
+    def look(self) -> None:
+        now = judged(self._space, read_log(self._log), sequence=self._sequence)
+        if now is None or (self.now is not None and now.looks == self.now.looks):
+            return
+        self.now = now
+        if self.stop:
+            return
+        self._trial.report(now.score, now.looks)
+        if self._space.mode == "first-tasks" and now.looks == self._space.tasks:
+            self.stop = signal.SIGTERM
+        elif self._trial.should_prune():
+            self.stop, self.pruned = signal.SIGTERM, True
