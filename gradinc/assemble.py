@@ -13,6 +13,7 @@ from torch import nn
 from gradinc.budget import limits
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import Config
+from gradinc.corruption import Corruption
 from gradinc.criterion import Criterion, CrossEntropy, OneHotError, Outputs, SquaredError
 from gradinc.data.dataset import Dataset
 from gradinc.data.stream import Setting, Stream
@@ -22,7 +23,7 @@ from gradinc.due import Due
 from gradinc.errors import UserError
 from gradinc.layers import Layers, sizes_of
 from gradinc.learner import Learner
-from gradinc.order import check_layers, check_order
+from gradinc.order import check_layers, check_order, check_rows
 from gradinc.randomness import seeded
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
@@ -86,6 +87,7 @@ def build_learner(
     methods = [load_part("method", name)(**options) for name, options in strategy.methods.items()]
     classes = {name: type(method) for name, method in zip(strategy.methods, methods, strict=True)}
     check_order(classes)
+    check_rows(strategy.window.rule, rule, model, classes, corrupted=config.corrupt.prob > 0)
     for method in methods:
         method.check(model, Setting() if stream is None else stream.setting)
     window, heads = strategy.window, () if stream is None else stream.heads
@@ -107,6 +109,7 @@ def build_learner(
         scale_lr=SCALES[strategy.scale_lr],
         diagnostics=Diagnostics() if config.diagnostics else None,
         layers=Layers(weights, window.size, window.last) if waits else None,
+        corruption=Corruption(**vars(config.corrupt), seed=config.seed) if config.corrupt.prob > 0 else None,
     )
 
 

@@ -6,12 +6,14 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from gradinc.batch import Batch
+from gradinc.corruption import Corruption
 from gradinc.crash import crash_point
 from gradinc.criterion import Criterion
 from gradinc.diagnostics import Diagnostics
@@ -37,8 +39,8 @@ Objective = Callable[[Batch, Tensor], Tensor]
 class Learner:
     """Turns micro-batches into updates.
 
-    Methods use nine names of it and no more: `model`, `criterion`, `weights`, `lr`, `rng`,
-    `gradient`, `outputs`, `regradient` and `note`.
+    Methods use ten names of it and no more: `model`, `criterion`, `weights`, `lr`, `rng`,
+    `gradient`, `input_gradient`, `outputs`, `regradient` and `note`.
 
     Args:
         model: on its device; its parameters become views of `weights`.
@@ -48,6 +50,7 @@ class Learner:
         diagnostics: what is noted about every update, if anything.
         scale_lr: what the learning rate is multiplied by for a window of so many micro-batches.
         layers: those that wait longer than the window, if some do.
+        corruption: what breaks the gradients of some micro-batches, if anything does.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Learner:
         diagnostics: Diagnostics | None = None,
         scale_lr: Callable[[int], float] = lambda count: 1.0,
         layers: Layers | None = None,
+        corruption: Corruption | None = None,
     ) -> None:
         self.model, self.weights, self.criterion = model, weights, criterion
         self.optimizer, self.schedule, self.window = optimizer, schedule, window
@@ -84,6 +88,7 @@ class Learner:
         self._rates: list[float] = [group["lr"] for group in optimizer.param_groups]
         self._scale_lr = scale_lr
         self._layers = layers
+        self._corruption = corruption
         self._rate: float | None = None
         self._batch_hooks = [m.batch for m in methods if _overrides(m, "batch")]
         self._loss_hooks = [m.loss for m in methods if _overrides(m, "loss")]
@@ -103,7 +108,7 @@ class Learner:
         self._notes: dict[str, Tensor] = {}
         self._noted: dict[str, int] = {}
 
-    # ---- the nine names that methods use (model, criterion and weights are attributes) ----
+    # ---- the ten names that methods use (model, criterion and weights are attributes) ----
 
     @property
     def lr(self) -> float:
@@ -142,6 +147,23 @@ class Learner:
             loss = objective(batch, self._forward(batch))
             mean = loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.items
             return self._vector(mean)
+
+    def input_gradient(self, batch: Batch) -> Tensor:
+        """The gradient of each row's loss with respect to its input, in evaluation mode, shaped like ``batch.x``.
+
+        At the present weights. Leaves the window, BatchNorm statistics and every ``.grad`` as they were.
+        """
+        training = self.model.training
+        self.passes += 1
+        self.model.eval()
+        try:
+            with torch.enable_grad():
+                x = batch.x.detach().requires_grad_()
+                loss = self.criterion(replace(batch, x=x), self._forward(replace(batch, x=x))).sum()
+                (slope,) = torch.autograd.grad(loss, x, allow_unused=True, materialize_grads=True)
+        finally:
+            self.model.train(training)
+        return slope
 
     def outputs(self, batch: Batch) -> Tensor:
         """What the model gives for any batch in evaluation mode, shape (rows, outputs), without a gradient.
@@ -254,7 +276,7 @@ class Learner:
         window, grad = self.window, self.weights.grad
         # A factor handed to backward costs no multiplication in the graph, neither way.
         factor = self._factor(share)
-        if self._separate is None and not window.measures:
+        if self._separate is None and not window.measures and self._corruption is None:
             if window.taken:
                 objective.backward(factor)
             else:  # writing the window's first gradient is cheaper than clearing the vector and adding to it
@@ -264,7 +286,9 @@ class Learner:
         slot = grad if window.taken == 0 else None
         if self._separate is not None:
             slot = self._separate.slot(grad)
-        part = self._vector(objective, factor, out=slot)
+        part = self._struck(self._vector(objective, factor, out=slot))
+        if self._corruption is not None:
+            self.note("corrupted", torch.tensor(float(self._is_struck)))
         if window.measures:
             window.measure(part, share * batch.items, batch.items)
         if self._separate is not None:
@@ -440,8 +464,24 @@ class Learner:
     def _again(self, batch: Batch, factor: float, out: Tensor | None = None) -> Tensor:
         """The gradient of the summed objective of the micro-batch at hand, times a factor, once more."""
         self.passes += 1
-        with self._undisturbed(self._member * self.world.size + self.world.rank):
-            return self._vector(self._objective(batch, self._forward(batch)), self._factor(factor), out)
+        with self._undisturbed(self._own_place):
+            return self._struck(self._vector(self._objective(batch, self._forward(batch)), self._factor(factor), out))
+
+    @property
+    def _own_place(self) -> int:
+        """The number in its window of the micro-batch at hand, over all processes."""
+        return self._member * self.world.size + self.world.rank
+
+    @property
+    def _is_struck(self) -> bool:
+        """Whether the gradient of the micro-batch at hand arrives broken."""
+        return self._corruption is not None and self._corruption.strikes(self.task, self.updates, self._own_place)
+
+    def _struck(self, part: Tensor) -> Tensor:
+        """The gradient of the micro-batch at hand, shape (P,), broken in place where that is to be."""
+        if self._corruption is not None and self._is_struck:
+            self._corruption.apply(part, self.task, self.updates, self._own_place)
+        return part
 
     def _factor(self, value: float) -> Tensor:
         factor = self._factors.get(value)

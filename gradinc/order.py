@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torch import nn
+
 from gradinc.errors import UserError
 from gradinc.method import Method
+from gradinc.rule import Rule
 
 
 def check_order(methods: Mapping[str, type[Method]]) -> None:
@@ -62,6 +65,34 @@ def check_layers(methods: Mapping[str, type[Method]], heads: Sequence[range] = (
         if method.transform is not Method.transform and not method.layerwise:
             what = f"{name} reads the whole gradient, and layers with longer windows have none in most updates"
             raise UserError("strategy.window.layers", what, f"Leave out {name} or strategy.window.layers")
+
+
+def check_rows(
+    name: str, rule: Rule, model: nn.Module, methods: Mapping[str, type[Method]], *, corrupted: bool
+) -> None:
+    """Refuse what has no gradient of each row's own, where the rule needs that.
+
+    Args:
+        name: of the rule.
+        methods: classes by name.
+        corrupted: whether micro-batches' gradients arrive broken.
+
+    Raises:
+        UserError: a method has a term of its own, the model mixes rows, or gradients are corrupted.
+    """
+    if not rule.by_row:
+        return
+    where = f"strategy.window.rule={name}"
+    for method, kind in methods.items():
+        if kind.loss is not Method.loss:
+            what = f"{name} clips the gradient of each row's own loss, and {method} adds a term that is none"
+            raise UserError(where, what, "Use one of them")
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        what = "BatchNorm mixes the rows of a batch, so that none has a gradient of its own"
+        raise UserError(where, what, "Use model.norm=group")
+    if corrupted:
+        what = "takes gradients of rows, and corrupt.prob breaks those of micro-batches"
+        raise UserError(where, what, "Use one of them")
 
 
 def _written(names: Mapping[str, object] | list[str]) -> str:

@@ -25,9 +25,11 @@ class Rule(ABC):
     Attributes:
         state: names of the attributes that must survive a restart, also in the middle of a window;
             as for a `Method`.
+        by_row: whether it takes the gradient of each row's own loss in place of the micro-batch's gradient.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
+    by_row: ClassVar[bool] = False
 
     @abstractmethod
     def factor(self, items: float, planned: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,10 +44,17 @@ class InputSpace:
         if dataset.classes is None or len(dataset.shape) != 3:
             kind = "regression targets" if dataset.classes is None else f"rows of shape {dataset.shape}"
             raise UserError(f"data={dataset.name}", f"has {kind}, not images with classes", "Attack a run on images")
-        device, dtype = dataset.train.y.device, torch.float64
-        mean, std = (torch.tensor(v, device=device, dtype=dtype).view(-1, 1, 1) for v in (dataset.mean, dataset.std))
-        low, high = _extremes(dataset, mean, std)
-        return cls(*(value.float() for value in (std, (low - mean) / std, (high - mean) / std)))
+        images = (x for x, _ in dataset.train.chunks(4096))
+        return cls.around(dataset.mean, dataset.std, images, dataset.train.y.device)
+
+    @classmethod
+    def around(
+        cls, mean: Sequence[float], std: Sequence[float], images: Iterable[Tensor], device: torch.device
+    ) -> InputSpace:
+        """As `of`, from what was subtracted and divided by per channel, and images as the model sees them."""
+        shift, factor = (torch.tensor(v, device=device, dtype=torch.float64).view(-1, 1, 1) for v in (mean, std))
+        low, high = _extremes(images, shift, factor)
+        return cls(*(value.float() for value in (factor, (low - shift) / factor, (high - shift) / factor)))
 
     def to(self, dtype: torch.dtype) -> InputSpace:
         """The same space for images of this dtype."""
@@ -102,10 +109,10 @@ def lengths(x: Tensor) -> Tensor:
     return x.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
-def _extremes(dataset: Dataset, mean: Tensor, std: Tensor) -> Sequence[Tensor]:
+def _extremes(images: Iterable[Tensor], mean: Tensor, std: Tensor) -> Sequence[Tensor]:
     low, high = torch.zeros_like(mean), torch.ones_like(mean)
     slack = 1e-5  # rounding of the normalised values
-    for x, _ in dataset.train.chunks(4096):
+    for x in images:
         values = x.double() * std + mean
         low = torch.minimum(low, values.amin((0, 2, 3)).view(-1, 1, 1) + slack)
         high = torch.maximum(high, values.amax((0, 2, 3)).view(-1, 1, 1) - slack)

@@ -140,6 +140,17 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Corrupt:
+    """Which micro-batches' gradients arrive broken, and how."""
+
+    prob: Fraction = 0.0
+    scale: Positive = 100.0
+    kind: Literal["scale", "flip", "noise"] = "scale"
+    start: Whole = 0
+    stop: Count | None = None
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """When the validation rows are looked at, and after a task which tasks' test rows."""
 
@@ -186,6 +197,7 @@ class Config:
     schedule: Schedule
     strategy: Strategy
     budget: Budget
+    corrupt: Corrupt
     evaluate: Evaluate
     checkpoint: Checkpoint
     log: Log
@@ -214,7 +226,13 @@ PARTS: dict[str, type] = {
 }
 """Sections that choose a part by name."""
 
-PLAIN: dict[str, type] = {"budget": Budget, "evaluate": Evaluate, "checkpoint": Checkpoint, "log": Log}
+PLAIN: dict[str, type] = {
+    "budget": Budget,
+    "corrupt": Corrupt,
+    "evaluate": Evaluate,
+    "checkpoint": Checkpoint,
+    "log": Log,
+}
 """Sections that have the same keys always."""
 
 TOP = tuple(f.name for f in fields(Config) if f.name not in (*PARTS, *PLAIN, "strategy"))

@@ -35,6 +35,8 @@ class Setting:
         memory_unit: what a method's ``memory`` counts examples of: all tasks, one task, or one class.
         classes: how many there are in all tasks together.
         pairs: the same with a class of two tasks counted twice.
+        mean, std: what was subtracted from input units and divided by, per channel or feature.
+        shape: of a row; None where it is not known.
     """
 
     tasks: int = 1
@@ -42,6 +44,9 @@ class Setting:
     memory_unit: str = "total"
     classes: int = 0
     pairs: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    shape: tuple[int, ...] | None = None
 
     def capacity(self, memory: int) -> int:
         """How many examples a memory holds in all, where ``memory`` is what a method's option says."""
@@ -118,6 +123,9 @@ class Stream(Sequence[Task]):
             options.memory_unit,
             0 if self.labels is None else self.labels.outputs,
             0 if self.labels is None else self._pairs(self.labels),
+            first.mean,
+            first.std,
+            first.shape,
         )
         if any(each.train is not None for each in self.experiences) and not (self.labels and self.labels.all_count):
             mend = "Use scenario=class, where every output counts"

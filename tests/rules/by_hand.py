@@ -11,9 +11,12 @@ from torch import Tensor
 from windows import learner, micro_gradient, micro_gradients, rule
 
 from gradinc.batch import Batch
+from gradinc.randomness import generator
 
 
-def expected(name: str, batches: Sequence[Batch], at: Tensor | None = None, center: Tensor | None = None) -> Tensor:
+def expected(
+    name: str, batches: Sequence[Batch], at: Tensor | None = None, center: Tensor | None = None, draw: int = 1
+) -> Tensor:
     """What a rule with its default options must give for the first window of a run, shape (P,).
 
     Args:
@@ -44,11 +47,24 @@ def expected(name: str, batches: Sequence[Batch], at: Tensor | None = None, cent
             return pcgrad(rows, items)
         case "upgrad":
             return upgrad(rows, items)
+        case "dp":
+            return differentially_private(batches, at, draw)
         case "msam":
             w = learner(rule("mean")).weights.value if at is None else at
             uphill = [w + 0.05 * g / g.norm() for g in rows]
             return mean(torch.stack([micro_gradient(b, up) for b, up in zip(batches, uphill, strict=True)]), items)
     raise NotImplementedError(f"write the rule {name} by hand here")
+
+
+def differentially_private(batches: Sequence[Batch], at: Tensor | None, draw: int) -> Tensor:
+    total = torch.zeros_like(learner(rule("mean")).weights.value)
+    for batch in batches:
+        for k in range(len(batch.x)):
+            weight = None if batch.weight is None else batch.weight[k : k + 1]
+            g = micro_gradient(Batch(batch.x[k : k + 1], batch.y[k : k + 1], 0, 1.0, weight), at)
+            total += g * min(1, 1 / g.norm())
+    noise = torch.randn(total.shape, generator=generator(0, "dp", 0, 0, draw), dtype=total.dtype)
+    return (total + noise) / sum(batch.items for batch in batches)
 
 
 def mean(rows: Tensor, items: Sequence[float]) -> Tensor:

@@ -38,7 +38,7 @@ def test_the_windows_above_tell_the_rules_apart(name):
         assert distance(mine, expected(other, batches)) > 1e-4, other
 
 
-@pytest.mark.parametrize("name", sorted(set(RULES) - {"sum", "sign_vote", "centered_clip", "msam"}))
+@pytest.mark.parametrize("name", sorted(set(RULES) - {"sum", "sign_vote", "centered_clip", "msam", "dp"}))
 def test_a_window_of_one_is_the_micro_batch_bit_for_bit(name):
     batches = members((17,))
     assert torch.equal(gradient(rule(name), batches), gradient(rule("mean"), batches))
@@ -119,7 +119,7 @@ def test_a_method_that_asks_again_gets_the_rule_at_the_other_weights(name):
     update(mine, batches)
     here = learner(rule("mean")).weights.value
     step = expected(name, batches, center=center)
-    there = expected(name, batches, at=here + 0.3 * step / step.norm(), center=center)
+    there = expected(name, batches, at=here + 0.3 * step / step.norm(), center=center, draw=2)
     assert distance(mine.weights.grad, there) < 1e-9
     assert distance(step, there) > 1e-2 or name == "sign_vote"
     assert torch.equal(mine.weights.value, here)

@@ -19,7 +19,7 @@ WINDOWS = [
 def fresh(name, methods):
     return learner(
         rule(name),
-        model=network(norm=True, dropout=0.3),
+        model=network(norm=name != "dp", dropout=0.3),
         methods=tuple(made() for made in methods),
         optimizer="adam",
         lr=1e-3,

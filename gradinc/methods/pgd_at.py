@@ -1,0 +1,69 @@
+"""The loss at the worst image within ε."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import nn
+
+from gradinc.attacks.space import InputSpace
+from gradinc.batch import Batch
+from gradinc.config.values import Count, NonNegative
+from gradinc.data.stream import Setting, Task
+from gradinc.errors import UserError
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class PGDAT(Method):
+    """Adversarial training: every image moved by PGD before it is learnt
+
+    Paper: Madry et al. 2018, arXiv 1706.06083
+    Neutral: eps=0
+
+    Images are crafted row by row, at the present weights and in evaluation mode. With start=image
+    a window therefore equals the large batch; random starts are drawn by the micro-batch.
+
+    Args:
+        eps: how far a pixel may move, in input units, 0 to 1.
+        steps: of PGD, each a forward and a backward pass, of length 2.5 eps / steps.
+        start: where it begins: at a random point within eps, or at the image.
+    """
+
+    state = ("std", "low", "high")
+
+    def __init__(
+        self, *, eps: NonNegative = 0.1, steps: Count = 7, start: Literal["random", "image"] = "random"
+    ) -> None:
+        self.eps, self.steps, self.start = eps, steps, start
+        self.std = self.low = self.high = torch.empty(0)
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        if setting.shape is not None and (len(setting.shape) != 3 or not setting.classes):
+            raise UserError("strategy.methods.pgd_at", "moves the pixels of images with classes", "Use data=digits")
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        mean, std = task.setting.mean, task.setting.std
+        space = InputSpace.around(mean, std, (x for x, _ in task.train.chunks(4096)), task.train.y.device)
+        space = space.to(learner.weights.value.dtype)
+        self.std, self.low, self.high = space.std, space.low, space.high
+
+    def batch(self, batch: Batch, learner: Learner) -> Batch:
+        if self.eps == 0:
+            return batch
+        space = InputSpace(self.std, self.low, self.high)
+        at = batch.x
+        if self.start == "random":
+            at = space.random(at, self.eps, "linf", learner.rng("pgd_at"))
+        for _ in range(self.steps):
+            uphill = learner.input_gradient(replace(batch, x=at))
+            step = space.steepest(uphill, 2.5 * self.eps / self.steps, "linf")
+            at = space.project(at + step, batch.x, self.eps, "linf")
+        return replace(batch, x=at)
+
+    @property
+    def nbytes(self) -> int:
+        """It keeps nothing of the rows."""
+        return 0

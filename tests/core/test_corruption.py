@@ -1,0 +1,117 @@
+"""`corrupt`: which micro-batches' gradients arrive broken, what becomes of them, and who withstands it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from core_learners import learner, network
+
+from gradinc.batch import Batch
+from gradinc.config.catalog import load_part
+from gradinc.corruption import Corruption
+from gradinc.methods.sam import SAM
+
+
+def members(digits, number, size=10, count=8):
+    x, y = digits
+    first = number * size * count % (len(x) - size * count)
+    return [Batch(x[k : k + size], y[k : k + size], 0, float(size)) for k in range(first, first + size * count, size)]
+
+
+def made(corruption, rule="mean", methods=(), lr=0.1):
+    mine = learner(network(), rule=load_part("rule", rule)(), methods=methods, options={"lr": lr})
+    mine._corruption = corruption
+    return mine
+
+
+def window(mine, batches):
+    mine.open(sum(b.items for b in batches), len(batches))
+    for batch in batches:
+        mine.take(batch)
+    mine.update()
+    return mine.weights.grad
+
+
+def parts(digits):
+    """The mean gradients of the micro-batches of the first window."""
+    return torch.stack([window(made(None), [batch]).clone() for batch in members(digits, 0)])
+
+
+def test_a_struck_micro_batch_has_another_gradient_and_the_others_do_not(digits):
+    chosen = Corruption(0.4, 50.0, "flip", 0, None, seed=0)
+    struck = torch.tensor([chosen.strikes(0, 0, k) for k in range(8)])
+    assert 0 < struck.sum() < 8
+    by_hand = torch.where(struck[:, None], -50 * parts(digits), parts(digits)).mean(0)
+    assert torch.allclose(window(made(chosen), members(digits, 0)), by_hand, rtol=1e-10, atol=1e-12)
+    scaled = torch.where(struck[:, None], 50 * parts(digits), parts(digits)).mean(0)
+    mine = window(made(Corruption(0.4, 50.0, "scale", 0, None, seed=0)), members(digits, 0))
+    assert torch.allclose(mine, scaled, rtol=1e-10, atol=1e-12)
+
+
+def test_noise_is_as_long_as_it_is_told(digits):
+    clean = parts(digits)[0]
+    noise = window(made(Corruption(1.0, 3.0, "noise", 0, None, seed=0)), members(digits, 0)[:1]) - clean
+    assert float(noise.norm() / clean.norm()) == pytest.approx(3.0, rel=0.1)
+
+
+def test_how_many_are_struck_and_when():
+    chosen = Corruption(0.25, 1.0, "scale", 10, 1010, seed=3)
+    share = sum(chosen.strikes(0, update, 0) for update in range(10, 1010)) / 1000
+    assert share == pytest.approx(0.25, abs=0.05)
+    assert not any(chosen.strikes(0, update, k) for update in (0, 9, 1010, 2000) for k in range(50))
+    other = Corruption(0.25, 1.0, "scale", 10, 1010, seed=4)
+    assert [chosen.strikes(0, 20, k) for k in range(50)] != [other.strikes(0, 20, k) for k in range(50)]
+    assert not any(Corruption(0.0, 1.0, "scale", 0, None, seed=0).strikes(0, u, 0) for u in range(100))
+    assert all(Corruption(1.0, 1.0, "scale", 0, None, seed=0).strikes(0, u, 0) for u in range(100))
+
+
+def test_a_method_that_asks_again_gets_the_broken_gradient_again(digits):
+    chosen = Corruption(0.4, 5.0, "flip", 0, None, seed=0)
+    mine = made(chosen, methods=(SAM(rho=0),))
+    assert torch.allclose(
+        window(mine, members(digits, 0)), window(made(chosen), members(digits, 0)), rtol=1e-10, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("kind", ["flip", "noise"])
+@pytest.mark.parametrize("rule", ["mean", "median"])
+def test_a_restart_in_mid_window_changes_no_bit(digits, kind, rule):
+    def run(restart):
+        mine = made(Corruption(0.3, 5.0, kind, 0, None, seed=0), rule)
+        for number in range(3):
+            batches = members(digits, number)
+            mine.open(80.0, 8)
+            for taken, batch in enumerate(batches):
+                if restart and (number, taken) == (1, 5):
+                    file = io.BytesIO()
+                    torch.save(mine.state_dict(), file)
+                    file.seek(0)
+                    mine = made(Corruption(0.3, 5.0, kind, 0, None, seed=0), rule)
+                    mine.load_state_dict(torch.load(file, weights_only=True))
+                mine.take(batch)
+            mine.update()
+        return mine.weights.value
+
+    assert torch.equal(run(True), run(False))
+
+
+def test_the_median_learns_through_it_and_the_mean_does_not(digits):
+    x, y = digits
+
+    def accuracy(rule):
+        mine = made(Corruption(0.05, 1e6, "flip", 0, None, seed=0), rule, lr=0.5)
+        for number in range(50):
+            window(mine, members(digits, number))
+        return float((mine.model(x).argmax(1) == y).double().mean())
+
+    assert accuracy("median") > 0.75
+    assert accuracy("mean") < 0.4
+
+
+def test_the_log_says_how_many_were_struck(digits):
+    mine = made(Corruption(0.4, 2.0, "flip", 0, None, seed=0))
+    window(mine, members(digits, 0))
+    struck = sum(Corruption(0.4, 2.0, "flip", 0, None, seed=0).strikes(0, 0, k) for k in range(8))
+    assert mine.drain()["notes"]["corrupted"] == pytest.approx(struck / 8)
