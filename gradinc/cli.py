@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "the logs of runs for TensorBoard: gradinc export outputs --tensorboard DIR",
     "sharpness": "the largest eigenvalue of the loss's Hessian at a run's weights: gradinc sharpness RUN",
     "attack": "how many of a run's images an adversary can fool: gradinc attack RUN",
+    "invert": "how much of its images a run's gradients give away: gradinc invert RUN",
     "verify": "run a run's last stretch again and compare the bits: gradinc verify RUN",
     "drill": "kill your own job N times and compare: gradinc drill 10 -- train model=cnn",
     "doctor": "is everything here that runs need?",
