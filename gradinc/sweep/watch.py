@@ -102,7 +102,7 @@ class Watch:
                 line.score = line.numbers.get("validation", line.score)
             if "warning" in said:
                 self._print(number, "warning: " + said["warning"], "yellow", even_quiet=True)
-            elif self._live is None and time.monotonic() - line.told_at > LINE_EVERY:
+            elif self._live is None and line.numbers and time.monotonic() - line.told_at > LINE_EVERY:
                 line.told_at = time.monotonic()
                 numbers = "  ".join(f"{name} {value}" for name, value in line.numbers.items() if name != "at")
                 self._print(number, f"{100 * line.share:.0f} %  {numbers}")

@@ -50,6 +50,8 @@ def main() -> None:
     _import_everything()
     if package_digest.__wrapped__() != digest:
         digest = "of code that was edited while it was loaded"
+    gc.collect()
+    gc.freeze()  # what was imported stays: looking through it again after each job would take longer than a small job
     port.listen()
     while (job := port.next_job()) is not None:
         code, line = _attempt(job, digest, port)

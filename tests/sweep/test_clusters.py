@@ -18,7 +18,7 @@ import pytest
 from planted_sweeps import TINY, Sweeps
 from test_sweep import HOW, bits, fates, results, wait_until
 
-SLOW = (*TINY, "budget.steps=100", "strategy=planted", f"{HOW}=slow", "seed=0,1,2,3")
+SLOW = (*TINY, "budget.steps=250", "strategy=planted", f"{HOW}=slow", "seed=0,1,2,3")
 
 
 def said(*words: str) -> str:
