@@ -31,6 +31,7 @@ class Method:
         projects: whether `transform` takes a part out of the gradient that must not come back.
         confines: whether what it takes out grows from task to task, so that old momentum would bring it back.
         clips: whether `transform` does no more than scale the whole gradient down.
+        masks: whether `stepped` drops entries of the update that was made.
         averages: whether `stepped` moves the weights by more than the update that was made.
         layerwise: whether `transform` treats every layer by itself and remembers nothing of it.
             These are for `gradinc.order` and the learner.
@@ -44,6 +45,7 @@ class Method:
     projects: ClassVar[bool] = False
     confines: ClassVar[bool] = False
     clips: ClassVar[bool] = False
+    masks: ClassVar[bool] = False
     averages: ClassVar[bool] = False
     layerwise: ClassVar[bool] = False
     stands: ClassVar[str] = ""

@@ -16,8 +16,8 @@ def check_order(methods: Mapping[str, type[Method]]) -> None:
 
     A method that recomputes the gradient comes first among those with a `transform`, since it throws
     away what they made of it. A projection is followed by clipping only, since anything else leaves its
-    subspace. A method that averages weights comes last among those with a `stepped`, since they would
-    take its step for the update.
+    subspace, and no method may drop entries of the update that was made of it. A method that averages
+    weights comes last among those with a `stepped`, since they would take its step for the update.
 
     Args:
         methods: classes by name, in the order written.
@@ -25,6 +25,11 @@ def check_order(methods: Mapping[str, type[Method]]) -> None:
     Raises:
         UserError: the order is one of these; it says which one to write instead.
     """
+    confining = [name for name, method in methods.items() if method.confines]
+    masking = [name for name, method in methods.items() if method.masks]
+    if confining and masking:
+        what = f"{masking[0]} drops entries of the update, which leaves the subspace that {confining[0]} keeps it in"
+        raise UserError(_written(methods), what, "Use one of them")
     transforming = [name for name, method in methods.items() if method.transform is not Method.transform]
     for place, name in enumerate(transforming):
         before, after = transforming[:place], transforming[place + 1 :]

@@ -20,6 +20,8 @@ class Cautious(Method):
     scale for the d entries of which nnz are left, go over all weights together.
     """
 
+    masks = True
+
     def __init__(self) -> None:
         self.before: Tensor | None = None
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gradinc.assemble import Shape, build_criterion, build_learner, build_model
+from gradinc.config.catalog import load_part
 from gradinc.config.compose import load_config
 from gradinc.data.dataset import load
 from gradinc.errors import UserError
@@ -141,3 +142,10 @@ def test_a_run_in_a_wrong_order_is_refused_before_it_is_built():
     assert [type(method) for method in build("[sam,clip]").methods] == [SAM, Clip]
     with pytest.raises(UserError, match=r"Use strategy=\[sam,clip\]\.$"):
         build("[clip,sam]")
+
+
+def test_no_entries_are_dropped_from_an_update_that_was_projected():
+    for names in (["cautious", "gpm"], ["gpm", "cautious"]):
+        with pytest.raises(UserError, match="cautious drops entries of the update, which leaves the subspace"):
+            check_order({name: load_part("method", name) for name in names})
+    check_order({name: load_part("method", name) for name in ["cautious", "agem"]})
