@@ -19,6 +19,7 @@ COMMANDS = {
     "test": "measure a finished run again, on other data too: gradinc test RUN data=…",
     "runs": "which runs are there, and what came of them: gradinc runs model.name=cnn --sort test",
     "compare": "results side by side, and the keys that differ: gradinc compare RUN RUN …",
+    "table": "published numbers beside ours, with a verdict: gradinc table mnist1d",
     "report": "one page about a run or many, as HTML and Markdown: gradinc report outputs",
     "diff": "what two runs differ in, and where their records part: gradinc diff RUN RUN",
     "export": "the logs of runs for TensorBoard: gradinc export outputs --tensorboard DIR",

@@ -37,7 +37,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(fmean(values), half, min(values), max(values), count)
 
 
-def student(freedom: int) -> float:
+def student(freedom: float) -> float:
     """The factor of a two-sided interval: Student's t at `CONFIDENCE`."""
     from scipy.special import stdtrit
 

@@ -1,0 +1,1 @@
+"""Published tables: their numbers beside ours, with a verdict."""

@@ -1,0 +1,148 @@
+"""From a table to the runs that its cells are made of: every one composed and checked before anything starts."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gradinc.config import groups
+from gradinc.config.compose import Composer, Job, refuse_sweeps
+from gradinc.config.identity import changed
+from gradinc.config.names import choose, shown
+from gradinc.config.overrides import Assignment, latest, parse
+from gradinc.config.schema import Config
+from gradinc.errors import UserError
+from gradinc.tables.specification import Row, Table, read_table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row's number in one column.
+
+    Attributes:
+        jobs: its runs, by seed; none where the method is not built.
+        missing: what is not built, such as ``strategy=icarl``.
+        overrides: of all its runs, in the order in which they were applied, the seed left out.
+        altered: the key by which the user's own overrides change what is computed.
+        data: the data set that it runs on.
+    """
+
+    row: str
+    column: str
+    jobs: dict[int, Job]
+    missing: str | None
+    overrides: tuple[str, ...]
+    altered: str | None = None
+    data: str | None = None
+
+    @property
+    def command(self) -> str | None:
+        """The command that trains its runs and nothing else."""
+        if not self.jobs:
+            return None
+        several = "-m " if len(self.jobs) > 1 else ""
+        seeds = ",".join(map(str, self.jobs))
+        return f"gradinc train {several}{shlex.join(self.overrides)} seed={seeds}"
+
+
+def open_table(name: str, config_dirs: Sequence[Path] = ()) -> Table:
+    """The table of that name.
+
+    Raises:
+        UserError: there is none, or its file is wrong.
+    """
+    names = groups.names("table", config_dirs)
+    if name not in names:
+        raise UserError(f"table {name}", "unknown", choose(name, names))
+    return read_table(name, groups.content("table", name, config_dirs))
+
+
+def chosen_rows(table: Table, wanted: Sequence[str] | None) -> list[str]:
+    """The rows that were asked for, in the table's order.
+
+    Raises:
+        UserError: there is no such row.
+    """
+    for row in wanted or ():
+        if row not in table.rows:
+            raise UserError(f"--rows {row}", f"table {table.name} has no such row", choose(row, list(table.rows)))
+    return [row for row in table.rows if wanted is None or row in wanted]
+
+
+def compose_cells(
+    table: Table,
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    extra: Sequence[str] = (),
+    config_dirs: Sequence[Path] = (),
+) -> list[Cell]:
+    """Compose every run of some rows.
+
+    Overrides are applied in this order: the table's protocol, the column's, the row's, the cell's, the user's.
+
+    Args:
+        extra: the user's own ``key=value``.
+
+    Raises:
+        UserError: an override is wrong.
+    """
+    composer = Composer(config_dirs)
+    own = [parse(text, config_dirs) for text in extra]
+    refuse_sweeps(own)
+    return [
+        _compose(table, row, column, seeds, own, composer)
+        for row in rows
+        for column in table.rows[row].columns or table.columns
+    ]
+
+
+def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
+    """The strategy of a row that is not there, if one is not."""
+    if row.overrides is None:
+        return "its method"
+    strategies = groups.names("strategy", config_dirs)
+    for override in [*row.overrides, *(each for overrides in row.cells.values() for each in overrides)]:
+        assignment = parse(override, config_dirs)
+        if assignment.key == "strategy" and assignment.is_choice:
+            names = assignment.value if isinstance(assignment.value, list) else [assignment.value]
+            for name in names:
+                if shown(name) not in strategies:
+                    return f"strategy={shown(name)}"
+    return None
+
+
+def _compose(
+    table: Table, row: str, column: str, seeds: Sequence[int], own: Sequence[Assignment], composer: Composer
+) -> Cell:
+    dirs = composer.config_dirs
+    line = table.rows[row]
+    texts = [*table.protocol, *table.columns[column].overrides, *(line.overrides or ()), *line.cells.get(column, ())]
+    if (missing := not_built(line, dirs)) is not None:
+        return Cell(row, column, {}, missing, tuple(texts))
+    where = f"table {table.name}: rows.{row}, column {column}"
+    try:
+        published = [parse(text, dirs) for text in texts]
+        refuse_sweeps(published)
+        as_published = composer.config(published)
+    except UserError as error:
+        raise UserError(f"{where}: {error.where}", error.what, error.mend) from error
+    config = composer.config([*published, *own]) if own else as_published
+    if any("${" in text for text in texts):  # something else follows the seed
+        configs = {seed: composer.config([*published, *own, parse(f"seed={seed}")]) for seed in seeds}
+    else:
+        configs = {seed: replace(config, seed=seed) for seed in seeds}
+    jobs = {seed: Job((row, f"seed={seed}"), configs[seed]) for seed in seeds}
+    keys = latest([*published, *own])
+    overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in keys.values())
+    return Cell(row, column, jobs, None, overrides, _altered(as_published, config), config.data.name)
+
+
+def _altered(published: Config, asked: Config) -> str | None:
+    """The first key, other than the seed and what comes from another data set, that the user has changed."""
+    for key, _, _ in changed(published.document, asked.document):
+        other_set = published.data.name != asked.data.name
+        if key != "seed" and not (other_set and key in ("data.name", "data.root")):
+            return key
+    return None

@@ -1,0 +1,116 @@
+"""What the runs of a cell say: read from their records, never from anywhere else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gradinc.config.identity import identity_digest
+from gradinc.results.recorded import RecordedRun
+from gradinc.tables.cells import Cell
+from gradinc.tables.quantities import NoValue, Quantity
+
+MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One seed of a cell.
+
+    Attributes:
+        status: of its run, or ``missing``.
+        run: the run's name, None where there is none.
+        number: None where there is none; then `reason` says why.
+        code: the version of gradinc's code that made it.
+        resumed: whether it was made on more than one kind of software or hardware.
+    """
+
+    seed: int
+    status: str
+    run: str | None
+    number: float | None
+    reason: str | None
+    code: str | None
+    seconds: float | None
+    resumed: bool
+
+
+def recorded_runs(cells: Iterable[Cell]) -> list[RecordedRun]:
+    """The runs of some cells that are there, each once."""
+    places = dict.fromkeys(job.directory for cell in cells for job in cell.jobs.values())
+    return [RecordedRun.open(place) for place in places if (place / "config.yaml").is_file()]
+
+
+def by_identity(runs: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
+    """Runs by what they compute, whatever the order in which they come; of copies a finished one, then by name."""
+    found: dict[str, RecordedRun] = {}
+    for run in sorted(runs, key=lambda run: (run.status != "finished", run.name, str(run.path))):
+        identity = run.value("meta", "identity")
+        if isinstance(identity, str):
+            found.setdefault(identity, run)
+    return found
+
+
+def measure(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> list[Measured]:
+    """One number for each seed of a cell.
+
+    Args:
+        runs: by identity, as `by_identity` gives them.
+    """
+    return [_measure(seed, runs.get(identity_digest(job.config)), quantity) for seed, job in cell.jobs.items()]
+
+
+def common_code(measured: Iterable[Measured]) -> str | None:
+    """The version of the code that made most of the runs; of several equally common ones the first by its digits."""
+    counts = Counter(each.code for each in {m.run: m for m in measured if m.run and m.code}.values())
+    return min(counts, key=lambda code: (-counts[code], str(code)), default=None)
+
+
+def averaged(measured: Sequence[Measured], code: str | None) -> list[float]:
+    """The numbers that a mean is taken of: those of finished runs of one version of the code."""
+    return [each.number for each in measured if each.number is not None and each.code == code]
+
+
+def marks(measured: Sequence[Measured], code: str | None) -> list[str]:
+    """What stands in the way of a verdict: seeds that have no number, or that other code has made."""
+    wrong = Counter(
+        each.reason if each.number is None else "by other code"
+        for each in measured
+        if each.number is None or each.code != code
+    )
+    found = [f"{count} of {len(measured)} {what}" for what, count in wrong.items()]
+    if any(each.resumed for each in measured):
+        found.append("made on more than one software or hardware")
+    return found
+
+
+def _measure(seed: int, run: RecordedRun | None, quantity: Quantity) -> Measured:
+    if run is None:
+        return Measured(seed, MISSING, None, None, MISSING, None, None, False)
+    number, reason = None, None
+    if run.status == "finished":
+        try:
+            number = quantity.read(run)
+        except NoValue as none:
+            reason = str(none)
+    elif run.status == "diverged":
+        reason = f"diverged at update {run.value('result', 'diverged_at')}"
+    else:
+        reason = run.status
+    code = run.value("meta", "code")
+    code = code[:12] if isinstance(code, str) else None
+    seconds = run.number("result", "seconds")
+    return Measured(seed, run.status, run.name, number, reason, code, seconds, _resumed(run))
+
+
+SAME = ("python", "torch", "processor", "device", "threads", "code")
+"""What of a run's surroundings has to stay the same from one start to the next."""
+
+
+def _resumed(run: RecordedRun) -> bool:
+    segments = run.value("meta", "segments")
+    if not isinstance(segments, list):
+        return False
+    kinds = {tuple(str(each.get(key)) for key in SAME) for each in segments if isinstance(each, Mapping)}
+    return len(kinds) > 1

@@ -1,0 +1,204 @@
+"""What a cell is of: a number that is read from a run's records, by name.
+
+A quantity is a dotted path into ``result.json``, or one of the functions below with its options. A run that has no
+such number says why.
+"""
+
+from __future__ import annotations
+
+import inspect
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, get_type_hints
+
+from gradinc.config.check import value
+from gradinc.config.names import choose, shown
+from gradinc.config.values import Fraction
+from gradinc.errors import UserError
+from gradinc.results.recorded import RecordedRun, finite
+
+ROOTS = ("test", "validation", "best", "metrics", "task_metrics")
+COUNTS = ("steps", "samples", "passes", "seconds", "epochs", "peak_memory")
+"""Where a path into ``result.json`` may begin, and the numbers that stand there by themselves."""
+
+
+class NoValue(Exception):
+    """A finished run has no such number; its text says why."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """How a number is read from a run.
+
+    Attributes:
+        name: the path, or the function with its options, as in the YAML.
+        read: gives the number, or raises `NoValue`.
+    """
+
+    name: str
+    read: Callable[[RecordedRun], float]
+
+
+def read_quantity(given: Any, where: str) -> Quantity:
+    """The quantity that a YAML names: a path, a function, or a function with options.
+
+    Raises:
+        UserError: there is no such quantity, or an option does not fit.
+    """
+    name: Any = given
+    options: Any = {}
+    if isinstance(given, Mapping) and len(given) == 1:
+        ((name, options),) = given.items()
+    if not isinstance(name, str) or not isinstance(options, Mapping):
+        raise UserError(f"{where}={shown(given)}", "need a name, or a name with its options")
+    head, _, rest = name.partition(".")
+    if (head in ROOTS and rest) or name in COUNTS:
+        keys = tuple(name.split("."))
+        return Quantity(name, lambda run: _recorded(run, keys))
+    if name not in QUANTITIES:
+        raise UserError(f"{where}={name}", "unknown", choose(name, [*QUANTITIES, *COUNTS, *(f"{r}.…" for r in ROOTS)]))
+    function = QUANTITIES[name]
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    hints = get_type_hints(function, include_extras=True)
+    for key in options:
+        if key not in hints or key in ("run", "return"):
+            raise UserError(
+                f"{where}.{name}.{key}", "no such option", f"It has {', '.join(p.name for p in parameters)}"
+            )
+    chosen = {p.name: options.get(p.name, p.default) for p in parameters}
+    for key, item in chosen.items():
+        if item is inspect.Parameter.empty:
+            raise UserError(f"{where}.{name}.{key}", "is missing", "Give it a value")
+        chosen[key] = value(hints[key], item, f"{where}.{name}.{key}")
+    label = name + (f" ({', '.join(f'{k} {shown(v)}' for k, v in chosen.items())})" if chosen else "")
+    return Quantity(label, lambda run: function(run, **chosen))
+
+
+def _recorded(run: RecordedRun, keys: tuple[str, ...]) -> float:
+    found = run.number("result", *keys)
+    if found is None:
+        reasons = run.value("result", "undefined")
+        reason = reasons.get(keys[-1]) if isinstance(reasons, Mapping) else None
+        raise NoValue(str(reason or f"result.json has no {'.'.join(keys)}"))
+    return found
+
+
+def updates_to(run: RecordedRun, *, accuracy: Fraction) -> float:
+    """Updates until the validation accuracy was reached."""
+    return float(_reached(run, accuracy)["step"])
+
+
+def samples_to(run: RecordedRun, *, accuracy: Fraction) -> float:
+    """Training rows seen until the validation accuracy was reached."""
+    return float(_reached(run, accuracy)["samples"])
+
+
+def seconds_to(run: RecordedRun, *, accuracy: Fraction) -> float:
+    """Seconds of the run until the validation accuracy was reached."""
+    step = _reached(run, accuracy)["step"]
+    found = [finite(line.get("seconds")) for line in run.timing if (finite(line.get("step")) or 0) >= step]
+    if not found or found[0] is None:
+        raise NoValue("timing.jsonl does not reach that step")
+    return found[0]
+
+
+def samples_per_second(run: RecordedRun) -> float:
+    """Training rows per second over the whole run."""
+    samples, seconds = run.number("result", "samples"), run.number("result", "seconds")
+    if samples is None or not seconds:
+        raise NoValue("its seconds were not recorded")
+    return samples / seconds
+
+
+def best_validation(run: RecordedRun) -> float:
+    """The highest validation accuracy of the run."""
+    return max(_scores(run), key=lambda pair: pair[1])[1]
+
+
+def logged(run: RecordedRun, *, note: str, statistic: Literal["mean", "variation"] = "mean") -> float:
+    """A number that diagnostics=true logs: its mean over the log lines, or its deviation over its mean."""
+    found = [number for line in run.metrics if (number := finite((line.get("notes") or {}).get(note))) is not None]
+    if len(found) < 2:
+        raise NoValue(f"its log has no {note}; it needs diagnostics=true and windows that give it")
+    mean = statistics.fmean(found)
+    return mean if statistic == "mean" else statistics.stdev(found) / mean
+
+
+def rising_losses(run: RecordedRun) -> float:
+    """The share of log lines whose training loss is above that of the line before."""
+    losses = _losses(run)
+    if len(losses) < 2:
+        raise NoValue("its log has fewer than two losses")
+    return sum(later > before for before, later in pairwise(losses)) / (len(losses) - 1)
+
+
+def final_loss(run: RecordedRun) -> float:
+    """The mean training loss over the last tenth of the log."""
+    losses = _losses(run)
+    if not losses:
+        raise NoValue("its log has no loss")
+    return statistics.fmean(losses[-max(1, len(losses) // 10) :])
+
+
+def loss_gap(run: RecordedRun) -> float:
+    """The test loss less the training loss at the end."""
+    return _recorded(run, ("test", "loss")) - final_loss(run)
+
+
+def options(run: RecordedRun) -> float:
+    """How many options its methods, its window and its window's rule have that somebody must choose."""
+    window = run.value("config", "strategy", "window") or {}
+    methods = run.value("config", "strategy", "methods") or {}
+    count = sum(len(each or {}) for each in methods.values()) + (window.get("size") != 1)
+    return float(count + sum(len(each) for each in window.values() if isinstance(each, Mapping)))
+
+
+QUANTITIES: dict[str, Callable[..., float]] = {
+    function.__name__: function
+    for function in (
+        updates_to,
+        samples_to,
+        seconds_to,
+        samples_per_second,
+        best_validation,
+        logged,
+        rising_losses,
+        final_loss,
+        loss_gap,
+        options,
+    )
+}
+
+
+def _scores(run: RecordedRun) -> list[tuple[dict[str, Any], float]]:
+    """The log's validation lines, with their accuracy."""
+    found = [
+        (line, score)
+        for line in run.metrics
+        if isinstance(line.get("validation"), dict)
+        and (score := finite(line["validation"].get("accuracy"))) is not None
+    ]
+    if not found:
+        raise NoValue("its log has no validation")
+    return found
+
+
+def _reached(run: RecordedRun, accuracy: float) -> dict[str, Any]:
+    for line, score in _scores(run):
+        if score >= accuracy:
+            return line
+    raise NoValue(f"{100 * accuracy:g} % was not reached in {run.value('result', 'steps')} updates")
+
+
+def _losses(run: RecordedRun) -> list[float]:
+    return list(_train_losses(run))
+
+
+def _train_losses(run: RecordedRun) -> Iterator[float]:
+    for line in run.metrics:
+        train = line.get("train")
+        loss = finite(train.get("loss")) if isinstance(train, dict) else None
+        if loss is not None:
+            yield loss
