@@ -50,8 +50,9 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any) -> int:
     from gradinc.files import write_whole
     from gradinc.tables.collecting import recorded_runs
     from gradinc.tables.document import table_document
-    from gradinc.tables.rendering import FILES, show
+    from gradinc.tables.rendering import FILES
     from gradinc.tables.running import jobs_of, missing_jobs, run
+    from gradinc.tables.terminal import show
 
     code = 0
     console = Console()
@@ -81,7 +82,7 @@ def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
     lines = [["row", "column", "seed", "status", "run"]]
     for cell in cells:
         if cell.missing is not None:
-            lines.append([cell.row, cell.column, "–", f"not built: {cell.missing}", ""])
+            lines.append([cell.row, cell.column, "–", cell.missing, ""])
         for seed, job in cell.jobs.items():
             lines.append([cell.row, cell.column, str(seed), status(job), job.directory.name])
     print_columns(lines)

@@ -14,7 +14,11 @@ from gradinc.config.names import choose, shown
 from gradinc.config.overrides import Assignment, latest, parse
 from gradinc.config.schema import Config
 from gradinc.errors import UserError
-from gradinc.tables.specification import Row, Table, read_table
+from gradinc.tables.reading import read_table
+from gradinc.tables.specification import Row, Table
+
+HIDDEN = ("output", "progress", "fresh")
+"""Overrides that no command shows: where runs lie, and what is said while they go, is not the table's."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Cell:
 
     Attributes:
         jobs: its runs, by seed; none where the method is not built.
-        missing: what is not built, such as ``strategy=icarl``.
+        missing: why it has no runs, such as a method that is not built.
         overrides: of all its runs, in the order in which they were applied, the seed left out.
         altered: the key by which the user's own overrides change what is computed.
         data: the data set that it runs on.
@@ -101,7 +105,7 @@ def compose_cells(
 def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
     """The strategy of a row that is not there, if one is not."""
     if row.overrides is None:
-        return "its method"
+        return row.absent
     strategies = groups.names("strategy", config_dirs)
     for override in [*row.overrides, *(each for overrides in row.cells.values() for each in overrides)]:
         assignment = parse(override, config_dirs)
@@ -109,7 +113,7 @@ def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
             names = assignment.value if isinstance(assignment.value, list) else [assignment.value]
             for name in names:
                 if shown(name) not in strategies:
-                    return f"strategy={shown(name)}"
+                    return f"method not built (strategy={shown(name)})"
     return None
 
 
@@ -135,7 +139,8 @@ def _compose(
         configs = {seed: replace(config, seed=seed) for seed in seeds}
     jobs = {seed: Job((row, f"seed={seed}"), configs[seed]) for seed in seeds}
     keys = latest([*published, *own])
-    overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in keys.values())
+    shown_keys = [a for a in keys.values() if a.key not in HIDDEN]
+    overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in shown_keys)
     return Cell(row, column, jobs, None, overrides, _altered(as_published, config), config.data.name)
 
 

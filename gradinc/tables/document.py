@@ -85,7 +85,7 @@ def _cell(table: Table, cell: Cell, measured: Sequence[Measured], code: str | No
         "title": column.title,
         "quantity": column.quantity.name,
         "unit": column.unit,
-        "decimals": column.decimals if published is None else published.decimals,
+        "decimals": column.decimals if published is None else max(column.decimals, published.decimals),
         "published": None if published is None else _published(published),
         "ours": {
             "mean": fmean(numbers),
@@ -122,7 +122,7 @@ def _cell(table: Table, cell: Cell, measured: Sequence[Measured], code: str | No
 def _not_judged(table: Table, cell: Cell, published: Published | None, found: Sequence[str], count: int) -> str | None:
     """Why there is no verdict; None where there can be one."""
     if cell.missing is not None:
-        return f"method not built ({cell.missing})"
+        return cell.missing
     if published is None:
         return "nothing is printed"
     if cell.data != table.data:
@@ -131,6 +131,8 @@ def _not_judged(table: Table, cell: Cell, published: Published | None, found: Se
         return f"other {cell.altered} than published"
     if published.grade not in PRIMARY:
         return "secondary source"
+    if (reason := table.rows[cell.row].not_judged) is not None:
+        return reason
     if count == 0 and all("missing" in mark for mark in found):
         return "not run"
     if found:

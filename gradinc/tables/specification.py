@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Len
+from annotated_types import Ge
 from pydantic import StringConstraints
 
-from gradinc.config.check import Words, section, value
-from gradinc.config.documents import refuse_targets
-from gradinc.config.names import nearest_key, shown
-from gradinc.config.values import Count, NonNegative, Positive
-from gradinc.errors import UserError
-from gradinc.tables.quantities import Quantity, read_quantity
+from gradinc.config.check import Words
+from gradinc.config.values import NonNegative, Positive
+from gradinc.tables.quantities import Quantity
 
 Text = Annotated[str, StringConstraints(min_length=1), Words("text")]
 Overrides = list[Text]
@@ -146,6 +142,8 @@ class Row:
         columns: the columns that it has; all if not given.
         published: the printed numbers, by column.
         note: what a reader of its numbers must know.
+        absent: why it has no overrides, where it has none.
+        not_judged: why its numbers are not judged, where they are not: something of its protocol was not found.
     """
 
     title: Text
@@ -154,6 +152,8 @@ class Row:
     columns: list[Text] | None = None
     published: dict[str, Published] = field(default_factory=dict)
     note: Text | None = None
+    absent: Text = "method not built"
+    not_judged: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -210,148 +210,3 @@ class Table:
     claims: tuple[Claim, ...] = ()
     unmeasured: dict[str, Text] = field(default_factory=dict)
     notes: tuple[Text, ...] = ()
-
-
-_PLAIN = ("title", "budget", "protocol", "data", "unmeasured")
-"""Keys that are checked by their types alone."""
-
-
-def read_table(name: str, document: Mapping[str, Any]) -> Table:
-    """Check a document and return it as a `Table`.
-
-    Raises:
-        UserError: a key is unknown or missing, a value does not fit, or the citation is not complete.
-    """
-    where = f"table {name}: "
-    refuse_targets(document, where)
-    defaults = {key: document.get(key) for key in ("grade", "spread", "n")}
-    given = {key: item for key, item in document.items() if key not in defaults}
-    _refuse_unknown(given, [f.name for f in fields(Table) if f.name != "name"] + list(defaults), where)
-    rows = {key: _row(item, defaults, f"{where}rows.{key}.") for key, item in _named(given, "rows", where)}
-    columns = {key: _column(item, f"{where}columns.{key}.") for key, item in _named(given, "columns", where)}
-    printed = any(row.published for row in rows.values())
-    plain: dict[str, Any] = {key: given[key] for key in _PLAIN if key in given}
-    table = section(
-        Table,
-        plain,
-        where,
-        name=name,
-        citation=_citation(given.get("citation"), where, printed),
-        seeds=value(Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)], given.get("seeds"), f"{where}seeds"),
-        columns=columns,
-        rows=rows,
-        claims=tuple(_claim(item, f"{where}claims.{number}.") for number, item in enumerate(given.get("claims") or ())),
-        notes=tuple(value(list[Text], given.get("notes") or [], f"{where}notes")),
-    )
-    _check_together(table, where)
-    return table
-
-
-def _check_together(table: Table, where: str) -> None:
-    """What no single key shows."""
-    printed = [column for row in table.rows.values() for column in row.published]
-    if printed and table.data is None:
-        raise UserError(f"{where}data", "is missing", "Name the data set that the published numbers are of")
-    if len(set(table.seeds)) != len(table.seeds):
-        raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Name each once")
-    for key, row in table.rows.items():
-        for column in [*row.published, *row.cells, *(row.columns or ())]:
-            if column not in table.columns:
-                raise _unknown(f"{where}rows.{key}.{column}", column, table.columns)
-    for column in printed:
-        if table.columns[column].tolerance is None:
-            mend = "Give the widest interval with which a number counts as reproduced"
-            raise UserError(f"{where}columns.{column}.tolerance", "is missing", mend)
-    for number, claim in enumerate(table.claims):
-        for side in (claim.of, claim.against):
-            if side.row not in table.rows:
-                raise _unknown(f"{where}claims.{number}.row={side.row}", side.row, table.rows)
-            if side.column not in table.columns:
-                raise _unknown(f"{where}claims.{number}.column={side.column}", side.column, table.columns)
-
-
-def _citation(given: Any, where: str, printed: bool) -> Citation | Article:
-    if given is None:
-        raise UserError(f"{where}citation", "is missing", "Give authors, title, arxiv and table")
-    kind: type[Citation] | type[Article] = Citation if printed else Article
-    if not printed and isinstance(given, Mapping) and "arxiv" in given:
-        kind = Citation
-    found: Citation | Article = _filled(kind, given, f"{where}citation.")
-    return found
-
-
-def _column(given: Any, where: str) -> Column:
-    given = _mapping(given, where)
-    own = {key: item for key, item in given.items() if key != "quantity"}
-    found: Column = _filled(Column, own, where, quantity=read_quantity(given.get("quantity"), f"{where}quantity"))
-    return found
-
-
-def _row(given: Any, defaults: Mapping[str, Any], where: str) -> Row:
-    given = _mapping(given, where)
-    printed = _mapping(given.get("published") or {}, f"{where}published.")
-    published = {str(key): _published(item, defaults, f"{where}published.{key}") for key, item in printed.items()}
-    own = {key: item for key, item in given.items() if key != "published"}
-    found: Row = _filled(Row, own, where, published=published)
-    return found
-
-
-def _published(given: Any, defaults: Mapping[str, Any], where: str) -> Published:
-    own: Mapping[str, Any] = given if isinstance(given, Mapping) else {"printed": given}
-    _refuse_unknown(own, ["printed", "spread", "n", "grade", "spread_grade"], f"{where}.")
-    merged = {**defaults, **own}
-    printed = merged.get("printed")
-    if not isinstance(printed, str) or not PRINTED.fullmatch(printed):
-        what = "need a number in quotes as it is printed, such as '85.01 ± 1.90'"
-        raise UserError(f"{where}={shown(printed)}", what)
-    grade = value(Grade, merged.get("grade"), f"{where}.grade")
-    kind = value(Kind | None, merged.get("spread"), f"{where}.spread")
-    n = value(Count | None, merged.get("n"), f"{where}.n")
-    found = Published(
-        printed, kind, n, grade, value(Grade, merged.get("spread_grade") or grade, f"{where}.spread_grade")
-    )
-    if found.spread is not None and kind is None:
-        raise UserError(f"{where}.spread", "is missing", "Say what follows the ±: sd, sem or ci95")
-    if kind in ("sem", "ci95") and found.spread is not None and (n is None or n < 2):
-        raise UserError(f"{where}.n", f"is missing, and a {kind} means nothing without it", "Give n, 2 or more")
-    return found
-
-
-def _claim(given: Any, where: str) -> Claim:
-    given = _mapping(given, where)
-    sides = {key: _filled(Side, given.get(key), f"{where}{key}.") for key in ("of", "against")}
-    own = {key: item for key, item in given.items() if key not in sides}
-    found: Claim = _filled(Claim, own, where, **sides)
-    return found
-
-
-def _filled(kind: type, given: Any, where: str, **rest: Any) -> Any:
-    """A section whose keys are all known."""
-    given = _mapping(given, where)
-    _refuse_unknown(given, [f.name for f in fields(kind) if f.name not in rest], where)
-    return section(kind, given, where, **rest)
-
-
-def _named(given: Mapping[str, Any], key: str, where: str) -> Sequence[tuple[str, Any]]:
-    found = _mapping(given.get(key), f"{where}{key}.")
-    if not found:
-        raise UserError(f"{where}{key}", "is missing", "Give at least one")
-    return [(str(name), item) for name, item in found.items()]
-
-
-def _mapping(given: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        what = "is missing" if given is None else "is a value, not a section"
-        raise UserError(where.rstrip("."), what, "Give keys and values")
-    return given
-
-
-def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in given:
-        if key not in known:
-            raise _unknown(f"{where}{key}", str(key), known)
-
-
-def _unknown(where: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> UserError:
-    near = nearest_key(name, list(known))
-    return UserError(where, "no such key", f"Did you mean {near}?" if near else f"One of {', '.join(known)}")
