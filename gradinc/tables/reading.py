@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
 from annotated_types import Ge, Len
@@ -146,6 +146,9 @@ def _filled(kind: type, given: Any, where: str, **rest: Any) -> Any:
     """A section whose keys are all known."""
     given = _mapping(given, where)
     _refuse_unknown(given, [f.name for f in fields(kind) if f.name not in rest], where)
+    for field in fields(kind):
+        if field.name not in (*given, *rest) and field.default is MISSING and field.default_factory is MISSING:
+            raise UserError(f"{where}{field.name}", "is missing", "Give it in the table's file")
     return section(kind, given, where, **rest)
 
 

@@ -149,5 +149,8 @@ def _claim_verdict(claim: Mapping[str, Any]) -> str:
 
 
 def code_text(document: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{code} ({count} runs)" for code, count in document["code"].items()) or "no run yet"
+    versions = (
+        ", ".join(f"{code} ({count} {'run' if count == 1 else 'runs'})" for code, count in document["code"].items())
+        or "no run yet"
+    )
     return f"Code: {versions}. Wall time of all runs: {duration_text(document['seconds'] or None)}."

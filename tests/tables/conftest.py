@@ -1,0 +1,45 @@
+"""A small table of our own, and the command line in an empty directory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_table import DOCUMENT, Command, Outcome, write_table
+
+from gradinc.cli import main
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """A copy of the small table, to be changed."""
+    return copy.deepcopy(DOCUMENT)
+
+
+@pytest.fixture
+def gradinc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The small table's runs, trained once: a folder with ``conf`` and ``outputs``."""
+    folder = tmp_path_factory.mktemp("table")
+    write_table(folder / "conf", DOCUMENT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        # Exit code 1: what is printed for the fast row is planted, and differs.
+        assert main(["--quiet", "table", "tiny", "--config-dir", "conf", "device=cpu"]) == 1
+        yield folder

@@ -1,0 +1,189 @@
+"""A table is a pure function of run directories, and what does not belong into a mean is marked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_table import DOCUMENT
+
+from gradinc.results.recorded import RecordedRun
+from gradinc.tables.cells import compose_cells
+from gradinc.tables.collecting import recorded_runs
+from gradinc.tables.document import table_document
+from gradinc.tables.reading import read_table
+from gradinc.tables.rendering import FILES
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the small table's runs, to be changed."""
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "outputs"
+
+
+def collected(
+    document: dict[str, Any] = DOCUMENT, order: Callable[[list[RecordedRun]], list[RecordedRun]] = lambda runs: runs
+) -> dict[str, Any]:
+    table = read_table("tiny", document)
+    cells = compose_cells(table, list(table.rows), table.seeds, ["device=cpu"])
+    return table_document(table, cells, order(recorded_runs(cells)))
+
+
+def cell(document: dict[str, Any], row: str, column: str = "accuracy") -> dict[str, Any]:
+    return next(c for r in document["rows"] if r["row"] == row for c in r["cells"] if c["column"] == column)
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def run_of(document: dict[str, Any], row: str, seed: int) -> str:
+    return next(each["run"] for each in cell(document, row)["seeds"] if each["seed"] == seed)
+
+
+def test_a_planted_number_turns_red_and_a_true_one_does_not(runs: Path) -> None:
+    found = collected()
+    slow, fast = cell(found, "slow"), cell(found, "fast")
+    assert fast["verdict"] == "differs", "12.00 ± 1.00 was planted"
+    assert fast["difference"] > fast["half_width"]
+    assert found["claims"][0]["verdict"] == "supported"
+    true = json.loads(json.dumps(DOCUMENT))
+    true["rows"]["fast"]["published"]["accuracy"] = f"{fast['ours']['mean']:.2f} ± 1.00"
+    assert cell(collected(true), "fast")["verdict"] == "reproduced"
+    true["columns"]["accuracy"]["tolerance"] = 0.01
+    assert cell(collected(true), "fast")["verdict"] == "interval too wide"
+    assert slow["ours"]["n"] == 3
+    assert cell(found, "none")["reason"] == "method not built (strategy=icarl)"
+    assert cell(found, "slow", "steps")["reason"] == "nothing is printed"
+
+
+def test_a_wrong_result_of_a_run_turns_a_true_number_red(runs: Path) -> None:
+    true = json.loads(json.dumps(DOCUMENT))
+    mean = cell(collected(), "fast")["ours"]["mean"]
+    true["rows"]["fast"]["published"]["accuracy"] = f"{mean:.2f} ± 1.00"
+    for seed in (0, 1, 2):
+        path = runs / run_of(collected(), "fast", seed) / "result.json"
+        test = json.loads(path.read_text())["test"]
+        rewrite(path, test={**test, "accuracy": test["accuracy"] - 0.2})
+    assert cell(collected(true), "fast")["verdict"] == "differs"
+
+
+def test_the_same_runs_give_the_same_bytes_in_any_order_and_any_place(runs: Path, tmp_path: Path) -> None:
+    wanted = {ending: render(collected()) for ending, render in FILES.items()}
+    for seed in range(5):
+        shuffled = collected(order=lambda found, seed=seed: random.Random(seed).sample(found, len(found)))
+        assert {ending: render(shuffled) for ending, render in FILES.items()} == wanted
+    table = read_table("tiny", DOCUMENT)
+    moved = runs.rename(tmp_path / "elsewhere")
+    cells = compose_cells(table, list(table.rows), table.seeds, ["device=cpu", f"output={moved}"])
+    elsewhere = table_document(table, cells, recorded_runs(cells))
+    assert {ending: render(elsewhere) for ending, render in FILES.items()} == wanted
+    assert str(tmp_path) not in "".join(wanted.values())
+
+
+def test_a_copy_of_a_run_is_not_counted_twice(runs: Path) -> None:
+    wanted = collected()
+    name = run_of(wanted, "fast", 0)
+    shutil.copytree(runs / name, runs / "copied")
+    found = collected(order=lambda each: [RecordedRun.open(runs / "copied"), *each])
+    assert cell(found, "fast")["ours"] == cell(wanted, "fast")["ours"]
+
+
+def test_a_missing_seed_is_marked_and_nothing_is_judged_without_it(runs: Path) -> None:
+    shutil.rmtree(runs / run_of(collected(), "fast", 1))
+    found = collected()
+    assert cell(found, "fast")["verdict"] == "not judged"
+    assert cell(found, "fast")["reason"] == "1 of 3 missing"
+    assert cell(found, "fast")["ours"]["n"] == 2
+    assert cell(found, "slow")["ours"]["n"] == 3
+    assert found["claims"][0] == {**found["claims"][0], "verdict": "not shown", "reason": "1 of 3 missing"}
+
+
+def test_a_diverged_and_an_unfinished_run_are_marked_and_not_averaged(runs: Path) -> None:
+    before = collected()
+    diverged, unfinished = (runs / run_of(before, "fast", seed) / "result.json" for seed in (0, 1))
+    diverged.write_text(json.dumps({"status": "diverged", "diverged_at": 7, "tensor": "loss", "test": None}))
+    unfinished.unlink()
+    found = cell(collected(), "fast")
+    assert found["verdict"] == "not judged"
+    assert found["reason"] == "1 of 3 diverged at update 7; 1 of 3 unfinished"
+    assert found["ours"] == {"mean": cell(before, "fast")["seeds"][2]["value"], "sd": None, "n": 1}
+
+
+def test_a_run_of_another_version_of_the_code_is_marked_and_not_averaged(runs: Path) -> None:
+    before = collected()
+    rewrite(runs / run_of(before, "fast", 2) / "meta.json", code="0" * 64)
+    found = collected()
+    assert cell(found, "fast")["reason"] == "1 of 3 by other code"
+    assert cell(found, "fast")["ours"]["n"] == 2
+    assert found["code"]["0" * 12] == 1
+    assert cell(found, "slow")["verdict"] != "not judged"
+    # The version is that of the most runs, and not that of the program that collects.
+    for path in runs.glob("*/meta.json"):
+        rewrite(path, code="1" * 64)
+    assert {each["verdict"] for row in collected()["rows"] for each in row["cells"]} >= {"differs"}
+
+
+def test_a_run_that_changed_its_software_is_marked(runs: Path) -> None:
+    path = runs / run_of(collected(), "fast", 2) / "meta.json"
+    (segment,) = json.loads(path.read_text())["segments"]
+    rewrite(path, segments=[segment, {**segment, "torch": "1.0"}])
+    assert "made on more than one software or hardware" in cell(collected(), "fast")["reason"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"data": "mnist"}, "printed for mnist, not comparable with digits"),
+        ({"grade": "C"}, "secondary source"),
+        ({"seeds": [0, 1]}, "n too small to tell (2 of 3 runs)"),
+    ],
+)
+def test_what_cannot_be_compared_is_not_judged(runs: Path, changes: dict[str, Any], reason: str) -> None:
+    found = cell(collected({**DOCUMENT, **changes}), "fast")
+    assert (found["verdict"], found["reason"]) == ("not judged", reason)
+    assert found["ours"] is not None
+
+
+def test_other_hyper_parameters_are_not_judged_and_another_log_is(runs: Path) -> None:
+    table = read_table("tiny", DOCUMENT)
+    for override, reason in (
+        ("optimizer.weight_decay=0.1", "other optimizer.weight_decay than published"),
+        ("log.steps=7", None),
+    ):
+        cells = compose_cells(table, ["fast"], table.seeds, ["device=cpu", override])
+        assert cell(table_document(table, cells, recorded_runs(cells)), "fast")["reason"] == reason
+
+
+def test_a_spread_of_a_secondary_source_is_shown_and_not_judged_with(runs: Path) -> None:
+    primary = cell(collected(), "fast")
+    document = json.loads(json.dumps(DOCUMENT))
+    document["rows"]["fast"]["published"]["accuracy"] = {"printed": "12.00 ± 1.00", "spread_grade": "D"}
+    found = cell(collected(document), "fast")
+    assert (primary["flags"], found["flags"]) == ([], ["b"])
+    assert "[spread D: secondary source]" in FILES["md"](collected(document)).replace("\\", "")
+
+
+def test_files_are_safe_to_open(runs: Path) -> None:
+    document = json.loads(json.dumps(DOCUMENT))
+    document["rows"]["fast"]["title"] = "=HYPERLINK(1) | <script> $x$ & 5%_"
+    document["rows"]["none"]["published"]["accuracy"] = "+9.99"
+    found = collected(document)
+    text = {ending: render(found) for ending, render in FILES.items()}
+    assert "<script>" not in text["md"]
+    assert "\\|" in text["md"]
+    assert "\\$x\\$ \\& 5\\%\\_" in text["tex"]
+    assert "\x1b" not in "".join(text[ending] for ending in ("md", "tex", "csv"))
+    rows = list(csv.reader(io.StringIO(text["csv"])))
+    assert all(len(row) == len(rows[0]) for row in rows)
+    assert not any(field.startswith(("=", "@")) for row in rows for field in row)
+    assert json.loads(text["json"]) == json.loads(json.dumps(found))

@@ -1,0 +1,116 @@
+"""What is wrong with a table's file is said in one line, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_table import Command, write_table
+
+from gradinc.config import groups
+from gradinc.tables.cells import compose_cells, open_table
+from gradinc.tables.reading import read_table
+
+MISSING = object()
+
+
+def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """The document with what stands under a dotted key replaced, or taken out."""
+    node: Any = document
+    *sections, last = key.split(".")
+    for section in sections:
+        node = node[int(section) if section.isdigit() else section]
+    if value is MISSING:
+        del node[last]
+    else:
+        node[int(last) if isinstance(node, list) else last] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("citation", MISSING, "citation: is missing. Give authors, title, arxiv and table."),
+        ("citation.arxiv", MISSING, "citation.arxiv: is missing. Give it in the table's file."),
+        ("citation.arxiv", "hep-th/1", "citation.arxiv=hep-th/1: need text like '2004.07211'."),
+        ("citation.arxiv", 2004.0721, "citation.arxiv=2004.0721: need text like '2004.07211'."),
+        ("citation.authors", "", "citation.authors=: need text."),
+        ("citation.autors", "X", "citation.autors: no such key. Did you mean authors?"),
+        ("collumns", {}, "collumns: no such key. Did you mean columns?"),
+        ("rows.slow.overides", [], "rows.slow.overides: no such key. Did you mean overrides?"),
+        ("rows.slow.published.acuracy", "1", "rows.slow.acuracy: no such key. Did you mean accuracy?"),
+        (
+            "rows.slow.published.accuracy",
+            50.0,
+            "rows.slow.published.accuracy=50.0: need a number in quotes as it is printed, such as '85.01 ± 1.90'.",
+        ),
+        (
+            "spread",
+            MISSING,
+            "rows.slow.published.accuracy.spread: is missing. Say what follows the ±: sd, sem or ci95.",
+        ),
+        ("grade", "E", "rows.slow.published.accuracy.grade=E: unknown. Choose from: A, B, C, D."),
+        ("data", MISSING, "data: is missing. Name the data set that the published numbers are of."),
+        ("budget", "a lot", "budget=a lot: unknown. Choose from: cpu minutes, cpu hours, gpu."),
+        ("seeds", [], "seeds=[]: need a list of whole numbers ≥ 0."),
+        ("seeds", [1, 1], "seeds=[1,1]: has a seed twice. Name each once."),
+        ("columns.accuracy.quantity", "accurcy", "columns.accuracy.quantity=accurcy: unknown."),
+        ("columns.accuracy.quantity", {"updates_to": {}}, "columns.accuracy.quantity.updates_to.accuracy: is missing."),
+        (
+            "columns.accuracy.quantity",
+            {"updates_to": {"accuracy": 2.0}},
+            "columns.accuracy.quantity.updates_to.accuracy=2.0: need a number ≥ 0 and ≤ 1.",
+        ),
+        ("columns.accuracy.tolerance", MISSING, "columns.accuracy.tolerance: is missing."),
+        ("claims.0.of.row", "fsat", "claims.0.row=fsat: no such key. Did you mean fast?"),
+        ("claims.0.better", "more", "claims.0.better=more: unknown. Choose from: higher, lower."),
+        ("protocol.1", "modl=linear", "rows.slow, column accuracy: modl: no such key. Did you mean model?"),
+        ("protocol.1", "model=liner", "rows.slow, column accuracy: model=liner: unknown."),
+        ("rows.slow.overrides.0", "optimizer.lr=x", "rows.slow, column accuracy: optimizer.lr=x: need a number > 0."),
+        ("protocol.1", "seed=1,2", "rows.slow, column accuracy: seed=1,2: stands for several values."),
+    ],
+)
+def test_a_wrong_table_is_told_in_one_line_and_nothing_is_made(
+    document: dict[str, Any], gradinc: Command, tmp_path: Path, key: str, value: Any, line: str
+) -> None:
+    write_table(tmp_path / "conf", changed(document, key, value))
+    outcome = gradinc("table", "tiny", "--config-dir", "conf")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"table tiny: {line.rstrip()}"), outcome.err
+    assert outcome.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
+def test_what_is_asked_for_and_is_not_there_is_told(document: dict[str, Any], gradinc: Command, tmp_path: Path) -> None:
+    write_table(tmp_path / "conf", document)
+    wrong = {
+        ("tinny",): "table tinny: unknown. Choose from: ",
+        ("tiny", "--rows", "slwo"): "--rows slwo: table tiny has no such row. Choose from: slow, ",
+        ("tiny", "--seeds", "a"): "--seeds a: need whole numbers ≥ 0 with commas between them. ",
+        ("tiny", "seed=3"): "seed=3: is set by the table. Use --seeds 0,1,2.",
+        ("tiny", "optm.lr=1"): "optm.lr: no such key. Did you mean optimizer.lr?",
+        ("tiny", "tiny"): "tiny: gradinc table takes one NAME and key=value. ",
+        ("tiny", "--drun"): "--drun: gradinc table does not take it. ",
+    }
+    for arguments, line in wrong.items():
+        outcome = gradinc("table", *arguments, "--config-dir", "conf")
+        assert (outcome.code, outcome.err[: len(line)]) == (2, line)
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
+@pytest.mark.parametrize("name", groups.names("table"))
+def test_every_table_that_ships_is_right_and_every_run_of_it_composes(name: str) -> None:
+    table = open_table(name)
+    cells = compose_cells(table, list(table.rows), table.seeds)
+    assert any(cell.jobs for cell in cells)
+    for row in table.rows.values():
+        assert row.published or table.data != "mnist" or row.note or "ours" in row.title
+
+
+def test_a_code_to_run_in_a_table_is_refused(document: dict[str, Any]) -> None:
+    from gradinc.errors import UserError
+
+    document["columns"]["accuracy"]["_target_"] = "os.system"
+    with pytest.raises(UserError, match="_target_: a config cannot name code to run"):
+        read_table("tiny", document)

@@ -1,0 +1,99 @@
+"""``gradinc table`` from end to end, on real runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from small_table import DOCUMENT, Command, write_table
+
+
+def test_it_runs_what_is_missing_and_nothing_twice(gradinc: Command, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "conf", tmp_path / "conf")
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    tiny = ("table", "tiny", "--config-dir", "conf", "device=cpu")
+    shutil.rmtree(next((tmp_path / "outputs").glob("*-s2-*")))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "outputs").glob("*/result.json")}
+    assert "6 runs, 1 to do" in gradinc(*tiny, "--dry-run").out
+    collected = gradinc(*tiny, "--collect")
+    assert "1 of 3 missing" in " ".join(collected.out.split())
+    assert len(before) == len(list((tmp_path / "outputs").glob("*/result.json"))), "--collect never trains"
+    outcome = gradinc("--quiet", *tiny)
+    assert outcome.code == 1, "a number differs"
+    assert "differs" in outcome.out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list((tmp_path / "outputs").glob("*/result.json"))) == len(before) + 1
+    assert sorted(path.suffix for path in (tmp_path / "outputs" / "tables").iterdir()) == [
+        ".csv",
+        ".json",
+        ".md",
+        ".tex",
+    ]
+    document = json.loads((tmp_path / "outputs" / "tables" / "tiny.json").read_text())
+    wanted = json.loads((trained / "outputs" / "tables" / "tiny.json").read_text())
+    for one in (document, wanted):
+        one.pop("seconds")
+        for row in one["rows"]:
+            for cell in row["cells"]:
+                cell.pop("seconds")
+                cell["seeds"] = [each["value"] for each in cell["seeds"]]
+    assert document == wanted, "the run that was made again has the same numbers"
+
+
+def test_the_command_below_a_cell_makes_its_runs(gradinc: Command, trained: Path, tmp_path: Path) -> None:
+    document = json.loads((trained / "outputs" / "tables" / "tiny.json").read_text())
+    cell = document["rows"][0]["cells"][0]
+    words = cell["command"].split()
+    assert words[:3] == ["gradinc", "train", "-m"]
+    assert gradinc("--quiet", *words[1:]).code == 0
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == sorted(cell["runs"])
+
+
+def test_a_table_without_differences_ends_in_0_and_rows_and_seeds_are_chosen(
+    gradinc: Command, document: dict[str, Any], tmp_path: Path
+) -> None:
+    write_table(tmp_path / "conf", document)
+    arguments = ("tiny", "--config-dir", "conf", "--rows", "none,slow", "--seeds", "5", "device=cpu")
+    outcome = gradinc("--quiet", "table", *arguments, "--to", "files")
+    assert outcome.code == 0
+    text = " ".join(outcome.out.split())
+    assert "n too small to tell (1 of 3 runs)" in text
+    assert "method not built" in text
+    assert "[red]not red[/] \\x1b]0;" in text, "data are neither markup nor terminal escapes"
+    assert len(list((tmp_path / "outputs").glob("digits-linear-*-s5-*"))) == 1
+    assert (tmp_path / "files" / "tiny.md").is_file()
+
+
+def test_tables_are_listed_with_their_cost_and_what_is_done(gradinc: Command, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "conf", tmp_path / "conf")
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    listed = json.loads(gradinc("table", "--config-dir", "conf", "--json").out)
+    tiny = next(each for each in listed if each["table"] == "tiny")
+    assert tiny == {
+        "table": "tiny",
+        "title": DOCUMENT["title"],
+        "budget": "cpu minutes",
+        "cells_built": 4,
+        "cells": 6,
+        "runs_finished": 6,
+        "runs": 6,
+    }
+    lines = gradinc("table", "--config-dir", "conf").out.splitlines()
+    assert any(line.split()[:3] == ["tiny", "cpu", "minutes"] for line in lines)
+
+
+def test_listing_dry_runs_and_collecting_need_no_torch(trained: Path) -> None:
+    program = """
+import sys
+from gradinc.cli import main
+main(["table", "tiny", "--config-dir", "conf", "--dry-run"])
+main(["table", "tiny", "--config-dir", "conf", "--collect", "device=cpu"])
+sys.exit("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=trained, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "differs" in done.stdout
