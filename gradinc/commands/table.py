@@ -41,10 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     cells = compose_cells(table, rows, _seeds(options.seeds, table), extra, folders)
     if options.dry_run:
         return _dry_run(table, cells)
-    return _run_and_show(table, cells, options)
+    return _run_and_show(table, cells, options, arguments)
 
 
-def _run_and_show(table: Table, cells: Sequence[Cell], options: Any) -> int:
+def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from gradinc.files import write_whole
@@ -57,7 +57,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any) -> int:
     code = 0
     console = Console()
     if not options.collect and (missing := missing_jobs(cells)):
-        code = run(missing, console)
+        code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
             return code
     document = table_document(table, cells, recorded_runs(cells))

@@ -17,8 +17,8 @@ from gradinc.errors import UserError
 from gradinc.tables.reading import read_table
 from gradinc.tables.specification import Row, Table
 
-HIDDEN = ("output", "progress", "fresh")
-"""Overrides that no command shows: where runs lie, and what is said while they go, is not the table's."""
+HIDDEN = ("output", "progress", "fresh", "cluster")
+"""Overrides that no command shows: where runs lie and are made, and what is said while they go, is not the table's."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,14 @@ def _compose(
         as_published = composer.config(published)
     except UserError as error:
         raise UserError(f"{where}: {error.where}", error.what, error.mend) from error
-    config = composer.config([*published, *own]) if own else as_published
+    config, cluster = composer.run([*published, *own])
     if any("${" in text for text in texts):  # something else follows the seed
         configs = {seed: composer.config([*published, *own, parse(f"seed={seed}")]) for seed in seeds}
     else:
         configs = {seed: replace(config, seed=seed) for seed in seeds}
-    jobs = {seed: Job((row, f"seed={seed}"), configs[seed]) for seed in seeds}
+    jobs = {seed: Job((row, f"seed={seed}"), configs[seed], cluster) for seed in seeds}
     keys = latest([*published, *own])
-    shown_keys = [a for a in keys.values() if a.key not in HIDDEN]
+    shown_keys = [a for a in keys.values() if a.key.split(".")[0] not in HIDDEN]
     overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in shown_keys)
     return Cell(row, column, jobs, None, overrides, _altered(as_published, config), config.data.name)
 

@@ -30,11 +30,14 @@ def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
     return [job for job in jobs_of(cells).values() if job.config.fresh or status(job) not in ("finished", "diverged")]
 
 
-def run(jobs: Sequence[Job], console: Console) -> int:
+def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
     """Run jobs, whatever becomes of each, and return the exit code.
 
     Everything that a table needs of the machinery of sweeps is here.
+
+    Args:
+        arguments: the command line that stands for them.
     """
     from gradinc.commands.sweep import sweep
 
-    return sweep(jobs, console)
+    return sweep(jobs, console, arguments)
