@@ -70,6 +70,8 @@ def difference_text(cell: Mapping[str, Any]) -> str:
 
 def verdict_text(cell: Mapping[str, Any]) -> str:
     """The verdict, or why there is none, and what else stands in its way."""
+    if cell["published"] is None and cell["command"] is not None:  # there is nothing to judge
+        return "; ".join(cell["marks"]) or NONE
     more = [cell["reason"]] if cell["reason"] else []
     more += [mark for mark in cell["marks"] if mark not in (cell["reason"] or "") and cell["ours"] is not None]
     return cell["verdict"] + (f" ({'; '.join(more)})" if more else "")
