@@ -79,8 +79,9 @@ def invert(
     Args:
         gradient: of the window, one tensor for each layer; the adversary sees it and the model.
         x, y: what the window was, for its shape and to say how close the result is.
-        variant: ``dlg`` minimises the squared distance of the gradients by L-BFGS, labels and all; ``cosine``
-            takes the labels from the bias and minimises one minus the cosine, by Adam on signs of gradients.
+        variant: ``dlg`` minimises the squared distance of the gradients, as a share of their square, by L-BFGS,
+            labels and all; ``cosine`` takes the labels from the bias and minimises one minus the cosine, by Adam on
+            signs of gradients.
         steps: of the optimizer.
     """
     target = [part.detach() for part in gradient]
@@ -89,6 +90,7 @@ def invert(
     rows, classes = len(x), len(target[-1])
     labels = torch.randn(rows, classes, generator=random, device=x.device, dtype=x.dtype).requires_grad_()
     known = labels_of(target, rows)
+    size = torch.stack([part.square().sum() for part in target]).sum()  # a trained model's gradients are tiny
 
     def distance() -> Tensor:
         out = model(guess)
@@ -99,7 +101,7 @@ def invert(
         found = torch.autograd.grad(loss, parameters, create_graph=True)
         pairs = list(zip(found, target, strict=True))
         if variant == "dlg":
-            return torch.stack([(a - b).square().sum() for a, b in pairs]).sum()
+            return torch.stack([(a - b).square().sum() for a, b in pairs]).sum() / size
         dot = torch.stack([(a * b).sum() for a, b in pairs]).sum()
         lengths = [torch.stack([part.square().sum() for part in side]).sum().sqrt() for side in (found, target)]
         return 1 - dot / (lengths[0] * lengths[1])
@@ -113,7 +115,14 @@ def invert(
             best, left, chosen = guess.detach().clone(), value, labels.detach().argmax(1)
 
     if variant == "dlg":
-        solver = torch.optim.LBFGS([guess, labels], lr=1.0, max_iter=20, line_search_fn="strong_wolfe")
+        solver = torch.optim.LBFGS(
+            [guess, labels],
+            lr=1.0,
+            max_iter=20,
+            line_search_fn="strong_wolfe",
+            tolerance_grad=1e-12,
+            tolerance_change=1e-14,
+        )
 
         def closure() -> Tensor:
             solver.zero_grad()
