@@ -16,22 +16,22 @@ from gradinc.errors import Lost, Stalled, StorageError, UserError
 COMMANDS = {
     "train": "train, resume or sweep: gradinc train model=cnn strategy=accumulate",
     "tune": "search for the best values: gradinc tune SPACE.yaml model=mlp",
-    "test": "measure a finished run again, on other data too: gradinc test RUN data=…",
-    "runs": "which runs are there, and what came of them: gradinc runs model.name=cnn --sort test",
-    "compare": "results side by side, and the keys that differ: gradinc compare RUN RUN …",
-    "table": "published numbers beside ours, with a verdict: gradinc table mnist1d",
-    "report": "one page about a run or many, as HTML and Markdown: gradinc report outputs",
-    "diff": "what two runs differ in, and where their records part: gradinc diff RUN RUN",
-    "export": "the logs of runs for TensorBoard: gradinc export outputs --tensorboard DIR",
-    "sharpness": "the largest eigenvalue of the loss's Hessian at a run's weights: gradinc sharpness RUN",
-    "attack": "how many of a run's images an adversary can fool: gradinc attack RUN",
-    "invert": "how much of its images a run's gradients give away: gradinc invert RUN",
-    "verify": "run a run's last stretch again and compare the bits: gradinc verify RUN",
-    "drill": "kill your own job N times and compare: gradinc drill 10 -- train model=cnn",
+    "test": "measure a finished run again: gradinc test RUN data=…",
+    "runs": "what came of all runs: gradinc runs model.name=cnn --sort test",
+    "compare": "results and differing keys side by side: gradinc compare RUN RUN",
+    "table": "published numbers beside ours, judged: gradinc table mnist1d",
+    "report": "one page about a run or many, as HTML: gradinc report outputs",
+    "diff": "where two runs differ, and their records part: gradinc diff RUN RUN",
+    "export": "logs for TensorBoard: gradinc export outputs --tensorboard DIR",
+    "sharpness": "the Hessian's largest eigenvalue: gradinc sharpness RUN",
+    "attack": "how many images an adversary can fool: gradinc attack RUN",
+    "invert": "what a run's gradients give away of its images: gradinc invert RUN",
+    "verify": "run the last stretch again, compare the bits: gradinc verify RUN",
+    "drill": "kill your own job N times: gradinc drill 10 -- train model=cnn",
     "doctor": "is everything here that runs need?",
     "list": "what there is to choose from: gradinc list strategies",
-    "data": "which data sets are here, and prepare one: gradinc data fashion_mnist",
-    "bench": "speed against the hand-written PyTorch loop; gradinc bench strategies: what each costs",
+    "data": "which data sets are here, and prepare one: gradinc data mnist",
+    "bench": "speed against hand-written loops; bench strategies, incremental",
 }
 """The commands, each with its line in ``gradinc --help``; their modules are in `gradinc.commands`."""
 
@@ -111,7 +111,7 @@ def _help() -> str:
     width = max(len(name) for name in COMMANDS)
     commands = "\n".join(f"  {name:{width}}  {line}" for name, line in COMMANDS.items())
     return f"""\
-gradinc {__version__}: experiments on how gradients are accumulated, enhanced and projected
+gradinc {__version__}: how gradients are accumulated, enhanced and projected
 
   gradinc train model=cnn strategy=accumulate
   gradinc train -m strategy=sgd,accumulate seed=0,1,2
@@ -120,7 +120,7 @@ gradinc {__version__}: experiments on how gradients are accumulated, enhanced an
 Commands (gradinc COMMAND --help says more):
 {commands}
 
-Options: --help, --version, --quiet (before or after a command), --json where a command lists or measures"""
+Options: --help, --version, --quiet (before or after a command), and --json\nwhere a command lists or measures"""
 
 
 def _no_such_command(name: str) -> UserError:
