@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradinc.commands.arguments import printable
-from gradinc.tables.texts import CLAIM_HEAD, claim_lines, code_text, facts, grid_texts, runs_lines
+from gradinc.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
 
 
 def markdown(document: Mapping[str, Any], level: int = 1) -> str:
@@ -27,7 +27,7 @@ def markdown(document: Mapping[str, Any], level: int = 1) -> str:
     notes = [f"{row['title']}: {row['note']}" for row in document["rows"] if row["note"]]
     if notes or document["notes"]:
         parts.append("\n".join(f"- {_md(note)}" for note in [*document["notes"], *notes]))
-    parts.append(_md(code_text(document)))
+    parts.append(_md(" ".join(each for each in (code_text(document), counts_text(document)) if each)))
     runs = [f"- {_md(what)}. {_md(time)}\n\n      {printable(command)}" for what, time, command in runs_lines(document)]
     if runs:
         parts.append("<details><summary>Runs and commands</summary>\n\n" + "\n".join(runs) + "\n\n</details>")

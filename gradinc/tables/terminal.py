@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gradinc.commands.arguments import printable
-from gradinc.tables.texts import CLAIM_HEAD, claim_lines, code_text, facts, grid_texts, runs_lines
+from gradinc.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
 
 STYLES = {
     "reproduced": "green",
@@ -43,7 +43,7 @@ def show(document: Mapping[str, Any], console: Console) -> None:
         console.print(Text(printable(f"{what}: {time}"), style="dim"), soft_wrap=True)
         console.print(Text(printable(f"  {command}"), style="dim"), soft_wrap=True)
     console.print(Text(printable(code_text(document))))
-    console.print(Text(", ".join(f"{count} {verdict}" for verdict, count in document["verdicts"].items())))
+    console.print(Text(counts_text(document)))
 
 
 def _grid(head: Any, body: Any) -> Grid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -148,6 +149,22 @@ def _effect_text(claim: Mapping[str, Any]) -> str:
 
 def _claim_verdict(claim: Mapping[str, Any]) -> str:
     return claim["verdict"] + (f" ({claim['reason']})" if claim["reason"] else "")
+
+
+def counts_text(document: Mapping[str, Any]) -> str:
+    """How many cells and claims have which verdict; nothing where nothing is printed or claimed."""
+    found = []
+    if document["rule"]:
+        found.append("Cells: " + _counted(document["verdicts"]))
+    if document["claims"] or document["unmeasured"]:
+        verdicts = Counter(claim["verdict"] for claim in document["claims"])
+        verdicts["not shown"] += len(document["unmeasured"])
+        found.append("Claims: " + _counted(verdicts))
+    return " ".join(found)
+
+
+def _counted(verdicts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()) if count) + "."
 
 
 def code_text(document: Mapping[str, Any]) -> str:
