@@ -95,11 +95,21 @@ def compose_cells(
     composer = Composer(config_dirs)
     own = [parse(text, config_dirs) for text in extra]
     refuse_sweeps(own)
-    return [
-        _compose(table, row, column, seeds, own, composer)
-        for row in rows
-        for column in table.rows[row].columns or table.columns
-    ]
+    composed: dict[tuple[str, ...], Cell] = {}  # columns that are read from the same runs are composed once
+    cells = []
+    for row in rows:
+        line = table.rows[row]
+        for column in line.columns or table.columns:
+            before = (*table.protocol, *table.columns[column].overrides)
+            texts = (*before, *(line.overrides or ()), *line.cells.get(column, ()))
+            if (missing := not_built(line, config_dirs)) is not None:
+                cells.append(Cell(row, column, {}, missing, texts))
+                continue
+            if texts not in composed:
+                where = f"table {table.name}: rows.{row}, column {column}"
+                composed[texts] = _compose(texts, seeds, own, composer, where)
+            cells.append(replace(composed[texts], row=row, column=column))
+    return cells
 
 
 def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
@@ -118,30 +128,32 @@ def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
 
 
 def _compose(
-    table: Table, row: str, column: str, seeds: Sequence[int], own: Sequence[Assignment], composer: Composer
+    texts: Sequence[str], seeds: Sequence[int], own: Sequence[Assignment], composer: Composer, where: str
 ) -> Cell:
+    """A cell without its place.
+
+    Raises:
+        UserError: an override is wrong; one of the table's is named with `where`.
+    """
     dirs = composer.config_dirs
-    line = table.rows[row]
-    texts = [*table.protocol, *table.columns[column].overrides, *(line.overrides or ()), *line.cells.get(column, ())]
-    if (missing := not_built(line, dirs)) is not None:
-        return Cell(row, column, {}, missing, tuple(texts))
-    where = f"table {table.name}: rows.{row}, column {column}"
     try:
         published = [parse(text, dirs) for text in texts]
         refuse_sweeps(published)
-        as_published = composer.config(published)
+        as_published, cluster = composer.run(published)
     except UserError as error:
         raise UserError(f"{where}: {error.where}", error.what, error.mend) from error
-    config, cluster = composer.run([*published, *own])
+    config = as_published
+    if own:
+        config, cluster = composer.run([*published, *own])
     if any("${" in text for text in texts):  # something else follows the seed
         configs = {seed: composer.config([*published, *own, parse(f"seed={seed}")]) for seed in seeds}
     else:
         configs = {seed: replace(config, seed=seed) for seed in seeds}
-    jobs = {seed: Job((row, f"seed={seed}"), configs[seed], cluster) for seed in seeds}
+    jobs = {seed: Job((where.partition(": ")[2], f"seed={seed}"), configs[seed], cluster) for seed in seeds}
     keys = latest([*published, *own])
     shown_keys = [a for a in keys.values() if a.key.split(".")[0] not in HIDDEN]
     overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in shown_keys)
-    return Cell(row, column, jobs, None, overrides, _altered(as_published, config), config.data.name)
+    return Cell("", "", jobs, None, overrides, _altered(as_published, config), config.data.name)
 
 
 def _altered(published: Config, asked: Config) -> str | None:
