@@ -10,7 +10,7 @@ import pytest
 WRONG = [
     # what was typed, and how the answer begins
     (("tarin",), "tarin: no such command. Did you mean train?"),
-    (("xyzzy",), "xyzzy: no such command. One of train, test, "),
+    (("xyzzy",), "xyzzy: no such command. One of train, tune, test, "),
     (("model=cnn",), "model=cnn: is not a command. Did you mean gradinc train model=cnn?"),
     (("train", "cnn"), "cnn: gradinc takes key=value. Did you mean model=cnn?"),
     (("train", "xyzzy"), "xyzzy: gradinc takes key=value. See gradinc train --help."),
@@ -35,7 +35,7 @@ WRONG = [
     (("train", "+lr=0.1"), "lr: no such key. Did you mean optimizer.lr?"),
     (("train", "++optimizer.lrr=0.1"), "optimizer.lrr: no such key. Did you mean optimizer.lr?"),
     (("train", "modle=cnn"), "modle: no such key. Did you mean model?"),
-    (("train", "model.heads=3"), "model.heads: model=cnn has no such option. It is one of model=vit."),
+    (("train", "model.heads=3"), "model.heads: model=cnn has no such option. It is one of model=decoder, model=vit."),
     (("train", "table=article"), "table: no such key."),
     (("train", "strategy=acumulate"), "strategy=acumulate: unknown. Choose from: accumulate, "),
     (("train", "strategy=[sgd,acumulate]"), "strategy=acumulate: unknown. Choose from: accumulate, "),
