@@ -26,6 +26,9 @@ STREAMS = {
     "split": ("stream=split", "stream.tasks=3", *TASKS),
     "task": ("stream=split", "stream.tasks=2", "scenario=task", *TASKS),
 }
+SEQUENCES = ("cnn1d", "decoder", "gru")
+"""Models whose rows are sequences."""
+
 CODES = {-signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGUSR1}
 GENTLE = 0.2
 """Share of signals that a run answers before it ends."""
@@ -45,7 +48,8 @@ def campaigns() -> dict[str, tuple[str, ...]]:
         found[f"schedule {name}"] = (*SMALL, f"schedule={name}", *STREAMS["split"])
     for name in groups.names("model"):
         tiny = ("model.width=4",) if name != "linear" else ()
-        found[f"model {name}"] = (f"model={name}", *tiny, "data.batch_size=100", "budget.steps=12")
+        data = ("data=modular",) if name in SEQUENCES else ()
+        found[f"model {name}"] = (f"model={name}", *data, *tiny, "data.batch_size=100", "budget.steps=12")
     for name in set(groups.names("stream")) - {"iid", "domains"}:
         found[f"stream {name}"] = (*SMALL, "strategy=accumulate", f"stream={name}", "stream.tasks=2", *TASKS)
     return found
