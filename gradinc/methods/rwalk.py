@@ -42,6 +42,8 @@ class RWalk(Method):
         self.past: Tensor | None = None  # s of the tasks before
         self.anchor = torch.empty(0)  # w*
         self.updates = 0
+        self._gradient: Tensor | None = None  # between a window's transform and its step
+        self._before: Tensor | None = None
 
     def begin(self, task: Task, learner: Learner) -> None:
         weights = learner.weights.value
@@ -59,7 +61,9 @@ class RWalk(Method):
     def stepped(self, window: Window, learner: Learner) -> None:
         assert self.fisher is not None
         weights = learner.weights.value
+        assert self._gradient is not None and self._before is not None  # noqa: PT018
         self.gained.addcmul_(self._gradient, self._before - weights)
+        self._gradient = self._before = None
         self.updates += 1
         if self.updates % self.every == 0:
             divergence = (weights - self.point).square_().mul_(self.fisher).div_(2)

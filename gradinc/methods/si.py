@@ -33,6 +33,8 @@ class SI(Method):
         self.importance: Tensor | None = None  # Ω, shape (P,)
         self.anchor = torch.empty(0)  # w*, the weights at the last task's end, shape (P,)
         self.path = torch.empty(0)  # ω, shape (P,)
+        self._gradient: Tensor | None = None  # between a window's transform and its step
+        self._before: Tensor | None = None
 
     def begin(self, task: Task, learner: Learner) -> None:
         self.anchor = learner.weights.value.clone()
@@ -46,7 +48,9 @@ class SI(Method):
             learner.note("penalty_gradient", 2 * self.strength * force.norm())
 
     def stepped(self, window: Window, learner: Learner) -> None:
+        assert self._gradient is not None and self._before is not None  # noqa: PT018
         self.path.addcmul_(self._gradient, self._before - learner.weights.value)
+        self._gradient = self._before = None
 
     def end(self, task: Task, learner: Learner) -> None:
         moved = learner.weights.value - self.anchor
