@@ -19,45 +19,53 @@ class Diagnostics:
     ``gradient_norm``: of the window's gradient, before any method; ``kept_norm``: the share of it that the
     methods leave; ``update_norm``: of the change of the weights; ``update_cosine``: between successive
     changes; ``noise_scale``: tr(Σ) / ‖G‖², in rows; ``signal_to_noise``: ‖G‖² over the variance of the
-    window's gradient. The last two are ratios of means, and need windows of two micro-batches or more.
+    window's gradient. The last two are ratios of means, need windows of two micro-batches or more, and compare
+    the gradient of a window with that of its first micro-batch.
 
     Everything stays on the device until the log line.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("previous",)
+    state: ClassVar[tuple[str, ...]] = ("previous", "previous_norm")
 
     def __init__(self) -> None:
         self.previous: Tensor | None = None  # the update before, shape (P,)
+        self.previous_norm: Tensor | None = None
+        self._before: Tensor | None = None  # the weights before the update, then the update; the two take turns
 
     def reduced(self, g: Tensor, learner: Learner) -> None:
         """The window's gradient before any transform, shape (P,)."""
         square = torch.dot(g, g)
         self._norm = square.sqrt()
         learner.note("gradient_norm", self._norm)
-        squares = learner.window.squares
-        if len(squares) > 1:
-            trace, signal = trace_and_signal(squares, square)
+        window = learner.window
+        if window.squares and window.taken > 1:
+            trace, signal = trace_and_signal(window.squares, square, window.items)
             learner.note("noise_trace", trace)
             learner.note("noise_signal", signal)
-            learner.note("noise_of_mean", trace / sum(items for _, items in squares))
-        self._before = learner.weights.value.clone()
+            learner.note("noise_of_mean", trace / window.items)
+        if self._before is None:
+            self._before = torch.empty_like(g)
+        self._before.copy_(learner.weights.value)
 
     def transformed(self, g: Tensor, learner: Learner) -> None:
-        """The gradient that the optimizer gets, shape (P,)."""
-        learner.note("kept_norm", g.norm() / self._norm)
+        """The gradient that the optimizer gets, shape (P,), where there are methods."""
+        learner.note("kept_norm", torch.dot(g, g).sqrt() / self._norm)
 
     def stepped(self, learner: Learner) -> None:
         """The weights have moved."""
-        update = learner.weights.value - self._before
-        norm = update.norm()
+        assert self._before is not None
+        update = torch.sub(learner.weights.value, self._before, out=self._before)
+        norm = torch.dot(update, update).sqrt()
         learner.note("update_norm", norm)
-        if self.previous is not None:
-            learner.note("update_cosine", torch.dot(update, self.previous) / (norm * self.previous.norm()))
-        self.previous = update
+        if self.previous is not None and self.previous_norm is not None:
+            learner.note("update_cosine", torch.dot(update, self.previous) / (norm * self.previous_norm))
+        self._before, self.previous, self.previous_norm = self.previous, update, norm
 
     @staticmethod
     def finish(notes: dict[str, float]) -> dict[str, float]:
         """The means of a log line, with the ratios that are taken of means."""
+        if "gradient_norm" in notes:
+            notes.setdefault("kept_norm", 1.0)
         names = ("noise_trace", "noise_signal", "noise_of_mean")
         if all(name in notes for name in names):
             trace, signal, noise = (notes.pop(name) for name in names)

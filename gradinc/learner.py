@@ -82,6 +82,7 @@ class Learner:
         self.passes = 0
 
         self._parameters = weights.parameters
+        self._grads = weights.views(weights.grad)
         self._separate = window.rule if isinstance(window.rule, SeparateRule) else None
         self._member = 0
         self._step = stepper(optimizer)
@@ -276,11 +277,18 @@ class Learner:
         window, grad = self.window, self.weights.grad
         # A factor handed to backward costs no multiplication in the graph, neither way.
         factor = self._factor(share)
-        if self._separate is None and not window.measures and self._corruption is None:
-            if window.taken:
-                objective.backward(factor)
-            else:  # writing the window's first gradient is cheaper than clearing the vector and adding to it
+        if self._separate is None and self._corruption is None:
+            if not window.taken:  # writing the window's first gradient is cheaper than clearing the vector and adding
                 self._vector(objective, factor, out=grad)
+                if window.measures:
+                    window.measure(torch.dot(grad, grad), share * batch.items, batch.items)
+            elif not window.measures:
+                objective.backward(factor)
+            else:  # a second vector, and a pass over it for the norm, would cost more than the layers as they are
+                parts = self._parts(objective, factor)
+                square = torch.stack(torch._foreach_norm(parts)).square().sum()
+                window.measure(square, share * batch.items, batch.items)
+                torch._foreach_add_(self._grads, parts)
             return
         self._member = window.taken
         slot = grad if window.taken == 0 else None
@@ -290,7 +298,7 @@ class Learner:
         if self._corruption is not None:
             self.note("corrupted", torch.tensor(float(self._is_struck)))
         if window.measures:
-            window.measure(part, share * batch.items, batch.items)
+            window.measure(torch.dot(part, part), share * batch.items, batch.items)
         if self._separate is not None:
             self._separate.add(part, batch, self)
         elif window.taken:
@@ -320,7 +328,7 @@ class Learner:
             if self._transforms:  # one that drew at a micro-batch has not drawn where a process had none
                 self.world.copy_([grad])
             self._check(grad)
-            if self.diagnostics is not None:
+            if self.diagnostics is not None and self._transforms:
                 self.diagnostics.transformed(grad, self)
             if self.weights.has_heads:
                 self.weights.wake(self.window.tasks)
@@ -506,8 +514,11 @@ class Learner:
 
     def _vector(self, scalar: Tensor, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """The gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""
-        parts = torch.autograd.grad(scalar, self._parameters, factor, allow_unused=True, materialize_grads=True)
-        return self.weights.flatten(parts, out)
+        return self.weights.flatten(self._parts(scalar, factor), out)
+
+    def _parts(self, scalar: Tensor, factor: Tensor | None) -> tuple[Tensor, ...]:
+        """The same, layer by layer."""
+        return torch.autograd.grad(scalar, self._parameters, factor, allow_unused=True, materialize_grads=True)
 
     def _gradient_of_each(self, batch: Batch, objective: Objective) -> Tensor:
         parameters = dict(self.model.named_parameters())

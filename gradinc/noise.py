@@ -8,22 +8,26 @@ import torch
 from torch import Tensor
 
 
-def trace_and_signal(squares: Sequence[tuple[Tensor, float]], square: Tensor) -> tuple[Tensor, Tensor]:
+def trace_and_signal(
+    squares: Sequence[tuple[Tensor, float]], square: Tensor, rows: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Unbiased estimates of tr(Σ), the variance of one row's gradient, and ‖G‖², the square of the true one's norm.
 
-    A mean gradient over n rows has E‖gₖ‖² = ‖G‖² + tr(Σ)/n. Over a window of K micro-batches with N rows,
-    Σ nₖ‖gₖ‖² therefore has expectation N‖G‖² + K tr(Σ), and the window's own ‖g‖² ‖G‖² + tr(Σ)/N.
+    A mean gradient over n rows has E‖gₖ‖² = ‖G‖² + tr(Σ)/n. Over M micro-batches with m rows in all, Σ nₖ‖gₖ‖²
+    therefore has expectation m‖G‖² + M tr(Σ), and ‖g‖² of the window of N rows that they are of ‖G‖² + tr(Σ)/N.
 
     Paper: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1, here for micro-batches of any sizes.
 
     Args:
-        squares: ‖gₖ‖² and nₖ of each micro-batch, two or more.
-        square: ‖g‖² of their mean over all rows.
+        squares: ‖gₖ‖² and nₖ of each micro-batch, or of some of them.
+        square: ‖g‖² of the window's mean over all rows.
+        rows: N, where the micro-batches are not all that the window has; it has two or more.
 
     Returns:
         tr(Σ) and ‖G‖², scalars; either may come out negative. The noise scale is their ratio, taken of means.
     """
-    rows = sum(items for _, items in squares)
+    some = sum(items for _, items in squares)
+    every = some if rows is None else rows
     weighted = torch.stack([norm * items for norm, items in squares]).sum()
-    trace = (weighted - rows * square) / (len(squares) - 1)
-    return trace, square - trace / rows
+    trace = (weighted - some * square) / (len(squares) - some / every)
+    return trace, square - trace / every

@@ -6,7 +6,6 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from gradinc.batch import Batch
@@ -91,13 +90,14 @@ class Window:
         batches: the micro-batches, if it keeps them.
         outputs: what the model gave for them, detached, shape (rows, outputs) each.
         tasks: the tasks whose rows took part, where tasks have heads of their own.
-        squares: ‖gₖ‖² of each micro-batch's mean gradient with its items, if it measures.
+        squares: ‖gₖ‖² of each micro-batch's mean gradient with its items, if its length goes by them; if it only
+            measures, that of the first, which costs next to nothing.
         unfinished: the rule as it was before it made one gradient, for a method that rereads the window.
     """
 
     def __init__(self, rule: Rule, due: Due, *, keeps: bool = False, measures: bool = False) -> None:
         self.rule, self.due, self.keeps = rule, due, keeps
-        self.measures = measures or due.observes
+        self._measures = measures
         self.taken = 0
         self.items = 0.0
         self.size = 0
@@ -137,13 +137,18 @@ class Window:
             self.batches.append(batch)
             self.outputs.append(out.detach())
 
-    def measure(self, part: Tensor, share: float, items: float) -> None:
-        """Keep the norm of a micro-batch's mean gradient.
+    @property
+    def measures(self) -> bool:
+        """Whether it wants the norm of the next micro-batch's gradient."""
+        return self.due.observes or (self._measures and self.taken == 0)
+
+    def measure(self, square: Tensor, share: float, items: float) -> None:
+        """Keep the squared norm of a micro-batch's mean gradient.
 
         Args:
-            part: that gradient times `share`, shape (P,).
+            square: that of the gradient times `share`.
         """
-        self.squares.append((torch.dot(part, part) / (share * share), items))
+        self.squares.append((square / (share * share), items))
 
     def reduce(self, grad: Tensor) -> bool:
         """Finish the gradient of the window, shape (P,), in place; does an update follow?"""
