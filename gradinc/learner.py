@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Objective = Callable[[Batch, Tensor], Tensor]
 """Loss of each row, shape (rows,), from a batch and the model's output for it."""
 
+CACHE = 2**23
+"""Bytes of a gradient up to which it lies in a cache of the processor."""
+
 
 class Learner:
     """Turns micro-batches into updates.
@@ -83,6 +86,8 @@ class Learner:
 
         self._parameters = weights.parameters
         self._grads = weights.views(weights.grad)
+        # Autograd adds to a vector that lies in a cache sooner than a copy of every layer is made.
+        self._clears = weights.grad.is_cpu and weights.grad.nbytes <= CACHE
         self._separate = window.rule if isinstance(window.rule, SeparateRule) else None
         self._member = 0
         self._step = stepper(optimizer)
@@ -278,11 +283,16 @@ class Learner:
         # A factor handed to backward costs no multiplication in the graph, neither way.
         factor = self._factor(share)
         if self._separate is None and self._corruption is None:
-            if not window.taken:  # writing the window's first gradient is cheaper than clearing the vector and adding
-                self._vector(objective, factor, out=grad)
-                if window.measures:
+            measures = window.measures
+            if not window.taken:
+                if self._clears:
+                    grad.zero_()
+                    objective.backward(factor)
+                else:
+                    torch._foreach_copy_(self._grads, self._parts(objective, factor))
+                if measures:
                     window.measure(torch.dot(grad, grad), share * batch.items, batch.items)
-            elif not window.measures:
+            elif not measures:
                 objective.backward(factor)
             else:  # a second vector, and a pass over it for the norm, would cost more than the layers as they are
                 parts = self._parts(objective, factor)
