@@ -16,6 +16,12 @@ from gradinc.randomness import generator
 from gradinc.rehearsal import open_memory, replay
 from gradinc.window import Window
 
+ROWS = 16
+"""Rows whose gradients are made together."""
+
+NEAR = 1e-12
+"""The norm of a gradient that has no direction, as in PyTorch's `normalize`."""
+
 
 class GSS(Method):
     """Gradient-based sample selection: keep rows whose gradients differ
@@ -26,7 +32,7 @@ class GSS(Method):
     A full memory takes in rows with a score under 1 only: row i of it is picked with probability ∝ Cᵢ and gives way
     with probability Cᵢ / (Cᵢ + c). The rows of a window are scored together after its update and pick rows of their
     own, where the algorithm goes row by row. Replayed rows join the micro-batch as in ``er``. It needs the gradient of
-    every single row: as many vectors as long as all weights as a window has rows.
+    every single row, a vector as long as all weights, and makes some of them at a time.
 
     Args:
         memory: rows that it holds.
@@ -69,8 +75,9 @@ class GSS(Method):
         old = self.memory.draw(self.compare, random)
         others = Batch(old["x"], old["y"], new[0].task, float(len(old["y"])), tasks=old["tasks"])
         directions = normalize(learner.gradient(others, each=True))
-        cosines = [normalize(learner.gradient(rows, each=True)) @ directions.T for rows in new]
-        return torch.cat(cosines).amax(1) + 1
+        parts = (rows.rows(a, min(a + ROWS, len(rows.y))) for rows in new for a in range(0, len(rows.y), ROWS))
+        gradients = (learner.gradient(part, each=True) for part in parts)
+        return torch.cat([(g @ directions.T).amax(1) / g.norm(dim=1).clamp_min(NEAR) for g in gradients]) + 1
 
     def _replace(self, rows: Rows, random: torch.Generator) -> None:
         """Let rows take the places of others in a full memory, without asking how many do."""
