@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gradinc.criterion import Outputs
-from gradinc.memory import Memory
+from gradinc.data.stream import Setting
 from gradinc.method import Method
 
 NEAR = 1e-12
@@ -39,16 +39,15 @@ def expected(outputs: Outputs | None, tasks: int, mode: str, methods: Sequence[M
     )
 
 
-def small_memories(methods: Mapping[str, Method], tasks: int, batch_size: int) -> list[str]:
-    """A warning for each memory that holds less than a batch of each task, once it is there."""
+def small_memories(methods: Mapping[str, Method], setting: Setting, batch_size: int) -> list[str]:
+    """A warning for each method that keeps less than a batch of each task."""
     lines = []
     for name, method in methods.items():
-        for memory in vars(method).values():
-            if isinstance(memory, Memory) and memory.capacity < tasks * batch_size:
-                lines.append(
-                    f"the memory of {name} holds {memory.capacity} examples for {tasks} tasks, less than one batch of "
-                    f"{batch_size} for each"
-                )
+        if 0 < (rows := setting.capacity(method.capacity)) < setting.tasks * batch_size:
+            lines.append(
+                f"the memory of {name} holds {rows} examples for {setting.tasks} tasks, less than one batch of "
+                f"{batch_size} for each"
+            )
     return lines
 
 

@@ -35,6 +35,7 @@ class Method:
         averages: whether `stepped` moves the weights by more than the update that was made.
         layerwise: whether `transform` treats every layer by itself and remembers nothing of it.
             These are for `gradinc.order` and the learner.
+        capacity: examples that it trains on or compares with later, as its option says; 0 for a method that keeps none.
         stands: the one name in `state` of weights, shape (P,), that are measured and kept as the best instead of
             those being trained; empty where there are no others.
     """
@@ -49,6 +50,7 @@ class Method:
     averages: ClassVar[bool] = False
     layerwise: ClassVar[bool] = False
     stands: ClassVar[str] = ""
+    capacity: int = 0
 
     def check(self, model: nn.Module, setting: Setting) -> None:
         """Called once, before anything is created.

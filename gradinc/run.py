@@ -235,7 +235,7 @@ class Run:
             learner.begin(task, restart=restart != "nothing")
             if position.task == 0:
                 named = dict(zip(self.config.strategy.methods, learner.methods, strict=True))
-                for warning in small_memories(named, self.stream.tested, self.config.data.batch_size):
+                for warning in small_memories(named, self.stream.setting, self.config.data.batch_size):
                     self.display.warn(warning)
         self._limits = budget.limits(self.config.budget, len(task.train), *self.stream.budgets)
         self._ends = self._absolute_limits()

@@ -40,11 +40,11 @@ class OGD(Method):
     confines = True
 
     def __init__(self, *, memory: Count = 200, kind: Literal["gtl", "ave", "all"] = "gtl") -> None:
-        self.capacity, self.kind = memory, kind
+        self.examples, self.kind = memory, kind
         self.basis: Tensor | None = None  # V, orthonormal columns, shape (P, r)
 
     def check(self, model: nn.Module, setting: Setting) -> None:
-        check_share("ogd", self.capacity, setting)
+        check_share("ogd", self.examples, setting)
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         if self.basis is not None:
@@ -72,7 +72,7 @@ class OGD(Method):
     def _gradients(self, task: Task, learner: Learner) -> list[Tensor]:
         """Of outputs on examples of a task, in evaluation mode, each of shape (examples, P)."""
         found = []
-        training, count = learner.model.training, share(self.capacity, task.setting)
+        training, count = learner.model.training, share(self.examples, task.setting)
         learner.model.eval()
         for batch in task.batches(32, rows=count, random=learner.rng("ogd")):
             if self.kind == "all":

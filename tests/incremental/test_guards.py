@@ -6,7 +6,8 @@ import pytest
 
 from gradinc.config.catalog import load_part
 from gradinc.config.compose import load_config
-from gradinc.guards import undone_projections
+from gradinc.data.stream import Setting
+from gradinc.guards import small_memories, undone_projections
 
 
 def lines(*words: str) -> list[str]:
@@ -42,3 +43,19 @@ def test_a_projection_that_the_optimizer_undoes_is_warned_of(strategy, words, me
 )
 def test_others_are_not(strategy, words):
     assert lines(f"strategy={strategy}", *words.split()) == []
+
+
+def memories(rows: int, unit: str) -> list[str]:
+    methods = {name: load_part("method", name)(memory=rows) for name in ("gem", "agem", "er", "ogd")}
+    return small_memories(methods, Setting(5, memory_unit=unit), 16)
+
+
+def test_a_memory_of_less_than_a_batch_of_each_task_is_warned_of_and_no_other():
+    assert [line.split(" holds")[0] for line in memories(79, "total")] == [
+        "the memory of gem",
+        "the memory of agem",
+        "the memory of er",
+    ], "the directions that ogd keeps are no rows to train on"
+    assert "79 examples for 5 tasks, less than one batch of 16 for each" in memories(79, "total")[0]
+    assert memories(80, "total") == memories(16, "task") == []
+    assert len(memories(15, "task")) == 3
