@@ -1,4 +1,4 @@
-"""docs/strategies.md says what the code does."""
+"""docs/strategies.md and docs/incremental.md say what the code does."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from gradinc.criterion import CrossEntropy
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+STREAMS = (ROOT / "docs" / "incremental.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip(" `|") for cell in line.split(" | ")] for line in PAGE.splitlines() if line.startswith("| [")]
 NEUTRAL = {re.findall(r"\[(\w+)\]", row[0])[0]: (row[4], row[6]) for row in ROWS if row[4] != "–"}
 SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1"]
 
 
-def test_the_table_is_up_to_date():
+def test_the_tables_are_up_to_date():
     done = subprocess.run([sys.executable, ROOT / "scripts" / "strategies_table", "--check"], capture_output=True)
     assert done.returncode == 0, "run scripts/strategies_table: " + done.stderr.decode()
 
@@ -34,6 +35,12 @@ def test_every_rule_has_its_row_and_every_link_leads_to_its_file():
     links = re.findall(r"\]\(([^)]+)\)", PAGE)
     assert len(links) > 20
     assert all((ROOT / "docs" / link).is_file() for link in links)
+
+
+def test_every_method_has_its_row_on_one_of_the_pages():
+    rows = set(re.findall(r"^\| \[(\w+)\]\(\.\./gradinc/methods", PAGE + STREAMS, re.MULTILINE))
+    assert rows == {part.name for part in catalog.parts("method")} - {"pgd_at"}, "which is on the page of attacks"
+    assert all((ROOT / "docs" / link).is_file() for link in re.findall(r"\]\(([^)#]+)\)", STREAMS))
 
 
 def weights(*overrides: str) -> torch.Tensor:
