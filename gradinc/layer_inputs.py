@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from gradinc.batch import Batch
 from gradinc.criterion import Criterion
-from gradinc.data.stream import Task
+from gradinc.data.stream import Setting, Task
 from gradinc.errors import UserError
 from gradinc.learner import Learner
 from gradinc.linalg import tiny
@@ -183,6 +183,27 @@ def note_free(learner: Learner, shares: dict[str, float]) -> None:
 def rows_of(task: Task, rows: int | None, random: torch.Generator) -> Iterator[Batch]:
     """Training rows of a task at random, in batches of 32."""
     return task.batches(32, rows=rows, random=random)
+
+
+def check_thresholds(
+    method: str, option: float | list[float], increase: float, model: nn.Module, setting: Setting
+) -> None:
+    """Refuse thresholds that are not one for each layer, or that grow to 1, where no direction is left to train in.
+
+    Args:
+        method: its name, for the message.
+        option: one threshold for all layers or one for each.
+        increase: what is added to them with each task.
+
+    Raises:
+        UserError: they are that.
+    """
+    highest = max(thresholds_of(method, option, model).values(), default=0.0)
+    steps = setting.tasks - 2  # the last task trains beside the basis of the one before
+    if increase and highest < 1 <= highest + increase * steps:
+        what = f"lets the threshold of {highest:g} grow to 1 within {setting.tasks} tasks, which holds all directions"
+        mend = f"Use less than {(1 - highest) / steps:.2g}"
+        raise UserError(f"strategy.methods.{method}.increase={increase:g}", what, mend)
 
 
 def thresholds_of(method: str, option: float | list[float], model: nn.Module) -> dict[str, float]:

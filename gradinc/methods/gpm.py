@@ -13,6 +13,7 @@ from gradinc.data.stream import Setting, Task
 from gradinc.layer_inputs import (
     change_layers,
     check_layers,
+    check_thresholds,
     hold,
     hold_statistics,
     norm_weights,
@@ -39,7 +40,7 @@ class GPM(Method):
 
     Args:
         threshold: share of the inputs' squared norm that the basis holds; one for all layers or one for each.
-        increase: what is added to it with each task.
+        increase: what is added to it with each task; the authors' 0.97 and 0.003 are for ten.
         rows: training rows of a task that the basis is taken from, at random.
     """
 
@@ -48,7 +49,7 @@ class GPM(Method):
     confines = True
 
     def __init__(
-        self, *, threshold: Fraction | list[Fraction] = 0.97, increase: NonNegative = 0.003, rows: Count = 300
+        self, *, threshold: Fraction | list[Fraction] = 0.95, increase: NonNegative = 0.0, rows: Count = 300
     ) -> None:
         self.threshold, self.increase, self.rows = threshold, increase, rows
         self.bases: dict[str, Tensor] = {}  # of each layer, orthonormal columns, shape (n, r)
@@ -56,7 +57,7 @@ class GPM(Method):
 
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_layers("gpm", model)
-        thresholds_of("gpm", self.threshold, model)
+        check_thresholds("gpm", self.threshold, self.increase, model, setting)
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         if self.bases:

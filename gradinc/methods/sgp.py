@@ -13,6 +13,7 @@ from gradinc.data.stream import Setting, Task
 from gradinc.layer_inputs import (
     change_layers,
     check_layers,
+    check_thresholds,
     hold,
     hold_statistics,
     norm_weights,
@@ -39,7 +40,7 @@ class SGP(Method):
 
     Args:
         threshold: share of the inputs' squared norm that the directions hold; one for all layers or one for each.
-        increase: what is added to it with each task.
+        increase: what is added to it with each task; the authors' 0.97 and 0.003 are for ten.
         alpha: α; the larger, the more directions count as important.
         rows: training rows of a task that the directions are taken from, at random.
     """
@@ -51,8 +52,8 @@ class SGP(Method):
     def __init__(
         self,
         *,
-        threshold: Fraction | list[Fraction] = 0.97,
-        increase: NonNegative = 0.003,
+        threshold: Fraction | list[Fraction] = 0.95,
+        increase: NonNegative = 0.0,
         alpha: NonNegative = 10.0,
         rows: Count = 300,
     ) -> None:
@@ -63,7 +64,7 @@ class SGP(Method):
 
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_layers("sgp", model)
-        thresholds_of("sgp", self.threshold, model)
+        check_thresholds("sgp", self.threshold, self.increase, model, setting)
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         if self.bases:

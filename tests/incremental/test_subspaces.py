@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gradinc.assemble import Shape, build_criterion, build_learner, build_model
 from gradinc.batch import Batch
 from gradinc.config.compose import load_config
-from gradinc.data.stream import Stream, open_stream
+from gradinc.data.stream import Setting, Stream, open_stream
 from gradinc.errors import UserError
 from gradinc.layer_inputs import change_layers, held_layers, inputs_of, second_moments
 from gradinc.learner import Learner
@@ -337,6 +337,17 @@ def test_the_thresholds_grow_with_the_tasks_and_can_be_one_for_each_layer():
     assert plain.bases["hidden1"].shape[1] < grown.bases["hidden1"].shape[1]
     with pytest.raises(UserError, match=r"gpm\.threshold=\[0\.5\]: has 1 numbers, and the model has 2 layers"):
         GPM(threshold=[0.5]).check(made.model, tasks.setting)
+
+
+@pytest.mark.parametrize("method", [GPM, SGP])
+def test_thresholds_that_leave_no_direction_before_the_last_task_are_refused_and_no_others(method):
+    model = learner(stream(*PERMUTED), *PERMUTED).model
+    method(threshold=0.97, increase=0.003).check(model, Setting(10))
+    method(threshold=[0.5, 0.97], increase=0.003).check(model, Setting(11))
+    with pytest.raises(UserError, match=r"increase=0\.003: .* grow to 1 within 13 tasks.* less than 0\.0027"):
+        method(threshold=[0.5, 0.97], increase=0.003).check(model, Setting(13))
+    method(threshold=0.97, increase=0.0027).check(model, Setting(13))
+    method(threshold=1.0).check(model, Setting(13))  # asked for in so many words
 
 
 # ---- SGP ----
