@@ -232,8 +232,9 @@ def summary(result: dict[str, Any]) -> Table:
     several = "matrix" in result
     rows = [
         *(_metric_rows(result) if several else []),
-        ("test, mean of tasks" if several else "test", _measures(result["test"])),
-        ("validation", _measures(result["validation"])),
+        ("test, mean of tasks" if several else "test", _measures(result["test"], "not looked at")),
+        ("validation", _measures(result["validation"], "no rows")),
+        *([("values found by", str(result["search"]["judged_by"]))] if result.get("search") else []),
         ("ended by", f"budget.{result['ended_by']}"),
         ("samples", f"{result['samples']:,}"),
         ("updates", f"{result['steps']:,}"),
@@ -268,9 +269,9 @@ def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _measures(measures: dict[str, float] | None) -> str:
+def _measures(measures: dict[str, float] | None, otherwise: str) -> str:
     if not measures:
-        return "– (no rows)"
+        return f"– ({otherwise})"
     if "accuracy" in measures:
         return f"accuracy {100 * measures['accuracy']:.2f} %   loss {measures['loss']:.4f}"
     return f"MSE {measures['mse']:.5g}   R² {measures['r2']:.3f}"

@@ -50,7 +50,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     device = devices.choose_device(own_device(config.device))
     dataset = data.load(config.data, device, devices.storage_dtype(config.dtype))
     stream = open_stream(config, dataset)
-    _check_limits(config, dataset)
+    _check_limits(config, dataset, stream)
     devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
     shape = Shape(dataset.shape, stream.setting.outputs)
     criterion = build_criterion(dataset, stream.outputs, config.criterion)
@@ -69,7 +69,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     return Prepared(config, micro_batch, device, dataset, stream, learner)
 
 
-def _check_limits(config: Config, dataset: Dataset) -> None:
+def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
     if config.budget.accuracy is not None and dataset.classes is None:
         where = f"budget.accuracy={config.budget.accuracy}"
         raise UserError(where, f"{config.data.name} has no classes", "Use budget.epochs or budget.steps")
@@ -77,6 +77,12 @@ def _check_limits(config: Config, dataset: Dataset) -> None:
         raise UserError(
             f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1"
         )
+    if config.evaluate.rows == "validation":
+        for task in range(stream.tested):
+            if len(stream.part("validation", task)) == 0:
+                of = f" of task {task + 1}" if stream.is_sequence else ""
+                what, mend = f"there are no validation rows{of}", "Set a larger data.validation"
+                raise UserError("evaluate.rows=validation", what, mend)
 
 
 def _start_from(init: str, model: nn.Module, device: torch.device) -> None:

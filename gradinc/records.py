@@ -42,6 +42,13 @@ class _Meta(_Record):
     code: str
 
 
+class _Search(_Record):
+    """What found the values that a run was started with."""
+
+    mode: str
+    judged_by: str
+
+
 class _Finished(_Record):
     """``result.json`` of a run that came to its end."""
 
@@ -54,6 +61,7 @@ class _Finished(_Record):
     passes: Count
     seconds: Annotated[float, Ge(0)]
     peak_memory: Annotated[float, Ge(0)]
+    search: _Search | None = None
 
 
 class _Diverged(_Record):

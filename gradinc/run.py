@@ -45,7 +45,7 @@ class Position:
         epoch: epochs of the task that are behind it.
         batch: micro-batches of the epoch that are behind it.
         steps: updates of the run when the epoch began.
-        stage: what comes next: ``training``, or the measuring on ``validation`` or ``test`` data.
+        stage: what comes next: ``training``, or the measuring on ``validation`` or, at a task's end, ``test`` data.
         ended_by: the limit that has ended the task, if one has.
         began: steps, samples, passes and seconds of the run when the task began.
         best: score and step of the best validation in this task.
@@ -245,9 +245,10 @@ class Run:
                 self._train_epoch(task)
             else:
                 self._end_epoch(task)
+        test = None
         if self.stream.is_sequence:
             test = self._measure_row(task.index + 1)
-        else:
+        elif self.config.evaluate.rows == "test":
             test = self._measure(task.test)
             self._log(test=test)
         position.tasks.append(
@@ -403,13 +404,18 @@ class Run:
             self.commit()  # the measuring is done again from its beginning
             raise
 
-    def _measure_row(self, done: int) -> dict[str, float]:
-        """Fill a row of the accuracy matrix, after so many tasks; return the means over the tasks seen."""
+    def _measure_row(self, done: int) -> dict[str, float] | None:
+        """Fill a row of the accuracy matrix, after so many tasks.
+
+        Returns:
+            The means over the test rows of the tasks seen, of those that metrics count as soon as there is one;
+            None where test rows are not looked at.
+        """
         position, stream = self.position, self.stream
         wanted = stream.tested if done == 0 or self.config.evaluate.tasks == "all" else min(done + 1, stream.tested)
         measured: list[dict[str, float]] = []
         for index in range(wanted):
-            measured.append(self._measure(stream.part("test", index), index))
+            measured.append(self._measure(stream.part(self.config.evaluate.rows, index), index))
             crash_point("task-measured")
             self.display.matrix([*position.matrix, _row(measured, "accuracy", stream.tested)])
         position.matrix.append(_row(measured, "accuracy", stream.tested))
@@ -418,13 +424,14 @@ class Run:
             if (warning := known_task_hurts(position.matrix[-1], position.task_matrix[-1])) is not None:
                 self.display.warn(warning)
         self.display.measured(done, position.matrix[-1])
-        seen = measured[:done]
+        seen = measured[stream.scored.start : done] or measured[:done]
         means = {name: sum(each[name] for each in seen) / len(seen) for name in seen[0]} if seen else {}
+        test = means if self.config.evaluate.rows == "test" else None
         matrices = {"row": position.matrix[-1]}
         if position.task_matrix:
             matrices["task_row"] = position.task_matrix[-1]
-        self._log(**({"test": means} if means else {}), **matrices)
-        return means
+        self._log(**({"test": test} if test else {}), **matrices)
+        return test
 
     def _matrices(self) -> dict[str, Any]:
         """The accuracy matrix of a stream of tasks and what metrics make of it, for ``result.json``."""

@@ -22,6 +22,7 @@ from gradinc.errors import Diverged, Interrupted, Lost, StorageError, UserError
 from gradinc.files import write_json, write_whole
 from gradinc.heatmap import heat_map
 from gradinc.records import read_meta
+from gradinc.tune.found import found_by
 
 if TYPE_CHECKING:
     import torch
@@ -61,11 +62,12 @@ def execute(config: Config, *, console: Console, display: Display | None = None)
             directory.check_config()
             if (code := _tell_if_done(directory, display)) is not None:
                 return code
+        search = found_by(config)
         from gradinc.interruption import interruption  # what follows needs torch
 
         with interruption() as stop:
             try:
-                return _train(config, directory, display, stop)
+                return _train(config, search, directory, display, stop)
             except Interrupted as interrupted:
                 display.warn(f"stopped by {_name(interrupted)} before training. Go on with: {_command()}")
                 return 128 + interrupted.signum
@@ -90,7 +92,9 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
     return 0
 
 
-def _train(config: Config, directory: RunDirectory, display: Display, stop: Interruption) -> int:
+def _train(
+    config: Config, search: dict[str, Any] | None, directory: RunDirectory, display: Display, stop: Interruption
+) -> int:
     from gradinc import device as devices
     from gradinc.fit import recorded
     from gradinc.guards import expected, undone_projections
@@ -126,7 +130,11 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         run = Run(config, directory, dataset, stream, learner, display, stop, world)
         step = run.resume()
         world.first(-1 if step is None else step)
-        _write_meta(directory, earlier if step is not None else None, stream, environment, step, micro_batch)
+        found = {
+            **({} if search is None else {"search": search}),
+            **({} if micro_batch is None else {"micro_batch": micro_batch}),
+        }
+        _write_meta(directory, earlier if step is not None else None, stream, environment, step, found)
         named = dict(zip(config.strategy.methods, learner.methods, strict=True))
         for line in undone_projections(named, config.optimizer.name, config.optimizer.options):
             display.warn(line)
@@ -135,7 +143,7 @@ def _train(config: Config, directory: RunDirectory, display: Display, stop: Inte
         if normal is not None:
             display.say(normal, style="dim")
         try:
-            return _finish(run, directory, display, stop, device)
+            return _finish(run, search, directory, display, stop, device)
         finally:
             run.close()
 
@@ -178,7 +186,14 @@ def _headline(
     return f"{' · '.join(parts)} → {directory.path}{going_on}"
 
 
-def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interruption, device: torch.device) -> int:
+def _finish(
+    run: Run,
+    search: dict[str, Any] | None,
+    directory: RunDirectory,
+    display: Display,
+    stop: Interruption,
+    device: torch.device,
+) -> int:
     """Train to the end, whichever it is, and record which it was."""
     from gradinc.device import peak_memory
 
@@ -210,6 +225,8 @@ def _finish(run: Run, directory: RunDirectory, display: Display, stop: Interrupt
             write_whole(directory.path / "error.log", traceback.format_exc().encode())
         raise
     result["peak_memory"] = peak_memory(device)
+    if search is not None:
+        result["search"] = search
     directory.write_result(result)
     (directory.path / "error.log").unlink(missing_ok=True)
     display.__exit__(None, None, None)
@@ -271,7 +288,7 @@ def _write_meta(
     stream: Stream,
     environment: dict[str, Any],
     step: int | None,
-    micro_batch: int | None,
+    found: dict[str, Any],
 ) -> None:
     watching = {key: directory.config.document[key] for key in WATCHING}
     segment = {"from_step": step or 0, **environment, **watching, "pid": os.getpid(), "command": _command()}
@@ -284,7 +301,7 @@ def _write_meta(
             "commit": _commit(),
             "identity": directory.identity,
             "data": stream.record(),
-            **({} if micro_batch is None else {"micro_batch": micro_batch}),
+            **found,
             "segments": segments,
         },
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from gradinc.commands.arguments import Parser, print_columns, printable
@@ -21,8 +22,8 @@ rates.yaml:
   base: [model=mlp, budget.epochs=5]
   mode: validation    # or first-tasks (with tasks: 2), or other-data (with other: [data=…])
 
-Trials are judged by validation rows, by the first tasks of a stream, or by other data, never by what the result
-is measured on. The same command goes on where the search was stopped."""
+Trials are judged by validation rows: of the data, of the first tasks of a stream, or of other data. None looks at a
+test row. search=outputs/rates has the record of the result say so. The same command goes on where it was stopped."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
             print(printable(line), flush=True)
 
     say(f"{space.trials} trials in {search.folder}, judged by {space.judged_by()}")
-    with interruption() as stop:
+    with interruption() as stop, closing(search):
         stop.deferred = True
         search.run(options.n_jobs, stop, say)
     if stop.signum:

@@ -12,6 +12,7 @@ from gradinc.config.schema import LONGEST_NAME, Config
 FREE = (
     "output",
     "name",
+    "search",
     "device",
     "threads",
     "checkpoint",
@@ -25,8 +26,11 @@ FREE = (
     "evaluate.tasks",
 )
 """Keys and sections that may change from one start of a run to the next: where and how fast it
-runs and what it says of itself, but not what it computes. ``evaluate`` is one more, unless
+runs and what it says of itself, but not what it computes. ``evaluate.epochs`` is one more, unless
 ``budget.accuracy`` ends the training, which then depends on when the validation rows are looked at."""
+
+YOUNGER = {"evaluate.rows": "test"}
+"""Keys that came when there were runs already. With this value a run is the one that it was without the key."""
 
 
 def run_name(config: Config) -> str:
@@ -42,7 +46,7 @@ def run_name(config: Config) -> str:
 
 def identity_digest(config: Config) -> str:
     """SHA-256 over the keys that the run's numbers depend on, with the order of methods, as hexadecimal digits."""
-    document = dict(_identity(config.document))
+    document = identified(config.document)
     text = json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -53,19 +57,19 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, A
     Returns:
         For each the key, its old value and its new one; None stands for a key that is not there.
     """
-    before, after = dict(_identity(old)), dict(_identity(new))
+    before, after = YOUNGER | dict(_identity(old)), YOUNGER | dict(_identity(new))
     keys = [*before, *(key for key in after if key not in before)]
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 
 
 def identified(document: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a document that its run's numbers depend on, flat, with their values."""
-    return dict(_identity(document))
+    return {key: value for key, value in _identity(document) if key not in YOUNGER or value != YOUNGER[key]}
 
 
 def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     by_accuracy = document.get("budget", {}).get("accuracy") is not None
-    free = FREE if by_accuracy else (*FREE, "evaluate")
+    free = FREE if by_accuracy else (*FREE, "evaluate.epochs")
     for key, value in _flat(document):
         if not any(key == name or key.startswith(f"{name}.") for name in free):
             yield key, value

@@ -19,7 +19,7 @@ from gradinc.config.cluster import short_keys
 from gradinc.config.names import choose, shown, written
 from gradinc.errors import UserError
 
-TEXT_KEYS = ("name", "output", "init", "data.root")
+TEXT_KEYS = ("name", "output", "init", "search", "data.root")
 """Keys whose value is taken as it is written: ``name=007`` is no number, and a path may hold brackets."""
 
 KEY = re.compile(r"\w[\w-]*([./]\w[\w-]*)*")

@@ -152,9 +152,10 @@ class Corrupt:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """When the validation rows are looked at, and after a task which tasks' test rows."""
+    """When the validation rows are looked at, and what a task's end is measured on."""
 
     epochs: Count = 1
+    rows: Literal["test", "validation"] = "test"
     tasks: Literal["seen", "all"] = "seen"
 
 
@@ -184,6 +185,7 @@ class Config:
     name: RunName | None = None
     output: PathText = "outputs"
     init: PathText | None = None
+    search: PathText | None = None
     scenario: Literal["class", "task", "domain"] | None = None
     criterion: Literal["auto", "cross_entropy", "squared_error"] = "auto"
     fresh: bool = False
@@ -385,7 +387,9 @@ def _check_together(config: Config) -> None:
     if config.budget.accuracy is not None and config.data.validation == 0:
         where = written("budget.accuracy", config.budget.accuracy)
         raise UserError(where, "needs validation rows, and data.validation is 0", "Set data.validation=0.1")
-
+    if config.evaluate.rows == "validation" and config.data.validation == 0:
+        where = written("evaluate.rows", config.evaluate.rows)
+        raise UserError(where, "there are none, since data.validation is 0", "Set data.validation=0.1")
     _check_windows(config.strategy)
 
 

@@ -65,6 +65,7 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "best validation": lambda run: score_text(run.number("result", "best", "score"), run.measure),
     **{name: _share("metrics", name) for name in MEASURES},
     **{f"{name}, task known": _share("task_metrics", name) for name in ("acc", "forgetting")},
+    "values found by": lambda run: str(run.value("result", "search", "judged_by") or NONE),
     "ended by": lambda run: str(run.value("result", "ended_by") or NONE),
     "samples": lambda run: count_text(run.number("result", "samples")),
     "updates": lambda run: count_text(run.number("result", "steps")),

@@ -48,9 +48,10 @@ class Space(BaseModel):
     Attributes:
         space: for each key a range, or a list of values to choose from.
         base: the other arguments of every run.
-        mode: what a trial is judged by. ``validation``: the validation rows. ``first-tasks``: the first `tasks` tasks
-            of a stream, which the metrics of the result leave out (Chaudhry et al. 2019, arXiv 1812.00420).
-            ``other-data``: runs with the arguments `other`, on data that the result has nothing of.
+        mode: whose validation rows a trial is judged by; it looks at no test row. ``validation``: those of the data.
+            ``first-tasks``: of the first `tasks` tasks of a stream, which the metrics of the result leave out
+            (Chaudhry et al. 2019, arXiv 1812.00420). ``other-data``: of runs with the arguments `other`, on data
+            that the result has nothing of.
         trials: how many are made in all.
     """
 
@@ -73,12 +74,13 @@ class Space(BaseModel):
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """A trial's arguments."""
         other = self.other if self.mode == "other-data" else []
-        return [*self.base, *other, *(f"{key}={shown(value)}" for key, value in values.items())]
+        values_given = (f"{key}={shown(value)}" for key, value in values.items())
+        return [*self.base, *other, *values_given, "evaluate.rows=validation"]
 
     def judged_by(self) -> str:
         """The data that trials are judged by, in words."""
         if self.mode == "first-tasks":
-            return f"the first {self.tasks} tasks, which the metrics of the result leave out"
+            return f"validation rows of the first {self.tasks} tasks, which the metrics of the result leave out"
         return "the validation rows" if self.mode == "validation" else f"other data: {' '.join(self.other)}"
 
     def corners(self) -> Iterator[dict[str, Any]]:
@@ -120,7 +122,7 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
         raise UserError(f"{path}: {where or 'space'}", problem["msg"], "See gradinc tune --help") from error
     space = space.model_copy(update={"base": [*space.base, *more]})
     configs = [config for values in space.corners() for config in _config(space, values, config_dirs)]
-    _check_mode(path, space, configs[0])
+    _check_mode(path, space, configs[0], config_dirs)
     return space, configs[0]
 
 
@@ -131,7 +133,7 @@ def _config(space: Space, values: Mapping[str, Any], config_dirs: Sequence[Path]
     return [jobs[0].config]
 
 
-def _check_mode(path: Path, space: Space, config: Config) -> None:
+def _check_mode(path: Path, space: Space, config: Config, config_dirs: Sequence[Path]) -> None:
     """A mode that would let the result's own data decide is refused."""
     where = f"{path}: mode={space.mode}"
     for key, item in space.space.items():
@@ -143,14 +145,17 @@ def _check_mode(path: Path, space: Space, config: Config) -> None:
     if space.mode == "validation" and sequence:
         what = "a stream's later tasks would decide about the values that they are learned with"
         raise UserError(where, what, "Use mode: first-tasks or other-data")
-    if space.mode == "validation" and config.data.validation == 0:
-        raise UserError(where, "there are no validation rows", "Set data.validation=0.1")
     if space.mode == "first-tasks" and not sequence:
         raise UserError(where, f"stream={config.stream.name} has one task", "Use mode: validation")
     if space.mode == "first-tasks" and config.stream.data == "joint":
         raise UserError(where, "stream.data=joint trains on all tasks at once", "Use mode: other-data")
-    if space.mode == "other-data" and not any(text.startswith("data=") for text in space.other):
-        raise UserError(where, "needs the other data", "Give other: [data=…]")
+    if space.mode == "other-data":
+        if not any(text.startswith("data=") for text in space.other):
+            raise UserError(where, "needs the other data", "Give other: [data=…]")
+        (result,) = compose_jobs(space.base, config_dirs=config_dirs)
+        own, theirs = ((each.data.name, each.data.root, each.data.options) for each in (result.config, config))
+        if own == theirs:
+            raise UserError(where, f"data={own[0]} is what the result is measured on", "Give other: [data=…]")
 
 
 @dataclass(frozen=True)
@@ -161,18 +166,20 @@ class Judged:
     score: float
 
 
-def judged(space: Space, lines: Sequence[Mapping[str, Any]], *, sequence: bool) -> Judged | None:
-    """The score in a run's log. Test rows of what the result is measured on are in no line that is read here.
+def judged(space: Space, lines: Sequence[Mapping[str, Any]], *, sequence: bool, joint: bool = False) -> Judged | None:
+    """The score in the log of a run that looks at validation rows only.
 
     Args:
         space: the search.
         lines: ``metrics.jsonl``.
         sequence: whether the run is one on a stream of tasks.
+        joint: whether it is trained on all of them at once.
     """
     if sequence:
-        rows = [line["row"] for line in lines if line.get("row") and "test" in line]
+        rows = [line["row"] for line in lines if line.get("row")][1:]  # the first one is from before any training
         rows = rows[: space.tasks] if space.mode == "first-tasks" else rows
-        means = [sum(row[: task + 1]) / (task + 1) for task, row in enumerate(rows)]
+        seen = [row if joint else row[: task + 1] for task, row in enumerate(rows)]
+        means = [sum(row) / len(row) for row in seen]
         return Judged(len(means), means[-1]) if means else None
     scores = [_score(line["validation"]) for line in lines if line.get("validation")]
     return Judged(len(scores), scores[-1]) if scores else None

@@ -10,18 +10,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from gradinc.config.compose import Job, compose_jobs
+from gradinc.config.names import shown
 from gradinc.directory import package_digest
 from gradinc.errors import UserError
 from gradinc.files import storing, write_json
 from gradinc.interruption import Interruption
-from gradinc.record import read_log
+from gradinc.record import read_log, whole_lines
 from gradinc.records import read_json
 from gradinc.sweep.process import Worker
 from gradinc.sweep.shipment import Shipment
+from gradinc.tune.found import FILE
 from gradinc.tune.space import Judged, Space, judged
 
-FILE, JOURNAL = "tune.json", "journal.log"
+JOURNAL = "journal.log"
 
 Say = Callable[[str], None]
 
@@ -52,6 +56,7 @@ class Search:
             raise UserError("gradinc tune", "needs optuna", "Install it with pip install optuna") from None
         self._optuna: Any = optuna
         self._check_folder()
+        self._hold()
         self._open(seed)
 
     def _check_folder(self) -> None:
@@ -61,17 +66,43 @@ class Search:
             before = record.get("search") or {}
             key = next(key for key in document if before.get(key) != document[key])
             raise UserError(str(self.folder), f"holds a search with another {key}", "Use another --name")
-        if record is None and self.folder.exists() and any(self.folder.iterdir()):
+        if (
+            record is None
+            and self.folder.exists()
+            and any(not path.name.startswith(".") for path in self.folder.iterdir())
+        ):
             raise UserError(str(self.folder), "is not the folder of a search", "Use another --name")
         with storing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         if record is None:
             write_json(self.folder / FILE, {"search": document})
 
+    def _hold(self) -> None:
+        """Hold the folder until `close`, or the end of this process: open trials are those of a search that is gone.
+
+        Raises:
+            UserError: another search holds it.
+        """
+        self._held = filelock.FileLock(self.folder / ".lock")
+        with storing(self.folder / ".lock"):
+            try:
+                self._held.acquire(blocking=False)
+            except filelock.Timeout:
+                what, mend = "is in use by another search", "Wait for it, or use another --name"
+                raise UserError(str(self.folder), what, mend) from None
+
+    def close(self) -> None:
+        """Let another search have the folder."""
+        self._held.release()
+
     def _open(self, seed: int) -> None:
         optuna = self._optuna
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        backend = optuna.storages.journal.JournalFileBackend(str(self.folder / JOURNAL))
+        journal = self.folder / JOURNAL
+        if journal.exists():
+            os.truncate(journal, whole_lines(journal))  # a line that a search could not write to its end
+        # Optuna's own lock is a file that a search which is killed leaves behind, for the next one to wait for.
+        backend = optuna.storages.journal.JournalFileBackend(str(journal), lock_obj=_Threads())
         self.study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
             study_name=self.folder.name,
@@ -162,11 +193,18 @@ class Search:
         best = self.best()
         if best is None:
             return []
-        words = [*self.space.base, *(f"{key}={value}" for key, value in best.params.items())]
+        words = [*self.space.base, *(f"{key}={shown(value)}" for key, value in best.params.items())]
         if self.space.mode == "first-tasks":
-            line = next(line for line in read_log(self.job(best.params).directory / "metrics.jsonl") if line.get("row"))
-            words.append(f"stream.scored_tasks={len(line['row']) - self.space.tasks}")
-        return words
+            words.append(f"stream.scored_tasks={self._scored(best)}")
+        folders = [f"--config-dir={folder}" for folder in self.config_dirs]
+        return [*folders, *words, f"search={self.folder}"]
+
+    def _scored(self, best: Any) -> int | None:
+        """How many tasks the metrics of the result may count, where trials are judged by the first ones."""
+        if self.space.mode != "first-tasks":
+            return None
+        line = next(line for line in read_log(self.job(best.params).directory / "metrics.jsonl") if line.get("row"))
+        return len(line["row"]) - self.space.tasks
 
     def _write(self) -> None:
         best = self.best()
@@ -176,8 +214,25 @@ class Search:
             {"number": trial.number, "state": trial.state.name.lower(), "score": trial.value, "values": trial.params}
             for trial in self.study.get_trials()
         ]
-        record["best"] = None if best is None else {"score": best.value, "values": best.params, "run": self.result()}
+        if best is None:
+            record["best"] = None
+        else:
+            record["best"] = {"score": best.value, "values": best.params, "run": self.result()}
+            record["best"] |= {} if (scored := self._scored(best)) is None else {"scored_tasks": scored}
         write_json(self.folder / FILE, record)
+
+
+class _Threads:
+    """The lock of a journal whose folder is held: among the threads of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def acquire(self) -> bool:
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
 
 
 class _Trial:
@@ -185,7 +240,7 @@ class _Trial:
 
     def __init__(self, space: Space, trial: Any, job: Job) -> None:
         self._space, self._trial, self._log = space, trial, job.directory / "metrics.jsonl"
-        self._sequence = job.config.stream.name != "iid"
+        self._kind = {"sequence": job.config.stream.name != "iid", "joint": job.config.stream.data == "joint"}
         self.now: Judged | None = None
         self.stop, self.pruned = 0, False
 
@@ -194,7 +249,7 @@ class _Trial:
         self.look()
 
     def look(self) -> None:
-        now = judged(self._space, read_log(self._log), sequence=self._sequence)
+        now = judged(self._space, read_log(self._log), **self._kind)
         if now is None or (self.now is not None and now.looks == self.now.looks):
             return
         self.now = now

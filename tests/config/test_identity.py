@@ -19,6 +19,7 @@ DEFAULT = load_config().document
 FREE_CHANGES: dict[str, Any] = {
     "output": st.sampled_from(["outputs", "elsewhere", "/tmp/x"]),
     "name": st.sampled_from([None, "mine"]),
+    "search": st.sampled_from([None, "outputs/rates"]),
     "device": st.sampled_from(["auto", "cpu", "cuda:1"]),
     "threads": st.one_of(st.just("auto"), st.integers(1, 64)),
     "checkpoint.seconds": st.floats(0, 1e6),
@@ -87,6 +88,7 @@ CHANGES: dict[str, Any] = {
     "budget.passes": 3,
     "budget.seconds": 3.0,
     "budget.accuracy": 0.9,
+    "evaluate.rows": "validation",
 }
 
 
@@ -148,6 +150,14 @@ def test_the_cadence_of_validation_counts_when_accuracy_ends_the_run() -> None:
     assert name_with({"evaluate.epochs": 2}) == name_with({})
     other = with_changes({"evaluate.epochs": 2}, by_accuracy)
     assert changed(by_accuracy, other) == [("evaluate.epochs", 1, 2)]
+
+
+def test_a_run_from_before_there_was_a_key_is_the_same_run() -> None:
+    before = copy.deepcopy(DEFAULT)
+    del before["evaluate"]["rows"]
+    assert name_with({}, before) == name_with({})
+    assert changed(before, DEFAULT) == []
+    assert changed(before, with_changes({"evaluate.rows": "validation"})) == [("evaluate.rows", "test", "validation")]
 
 
 def test_the_order_of_methods_counts_and_no_other_order_does() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,11 +12,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 
 from gradinc.config.catalog import PACKAGE
+from gradinc.config.compose import load_config
+from gradinc.config.identity import run_name
 from gradinc.errors import UserError
+from gradinc.finished import FinishedRun
+from gradinc.record import read_log
+from gradinc.train import execute
+from gradinc.tune.found import found_by
 from gradinc.tune.space import Space, judged, read_space
+from gradinc.tune.study import Search
 
 RATES = """
 space:
@@ -32,7 +42,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE)
 
 
-def test_a_search_that_is_killed_goes_on(tmp_path: Path) -> None:
+def test_a_search_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rates.yaml").write_text(RATES)
     life = start(tmp_path, "rates.yaml", "--n-jobs", "2")
     assert life.stdout is not None
@@ -52,9 +62,37 @@ def test_a_search_that_is_killed_goes_on(tmp_path: Path) -> None:
     assert record["best"]["values"] == best["values"]
     assert record["judged_by"] == {"mode": "validation", "what": "the validation rows"}
     results = [json.loads(path.read_text()) for path in folder.glob("*/result.json")]
+    assert {result["test"] is None for result in results} == {True}
+    assert not any("test" in line for path in folder.glob("*/metrics.jsonl") for line in read_log(path))
     scores = [result["validation"]["accuracy"] for result in results if result["validation"]]
     assert any(score == best["score"] for score in scores)
-    assert "next: gradinc train model=linear " in printed
+    words = shlex.split(printed.rpartition("next: gradinc train ")[2])
+    assert words[0] == "model=linear"
+    assert words[-1] == "search=outputs/rates"
+    monkeypatch.chdir(tmp_path)
+    config = load_config(words)
+    assert execute(config, console=Console(quiet=True)) == 0
+    run = FinishedRun.open(run_name(config))
+    assert run.result["test"]["accuracy"] > 0
+    found = {"mode": "validation", "judged_by": "the validation rows", "folder": "outputs/rates"}
+    assert run.result["search"] == {**found, "trials": 6, "score": best["score"]} == run.meta["search"]
+
+
+def test_what_a_killed_search_leaves_holds_nobody_up(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "rates"
+    space = Space(space={"optimizer.lr": [0.1, 0.2]})
+    search = Search(space, folder, 0, [], [])
+    search.study.enqueue_trial({"optimizer.lr": 0.2})
+    with pytest.raises(UserError, match="is in use by another search"):
+        Search(space, folder, 0, [], [])
+    with pytest.raises(UserError, match="holds a search with another space"):
+        Search(Space(space={"optimizer.lr": [0.1, 0.3]}), folder, 0, [], [])
+    search.close()
+    (folder / "journal.log.lock").symlink_to("outputs/rates/journal.log")  # as Optuna's own lock
+    with open(folder / "journal.log", "a") as journal:
+        journal.write('{"op_code": 5, "wor')
+    again = Search(space, folder, 0, [], [])
+    assert space.values(again.study.ask()) == {"optimizer.lr": 0.2}
 
 
 def test_test_rows_have_no_say() -> None:
@@ -77,9 +115,9 @@ def test_the_later_tasks_of_a_stream_have_no_say() -> None:
     space = Space(space={"optimizer.lr": [1]}, mode="first-tasks", tasks=2)
     log: list[dict[str, Any]] = [
         {"row": [0.5, 0.2, 0.3]},  # before any training
-        {"test": {}, "row": [1.0, 0.2, 0.3]},
-        {"test": {}, "row": [0.8, 0.6, 0.3]},
-        {"test": {}, "row": [0.1, 0.1, 0.9]},
+        {"row": [1.0, 0.2, 0.3]},
+        {"row": [0.8, 0.6, 0.3]},
+        {"row": [0.1, 0.1, 0.9]},
     ]
     found = judged(space, log, sequence=True)
     assert found is not None
@@ -87,18 +125,76 @@ def test_the_later_tasks_of_a_stream_have_no_say() -> None:
     assert judged(space, log[:3], sequence=True) == found
     later = [{**line, "row": [*line["row"][:2], 0.0]} for line in log[:3]]
     assert judged(space, later, sequence=True) == found
-    first = [*log[:2], {"test": {}, "row": [0.9, 0.6, 0.3]}]
+    first = [*log[:2], {"row": [0.9, 0.6, 0.3]}]
     assert judged(space, first, sequence=True) != found
+    together = judged(space, [log[0], log[3]], sequence=True, joint=True)
+    assert together is not None
+    assert together.score == pytest.approx(1.1 / 3)
+
+
+@pytest.mark.parametrize("stream", [["stream=iid"], ["stream=split", "stream.tasks=3"]])
+def test_a_trial_is_the_same_whatever_the_test_rows_are(tmp_path: Path, stream: list[str]) -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(90, 4)), np.arange(90) % 3
+    words = ["data=npz", "model=linear", "budget.epochs=1", "data.batch_size=10", *stream, f"output={tmp_path}"]
+
+    def outcome(rows: str, kind: str) -> tuple[bytes, Any, Any]:
+        x_test = np.zeros((30, 4)) if kind == "zeros" else x[:30]
+        np.savez(tmp_path / f"{kind}.npz", x_train=x, y_train=y, x_test=x_test, y_test=y[:30])
+        more = [f"data.root={tmp_path / kind}.npz", f"evaluate.rows={rows}", f"name={rows}-{kind}"]
+        assert execute(load_config([*words, *more]), console=Console(quiet=True)) == 0
+        result = json.loads((tmp_path / f"{rows}-{kind}" / "result.json").read_text())
+        return (tmp_path / f"{rows}-{kind}" / "metrics.jsonl").read_bytes(), result["test"], result.get("matrix")
+
+    assert outcome("validation", "zeros") == outcome("validation", "learnable")
+    assert outcome("validation", "zeros")[1] is None
+    looking = outcome("test", "zeros"), outcome("test", "learnable")
+    assert looking[0] != looking[1]
+    assert looking[0][1] is not None
+
+
+def searched(tmp_path: Path, **record: Any) -> list[str]:
+    folder = tmp_path / "rates"
+    folder.mkdir()
+    best = {"values": {"optimizer.lr": 0.1, "model": "linear"}, "score": 0.9, "scored_tasks": 3}
+    judged_by = {"mode": "first-tasks", "what": "validation rows of the first 2 tasks"}
+    content = {"judged_by": judged_by, "best": best, "trials": [{"score": 0.9}, {"score": None}], **record}
+    (folder / "tune.json").write_text(json.dumps(content))
+    return ["stream=split", "model=linear", "optimizer.lr=0.1", "stream.scored_tasks=3", f"search={folder}"]
+
+
+def test_what_a_search_found_is_recorded_and_nothing_else(tmp_path: Path) -> None:
+    words = searched(tmp_path)
+    found = found_by(load_config(words))
+    assert found is not None
+    assert (found["mode"], found["trials"], found["score"]) == ("first-tasks", 1, 0.9)
+    assert found_by(load_config(words[:-1])) is None
+    assert found_by(load_config([*words, "seed=4", "stream.scored_tasks=2"])) == found
+    for more, line in (
+        ("optimizer.lr=0.2", "optimizer.lr=0.2: the search in .* found 0.1"),
+        ("model=mlp", "model=mlp: the search in .* found linear"),
+        ("stream.scored_tasks=4", "would count tasks that the values were found on. Use stream.scored_tasks=3"),
+        ("stream.scored_tasks=null", "would count tasks that the values were found on"),
+        (f"search={tmp_path}", "is not the folder of a search"),
+    ):
+        with pytest.raises(UserError, match=line):
+            found_by(load_config([*words, more]))
+
+
+def test_a_search_without_an_end_has_found_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no best values yet"):
+        found_by(load_config(searched(tmp_path, best=None)))
 
 
 @pytest.mark.parametrize(
     ("text", "more", "line"),
     [
         (RATES, ["stream=split"], "mode=validation: a stream's later tasks would decide"),
-        (RATES, ["data.validation=0"], "mode=validation: there are no validation rows"),
+        (RATES, ["data.validation=0"], "evaluate.rows=validation: there are none, since data.validation is 0"),
         (RATES + "mode: first-tasks\n", [], "mode=first-tasks: stream=iid has one task"),
         (RATES + "mode: first-tasks\n", ["stream=split", "stream.data=joint"], "stream.data=joint trains on all"),
         (RATES + "mode: other-data\n", [], "mode=other-data: needs the other data"),
+        (RATES + "mode: other-data\nother: [data=digits]\n", [], "data=digits is what the result is measured on"),
         ("space: {data.split_seed: [1, 2]}", [], r"space\.data\.split_seed: decides what the result is measured on"),
         ("space: {optimizer.lr: {low: 1.0, high: -1.0}}", [], r"^optimizer\.lr=-1\.0: need a number > 0"),
         ("space: {optimizer.lr: {low: 1.0, high: 0.5}}", [], r"space\.optimizer\.lr: low must be below high"),

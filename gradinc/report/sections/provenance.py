@@ -22,6 +22,7 @@ FACTS = {
     "rows": ("data", "rows"),
     "shape": ("data", "shape"),
     "classes": ("data", "classes"),
+    "values found by": ("search", "judged_by"),
 }
 SEGMENT = ("python", "torch", "processor", "device", "threads")
 LONGEST = 160

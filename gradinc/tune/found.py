@@ -1,0 +1,64 @@
+"""Where the values of a run come from: the search that found them, checked, for the run's record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gradinc.config.names import shown, written
+from gradinc.config.schema import Config
+from gradinc.errors import UserError
+from gradinc.records import read_json
+
+FILE = "tune.json"
+"""What a search keeps in its folder."""
+
+
+def found_by(config: Config) -> dict[str, Any] | None:
+    """What a run's record says of the search that it names with ``search=``; None where it names none.
+
+    Returns:
+        ``folder``, ``mode``, ``judged_by`` (the mode in words), ``trials`` and the best trial's ``score``.
+
+    Raises:
+        UserError: there is no such search, it has found nothing yet, other values than these, or values that were
+            chosen by what this run is measured on.
+    """
+    if config.search is None:
+        return None
+    where = written("search", config.search)
+    record = read_json(Path(config.search) / FILE) or {}
+    judged, best = record.get("judged_by"), record.get("best")
+    if not isinstance(judged, dict) or not {"mode", "what"} <= set(judged):
+        raise UserError(where, "is not the folder of a search that has ended", "Give the one that gradinc tune names")
+    if not isinstance(best, dict) or not isinstance(best.get("values"), dict):
+        raise UserError(where, "has no best values yet", "Go on with its gradinc tune first")
+    if config.evaluate.rows == "test":
+        _check_scored(config, judged, best)
+    for key, found in best["values"].items():
+        now = _value(config.document, str(key).split("."))
+        if now != found:
+            what = f"the search in {config.search} found {shown(found)}"
+            raise UserError(written(str(key), now), what, "Use that value, or leave search out")
+    trials = [
+        trial for trial in record.get("trials") or [] if isinstance(trial, dict) and trial.get("score") is not None
+    ]
+    facts = {"mode": str(judged["mode"]), "judged_by": str(judged["what"])}
+    return {"folder": config.search, **facts, "trials": len(trials), "score": best.get("score")}
+
+
+def _check_scored(config: Config, judged: dict[str, Any], best: dict[str, Any]) -> None:
+    """The metrics of a result leave out the tasks that had a say in its values."""
+    most, own = best.get("scored_tasks"), config.stream.scored_tasks
+    if judged["mode"] == "first-tasks" and isinstance(most, int) and (own is None or own > most):
+        where = written("stream.scored_tasks", own)
+        what = "the metrics would count tasks that the values were found on"
+        raise UserError(where, what, f"Use stream.scored_tasks={most}, or leave search out")
+
+
+def _value(document: dict[str, Any], key: list[str]) -> Any:
+    """The value of a key, or the name that stands for a whole section; None where there is no such key."""
+    node: Any = document
+    for name in key:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node.get("name") if isinstance(node, dict) else node
