@@ -53,3 +53,14 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}:{shown(item)}" for key, item in value.items()) + "}"
     return str(value)
+
+
+def short(key: str, keys: Sequence[str]) -> str:
+    """The last word of a key, or as many as set it apart from the others."""
+    words = key.removesuffix(".name").split(".")
+    for count in range(1, len(words)):
+        name = ".".join(words[-count:])
+        same = [other for other in keys if other.removesuffix(".name").endswith(f".{name}") or other == name]
+        if same == [key]:
+            return name
+    return ".".join(words)

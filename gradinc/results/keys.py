@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gradinc.config.identity import FREE
-from gradinc.config.names import shown
+from gradinc.config.names import short, shown
 from gradinc.results.recorded import RecordedRun
 
 MISSING = "–"
@@ -84,14 +84,3 @@ def label(run: RecordedRun, keys: Sequence[str]) -> str:
     """A run by the keys that it differs in: ``strategy=agem lr=0.1``, each as short as it stays clear."""
     values = settings(run)
     return " ".join(f"{short(key, keys)}={values.get(key, MISSING)}" for key in keys)
-
-
-def short(key: str, keys: Sequence[str]) -> str:
-    """The last word of a key, or as many as set it apart from the others."""
-    words = key.removesuffix(".name").split(".")
-    for count in range(1, len(words)):
-        name = ".".join(words[-count:])
-        same = [other for other in keys if other.removesuffix(".name").endswith(f".{name}") or other == name]
-        if same == [key]:
-            return name
-    return ".".join(words)

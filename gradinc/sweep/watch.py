@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradinc.config.compose import Job
+from gradinc.config.names import short
 from gradinc.console import LINE_EVERY, duration, printable, score_shown
 from gradinc.directory import RunDirectory
 from gradinc.sweep.shipment import Ending
@@ -25,8 +26,14 @@ STOPS = (130, 138, 143)
 STYLES = {"finished": "green", "running": "bold", "waiting": "dim", "not started": "dim", "interrupted": "yellow"}
 """What a state looks like; all others are failures."""
 
-SPENT_LINES = 6
-"""Lines of the terminal that the table of jobs cannot have."""
+SPENT_LINES = 3
+"""Lines of the terminal that jobs cannot have: the heads of the columns, the counts, and the cursor's."""
+
+GAP = 2
+"""Spaces between two columns."""
+
+LONGEST_END = 9
+"""Characters of a run's name that are always shown: the digits that it ends in, by which commands find it."""
 
 
 @dataclass
@@ -35,6 +42,7 @@ class Line:
 
     Attributes:
         label: the arguments in which it differs from the others.
+        short: the same with the last word of each key, where that is clear.
         state: ``waiting``, ``running``, or its fate.
         failed: whether the fate is a failure.
         share: how much of it is done, from 0 to 1.
@@ -43,6 +51,7 @@ class Line:
     """
 
     label: str
+    short: str
     directory: str
     state: str = "waiting"
     failed: bool = False
@@ -66,7 +75,7 @@ class Watch:
 
     def __init__(self, jobs: Sequence[Job], console: Console, *, quiet: bool, live: bool) -> None:
         self.jobs, self.console, self.quiet = jobs, console, quiet
-        self.lines = [Line(" ".join(job.swept) or job.directory.name, str(job.directory)) for job in jobs]
+        self.lines = [Line(*_labels(job), str(job.directory)) for job in jobs]
         self._lock = threading.RLock()
         self._live: Live | None = None
         if live and console.is_terminal and not quiet:
@@ -146,13 +155,18 @@ class Watch:
     # ---- how it is shown ----
 
     def summary(self) -> list[list[str]]:
-        """The fate of every job, as rows of a table under their heads."""
-        rows = [["job", "fate", "directory"]]
-        for line in self.lines:
-            rows.append(
-                [line.label, line.state + (f", test {line.score}" if line.state == "finished" else ""), line.directory]
-            )
-        return rows
+        """The fate of every job, as rows of a table under their heads; in fewer words on a narrow terminal."""
+        fates = [line.state + (f", test {line.score}" if line.state == "finished" else "") for line in self.lines]
+        rows = [[line.label, fate, line.directory] for line, fate in zip(self.lines, fates, strict=True)]
+        head, room = "directory", self.console.width
+        folders = {str(job.directory.parent) for job in self.jobs}
+        if self.console.is_terminal and len(folders) == 1 and sum(_widths(rows)) + 2 * GAP > room:
+            head = f"in {folders.pop()}"
+            names = [job.directory.name for job in self.jobs]
+            rows = [[line.short, fate, name] for line, fate, name in zip(self.lines, fates, names, strict=True)]
+            left = max(LONGEST_END, room - sum(_widths(rows)[:2]) - 2 * GAP)
+            rows = [[label, fate, _end(name, left)] for label, fate, name in rows]
+        return [["job", "fate", head], *rows]
 
     def counts(self) -> str:
         """How many jobs are in which state: ``21 finished · 2 failed · 1 waiting``."""
@@ -171,19 +185,22 @@ class Watch:
 
     def _render(self) -> RenderableType:
         with self._lock:
-            table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-            table.add_column("job", overflow="ellipsis", no_wrap=True, ratio=1)
-            for name in ("state", "done", "score", "time"):
-                table.add_column(name, no_wrap=True, justify="left" if name == "state" else "right")
             shown, hidden = self._chosen(self.console.height - SPENT_LINES)
-            for line in shown:
+            rows = [_cells(line) for line in shown]
+            heads = ("state", "done", "score", "time")
+            widths = _widths([heads, *rows])
+            room = max(1, self.console.width - sum(widths) - GAP * len(widths))
+            long = any(len(line.label) > room for line in self.lines)
+            labels = [_end(line.short if long else line.label, room) for line in shown]
+            table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+            table.add_column("job", no_wrap=True, width=min(room, max([3, *map(len, labels)])))
+            for head, width in zip(heads, widths, strict=True):
+                table.add_column(head, no_wrap=True, width=width, justify="left" if head == "state" else "right")
+            for line, label, (state, *rest) in zip(shown, labels, rows, strict=True):
                 style = "red" if line.failed else STYLES.get(line.state, "")
-                seconds = time.monotonic() - line.begun if line.state == "running" else line.seconds
-                done = f"{100 * line.share:.0f} %" if line.share else ""
-                cells = (done, line.score, "" if seconds is None else duration(seconds))
-                table.add_row(Text(printable(line.label)), Text(printable(line.state), style), *map(Text, cells))
+                table.add_row(Text(label), Text(state, style), *map(Text, rest))
             more = f" ({hidden} not shown)" if hidden else ""
-            return Group(table, Text(self.counts() + more, style="bold"))
+            return Group(table, Text(self.counts() + more, style="bold", no_wrap=True, overflow="ellipsis"))
 
     def _chosen(self, room: int) -> tuple[list[Line], int]:
         """The jobs that there is room for, in their order: those that run, failures, then their neighbours."""
@@ -196,3 +213,28 @@ class Watch:
         )
         kept = sorted(ranked[: max(1, room)])
         return [self.lines[n] for n in kept], len(self.lines) - len(kept)
+
+
+def _labels(job: Job) -> tuple[str, str]:
+    """What a job is called where there is room, and where there is little."""
+    pairs = [word.partition("=") for word in job.swept]
+    keys = [key for key, _, _ in pairs]
+    few = " ".join(f"{short(key, keys)}={value}" for key, _, value in pairs)
+    return " ".join(job.swept) or job.directory.name, few or job.directory.name
+
+
+def _cells(line: Line) -> tuple[str, str, str, str]:
+    """State, share that is done, score and time, as they are shown."""
+    seconds = time.monotonic() - line.begun if line.state == "running" else line.seconds
+    done = f"{100 * line.share:.0f} %" if line.share else ""
+    return printable(line.state), done, line.score, "" if seconds is None else duration(seconds)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _end(text: str, room: int) -> str:
+    """The end of a text, which tells neighbours in a grid apart, where there is no room for all of it."""
+    text = printable(text)
+    return text if len(text) <= room else "…" + text[len(text) - room + 1 :]

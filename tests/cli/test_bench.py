@@ -23,7 +23,7 @@ def test_the_cost_of_a_strategy_is_one_line(gradinc: Any) -> None:
 def test_every_rule_and_method_can_be_measured(gradinc: Any) -> None:
     strategies = set(groups.names("strategy"))
     assert {*METHODS, *rules()} - {"sum"} <= strategies
-    assert set(GOALS) <= {*METHODS, *rules()}
+    assert set(GOALS) <= {*METHODS, *rules(), "diagnostics"}
 
 
 def test_wrong_options_get_one_line(gradinc: Any) -> None:

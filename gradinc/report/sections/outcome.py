@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from gradinc.config.names import short
 from gradinc.report.document import Cell, Section, Table
 from gradinc.report.subject import Page, Subject
 from gradinc.results import shown
 from gradinc.results.groups import Setting
-from gradinc.results.keys import MISSING, settings, short
+from gradinc.results.keys import MISSING, settings
 from gradinc.results.recorded import RecordedRun
 from gradinc.results.statistics import estimate
 

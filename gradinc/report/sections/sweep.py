@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from gradinc.config.names import short
 from gradinc.report.axes import fit, tick_text
 from gradinc.report.charts import Line, Upright, chart, cut, parallel
 from gradinc.report.document import Figure, Section
 from gradinc.report.subject import COLOURS, Page
 from gradinc.results.curves import Points
 from gradinc.results.groups import Setting, value_order
-from gradinc.results.keys import short
 from gradinc.results.recorded import SCORES
 
 WIDE = 8.0
