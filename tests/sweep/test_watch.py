@@ -38,7 +38,7 @@ def test_states_scores_and_times_are_whole_whatever_the_labels_are(width: int) -
     assert shown[1].split()[-5:] == ["failed", "12", "min", "34", "s"]
     assert shown[2].split()[-3:] == ["interrupted", "1.0", "s"]
     assert shown[3].split()[-7:] == ["running", "100", "%", "100.00", "%", "0.0", "s"]
-    assert shown[-1] == "1 running · 1 failed · 1 interrupted · 45 waiting (27 not shown)"[:width]
+    assert shown[-1].startswith("1 running · 1 failed · 1 interrupted · 45 waiting (27 not")
     label = "optimizer.lr=0.01 seed=0 strategy.window.size=1 schedule.warmup=0"
     assert shown[1].startswith({200: label, 80: "lr=0.01 seed=0 size=1 warmup=0 ", 60: "…"}[width])
 
