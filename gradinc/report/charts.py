@@ -240,8 +240,8 @@ def parallel(
             Markup('<text class="mid name" x="{}" y="{}">{}</text>').format(_n(x), 18, text(cut(upright.name, 17)))
         )
         parts += [
-            Markup('<text class="mid halo" x="{}" y="{}" dy=".32em">{}</text>').format(
-                _n(x), _n(bottom + (top - bottom) * h), text(cut(name, 14))
+            Markup('<text class="halo" x="{}" y="{}" dy=".32em">{}</text>').format(
+                _n(x + 5), _n(bottom + (top - bottom) * h), text(cut(name, 14))
             )
             for h, name in upright.ticks
         ]

@@ -51,7 +51,7 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     facts = [("runs", f"{len(subject.runs):,}"), ("settings", f"{len(subject.settings):,}")]
     if found is not None:
         mean = "" if found.count == 1 else f", mean of {found.count} runs"
-        facts.append((f"best test {subject.measure}{mean}", shown.score_text(found.mean, subject.measure)))
+        facts.append((f"best {subject.score_name}{mean}", shown.score_text(found.mean, subject.measure)))
         facts.append(("best setting", best.name))
     seconds = [value for run in subject.runs if (value := run.number("result", "seconds")) is not None]
     return [*facts, ("time in all", shown.duration_text(sum(seconds) if seconds else None))]

@@ -51,6 +51,16 @@ class Subject:
         return next((name for name in SCORES if name in had), "accuracy")
 
     @cached_property
+    def part(self) -> str:
+        """The rows that the results are measured on."""
+        return "validation" if {run.part for run in self.runs} == {"validation"} else "test"
+
+    @property
+    def score_name(self) -> str:
+        """What the report compares by, in words: ``test accuracy``."""
+        return f"{self.part} {self.measure}"
+
+    @cached_property
     def ranked(self) -> list[Setting]:
         """The settings, the best first."""
         return ranked(self.settings, self.measure)

@@ -35,8 +35,8 @@ class Setting:
         return self.finished or self.runs
 
     def score(self, measure: str) -> Estimate | None:
-        """The measure on the test rows, over the finished runs."""
-        values = [run.number("result", "test", measure) for run in self.finished]
+        """The measure on the rows that the results are measured on, over the finished runs."""
+        values = [run.number("result", run.part, measure) for run in self.finished]
         return estimate([value for value in values if value is not None])
 
 

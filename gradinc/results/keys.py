@@ -10,6 +10,8 @@ from gradinc.config.identity import FREE
 from gradinc.config.names import short, shown
 from gradinc.results.recorded import RecordedRun
 
+SIZE = "strategy.window.size"
+
 MISSING = "–"
 """A key that a run does not have."""
 
@@ -52,7 +54,7 @@ def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
     """The keys whose values differ between runs, in the order of the config.
 
     What follows from another choice is left out: where ``model.name`` differs, the other ``model.*`` keys
-    count only if they differ between runs of one model.
+    count only if they differ between runs of one model, and ``strategy`` where the size of windows decides it.
 
     Args:
         free: whether keys count that no number depends on, such as ``threads``.
@@ -62,18 +64,23 @@ def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
     different = [key for key in keys if len({values.get(key, MISSING) for values in readable}) > 1]
     different = [key for key in different if free or not _is_free(key)]
     heads = {"strategy": "strategy"} | {key.removesuffix(".name"): key for key in different if key.endswith(".name")}
-    return [key for key in different if not _follows(key, heads, different, readable)]
+    kept = [key for key in different if not _follows(key, heads, different, readable)]
+    named = SIZE in kept and "strategy" in kept and _decides(SIZE, "strategy", readable)
+    return [key for key in kept if not (named and key == "strategy")]
 
 
 def _follows(key: str, heads: Mapping[str, str], different: Sequence[str], readable: Sequence[dict[str, str]]) -> bool:
     """Whether a key differs only because its section's name does."""
     head = "strategy" if key == "stream.data" else heads.get(key.partition(".")[0])
-    if head is None or head == key or head not in different:
-        return False
-    by_name: defaultdict[str, set[str]] = defaultdict(set)
+    return head is not None and head != key and head in different and _decides(head, key, readable)
+
+
+def _decides(head: str, key: str, readable: Sequence[dict[str, str]]) -> bool:
+    """Whether one value of `head` goes with one of `key` only."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for values in readable:
-        by_name[values.get(head, MISSING)].add(values.get(key, MISSING))
-    return all(len(values) == 1 for values in by_name.values())
+        found[values.get(head, MISSING)].add(values.get(key, MISSING))
+    return all(len(values) == 1 for values in found.values())
 
 
 def _is_free(key: str) -> bool:

@@ -108,6 +108,11 @@ class RecordedRun:
         return None
 
     @property
+    def part(self) -> str:
+        """The rows that its result is measured on: ``test``, or ``validation`` for a run that looks at no test row."""
+        return "validation" if self.value("config", "evaluate", "rows") == "validation" else "test"
+
+    @property
     def score(self) -> float | None:
         """The measure on the test rows."""
         return None if self.measure is None else self.number("result", "test", self.measure)

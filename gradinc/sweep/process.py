@@ -68,7 +68,8 @@ class Worker:
                 self._process = None
                 words, seconds = self._last_words(before), time.monotonic() - begun
                 if not begun_there and not stop():
-                    return Ending(1, f"the worker could not start: {_last_line(words)}", seconds=seconds)
+                    end = _last_line(words) or _died(process.returncode, 0, seconds).line
+                    return Ending(1, f"the worker could not start: {end}", seconds=seconds)
                 _keep(words, shipment.path)
                 return _died(process.returncode, stop(), seconds)
             if not stopped and (number := stop()):
@@ -144,7 +145,7 @@ def _keep(words: bytes, directory: Path) -> None:
 
 
 def _last_line(words: bytes) -> str:
-    return (words.decode(errors="replace").strip().splitlines() or ["it ended at once"])[-1]
+    return (words.decode(errors="replace").strip().splitlines() or [""])[-1]
 
 
 def _died(code: int, stopping: int, seconds: float) -> Ending:

@@ -185,6 +185,31 @@ WORKED = [[0.1, 0.1, 0.1], [0.9, 0.1, 0.1], [0.95, 0.8, 0.2], [0.6, 0.7, 0.9]]
 """Accuracy before training and after each of three tasks."""
 
 
+def test_trials_that_look_at_no_test_row_are_compared_by_validation(report: Any, written: Any, empty: Path) -> None:
+    for index, score in enumerate((0.5, 0.9)):
+        run = written(f"t{index}", test=score, evaluate__rows="validation", optimizer__lr=0.1 * (index + 1))
+        result = json.loads((run / "result.json").read_text())
+        (run / "result.json").write_text(json.dumps({**result, "test": None}))
+    page = report("outputs")
+    assert page.row("run")[3] == "validation accuracy"
+    assert "90.00 %" in page.row("t1")
+    mixed = "Some runs are measured on validation rows, the others on test rows."
+    assert mixed not in (empty / "page.md").read_text()
+    written("other")
+    report("outputs")
+    assert mixed in (empty / "page.md").read_text()
+
+
+def test_a_strategy_s_name_is_no_second_key_where_the_size_of_windows_makes_it(report: Any, written: Any) -> None:
+    for size in (1, 2, 4):
+        written(f"w{size}", strategy__window__size=size)
+    page = report("w*")
+    assert page.row("run")[2:4] == ["size", "test accuracy"]
+    written("ema", strategy__window__size=4, strategy__window__rule="ema")
+    page = report("outputs")
+    assert page.row("run")[2:5] == ["size", "strategy", "test accuracy"]
+
+
 def test_the_matrix_and_what_follows_from_it_are_shown(report: Any, written: Any, empty: Path) -> None:
     path = written("stream")
     result = json.loads((path / "result.json").read_text())

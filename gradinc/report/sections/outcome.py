@@ -36,7 +36,7 @@ def settings_section(page: Page) -> Section | None:
         "A setting is what runs share that differ in nothing but the seed. Scores are means over its finished runs, "
         "± half of Student's 95 % interval of the mean; a single run has none. Other numbers are means."
     )
-    table = Table("Settings", [*heads, "runs", f"test {subject.measure}", "±", *_measures(subject.runs), *COUNTS], rows)
+    table = Table("Settings", [*heads, "runs", subject.score_name, "±", *_measures(subject.runs), *COUNTS], rows)
     return Section("Settings", [note], tables=[table])
 
 
@@ -65,15 +65,15 @@ def runs_section(page: Page) -> Section:
     """Every run with its result."""
     subject = page.subject
     keys = [*(["seed"] if len({settings(run).get("seed") for run in subject.runs}) > 1 else []), *subject.keys]
-    head = ["run", "status", *(short(key, keys) for key in keys), f"test {subject.measure}", "loss"]
+    head = ["run", "status", *(short(key, keys) for key in keys), subject.score_name, "loss"]
     named = Counter(run.name for run in subject.runs)
     rows = [_run_row(subject, run, keys, path=named[run.name] > 1) for run in subject.runs]
     return Section("Runs", tables=[Table("Runs", [*head, *_measures(subject.runs), *COUNTS], rows)])
 
 
 def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: bool) -> list[Cell]:
-    values, score = settings(run), run.number("result", "test", subject.measure)
-    loss = run.number("result", "test", "loss")
+    values, score = settings(run), run.number("result", run.part, subject.measure)
+    loss = run.number("result", run.part, "loss")
     row = [
         Cell(str(run.path) if path else run.name),
         Cell(run.status),

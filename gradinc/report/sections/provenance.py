@@ -69,6 +69,8 @@ def mixed(runs: Sequence[RecordedRun]) -> list[str]:
         values = Counter(value for run in runs if (value := _value(run, keys)) is not None)
         if len(values) > 1:
             sentences.append(f"The runs were made with {len(values)} {words}.")
+    if len({run.part for run in runs}) > 1:
+        sentences.append("Some runs are measured on validation rows, the others on test rows.")
     several = [run for run in runs if any("→" in (_segments(run, name) or "") for name in SEGMENT)]
     if several:
         sentences.append(f"{_count(len(several), 'run')} changed software, hardware or threads on the way.")

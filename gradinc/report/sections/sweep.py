@@ -83,8 +83,8 @@ def _one_factor(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
         if found.half is not None:
             errors.append((places[one.values[key]], found.mean - found.half, found.mean + found.half))
     style = "c1" if numeric else "c1 dots"
-    line = Line(f"test {measure}", points, style, errors=errors, dots=True)
-    title = f"test {measure} by {key.removesuffix('.name')}"
+    line = Line(page.subject.score_name, points, style, errors=errors, dots=True)
+    title = f"{page.subject.score_name} by {key.removesuffix('.name')}"
     return _by_key(page, title, [line], key, places)
 
 
@@ -105,7 +105,7 @@ def _marginal(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
         found = one.score(measure)
         if found is not None:
             lines.append(Line(one.name, [(places[one.values[key]], found.mean)], f"{style} dots", dots=True))
-    title = f"test {measure} by {key.removesuffix('.name')}"
+    title = f"{page.subject.score_name} by {key.removesuffix('.name')}"
     return _by_key(page, title, lines, key, places)
 
 
@@ -134,7 +134,7 @@ def _parallel(page: Page, keys: Sequence[str]) -> Figure:
     scale = fit(scores, 0.06, 1.0, wide=math.inf if subject.measure == "accuracy" else 50.0)
     percent = subject.measure == "accuracy"
     ticks = [(scale(tick), tick_text(tick, percent=percent)) for tick in scale.ticks(6)]
-    uprights.append(Upright(f"test {subject.measure}", ticks))
+    uprights.append(Upright(subject.score_name, ticks))
     heights.append([0.0 if each is None else scale(each.mean) for each in found])
     order = {id(one): place for place, one in enumerate(reversed(subject.ranked))}
     styles = {id(one): style for style, one in subject.coloured.items()}
@@ -145,7 +145,7 @@ def _parallel(page: Page, keys: Sequence[str]) -> Figure:
         opacity = 1.0 if style in styles.values() else 0.35 if style == "lost" else 0.08 + 0.6 * better**2
         threads.append((order[id(one)], (one.name, [h[index] for h in heights], style, opacity)))
     threads.sort(key=lambda thread: thread[0])
-    title = f"all settings and their test {subject.measure}"
+    title = f"all settings and their {subject.score_name}"
     higher = "higher" if SCORES[subject.measure] else "lower"
     return Figure(
         parallel(page.numbers, title, uprights, [thread for _, thread in threads]), f"{title}; {higher} is better"

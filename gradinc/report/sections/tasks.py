@@ -41,6 +41,8 @@ def tasks_section(page: Page) -> Section | None:
     notes = [DEFINITIONS]
     if len(subject.runs) > len(subject.settings):
         notes.append("A matrix is the mean over the finished runs of its setting.")
+    if subject.part == "validation":
+        notes.append("These runs look at no test row: accuracies are those on validation rows.")
     if any(run.value("config", "stream", "scored_tasks") is not None for run in subject.runs):
         notes.append("The measures in the tables are over the scored tasks; the figures are over all.")
     return Section("Tasks", [*notes, *_undefined(page)], subject.legend, figures, tables=tables)
