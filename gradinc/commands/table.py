@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         options.name, options.overrides = None, [options.name, *options.overrides]
     if options.name is None:
         return _list(folders, options.overrides, options.json)
-    from gradinc.tables.cells import chosen_rows, compose_cells, open_table
+    from gradinc.tables.cells import SET_BY_TABLE, chosen_rows, compose_cells, open_table
 
     table = open_table(options.name, folders)
     extra = list(options.overrides)
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     for override in extra:
         if "=" not in override:
             raise UserError(override, "gradinc table takes one NAME and key=value", "See gradinc table --help")
-        if override.partition("=")[0].lstrip("+~") in ("seed", "name"):
+        if override.partition("=")[0].lstrip("+~") in SET_BY_TABLE:
             raise UserError(override, "is set by the table", "Use --seeds 0,1,2")
     rows = chosen_rows(table, options.rows)
     cells = compose_cells(table, rows, _seeds(options.seeds, table), extra, folders)
@@ -57,7 +59,8 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
     code = 0
     console = Console()
     if not options.collect and (missing := missing_jobs(cells)):
-        code = run(missing, console, ["table", *arguments])
+        with redirect_stdout(sys.stderr) if options.json else nullcontext():  # the document stands alone
+            code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
             return code
     document = table_document(table, cells, recorded_runs(cells))
@@ -79,12 +82,15 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
 def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
     from gradinc.tables.running import jobs_of, status
 
-    lines = [["row", "column", "seed", "status", "run"]]
-    for cell in cells:
-        if cell.missing is not None:
-            lines.append([cell.row, cell.column, "–", cell.missing, ""])
-        for seed, job in cell.jobs.items():
-            lines.append([cell.row, cell.column, str(seed), status(job), job.directory.name])
+    lines = [["row", "seed", "status", "run", "columns"]]
+    for row in dict.fromkeys(cell.row for cell in cells):
+        own = [cell for cell in cells if cell.row == row]
+        lines += [[row, "–", missing, "", ""] for missing in dict.fromkeys(c.missing for c in own if c.missing)]
+        for place, job in jobs_of(own).items():
+            columns = [cell.column for cell in own if place in (each.directory for each in cell.jobs.values())]
+            more = f" and {len(columns) - 2} more" if len(columns) > 3 else ""
+            shown = ", ".join(columns[:2] if more else columns) + more
+            lines.append([row, str(job.config.seed), status(job), place.name, shown])
     print_columns(lines)
     states = [status(job) for job in jobs_of(cells).values()]
     left = sum(state not in ("finished", "diverged") for state in states)
@@ -108,9 +114,12 @@ def _tell_missing_data(cells: Sequence[Cell]) -> None:
 
 
 def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
+    from rich.console import Console
+
     from gradinc.config import groups
     from gradinc.tables.cells import compose_cells, open_table
     from gradinc.tables.running import jobs_of, status
+    from gradinc.tables.terminal import show_columns
 
     found = []
     for name in groups.names("table", folders):
@@ -126,7 +135,7 @@ def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
         return 0
     lines = [["table", "cost", "cells built", "runs done", "title"]]
     lines += [[n, cost, f"{b} of {c}", f"{d} of {r}", title] for n, title, cost, b, c, d, r in found]
-    print_columns(lines)
+    show_columns(lines, Console())
     return 0
 
 

@@ -20,6 +20,9 @@ from gradinc.tables.specification import Row, Table
 HIDDEN = ("output", "progress", "fresh", "cluster")
 """Overrides that no command shows: where runs lie and are made, and what is said while they go, is not the table's."""
 
+SET_BY_TABLE = ("seed", "name")
+"""Keys in which the runs of a cell differ, or by which they are found."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -107,7 +110,7 @@ def compose_cells(
                 continue
             if texts not in composed:
                 where = f"table {table.name}: rows.{row}, column {column}"
-                composed[texts] = _compose(texts, seeds, own, composer, where)
+                composed[texts] = _compose(texts, seeds, own, composer, where, (row, column))
             cells.append(replace(composed[texts], row=row, column=column))
     return cells
 
@@ -128,9 +131,17 @@ def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
 
 
 def _compose(
-    texts: Sequence[str], seeds: Sequence[int], own: Sequence[Assignment], composer: Composer, where: str
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    own: Sequence[Assignment],
+    composer: Composer,
+    where: str,
+    label: tuple[str, str],
 ) -> Cell:
     """A cell without its place.
+
+    Args:
+        label: row and column, by which its jobs are told from others while they run.
 
     Raises:
         UserError: an override is wrong; one of the table's is named with `where`.
@@ -139,6 +150,9 @@ def _compose(
     try:
         published = [parse(text, dirs) for text in texts]
         refuse_sweeps(published)
+        for each in published:
+            if each.key in SET_BY_TABLE:
+                raise UserError(each.text, "is set by the table", "Leave it out; seeds: lists its seeds")
         as_published, cluster = composer.run(published)
     except UserError as error:
         raise UserError(f"{where}: {error.where}", error.what, error.mend) from error
@@ -149,7 +163,7 @@ def _compose(
         configs = {seed: composer.config([*published, *own, parse(f"seed={seed}")]) for seed in seeds}
     else:
         configs = {seed: replace(config, seed=seed) for seed in seeds}
-    jobs = {seed: Job((where.partition(": ")[2], f"seed={seed}"), configs[seed], cluster) for seed in seeds}
+    jobs = {seed: Job((*label, f"seed={seed}"), configs[seed], cluster) for seed in seeds}
     keys = latest([*published, *own])
     shown_keys = [a for a in keys.values() if a.key.split(".")[0] not in HIDDEN]
     overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in shown_keys)

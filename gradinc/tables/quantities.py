@@ -126,6 +126,38 @@ def logged(run: RecordedRun, *, note: str, statistic: Literal["mean", "variation
     return mean if statistic == "mean" else statistics.stdev(found) / mean
 
 
+def gradient_noise(run: RecordedRun, *, ratio: Literal["signal_to_noise", "noise_scale"]) -> float:
+    """A ratio that diagnostics=true logs, of the whole run: signal over noise of the window's gradient, or rows.
+
+    One window's estimates of signal and noise can be negative, and their ratio has no mean. Signal + noise is the
+    square of the gradient's norm, so both come back from a log line of one update; their sums over the run have means.
+
+    Paper: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1 (averages before the ratio).
+    """
+    if run.value("config", "log", "steps") != 1:
+        raise NoValue("needs log.steps=1: the log has ratios, and their parts come back from single updates only")
+    signals, noises, traces, before = 0.0, 0.0, 0.0, 0.0
+    for line in run.metrics:
+        rows, before = (finite(line.get("samples")) or 0.0) - before, finite(line.get("samples")) or before
+        notes = line.get("notes") or {}
+        norm, quotient, scale = (finite(notes.get(n)) for n in ("gradient_norm", "signal_to_noise", "noise_scale"))
+        if norm is None or rows <= 0:
+            continue
+        # Without noise the quotient is not finite, and the scale is: tr(Σ) / ‖G‖², of which one row's share is left.
+        if quotient is not None and quotient > -1:
+            noise = norm**2 / (1 + quotient)
+        elif scale is not None and scale > -rows:
+            noise = norm**2 * scale / (rows + scale)
+        else:
+            continue
+        signals, noises, traces = signals + norm**2 - noise, noises + noise, traces + noise * rows
+    if not noises > 0 or not signals > 0:
+        raise NoValue(
+            "its log has no noise of gradients; it needs diagnostics=true and windows of several micro-batches"
+        )
+    return signals / noises if ratio == "signal_to_noise" else traces / signals
+
+
 def rising_losses(run: RecordedRun) -> float:
     """The share of log lines whose training loss is above that of the line before."""
     losses = _losses(run)
@@ -164,6 +196,7 @@ QUANTITIES: dict[str, Callable[..., float]] = {
         samples_per_second,
         best_validation,
         logged,
+        gradient_noise,
         rising_losses,
         final_loss,
         loss_gap,

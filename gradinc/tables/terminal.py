@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gradinc.commands.arguments import printable
+from gradinc.commands.arguments import print_columns, printable
 from gradinc.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
 
 STYLES = {
@@ -44,6 +44,14 @@ def show(document: Mapping[str, Any], console: Console) -> None:
         console.print(Text(printable(f"  {command}"), style="dim"), soft_wrap=True)
     console.print(Text(printable(code_text(document))))
     console.print(Text(counts_text(document)))
+
+
+def show_columns(lines: Sequence[Sequence[str]], console: Console) -> None:
+    """Lines under a heading: folded to a terminal's width, and elsewhere whole, for other programs to read."""
+    if console.is_terminal:
+        console.print(_grid(lines[0], lines[1:]))
+    else:
+        print_columns(lines)
 
 
 def _grid(head: Any, body: Any) -> Grid:

@@ -100,7 +100,8 @@ def runs_lines(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             if cell["command"] is not None:
                 by_command.setdefault(cell["command"], []).append(cell)
         for command, cells in by_command.items():
-            titles = "; ".join(cell["title"] for cell in cells)
+            several = [cell["title"] for cell in cells]
+            titles = "; ".join(several if len(several) <= 4 else [*several[:2], f"{len(several) - 2} more"])
             names = ", ".join(cells[0]["runs"]) or "no run yet"
             time = duration_text(cells[0]["seconds"] if cells[0]["runs"] else None)
             found.append((f"{row['title']}: {titles}", f"{time}: {names}", command))

@@ -68,6 +68,8 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("protocol.1", "modl=linear", "rows.slow, column accuracy: modl: no such key. Did you mean model?"),
         ("protocol.1", "model=liner", "rows.slow, column accuracy: model=liner: unknown."),
         ("rows.slow.overrides.0", "optimizer.lr=x", "rows.slow, column accuracy: optimizer.lr=x: need a number > 0."),
+        ("protocol.1", "name=x", "rows.slow, column accuracy: name=x: is set by the table. Leave it out; "),
+        ("rows.slow.overrides.0", "seed=7", "rows.slow, column accuracy: seed=7: is set by the table. Leave it out; "),
         ("protocol.1", "seed=1,2", "rows.slow, column accuracy: seed=1,2: stands for several values."),
     ],
 )

@@ -53,6 +53,43 @@ def test_the_command_below_a_cell_makes_its_runs(gradinc: Command, trained: Path
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == sorted(cell["runs"])
 
 
+def test_a_document_stands_alone_on_standard_output_while_runs_are_made(
+    gradinc: Command, document: dict[str, Any], tmp_path: Path
+) -> None:
+    write_table(tmp_path / "conf", document)
+    outcome = gradinc("table", "tiny", "--config-dir", "conf", "--rows", "slow", "--seeds", "0", "device=cpu", "--json")
+    assert json.loads(outcome.out)["rows"][0]["cells"][0]["ours"]["n"] == 1
+    assert "slow accuracy seed=0" in outcome.err, "what is said while they are made goes elsewhere"
+
+
+def test_a_run_that_diverges_is_told_and_is_not_tried_again(
+    gradinc: Command, document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["rows"]["slow"]["overrides"] = ["model=mlp", "optimizer.lr=1e30"]
+    write_table(tmp_path / "conf", document)
+    tiny = ("table", "tiny", "--config-dir", "conf", "--rows", "slow", "--seeds", "0", "device=cpu")
+    outcome = gradinc(*tiny)
+    assert outcome.code == 1
+    assert "1 of 1 diverged at update" in " ".join(outcome.out.split())
+    assert "tries again" not in outcome.out
+    assert "1 runs, 0 to do" in gradinc(*tiny, "--dry-run").out
+    assert gradinc("report", "outputs/tables/tiny.json").code == 0
+
+
+def test_a_dry_run_has_a_line_for_each_run_and_for_each_row_that_is_not_built(
+    gradinc: Command, document: dict[str, Any], tmp_path: Path
+) -> None:
+    write_table(tmp_path / "conf", document)
+    lines = [line.split() for line in gradinc("table", "tiny", "--config-dir", "conf", "--dry-run").out.splitlines()]
+    assert [line[:3] for line in lines[1:8]] == [
+        *(["slow", seed, "missing"] for seed in "012"),
+        *(["fast", seed, "missing"] for seed in "012"),
+        ["none", "–", "method"],
+    ]
+    assert lines[1][-2:] == ["accuracy,", "steps"]
+    assert lines[8][:5] == ["6", "runs,", "6", "to", "do"]
+
+
 def test_a_table_without_differences_ends_in_0_and_rows_and_seeds_are_chosen(
     gradinc: Command, document: dict[str, Any], tmp_path: Path
 ) -> None:
