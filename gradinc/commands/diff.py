@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from gradinc.commands.arguments import Parser, print_columns, print_json
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 LONGEST = 44
 """Characters of a value that are shown; the JSON document has all of them."""
+
+SHORTEST = 12
+"""Characters of a value that are shown on the narrowest terminal."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,8 +44,7 @@ def _print(comparison: Comparison) -> None:
     for name, differences in comparison.subjects.items():
         if differences:
             print(f"\n{name}")
-            rows = [[each.key, _cut(each.first), _cut(each.second)] for each in differences]
-            print_columns([["", "A", "B"], *rows], indent="  ")
+            _print_sides([(each.key, each.first, each.second) for each in differences])
     parting = comparison.parting
     print()
     if parting is None:
@@ -49,13 +53,22 @@ def _print(comparison: Comparison) -> None:
         after = "from the first line on" if parting.before is None else f"the same up to step {parting.before:,}"
         print(f"metrics.jsonl: {after}; line {parting.line:,}", end="")
         print("" if parting.step is None else f", step {parting.step:,}")
-        print_columns([["", "A", "B"], [parting.key, _cut(parting.first), _cut(parting.second)]], indent="  ")
+        _print_sides([(parting.key, parting.first, parting.second)])
     if same:
         print(f"the same: {', '.join(same)}")
 
 
-def _cut(value: str) -> str:
-    return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
+def _print_sides(rows: Sequence[tuple[str, str, str]]) -> None:
+    """Keys with their two values, which are cut where they are long or the terminal is narrow."""
+    longest = LONGEST
+    if sys.stdout.isatty():
+        room = get_terminal_size().columns - len("  ") * 3 - max(len(key) for key, _, _ in rows)
+        longest = min(LONGEST, max(room // 2, SHORTEST))
+    print_columns([["", "A", "B"], *([key, _cut(a, longest), _cut(b, longest)] for key, a, b in rows)], indent="  ")
+
+
+def _cut(value: str, longest: int) -> str:
+    return value if len(value) <= longest else f"{value[: longest - 1]}…"
 
 
 def _parser() -> Parser:

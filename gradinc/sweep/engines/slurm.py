@@ -89,7 +89,12 @@ class Slurm:
             slurm_array_parallelism=self.n_jobs or len(shipments),
             **self._parameters,
         )
-        jobs = executor.map_array(OnNode(), shipments)
+        try:
+            jobs = executor.map_array(OnNode(), shipments)
+        except self._submitit.core.utils.FailedJobError as error:
+            said = (str(error).strip().splitlines() or ["it said nothing"])[-1].rstrip(".")
+            mend = "Look with sinfo whether the cluster is up, and whether it has what was asked for"
+            raise UserError("cluster=slurm", f"sbatch took no job ({said})", mend) from error
         waiting = dict(zip((shipment.number for shipment in shipments), jobs, strict=True))
         asked, missed = False, dict.fromkeys(waiting, 0)
         while waiting:
