@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     best = search.best()
     if best is None:
         raise UserError(str(search.folder), "no trial came to its end", "See error.log in its runs")
-    print_columns([["key", "best value"], *([key, f"{item}"] for key, item in best.params.items())])
+    print_columns([["key", "best value"], *([key, f"{item}"] for key, item in space.tried(best.params).items())])
     print(f"score {best.value:.4f}, judged by {space.judged_by()}")
     print(f"next: {shlex.join(['gradinc', 'train', *search.result()])}")
     return 0 if len(search.ended()) >= space.trials else 1

@@ -223,7 +223,7 @@ def parallel(
     Args:
         threads: a name, a height from 0 to 1 on each axis, a style and an opacity.
     """
-    width, height, top, bottom, side = max(720, 130 * len(uprights)), 300, 40, 276, 64
+    width, height, top, bottom, side = max(720, 130 * len(uprights)), 300, 40, 276, 72
     gap = (width - 2 * side) / (len(uprights) - 1)
     places = [side + gap * index for index in range(len(uprights))]
     parts = []
@@ -237,7 +237,7 @@ def parallel(
     for x, upright in zip(places, uprights, strict=True):
         parts.append(Markup('<path class="axis" d="M{} {}V{}"/>').format(_n(x), top, bottom))
         parts.append(
-            Markup('<text class="mid name" x="{}" y="{}">{}</text>').format(_n(x), 18, text(cut(upright.name, 17)))
+            Markup('<text class="mid name" x="{}" y="{}">{}</text>').format(_n(x), 18, text(cut(upright.name, 19)))
         )
         parts += [
             Markup('<text class="halo" x="{}" y="{}" dy=".32em">{}</text>').format(

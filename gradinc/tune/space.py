@@ -32,7 +32,11 @@ class Range(BaseModel):
         """The number that the search wants tried."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(key, self.low, self.high, log=self.log)
-        return trial.suggest_float(key, self.low, self.high, log=self.log)
+        return self.tried(trial.suggest_float(key, self.low, self.high, log=self.log))
+
+    def tried(self, number: float) -> int | float:
+        """What is tried for a number: four digits of it, which people can read and type."""
+        return number if isinstance(number, int) else min(max(float(f"{number:.4g}"), self.low), self.high)
 
     def ends(self) -> list[int | float]:
         """The least and the greatest value."""
@@ -70,6 +74,11 @@ class Space(BaseModel):
             key: item.suggest(trial, key) if isinstance(item, Range) else trial.suggest_categorical(key, item)
             for key, item in self.space.items()
         }
+
+    def tried(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What was tried, where the search keeps numbers with all their digits."""
+        items = ((key, self.space.get(key), value) for key, value in params.items())
+        return {key: item.tried(value) if isinstance(item, Range) else value for key, item, value in items}
 
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """A trial's arguments."""

@@ -162,7 +162,7 @@ class Search:
             ending = worker.run(shipment, watch.told, lambda: stop.signum or watch.stop)
         finally:
             self._workers.put(worker)
-        values = " ".join(f"{key}={value}" for key, value in trial.params.items())
+        values = " ".join(f"{key}={value}" for key, value in self.space.tried(trial.params).items())
         label = f"[{trial.number + 1}] {values}:"
         watch.look()
         if stop.signum and not watch.stop and ending.code:
@@ -193,7 +193,7 @@ class Search:
         best = self.best()
         if best is None:
             return []
-        words = [*self.space.base, *(f"{key}={shown(value)}" for key, value in best.params.items())]
+        words = [*self.space.base, *(f"{key}={shown(value)}" for key, value in self.space.tried(best.params).items())]
         if self.space.mode == "first-tasks":
             words.append(f"stream.scored_tasks={self._scored(best)}")
         folders = [f"--config-dir={folder}" for folder in self.config_dirs]
@@ -203,7 +203,11 @@ class Search:
         """How many tasks the metrics of the result may count, where trials are judged by the first ones."""
         if self.space.mode != "first-tasks":
             return None
-        line = next(line for line in read_log(self.job(best.params).directory / "metrics.jsonl") if line.get("row"))
+        line = next(
+            line
+            for line in read_log(self.job(self.space.tried(best.params)).directory / "metrics.jsonl")
+            if line.get("row")
+        )
         return len(line["row"]) - self.space.tasks
 
     def _write(self) -> None:
@@ -211,13 +215,18 @@ class Search:
         record = read_json(self.folder / FILE) or {}
         record["judged_by"] = {"mode": self.space.mode, "what": self.space.judged_by()}
         record["trials"] = [
-            {"number": trial.number, "state": trial.state.name.lower(), "score": trial.value, "values": trial.params}
+            {
+                "number": trial.number,
+                "state": trial.state.name.lower(),
+                "score": trial.value,
+                "values": self.space.tried(trial.params),
+            }
             for trial in self.study.get_trials()
         ]
         if best is None:
             record["best"] = None
         else:
-            record["best"] = {"score": best.value, "values": best.params, "run": self.result()}
+            record["best"] = {"score": best.value, "values": self.space.tried(best.params), "run": self.result()}
             record["best"] |= {} if (scored := self._scored(best)) is None else {"scored_tasks": scored}
         write_json(self.folder / FILE, record)
 

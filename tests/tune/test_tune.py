@@ -66,6 +66,7 @@ def test_a_search_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert not any("test" in line for path in folder.glob("*/metrics.jsonl") for line in read_log(path))
     scores = [result["validation"]["accuracy"] for result in results if result["validation"]]
     assert any(score == best["score"] for score in scores)
+    assert all(f"optimizer.lr={trial['values']['optimizer.lr']:.4g}" in printed for trial in ended[-3:])
     words = shlex.split(printed.rpartition("next: gradinc train ")[2])
     assert words[0] == "model=linear"
     assert words[-1] == "search=outputs/rates"

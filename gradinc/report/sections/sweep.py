@@ -18,6 +18,12 @@ from gradinc.results.recorded import SCORES
 WIDE = 8.0
 """Values that are so many times apart are laid out by their logarithms."""
 
+FEW = 7
+"""Values of a key of which each has its name on the axis."""
+
+APART = 0.06
+"""Share of an axis that a line of text takes."""
+
 MOST_AXES = 7
 """Keys that parallel coordinates show."""
 
@@ -110,13 +116,17 @@ def _marginal(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
 
 
 def _by_key(page: Page, title: str, lines: Sequence[Line], key: str, places: dict[str, float]) -> Figure:
+    ticks = [(place, value) for value, place in places.items()]
+    if len(places) > FEW and all(_number(value) is not None for value in places):  # drawn from a range by a search
+        scale = fit(list(places.values()), 0.0, 1.0, wide=WIDE)
+        ticks = [(t, tick_text(t)) for t in scale.ticks(4) if min(places.values()) <= t <= max(places.values())]
     picture = chart(
         page.numbers,
         title,
         lines,
         short(key, page.subject.keys),
         percent=page.subject.measure == "accuracy",
-        ticks=[(place, value) for value, place in places.items()],
+        ticks=ticks,
         logarithmic=min(places.values()) > 0 and max(places.values()) / min(places.values()) >= WIDE,
     )
     return Figure(picture, title)
@@ -160,6 +170,15 @@ def _upright(name: str, values: Sequence[str]) -> tuple[Upright, dict[str, float
         return Upright(name, [(heights[value], value) for value in list(places)[:: -(-len(places) // 12)]]), heights
     scale = fit(list(places.values()), 0.0, 1.0, wide=WIDE)
     heights = {value: scale(place) for value, place in places.items()}
-    few = len(places) <= 7
+    few = len(places) <= FEW
     ticks = [(heights[v], cut(v, 12)) for v in places] if few else [(scale(t), tick_text(t)) for t in scale.ticks()]
-    return Upright(name, ticks), heights
+    return Upright(name, _apart(ticks)), heights
+
+
+def _apart(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The ticks, without those whose text would lie over another one's."""
+    kept: list[tuple[float, str]] = []
+    for height, words in sorted(ticks):
+        if not kept or height - kept[-1][0] >= APART:
+            kept.append((height, words))
+    return kept
