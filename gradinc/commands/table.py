@@ -27,6 +27,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.name is not None and "=" in options.name:
         options.name, options.overrides = None, [options.name, *options.overrides]
     if options.name is None:
+        for option in ("rows", "seeds", "dry_run", "collect", "to"):
+            if getattr(options, option):
+                where = f"--{option.replace('_', '-')}"
+                raise UserError(where, "needs the NAME of a table", "gradinc table without it lists them")
         return _list(folders, options.overrides, options.json)
     from gradinc.tables.cells import SET_BY_TABLE, chosen_rows, compose_cells, open_table
 

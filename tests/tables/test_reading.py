@@ -93,6 +93,8 @@ def test_what_is_asked_for_and_is_not_there_is_told(document: dict[str, Any], gr
         ("tiny", "seed=3"): "seed=3: is set by the table. Use --seeds 0,1,2.",
         ("tiny", "optm.lr=1"): "optm.lr: no such key. Did you mean optimizer.lr?",
         ("tiny", "tiny"): "tiny: gradinc table takes one NAME and key=value. ",
+        ("--collect",): "--collect: needs the NAME of a table. gradinc table without it lists them.",
+        ("--seeds", "0"): "--seeds: needs the NAME of a table. ",
         ("tiny", "--drun"): "--drun: gradinc table does not take it. ",
     }
     for arguments, line in wrong.items():
