@@ -157,7 +157,8 @@ class Stream(Sequence[Task]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self._latest is None or self._latest_index != index:
-            self._latest = None  # let go of the task before
+            self._latest = None  # let go of the task before, and of validation rows that nobody will ask for again
+            self._tests = {key: rows for key, rows in self._tests.items() if self._is_measured(*key, index)}
             self._latest, self._latest_index = self._build(index), index
         return self._latest
 
@@ -239,6 +240,10 @@ class Stream(Sequence[Task]):
         return record
 
     # ---- inside ----
+
+    def _is_measured(self, name: str, task: int, index: int) -> bool:
+        """Whether rows of a task are looked at while an item of the sequence is trained on: test rows always are."""
+        return name == "test" or task in self.parts(index)
 
     def _pairs(self, labels: Labels) -> int:
         if any(each.train is not None for each in self.experiences):  # rows of each other's classes
