@@ -62,15 +62,14 @@ def run_campaign(nursery: Nursery, scratch: Path, results: Path, kills: int) -> 
         What was added to the file.
     """
     chosen = campaigns()
-    lines = read_results(results)
+    lines = [line for line in read_results(results) if not line["kind"].startswith("sweep")]
     done = {name: sum(line["name"] == name and line["kind"] == "kill" for line in lines) for name in chosen}
     barred = {line["name"] for line in lines if line["kind"] == "refused"}
     rounds = len(lines)
     while sum(done.values()) < kills:
         name = min((name for name in chosen if name not in barred), key=lambda name: done[name])
         for line in kill_one(nursery, scratch / "run", name, chosen[name], random.Random(f"{name} {rounds}")):
-            with open(results, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            add_result(results, line)
             done[name] += line["kind"] == "kill"
             if line["kind"] == "refused":
                 barred.add(name)
@@ -107,6 +106,12 @@ def kill_one(
     yield {"kind": "end", "name": name, "wrong": wrong}
     if not wrong:
         shutil.rmtree(scratch)
+
+
+def add_result(path: Path, line: dict[str, Any]) -> None:
+    """Add a line to a file of results."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -262,16 +262,22 @@ def broken_invariants(folder: Path, metrics: bytes) -> list[str]:
     if strangers := [path.name for path in folder.iterdir() if path.name != "outputs"]:
         found.append(f"outside the output directory: {strangers}")
     for run in (folder / "outputs").glob("*"):
-        ckpt = run / "ckpt"
-        for mark in checkpoint.marks(ckpt):
-            try:
-                state = checkpoint.read(ckpt / str(mark), None)
-            except checkpoint.Damaged as damage:
-                found.append(f"checkpoint {mark} is damaged: {damage}")
-                continue
-            committed = (run / "metrics.jsonl").read_bytes()[: state["log_offset"]]
-            if committed != metrics[: state["log_offset"]]:
-                found.append(f"the log up to checkpoint {mark} is not what was committed")
+        found += broken_run(run, metrics)
+    return found
+
+
+def broken_run(run: Path, metrics: bytes) -> list[str]:
+    """What is wrong in a run's directory right after it was killed, where `metrics` is its undisturbed log."""
+    found = []
+    for mark in checkpoint.marks(run / "ckpt"):
+        try:
+            state = checkpoint.read(run / "ckpt" / str(mark), None)
+        except checkpoint.Damaged as damage:
+            found.append(f"checkpoint {mark} is damaged: {damage}")
+            continue
+        committed = (run / "metrics.jsonl").read_bytes()[: state["log_offset"]]
+        if committed != metrics[: state["log_offset"]]:
+            found.append(f"the log up to checkpoint {mark} is not what was committed")
     return found
 
 
