@@ -35,6 +35,9 @@ COMMANDS = {
 }
 """The commands, each with its line in ``gradinc --help``; their modules are in `gradinc.commands`."""
 
+LONGEST_LINE = 1000
+"""Letters of an error's line that are shown."""
+
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
@@ -68,6 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
     except OSError as error:
+        if error.filename is not None and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES):
+            path = UserError(os.fsdecode(error.filename), f"cannot be read ({error.strerror})", "Give another path")
+            sys.stderr.write(one_line(path) + "\n")
+            return BAD_INPUT
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise  # it is not about what was printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -87,6 +94,8 @@ def one_line(error: UserError) -> str:
     """An error as it is shown: one line, in which no character drives the terminal."""
     line = str(error)
     line = line[:-1] if line.endswith("?.") else line
+    if len(line) > LONGEST_LINE:  # somebody gave a value of thousands of letters; what is wrong with it comes last
+        line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
 
 

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, Len
+from annotated_types import Ge, Len
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gradinc.config.values import Threads
 
 Count = Annotated[int, Ge(0)]
 Measures = dict[str, float]
@@ -20,9 +22,9 @@ class _Record(BaseModel):
 
 
 class _Segment(_Record):
-    """One start of a run. `threads` is at most what some machine has."""
+    """One start of a run."""
 
-    threads: Annotated[int, Ge(1), Le(4096)]
+    threads: Threads
 
 
 class _Data(_Record):

@@ -102,7 +102,13 @@ def _train(
     from gradinc.run import Run
     from gradinc.world import join
 
-    parts = prepare(config, None if config.fresh else recorded(directory.meta()))
+    try:
+        parts = prepare(config, None if config.fresh else recorded(directory.meta()))
+    except Exception as error:
+        if _is_out_of_memory(error):
+            where = f"model={config.model.name} data={config.data.name}"
+            raise StorageError(where, "do not fit into memory", "Use a smaller model or set") from error
+        raise
     world = join(parts.device)
     if not world.leads:
         return _follow(parts, directory, display, stop, world)
@@ -324,7 +330,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether Python, torch or its allocator had no memory left; the last one says so in words only."""
     import torch
 
-    words = ("not enough memory", "can't allocate memory", "out of memory")
+    words = ("not enough memory", "can't allocate memory", "out of memory", "size calculation overflowed")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     )

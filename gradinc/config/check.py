@@ -43,9 +43,12 @@ def value(annotation: Any, given: Any, where: str) -> Any:
         if isinstance(given, bool) and shown(given) in (literals(annotation) or []):
             given = shown(given)  # YAML reads the word true as a truth value, also where it is one of several names
         try:
-            return _adapter(annotation).validate_python(_with_tuples(annotation, given))
+            found = _adapter(annotation).validate_python(_with_tuples(annotation, given))
         except ValidationError:
-            pass
+            raise _wrong(annotation, given, where) from None
+        if _has_giant(given):
+            raise UserError(written(where, given), "is too large", f"Give {described(annotation)}, below 2⁶³")
+        return found
     raise _wrong(annotation, given, where)
 
 
@@ -158,6 +161,15 @@ def _has_nan(item: Any) -> bool:
     if isinstance(item, list | tuple):
         return any(_has_nan(entry) for entry in item)
     return isinstance(item, float) and math.isnan(item)
+
+
+def _has_giant(item: Any) -> bool:
+    """Whether there is a whole number in it that no machine word holds: Python has them, and no tensor does."""
+    if isinstance(item, dict):
+        return any(_has_giant(entry) for entry in item.values())
+    if isinstance(item, list | tuple):
+        return any(_has_giant(entry) for entry in item)
+    return isinstance(item, int) and not -(2**63) <= item < 2**63
 
 
 def _with_tuples(annotation: Any, item: Any) -> Any:

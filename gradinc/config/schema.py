@@ -15,7 +15,7 @@ from gradinc.config import catalog, groups
 from gradinc.config.check import Words, options, plain, section
 from gradinc.config.documents import leaves, mapping, refuse_targets
 from gradinc.config.names import nearest_key, shown, written
-from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive, Whole
+from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive, Threads, Whole
 from gradinc.errors import UserError
 
 LONGEST_NAME = 100
@@ -180,7 +180,7 @@ class Config:
 
     seed: Seed = 0
     device: Device = "auto"
-    threads: Literal["auto"] | Count = "auto"
+    threads: Literal["auto"] | Threads = "auto"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     name: RunName | None = None
     output: PathText = "outputs"

@@ -43,3 +43,6 @@ Kept = Literal["reservoir", "ring", "balanced"]
 
 Jobs = Annotated[int, Ge(-1024), Le(1024)]
 """How many at a time; below 0 it counts back from the number of processors, -1 being all of them."""
+
+Threads = Annotated[int, Ge(1), Le(4096)]
+"""Threads of one process, at most as many as some machine has."""
