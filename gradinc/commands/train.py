@@ -54,8 +54,11 @@ def read(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
 
 def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Sequence[str], *, multirun: bool) -> int:
     from gradinc.config.compose import compose_jobs
+    from gradinc.tune.found import found_by
 
     jobs = compose_jobs(overrides, multirun=multirun, config_dirs=config_dirs)
+    for job in jobs:
+        found_by(job.config)
     from rich.console import Console
 
     from gradinc.console import Standard
