@@ -60,7 +60,6 @@ WRONG = [
     (("train", f"data.root={'x' * 5000}"), "x" * 500 + " … "),
     (("test", "x" * 300), "x" * 300),
     (("verify", "x" * 300), "x" * 300),
-    (("runs", "x" * 300), "x" * 300),
     (("train", "optimizer.lr=-0.1"), "optimizer.lr=-0.1: need a number > 0."),
     (("train", "optimizer.lr=nan"), "optimizer.lr=nan: need a number > 0."),
     (("train", "optimizer.lr=true"), "optimizer.lr=true: need a number > 0."),

@@ -90,7 +90,7 @@ def test_an_option_that_is_left_out_has_the_default_of_the_signature(document: A
         ("checkpoint__seconds", math.nan, "checkpoint.seconds=nan: need a number ≥ 0."),
         ("model__activation", "rleu", "model.activation=rleu: unknown. Choose from: relu, "),
         ("budget__accuracy", 97, "budget.accuracy=97: need a number ≥ 0 and ≤ 1 or null."),
-        ("threads", 0, "threads=0: need auto or a whole number ≥ 1."),
+        ("threads", 0, "threads=0: need auto or a whole number ≥ 1 and ≤ 4096."),
         ("device", "gpu", "device=gpu: need auto, cpu, cuda or cuda:N."),
         ("device", "cuda:x", "device=cuda:x: need auto, cpu, cuda or cuda:N."),
         ("name", 3, "name=3: need letters, digits"),

@@ -122,7 +122,7 @@ power cuts on network file systems; protection from a hostile `--config-dir` bey
 | 2 | random kills of seven chosen configs: 21 with every `pytest` | `test_killed_at_random` |
 | 3 | random kills of every strategy on three streams, optimizer, schedule, model, stream | `scripts/kill_test` |
 | 4 | restarts that forget something must be noticed: {mutants} of them | `test_…_is_noticed` |
-| 5 | sweeps whose jobs fail or are interrupted | `cli/test_running.py` |
+| 5 | sweeps whose jobs fail, whose parent or workers are killed, whose disk is full | `sweep/`, `scripts/kill_test` |
 
 A random kill waits for some more lines of the log and then up to 20 ms, so that it falls anywhere: into a
 micro-batch, a checkpoint, an evaluation, the end of a task. After each one every checkpoint must be whole and
@@ -147,7 +147,7 @@ def page(results: Path, long_runs: dict[str, Any] | None) -> str:
     promises = "\n".join(f"| {number} | {promise} | {where} |" for number, promise, where in PROMISES)
     return TEXT.format(
         promises=promises,
-        campaign=_campaign(read_results(results)),
+        campaign=_campaign(read_results(results)) + _sweeps(read_results(results)),
         mutants=_mutants(),
         long_runs=_long_runs(long_runs),
     )
@@ -160,7 +160,7 @@ def _mutants() -> int:
 
 def _campaign(lines: list[dict[str, Any]]) -> str:
     kills = [line for line in lines if line["kind"] == "kill"]
-    failures = [line for line in lines if line.get("wrong")]
+    failures = [line for line in lines if line.get("wrong") and not line["kind"].startswith("sweep")]
     ends = sum(line["kind"] == "end" for line in lines)
     if not kills:
         return "No campaign has been run yet."
@@ -189,13 +189,33 @@ def _long_runs(found: dict[str, Any] | None) -> str:
         return "Not measured yet: `scripts/long_runs`."
     seconds = found["resume_seconds"]
     megabytes = seconds["hour_log_bytes"] / 1e6
+    rows = "\n".join(
+        f"| {name} | {each['memory_at_half']} | {each['memory_at_end']} | {each['kilobytes_per_task']} |"
+        f" {each['metrics_bytes']:,} | {each['timing_bytes']:,} | {each['checkpoints']} |"
+        for name, each in found["streams"].items()
+    )
     return (
-        f"`scripts/long_runs` trains `strategy=ewc` on a stream of {found['tasks']} small tasks with a log line for"
-        f" every update:\nresident memory {found['memory_at_half']} MB at half of the tasks and"
-        f" {found['memory_at_end']} MB at the end, a slope of {found['kilobytes_per_task']} kB per task;\n"
-        f"{found['metrics_bytes']:,} bytes of `metrics.jsonl`, {found['timing_bytes']:,} of `timing.jsonl`,"
-        f" {found['checkpoints']} checkpoints.\n\n"
+        f"`scripts/long_runs` trains on streams of {found['tasks']} small tasks, with a log line for every update."
+        " Resident memory in MB, and\nits slope over the second half of the tasks in kB per task:\n\n"
+        "| strategy | at half | at the end | slope | bytes of `metrics.jsonl` | of `timing.jsonl` | checkpoints |\n"
+        f"|---|---|---|---|---|---|---|\n{rows}\n\n"
+        "The accuracy matrix grows by a row with each task, and so does the log. Test rows of all tasks are kept in"
+        " memory\nwhere they fit into a quarter of it, from the first measuring on; validation rows only of the tasks that"
+        "\nare trained on.\n\n"
         f"A run whose log is made as long as an hour at 100 lines a second would make it ({megabytes:.0f} MB) goes on"
         f" in {seconds['hour']} s,\nimports aside, to its next checkpoint; with its own log of"
         f" {seconds['short_log_bytes']:,} bytes in {seconds['short']} s."
+    )
+
+
+def _sweeps(lines: list[dict[str, Any]]) -> str:
+    kills = [line for line in lines if line["kind"] == "sweep kill"]
+    if not kills:
+        return ""
+    ends = sum(line["kind"] == "sweep end" for line in lines)
+    failures = sum(bool(line["wrong"]) for line in lines if line["kind"].startswith("sweep"))
+    ways = ", ".join(f"{count} {way}" for way, count in sorted(Counter(line["way"] for line in kills).items()))
+    return (
+        f"\n\n**{len(kills)} sweeps of four jobs in two workers disturbed at random, {ends} compared at their end with"
+        f" an undisturbed one: {failures} failures.**\nWhat was killed, or full: {ways}."
     )
