@@ -106,8 +106,8 @@ def _train(
         parts = prepare(config, None if config.fresh else recorded(directory.meta()))
     except Exception as error:
         if _is_out_of_memory(error):
-            where = f"model={config.model.name} data={config.data.name}"
-            raise StorageError(where, "do not fit into memory", "Use a smaller model or set") from error
+            where = f"model={config.model.name} with data={config.data.name}"
+            raise StorageError(where, "does not fit into memory", "Use a smaller model or set") from error
         raise
     world = join(parts.device)
     if not world.leads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +282,14 @@ def test_regressions_have_no_tasks() -> None:
     chosen = config("data=diabetes", "stream=permuted")
     with pytest.raises(UserError, match="tasks are made of classes"):
         open_stream(chosen, load(chosen.data, "cpu", torch.float64))
+
+
+# ---- memory ----
+
+
+@pytest.mark.parametrize(("data", "kept"), [("current", 1), ("cumulative", 4)])
+def test_validation_rows_of_a_task_are_kept_as_long_as_they_are_measured(data: str, kept: int) -> None:
+    tasks = stream("stream=permuted", "stream.tasks=4", f"stream.data={data}")
+    rows = [weakref.ref(task.validation) for task in tasks]
+    assert [row() is not None for row in rows] == [False] * (4 - kept) + [True] * kept
+    assert tasks.part("validation", 3) is rows[3](), "asked for again after each epoch"

@@ -89,6 +89,16 @@ def forget_the_rule() -> None:
     _loads(spoil)
 
 
+def forget_the_reservoir() -> None:
+    """How many rows a memory was offered, by which it decides what to keep."""
+
+    def spoil(learner: Learner, state: dict[str, Any]) -> None:
+        for method in learner.methods:
+            method.memory.seen = 0  # type: ignore[attr-defined]
+
+    _loads(spoil)
+
+
 def forget_the_matrix() -> None:
     """The accuracies on the tasks so far."""
     resume = run.Run.resume

@@ -198,6 +198,12 @@ def test_a_limit_of_memory_is_told_wherever_it_is_met(nursery: Nursery, folder: 
     assert " does not fit into memory. " in end.err
 
 
+def test_a_model_that_no_memory_holds_is_told_and_nothing_is_made(nursery: Nursery, folder: Path) -> None:
+    end = nursery.run(folder, "model=mlp", f"model.width={2**62}")
+    assert end.err == "model=mlp with data=digits: does not fit into memory. Use a smaller model or set.\n"
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(("rows", "mend"), [(35, "data.batch_size=7 strategy.window.size=5"), (1, "a smaller model")])
 def test_the_mend_is_the_same_update(nursery: Nursery, folder: Path, rows: int, mend: str) -> None:
     end = nursery.run(folder, *RUN, f"data.batch_size={rows}", plant="no_memory_for_python")

@@ -179,3 +179,13 @@ def test_a_log_that_is_not_cut_back_is_noticed(nursery: Nursery, folder: Path, u
     assert nursery.run(folder, *command, crash="mid-line:8").code == -signal.SIGKILL
     assert nursery.run(folder, *command, plant="forget_the_end_of_the_log").code == 0
     assert any(found.startswith("metrics: ") for found in differences(only_run(folder), uninterrupted(RICH)))
+
+
+@pytest.mark.parametrize("bug", [None, "forget_the_reservoir"])
+def test_a_memory_that_forgets_what_it_was_offered_is_noticed(nursery: Nursery, folder: Path, bug: str | None) -> None:
+    tasks = ("stream=split", "stream.tasks=2", "stream.samples_per_task=120", "data.batch_size=30", "budget.epochs=1")
+    command = ("model=linear", *tasks, "strategy=er", "strategy.methods.er.memory=20", *WATCHED)
+    assert nursery.run(folder / "whole", *command).code == 0
+    assert nursery.run(folder, *command, crash="task-committed:1").code == -signal.SIGKILL
+    assert nursery.run(folder, *command, plant=bug or "").code == 0
+    assert (differences(only_run(folder), outcome(only_run(folder / "whole"))) == []) is (bug is None)
