@@ -145,7 +145,7 @@ def test_diff_tells_config_code_environment_and_data_apart(gradinc: Any, written
         (["compare", "a", "zz"], "zz: no such run. Choose from: a, ab."),
         (["diff", "a", ""], '"": no such run. Choose from: a, ab.'),
         (["diff", "a*", "a"], "a*: names 2 runs, a and ab among them. Give one of them."),
-        (["diff", "a", "x" * 5000], "x" * 5000 + ": no such run. Choose from: a, ab."),
+        (["diff", "a", "x" * 5000], "x" * 500 + " … " + "x" * 466 + ": no such run. Choose from: a, ab."),
     ],
 )
 def test_bad_input_is_one_line(gradinc: Any, written: Any, arguments: list[str], line: str) -> None:
