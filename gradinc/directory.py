@@ -18,6 +18,7 @@ import yaml
 
 from gradinc.config.identity import changed, identity_digest, run_name
 from gradinc.config.schema import Config, validate
+from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.crash import crash_point
 from gradinc.errors import UserError
@@ -207,7 +208,7 @@ def read_config(path: Path) -> Config:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(str(file), "cannot be read as YAML", "Use fresh=true to start again") from error
+        raise not_yaml(file, error, "Use fresh=true to start again") from error
     if not isinstance(document, dict):
         raise UserError(str(file), "is not a config", "Use fresh=true to start again")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from gradinc.tables.cells import Cell
     from gradinc.tables.specification import Table
 
+FAILURES = ("failed", "diverged", "damaged")
+"""States of a run that came to no good end."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """List tables, or run what one lacks and show it.
 
     Returns:
-        0 when nothing that is judged differs from what is printed, else 1; that of the runs when one failed.
+        0 when nothing that is judged differs from what is printed and no run failed, now or earlier, else 1; that of
+        the signal that ended it.
     """
     options = _parser().read(arguments)
     folders = [Path(folder) for folder in options.config_dir]
@@ -80,7 +84,13 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
             write_whole(folder / f"{table.name}.{ending}", render(document).encode())
         if not options.json:
             print(f"written: {folder / table.name}.{{{','.join(FILES)}}}")
-    return code or int("differs" in document["verdicts"])
+    return code or int("differs" in document["verdicts"] or _has_failures(document))
+
+
+def _has_failures(document: Mapping[str, Any]) -> bool:
+    """Whether a run did not come to a good end, in this command or an earlier one."""
+    cells = [cell for row in document["rows"] for cell in row["cells"]]
+    return any(seed["status"] in FAILURES for cell in cells for seed in cell["seeds"])
 
 
 def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
@@ -169,7 +179,7 @@ def _parser() -> Parser:
         "gradinc table mnist1d --dry-run        # which runs it is made of\n"
         "gradinc table mnist1d --rows mlp --seeds 0,1,2\n"
         "gradinc table der_rotated data=fashion_mnist --collect     # never trains\n\n"
-        "Exit code 1: a number differs from what is printed, or a run failed.",
+        "Exit code 1: a number differs from what is printed, or a run failed or diverged.",
     )
     parser.add_argument("name", nargs="?", help="the table; without it all are listed")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for all its runs, after its protocol")

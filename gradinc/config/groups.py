@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradinc.config import catalog
+from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.errors import UserError
 
@@ -128,5 +129,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # of many types, all of which mean that the file is not YAML
-        raise UserError(str(path), "cannot be read as YAML", "Correct the file") from error
+        raise not_yaml(path, error) from error
     return {str(key): item for key, item in content.items()} if isinstance(content, dict) else {}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gradinc.config.documents import mapping
 from gradinc.config.schema import LONGEST_NAME, Config
 
 FREE = (
@@ -68,13 +69,13 @@ def identified(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    by_accuracy = document.get("budget", {}).get("accuracy") is not None
+    by_accuracy = mapping(document, "budget").get("accuracy") is not None
     free = FREE if by_accuracy else (*FREE, "evaluate.epochs")
     for key, value in _flat(document):
         if not any(key == name or key.startswith(f"{name}.") for name in free):
             yield key, value
     # The names of the methods once more, as a list: in a mapping their order would be lost.
-    yield "strategy.methods", list(document.get("strategy", {}).get("methods", {}))
+    yield "strategy.methods", list(mapping(mapping(document, "strategy"), "methods", "strategy."))
 
 
 def _flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:

@@ -23,6 +23,9 @@ HIDDEN = ("output", "progress", "fresh", "cluster")
 SET_BY_TABLE = ("seed", "name")
 """Keys in which the runs of a cell differ, or by which they are found."""
 
+ONCE = "fresh"
+"""What somebody may ask for once: in a table's file it would make every run again each time."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -100,6 +103,7 @@ def compose_cells(
     refuse_sweeps(own)
     composed: dict[tuple[str, ...], Cell] = {}  # columns that are read from the same runs are composed once
     cells = []
+    seeds = sorted(seeds)
     for row in rows:
         line = table.rows[row]
         for column in line.columns or table.columns:
@@ -153,6 +157,8 @@ def _compose(
         for each in published:
             if each.key in SET_BY_TABLE:
                 raise UserError(each.text, "is set by the table", "Leave it out; seeds: lists its seeds")
+            if each.key == ONCE:
+                raise UserError(each.text, "would make its runs again each time", "Give it on the command line")
         as_published, cluster = composer.run(published)
     except UserError as error:
         raise UserError(f"{where}: {error.where}", error.what, error.mend) from error

@@ -6,12 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradinc.config.identity import identity_digest
+from gradinc.config.compose import Job
+from gradinc.config.identity import changed, identity_digest
+from gradinc.errors import UserError
 from gradinc.results.recorded import RecordedRun
 from gradinc.tables.cells import Cell
 from gradinc.tables.quantities import NoValue, Quantity
 
 MISSING = "missing"
+
+LARGEST = 1e100
+"""Numbers beyond it have no mean and no spread: the arithmetic would overflow."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Measured:
         status: of its run, or ``missing``.
         run: the run's name, None where there is none.
         number: None where there is none; then `reason` says why.
-        code: the version of gradinc's code that made it.
+        code: the version of gradinc's code that made it, None where that is not known.
         resumed: whether it was made on more than one kind of software or hardware.
     """
 
@@ -43,12 +48,14 @@ def recorded_runs(cells: Iterable[Cell]) -> list[RecordedRun]:
 
 
 def by_identity(runs: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
-    """Runs by what they compute, whatever the order in which they come; of copies a finished one, then by name."""
+    """Runs by what they compute, whatever the order in which they come; of copies a finished one, then by name.
+
+    A run whose ``meta.json`` does not say what it computes goes by its name.
+    """
     found: dict[str, RecordedRun] = {}
     for run in sorted(runs, key=lambda run: (run.status != "finished", run.name, str(run.path))):
         identity = run.value("meta", "identity")
-        if isinstance(identity, str):
-            found.setdefault(identity, run)
+        found.setdefault(identity if isinstance(identity, str) else run.name, run)
     return found
 
 
@@ -58,7 +65,11 @@ def measure(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> 
     Args:
         runs: by identity, as `by_identity` gives them.
     """
-    return [_measure(seed, runs.get(identity_digest(job.config)), quantity) for seed, job in cell.jobs.items()]
+    found = []
+    for seed, job in cell.jobs.items():
+        run, unnamed = runs.get(identity_digest(job.config)), runs.get(job.directory.name)
+        found.append(_measure(seed, run or unnamed, job, quantity, damaged=run is None))
+    return found
 
 
 def common_code(measured: Iterable[Measured]) -> str | None:
@@ -68,40 +79,62 @@ def common_code(measured: Iterable[Measured]) -> str | None:
 
 
 def averaged(measured: Sequence[Measured], code: str | None) -> list[float]:
-    """The numbers that a mean is taken of: those of finished runs of one version of the code."""
-    return [each.number for each in measured if each.number is not None and each.code == code]
+    """The numbers that a mean is taken of: of finished runs, each made by this version of the code, in one place."""
+    return [each.number for each in measured if each.number is not None and _obstacle(each, code) is None]
 
 
 def marks(measured: Sequence[Measured], code: str | None) -> list[str]:
-    """What stands in the way of a verdict: seeds that have no number, or that other code has made."""
-    wrong = Counter(
-        each.reason if each.number is None else "by other code"
-        for each in measured
-        if each.number is None or each.code != code
-    )
-    found = [f"{count} of {len(measured)} {what}" for what, count in wrong.items()]
-    if any(each.resumed for each in measured):
-        found.append("made on more than one software or hardware")
-    return found
+    """What stands in the way of a verdict: seeds that are in no mean, by the reason for it."""
+    wrong = Counter(why for each in measured if (why := _obstacle(each, code)) is not None)
+    return [f"{count} of {len(measured)} {why}" for why, count in wrong.items()]
 
 
-def _measure(seed: int, run: RecordedRun | None, quantity: Quantity) -> Measured:
+def _obstacle(each: Measured, code: str | None) -> str | None:
+    """Why a seed is in no mean; None where it is in one."""
+    if each.number is None:
+        return each.reason
+    if each.code is None or each.code != code:
+        return "by unknown code" if each.code is None else "by other code"
+    return "made on more than one software or hardware" if each.resumed else None
+
+
+def _measure(seed: int, run: RecordedRun | None, job: Job, quantity: Quantity, *, damaged: bool) -> Measured:
+    """One seed.
+
+    Args:
+        run: its run, None where there is none.
+        damaged: whether nothing but its name says that it is this one.
+    """
     if run is None:
         return Measured(seed, MISSING, None, None, MISSING, None, None, False)
-    number, reason = None, None
-    if run.status == "finished":
+    status, number, reason = run.status, None, None
+    if status == "finished" and damaged:
+        status, reason = "damaged", "damaged (meta.json)"
+    elif status == "finished" and not _is_of(run, job):
+        status, reason = "damaged", "damaged (config.yaml is of another run)"
+    elif status == "finished":
         try:
             number = quantity.read(run)
         except NoValue as none:
             reason = str(none)
-    elif run.status == "diverged":
+        if number is not None and not abs(number) < LARGEST:
+            number, reason = None, f"{quantity.name} is {number:.2g}"
+    elif status == "diverged":
         reason = f"diverged at update {run.value('result', 'diverged_at')}"
     else:
-        reason = run.status
+        reason = status
     code = run.value("meta", "code")
     code = code[:12] if isinstance(code, str) else None
     seconds = run.number("result", "seconds")
-    return Measured(seed, run.status, run.name, number, reason, code, seconds, _resumed(run))
+    return Measured(seed, status, run.name, number, reason, code, seconds, _resumed(run))
+
+
+def _is_of(run: RecordedRun, job: Job) -> bool:
+    """Whether the run's own config is the one that its number is asked of."""
+    try:
+        return not changed(run.config, job.config.document)
+    except UserError:
+        return False
 
 
 SAME = ("python", "torch", "processor", "device", "threads", "code")

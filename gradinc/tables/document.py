@@ -60,7 +60,7 @@ def table_document(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedR
         "claims": [_claim(claim, table, measured, code) for claim in table.claims],
         "unmeasured": dict(table.unmeasured),
         "verdicts": dict(sorted(Counter(each["verdict"] for each in shown).items())),
-        "code": dict(sorted(Counter(str(each.code) for each in by_run.values()).items())),
+        "code": dict(sorted(Counter(each.code or "unknown" for each in by_run.values()).items())),
         "seconds": round(sum(each.seconds or 0.0 for _, each in sorted(by_run.items())), 3),
         "notes": list(table.notes),
     }
@@ -125,6 +125,8 @@ def _not_judged(table: Table, cell: Cell, published: Published | None, found: Se
         return cell.missing
     if published is None:
         return "nothing is printed"
+    if count == 0 and found:
+        return "not run" if all("missing" in mark for mark in found) else "; ".join(found)
     if cell.data != table.data:
         return f"printed for {table.data}, not comparable with {cell.data}"
     if cell.altered is not None:
@@ -133,8 +135,6 @@ def _not_judged(table: Table, cell: Cell, published: Published | None, found: Se
         return "secondary source"
     if (reason := table.rows[cell.row].not_judged) is not None:
         return reason
-    if count == 0 and all("missing" in mark for mark in found):
-        return "not run"
     if found:
         return "; ".join(found)
     if count < FEWEST_RUNS:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradinc.commands.arguments import printable
+from gradinc.tables.specification import PRINTED
 from gradinc.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
 
 
@@ -83,6 +85,9 @@ FILES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 """What is written, by the ending of its name."""
 
+FORMULA = ("=", "@", "+", "-")
+"""What a spreadsheet takes for the beginning of one."""
+
 
 def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
@@ -90,9 +95,9 @@ def _one_line(text: str) -> str:
 
 def _md(text: str) -> str:
     text = _one_line(text)
-    for letter, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("*", "\\*"), ("_", "\\_")):
+    for letter, instead in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(letter, instead)
-    return text.replace("[", "\\[").replace("`", "\\`")
+    return re.sub(r"[|*_\[`$~]", r"\\\g<0>", text)
 
 
 def _md_grid(head: Any, body: Any) -> str:
@@ -115,6 +120,9 @@ _TEX = {
     "−": r"$-$",
     "<": r"$<$",
     ">": r"$>$",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after \\ it would begin a length, and * would stand for a row that is not torn off
+    "*": "{*}",
 }
 
 
@@ -129,8 +137,8 @@ def _tex_grid(head: Any, body: Any) -> str:
 
 
 def _csv(item: Any) -> Any:
-    """A field; text that a spreadsheet would take for a formula gets an apostrophe."""
+    """A field; text that a spreadsheet would take for a formula gets an apostrophe, and a printed number does not."""
     if isinstance(item, str):
         item = printable(item)
-        return f"'{item}" if item[:1] in "=@" or (item[:1] in "+-" and not item[1:2].isdigit()) else item
+        return f"'{item}" if item.lstrip().startswith(FORMULA) and not PRINTED.fullmatch(item) else item
     return item

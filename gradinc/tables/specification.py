@@ -6,18 +6,19 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le, Len
 from pydantic import StringConstraints
 
 from gradinc.config.check import Words
-from gradinc.config.values import NonNegative, Positive
 from gradinc.tables.quantities import Quantity
 
-Text = Annotated[str, StringConstraints(min_length=1), Words("text")]
+Text = Annotated[str, StringConstraints(pattern=r"\S"), Words("text")]
 Overrides = list[Text]
 Grade = Literal["A", "B", "C", "D"]
 Kind = Literal["sd", "sem", "ci95"]
-Arxiv = Annotated[str, StringConstraints(pattern=r"\A\d{4}\.\d{4,5}\z"), Words("text like '2004.07211'")]
+Arxiv = Annotated[
+    str, StringConstraints(pattern=r"\A[0-9]{2}(0[1-9]|1[0-2])\.[0-9]{4,5}\z"), Words("text like '2004.07211'")
+]
 
 GRADES = {
     "A": "printed by the authors' own repository",
@@ -28,7 +29,11 @@ GRADES = {
 PRIMARY = ("A", "B")
 """Grades whose numbers are judged."""
 
-PRINTED = re.compile(r"([+-]?\d+(?:\.(\d+))?)(?:\s*(?:±|\+-|\+/-)\s*<?(\d+(?:\.\d+)?))?")
+_DIGITS = r"[0-9]{1,15}"
+PRINTED = re.compile(rf"([+-]?{_DIGITS}(?:\.({_DIGITS}))?)(?:\s*(?:±|\+-|\+/-)\s*<?({_DIGITS}(?:\.{_DIGITS})?))?")
+
+MOST = 1e9
+"""The largest tolerance or effect: no table's numbers differ by more."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Citation:
     title: Text
     arxiv: Arxiv
     table: Text
-    year: Annotated[int, Ge(1900)] | None = None
+    year: Annotated[int, Ge(1900), Le(2100)] | None = None
     source: Text | None = None
 
     def __str__(self) -> str:
@@ -122,8 +127,8 @@ class Column:
     title: Text
     quantity: Quantity
     unit: str = ""
-    tolerance: Positive | None = None
-    decimals: Annotated[int, Ge(0)] = 2
+    tolerance: Annotated[float, Gt(0), Le(MOST)] | None = None
+    decimals: Annotated[int, Ge(0), Le(15)] = 2
     overrides: Overrides = field(default_factory=list)
 
     @property
@@ -149,7 +154,7 @@ class Row:
     title: Text
     overrides: Overrides | None = None
     cells: dict[str, Overrides] = field(default_factory=dict)
-    columns: list[Text] | None = None
+    columns: Annotated[list[Text], Len(1)] | None = None
     published: dict[str, Published] = field(default_factory=dict)
     note: Text | None = None
     absent: Text = "method not built"
@@ -180,7 +185,7 @@ class Claim:
     of: Side
     against: Side
     better: Literal["higher", "lower"]
-    effect: NonNegative
+    effect: Annotated[float, Ge(0), Le(MOST)]
     compare: Literal["difference", "ratio", "spread"] = "difference"
 
 

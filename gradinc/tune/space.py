@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gradinc.config.compose import compose_jobs
 from gradinc.config.names import shown
 from gradinc.config.schema import Config
+from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.errors import UserError
 
@@ -122,7 +123,7 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # of many types, all of which mean that the file is not YAML
-        raise UserError(str(path), "cannot be read as YAML", "Correct the file") from error
+        raise not_yaml(path, error) from error
     try:
         space = Space.model_validate(content)
     except ValidationError as error:

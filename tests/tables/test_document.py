@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from small_table import DOCUMENT
 
+from gradinc.cli import main
 from gradinc.results.recorded import RecordedRun
 from gradinc.tables.cells import compose_cells
 from gradinc.tables.collecting import recorded_runs
@@ -79,6 +80,9 @@ def test_a_wrong_result_of_a_run_turns_a_true_number_red(runs: Path) -> None:
 
 def test_the_same_runs_give_the_same_bytes_in_any_order_and_any_place(runs: Path, tmp_path: Path) -> None:
     wanted = {ending: render(collected()) for ending, render in FILES.items()}
+    for seeds in ([2, 0, 1], [1, 2, 0]):
+        permuted = collected({**DOCUMENT, "seeds": seeds})
+        assert {ending: render(permuted) for ending, render in FILES.items()} == wanted
     for seed in range(5):
         shuffled = collected(order=lambda found, seed=seed: random.Random(seed).sample(found, len(found)))
         assert {ending: render(shuffled) for ending, render in FILES.items()} == wanted
@@ -133,11 +137,78 @@ def test_a_run_of_another_version_of_the_code_is_marked_and_not_averaged(runs: P
     assert {each["verdict"] for row in collected()["rows"] for each in row["cells"]} >= {"differs"}
 
 
-def test_a_run_that_changed_its_software_is_marked(runs: Path) -> None:
-    path = runs / run_of(collected(), "fast", 2) / "meta.json"
+@pytest.mark.parametrize("other", [{"torch": "1.0"}, {"processor": "Z80"}, {"threads": 7}, {"code": "0" * 12}])
+def test_a_run_that_went_on_elsewhere_is_marked_and_not_averaged(runs: Path, other: dict[str, Any]) -> None:
+    before = collected()
+    path = runs / run_of(before, "fast", 2) / "meta.json"
     (segment,) = json.loads(path.read_text())["segments"]
-    rewrite(path, segments=[segment, {**segment, "torch": "1.0"}])
-    assert "made on more than one software or hardware" in cell(collected(), "fast")["reason"]
+    rewrite(path, segments=[segment, {**segment, "from_step": 3}])
+    assert cell(collected(), "fast") == cell(before, "fast"), "one that went on in the same place is like any other"
+    rewrite(path, segments=[segment, {**segment, **other}])
+    found = collected()
+    assert cell(found, "fast")["reason"] == "1 of 3 made on more than one software or hardware"
+    assert cell(found, "fast")["ours"]["n"] == 2
+    assert found["claims"][0]["verdict"] == "not shown"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("meta.json", lambda path: path.unlink(), "damaged (meta.json)"),
+        ("meta.json", lambda path: path.write_text("{"), "damaged (meta.json)"),
+        ("meta.json", lambda path: rewrite(path, code=None), "by unknown code"),
+        (
+            "config.yaml",
+            lambda path: path.write_text(path.read_text().replace("lr: 0.1", "lr: 0.2")),
+            "damaged (config.yaml is of another run)",
+        ),
+        (
+            "config.yaml",
+            lambda path: path.write_text("budget: 3\nstrategy: [1]\n"),
+            "damaged (config.yaml is of another run)",
+        ),
+        ("result.json", lambda path: path.write_text(""), "damaged"),
+    ],
+)
+def test_a_run_with_a_damaged_record_is_marked_and_not_averaged(
+    runs: Path, name: str, change: Callable[[Path], object], reason: str
+) -> None:
+    change(runs / run_of(collected(), "fast", 2) / name)
+    found = cell(collected(), "fast")
+    assert (found["verdict"], found["reason"]) == ("not judged", f"1 of 3 {reason}")
+    assert found["ours"]["n"] == 2
+
+
+def test_runs_of_which_nobody_knows_the_code_are_in_no_mean(runs: Path) -> None:
+    for path in runs.glob("*/meta.json"):
+        rewrite(path, code=None)
+    found = collected()
+    assert cell(found, "fast")["reason"] == "3 of 3 by unknown code"
+    assert cell(found, "fast")["ours"] is None
+    assert found["code"] == {"unknown": 6}
+
+
+def test_numbers_whose_mean_no_float_holds_are_marked(runs: Path) -> None:
+    for seed, accuracy in enumerate((1e308, 1e308, 5e199)):
+        path = runs / run_of(collected(), "fast", seed) / "result.json"
+        rewrite(path, test={"accuracy": accuracy, "loss": 1.0})
+    found = collected()
+    assert cell(found, "fast")["reason"] == "2 of 3 test.accuracy is 1e+308; 1 of 3 test.accuracy is 5e+199"
+    for render in FILES.values():
+        render(found)
+
+
+def test_a_cell_without_numbers_says_so_also_where_nothing_is_comparable(runs: Path) -> None:
+    other, before = {**DOCUMENT, "data": "mnist"}, collected()
+    for seed in (0, 1):
+        shutil.rmtree(runs / run_of(before, "slow", seed))
+        (runs / run_of(before, "fast", seed) / "result.json").unlink()
+    for row in ("slow", "fast"):
+        assert cell(collected(other), row)["reason"] == "printed for mnist, not comparable with digits"
+    shutil.rmtree(runs / run_of(before, "slow", 2))
+    (runs / run_of(before, "fast", 2) / "result.json").unlink()
+    assert cell(collected(other), "slow")["reason"] == "not run"
+    assert cell(collected(other), "fast")["reason"] == "3 of 3 unfinished"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +227,7 @@ def test_what_cannot_be_compared_is_not_judged(runs: Path, changes: dict[str, An
 
 def test_other_hyper_parameters_are_not_judged_and_another_log_is(runs: Path) -> None:
     table = read_table("tiny", DOCUMENT)
+    main(["train", "-m", "--quiet", *table.protocol, "optimizer.lr=0.1", "optimizer.weight_decay=0.1", "seed=0,1,2"])
     for override, reason in (
         ("optimizer.weight_decay=0.1", "other optimizer.weight_decay than published"),
         ("log.steps=7", None),
@@ -177,6 +249,8 @@ def test_files_are_safe_to_open(runs: Path) -> None:
     document = json.loads(json.dumps(DOCUMENT))
     document["rows"]["fast"]["title"] = "=HYPERLINK(1) | <script> $x$ & 5%_"
     document["rows"]["none"]["published"]["accuracy"] = "+9.99"
+    document["rows"]["none"]["title"] = "[2pt] \\\\frac | *"
+    document["claims"][0]["claim"] = "-2+3+cmd"
     found = collected(document)
     text = {ending: render(found) for ending, render in FILES.items()}
     assert "<script>" not in text["md"]
@@ -186,4 +260,9 @@ def test_files_are_safe_to_open(runs: Path) -> None:
     rows = list(csv.reader(io.StringIO(text["csv"])))
     assert all(len(row) == len(rows[0]) for row in rows)
     assert not any(field.startswith(("=", "@")) for row in rows for field in row)
+    assert {"'-2+3+cmd", "+9.99"} <= {field for row in rows for field in row}
+    empty = [field for row in rows for field in row if not field.strip("'")]
+    assert set(empty) == {""}, "what is not there is an empty field"
+    assert "\\[2pt] \\\\\\\\frac \\|" in text["md"], "a backslash of the title escapes nothing"
+    assert "\n{[}2pt]" in text["tex"], "nothing after the end of a line is taken for its length"
     assert json.loads(text["json"]) == json.loads(json.dumps(found))

@@ -35,7 +35,10 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("citation.arxiv", MISSING, "citation.arxiv: is missing. Give it in the table's file."),
         ("citation.arxiv", "hep-th/1", "citation.arxiv=hep-th/1: need text like '2004.07211'."),
         ("citation.arxiv", 2004.0721, "citation.arxiv=2004.0721: need text like '2004.07211'."),
+        ("citation.arxiv", "2413.00001", "citation.arxiv=2413.00001: need text like '2004.07211'."),
         ("citation.authors", "", "citation.authors=: need text."),
+        ("citation.authors", " ", "citation.authors= : need text."),
+        ("citation.year", 20200, "citation.year=20200: need a whole number ≥ 1900 and ≤ 2100 or null."),
         ("citation.autors", "X", "citation.autors: no such key. Did you mean authors?"),
         ("collumns", {}, "collumns: no such key. Did you mean columns?"),
         ("rows.slow.overides", [], "rows.slow.overides: no such key. Did you mean overrides?"),
@@ -51,6 +54,7 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
             "rows.slow.published.accuracy.spread: is missing. Say what follows the ±: sd, sem or ci95.",
         ),
         ("grade", "E", "rows.slow.published.accuracy.grade=E: unknown. Choose from: A, B, C, D."),
+        ("data", "digit", "data=digit: no such data set. Did you mean digits?"),
         ("data", MISSING, "data: is missing. Name the data set that the published numbers are of."),
         ("budget", "a lot", "budget=a lot: unknown. Choose from: cpu minutes, cpu hours, gpu."),
         ("seeds", [], "seeds=[]: need a list of whole numbers ≥ 0."),
@@ -63,6 +67,36 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
             "columns.accuracy.quantity.updates_to.accuracy=2.0: need a number ≥ 0 and ≤ 1.",
         ),
         ("columns.accuracy.tolerance", MISSING, "columns.accuracy.tolerance: is missing."),
+        ("columns.accuracy.tolerance", float("inf"), "columns.accuracy.tolerance=inf: need a number > 0 and ≤ "),
+        (
+            "columns.accuracy.decimals",
+            3_000_000_000,
+            "columns.accuracy.decimals=3000000000: need a whole number ≥ 0 and ≤ 15.",
+        ),
+        ("rows.slow.published.accuracy", "9" * 400, "rows.slow.published.accuracy=99999999999999999999"),
+        ("rows.slow.published.accuracy", "٥٠", "rows.slow.published.accuracy=٥٠: need a number in quotes"),
+        ("rows.slow.columns", [], "rows.slow.columns=[]: need a list of text or null."),
+        ("rows.slow.columns", ["accuracy", "accuracy"], "rows.slow.columns=[accuracy,accuracy]: has a column twice."),
+        ("rows.slow.columns", ["steps"], "rows.slow.accuracy: is not among the row's columns. Add it to them."),
+        ("rows.fast,slow", {}, "rows=fast,slow: need a word without spaces and commas."),
+        ("claims", 3, "claims: is no list. Begin each claim with a dash."),
+        ("claims", {"one": {}}, "claims: is no list. Begin each claim with a dash."),
+        (
+            "claims.0.against",
+            {"row": "fast", "column": "accuracy"},
+            "claims.0.against: is the cell that it is compared",
+        ),
+        ("claims.0.against.column", "steps", "claims.0: a difference of columns with different units, % and none."),
+        (
+            "rows.empty",
+            {"title": "x", "columns": ["steps"], "cells": {"accuracy": []}},
+            "rows.empty.accuracy: is not among",
+        ),
+        (
+            "protocol.1",
+            "fresh=true",
+            "rows.slow, column accuracy: fresh=true: would make its runs again each time. Give it on the command line.",
+        ),
         ("claims.0.of.row", "fsat", "claims.0.row=fsat: no such key. Did you mean fast?"),
         ("claims.0.better", "more", "claims.0.better=more: unknown. Choose from: higher, lower."),
         ("protocol.1", "modl=linear", "rows.slow, column accuracy: modl: no such key. Did you mean model?"),
@@ -82,6 +116,28 @@ def test_a_wrong_table_is_told_in_one_line_and_nothing_is_made(
     assert outcome.err.startswith(f"table tiny: {line.rstrip()}"), outcome.err
     assert outcome.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
+def test_a_claim_about_a_column_that_a_row_leaves_out_is_told(
+    document: dict[str, Any], gradinc: Command, tmp_path: Path
+) -> None:
+    document["rows"]["fast"] = {**document["rows"]["fast"], "columns": ["steps"], "published": {}}
+    write_table(tmp_path / "conf", document)
+    line = "table tiny: claims.0.column=accuracy: row fast has no such column. Add it to the row's columns.\n"
+    assert gradinc("table", "tiny", "--config-dir", "conf").err == line
+
+
+def test_the_line_at_which_a_file_stops_being_yaml_is_told(
+    document: dict[str, Any], gradinc: Command, tmp_path: Path
+) -> None:
+    write_table(tmp_path / "conf", document)
+    path = tmp_path / "conf" / "table" / "tiny.yaml"
+    path.write_text("title: first\nbudget: gpu\ntitle: second\n")
+    outcome = gradinc("table", "tiny", "--config-dir", "conf")
+    assert outcome.code == 2
+    assert outcome.err.endswith(
+        "tiny.yaml: cannot be read as YAML: line 3, found duplicate key title. Correct the file.\n"
+    )
 
 
 def test_what_is_asked_for_and_is_not_there_is_told(document: dict[str, Any], gradinc: Command, tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_a_run_that_diverges_is_told_and_is_not_tried_again(
     assert "1 of 1 diverged at update" in " ".join(outcome.out.split())
     assert "tries again" not in outcome.out
     assert "1 runs, 0 to do" in gradinc(*tiny, "--dry-run").out
+    assert gradinc(*tiny).code == 1, "it is as bad as it was"
+    assert gradinc(*tiny, "--collect").code == 1
     assert gradinc("report", "outputs/tables/tiny.json").code == 0
 
 
