@@ -123,9 +123,11 @@ def newest(
     """The checkpoints, newest first, each with its state or with what is wrong with it."""
     for mark in marks(folder):
         try:
-            yield mark, read(folder / str(mark), run, device)
+            state = read(folder / str(mark), run, device)
         except Damaged as damage:
             yield mark, damage
+        else:
+            yield mark, state if "learner" in state else Damaged("the best weights under another name")
 
 
 def set_aside(folder: Path, mark: Mark) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from gradinc import checkpoint
 from gradinc.assemble import Shape, build_criterion, build_model
 from gradinc.config.schema import Config
+from gradinc.console import printable
 from gradinc.data import dataset as data
 from gradinc.data.stream import open_stream
 from gradinc.device import autocast_dtype, choose_device, storage_dtype
@@ -71,10 +73,16 @@ class FinishedRun:
         """The model with the run's last or best weights.
 
         Raises:
-            UserError: the run has no such checkpoint, or it is damaged.
+            UserError: the run has no such checkpoint, it is damaged, or it is of another model than the config's.
         """
         model = build_model(self.config, self.shape, torch.device(device))
-        model.load_state_dict(best_weights(self.path, device) if best else last_weights(self.path, device))
+        weights = best_weights(self.path, device) if best else last_weights(self.path, device)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            what = "does not describe the model that the run's weights are of"
+            mend = "Bring the old file back, or run it again with fresh=true"
+            raise UserError(str(self.path / "config.yaml"), what, mend) from error
         return model.eval()
 
     @property
@@ -157,15 +165,34 @@ class FinishedRun:
 def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """The weights and buffers of a run's newest checkpoint that is whole.
 
+    Of a run that is not at its end they can be those of an earlier step, which a line on standard error then says.
+
     Raises:
-        UserError: there is none.
+        UserError: there is none; or the run is finished, and they are not those that it ended with.
     """
     path = find_run(run)
-    for _, state in checkpoint.newest(path / "ckpt", read_identity(path), device):
-        if not isinstance(state, checkpoint.Damaged):
-            weights: dict[str, Tensor] = state["learner"]["model"]
-            return weights
-    raise UserError(str(path), "has no checkpoint that is whole", "Train it first, with the command in its meta.json")
+    result = read_result(path / "result.json") or {}
+    finished = result.get("status") == "finished"
+    damaged: list[str] = []
+    for mark, state in checkpoint.newest(path / "ckpt", read_identity(path), device):
+        if isinstance(state, checkpoint.Damaged):
+            damaged.append(f"{path / 'ckpt' / str(mark)} is damaged ({state})")
+            continue
+        weights: dict[str, Tensor] = state["learner"]["model"]
+        if finished and result.get("weights_digest") not in (None, checkpoint.digest(weights)):
+            what = f"has lost its last weights: {damaged[0]}" if damaged else "has lost its last weights"
+            mend = (
+                f"Remove {path / 'result.json'} and give the run's command again: it goes on from step {mark.updates}"
+            )
+            raise UserError(str(path), what, mend)
+        for line in damaged:
+            sys.stderr.write(printable(f"warning: {line}. These are the weights of step {mark.updates}.") + "\n")
+        return weights
+    what = f"has no checkpoint that is whole: {damaged[0]}" if damaged else "has no checkpoint"
+    mend = (
+        "Give its command again, with fresh=true" if finished else "Train it first, with the command in its meta.json"
+    )
+    raise UserError(str(path), what, mend)
 
 
 def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -179,11 +206,13 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
     if not file.exists():
         raise UserError(str(path), "has no best checkpoint, since it has no validation rows", "Use its last weights")
     try:
-        weights: dict[str, Tensor] = checkpoint.read(file, read_identity(path), device)["model"]
+        state = checkpoint.read(file, read_identity(path), device)
+        if "model" not in state:
+            raise checkpoint.Damaged("a checkpoint under another name")
     except checkpoint.Damaged as damage:
-        raise UserError(
-            str(file), f"is damaged ({damage})", "Use its last weights, or run it again with fresh=true"
-        ) from damage
+        mend = "Use its last weights, or run it again with fresh=true"
+        raise UserError(str(file), f"is damaged ({damage})", mend) from damage
+    weights: dict[str, Tensor] = state["model"]
     return weights
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -19,11 +20,14 @@ from gradinc.directory import RunDirectory, living_owner, package_digest, read_c
 from gradinc.errors import Diverged, UserError
 from gradinc.fit import recorded
 from gradinc.interruption import Interruption
-from gradinc.outcome import SHOWN, state_differences
+from gradinc.outcome import CLOCK, SHOWN, state_differences
 from gradinc.prepare import prepare
 from gradinc.records import read_meta, read_result
 from gradinc.run import Run
 from gradinc.train import WATCHING
+
+LONGEST = 60
+"""Letters of a value that are shown."""
 
 
 @dataclass
@@ -132,9 +136,10 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
         if not verdict.differences:
             raise UserError(str(path), "has no checkpoint yet", "Train it first, with the command in its meta.json")
         return verdict
-    _check_result(path, whole[0][1], verdict)
+    facts = _facts(whole[0][1])
     if not any(line.startswith("metrics.jsonl") for line in verdict.differences):
-        _replay(path, config, meta, whole, verdict, display, stop)
+        facts |= _replay(path, config, meta, whole, verdict, display, stop)
+    _check_result(path / "result.json", facts, verdict)
     return verdict
 
 
@@ -147,20 +152,30 @@ def _check_log(log: Path, mark: Mark, state: dict[str, Any], verdict: Verdict) -
         verdict.differences.append(f"metrics.jsonl: was changed before step {mark.updates}")
 
 
-def _check_result(path: Path, newest: dict[str, Any], verdict: Verdict) -> None:
-    """Compare ``result.json`` with the newest checkpoint."""
-    if not (path / "result.json").exists():
+def _facts(newest: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint alone says about the result."""
+    last = (newest["position"]["tasks"] or [{}])[-1]
+    counts = dict(zip(("steps", "samples", "passes"), _counts(newest), strict=True))
+    weights = checkpoint.digest(newest["learner"]["model"])
+    return {"weights_digest": weights, **counts, "test": last.get("test"), "validation": last.get("validation")}
+
+
+def _check_result(file: Path, facts: dict[str, Any], verdict: Verdict) -> None:
+    """Compare ``result.json`` with what should be in it."""
+    if not file.exists():
         return
-    result = read_result(path / "result.json")
+    result = read_result(file)
     if result is None:
         verdict.differences.append("result.json: is damaged")
     elif result["status"] == "finished":
-        last = (newest["position"]["tasks"] or [{}])[-1]
-        facts: dict[str, Any] = {"weights_digest": checkpoint.digest(newest["learner"]["model"])}
-        facts |= dict(zip(("steps", "samples", "passes"), _counts(newest), strict=True))
-        for key, value in {**facts, "test": last.get("test"), "validation": last.get("validation")}.items():
-            if result.get(key) != value:
-                verdict.differences.append(f"result.json: {key} is {result.get(key)}, the checkpoint has {value}")
+        for key, value in facts.items():
+            was, now = (json.dumps(each) for each in (result.get(key), value))
+            if was != now and (key in result or not verdict.notes):  # other code may have had another list of keys
+                verdict.differences.append(f"result.json: {key} is {_short(was)}, should be {_short(now)}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
 def _replay(
@@ -171,7 +186,12 @@ def _replay(
     verdict: Verdict,
     display: Display,
     stop: Interruption,
-) -> None:
+) -> dict[str, Any]:
+    """Go on from the older checkpoint to the newer one.
+
+    Returns:
+        The result that a run which is at its end there has; empty where the replay is not the same, or not at its end.
+    """
     (last, wanted), (first, begun) = whole[0], (whole[1] if len(whole) == 2 else (Mark(0), None))
     verdict.first, verdict.last = str(first), str(last)
     before = [segment for segment in meta["segments"] if Mark(segment.get("from_step", 0)) < last]
@@ -185,7 +205,7 @@ def _replay(
         parts = prepare(again, recorded(meta))
         if parts.stream.digest != meta["data"]["digest"]:
             verdict.differences.append("data: are not those that the run was started with")
-            return
+            return {}
         devices.pin(segment["threads"], parts.device)
         here = {**devices.environment(parts.device, segment["threads"]), "code": package_digest()[:12]}
         verdict.notes += [
@@ -206,15 +226,19 @@ def _replay(
             pass
         except Diverged as diverged:
             verdict.differences.append(f"the replay diverged at step {diverged.step}: {diverged.tensor} is not finite")
-            return
+            return {}
         finally:
             replay.close()
         if replay.state is None:
             verdict.differences.append(f"the replay never came to where step {last.updates} was saved")
-            return
+            return {}
         found = state_differences(wanted, replay.state)
         more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
         verdict.differences += [*found[:SHOWN], *more]
+        if found or replay.position.task < len(parts.stream):
+            return {}
+        clocks_aside = {key: value for key, value in replay.result().items() if key not in CLOCK}
+        return {**clocks_aside, **({"search": meta["search"]} if "search" in meta else {})}
 
 
 def _counts(state: dict[str, Any]) -> tuple[int, int, int]:

@@ -192,7 +192,7 @@ class Run:
     # ---- the loop ----
 
     def train(self) -> dict[str, Any]:
-        """Train on every task that is left, and return what goes into ``result.json``.
+        """Train on every task that is left, and return what goes into ``result.json``, as `result` does.
 
         Raises:
             Interrupted: a signal came; everything is saved.
@@ -203,6 +203,10 @@ class Run:
             self._measure_row(0)
         for index in range(self.position.task, len(self.stream)):
             self._train_task(self.stream[index])
+        return self.result()
+
+    def result(self) -> dict[str, Any]:
+        """What goes into ``result.json`` after the last task."""
         last = self.position.tasks[-1]
         return {
             "status": "finished",

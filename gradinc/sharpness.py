@@ -161,7 +161,8 @@ def sharpness(
         UserError: the run has no such weights, or its data are not here.
     """
     chosen = choose_device(device)
-    pin(choose_threads(run.config.threads, run.with_weights(best=best), run.shape.inputs, CHUNK), chosen)
+    model = run.with_weights(best=best, device=chosen)
+    pin(choose_threads(run.config.threads, model, run.shape.inputs, CHUNK), chosen)
     dataset = run.dataset(device=chosen)
     stream = open_stream(run.config, dataset)
     tasks = [stream.part("train", task) for task in range(len(stream.experiences))]
@@ -173,7 +174,6 @@ def sharpness(
             for x, y in part.batches(torch.arange(count) * len(part) // max(count, 1), CHUNK):
                 yield Batch(x, y, task, float(len(y)))
 
-    model = run.with_weights(best=best, device=chosen)
     criterion = build_criterion(dataset, stream.outputs, run.config.criterion)
     hessian = Hessian(model, criterion, batches, watch)
     found = asdict(largest_eigenvalue(hessian, hessian.start(), tolerance=tolerance, iterations=iterations))

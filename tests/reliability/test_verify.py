@@ -17,6 +17,7 @@ from lives import End, Nursery, only_run
 from test_same_command_again import snapshot
 
 from gradinc import checkpoint
+from gradinc.outcome import CLOCK
 
 SMALL = ("model=mlp", "model.width=8", "data.batch_size=100", "progress=plain", "name=mine")
 RUNS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -167,14 +168,36 @@ def test_damage_is_told(nursery: Nursery, run: Path, folder: Path, name: str) ->
     assert snapshot(folder) == before
 
 
-def test_a_result_with_another_number_is_noticed(nursery: Nursery, runs: Any, folder: Path) -> None:
-    run = only_run(shutil.copytree(runs("finished, saved once"), folder, dirs_exist_ok=True))
-    result = json.loads((run / "result.json").read_text())
-    result["test"]["accuracy"] += 0.01
-    (run / "result.json").write_text(json.dumps(result))
-    end = verify(nursery, folder)
-    assert end.code == 1
-    assert end.out.startswith("result.json: test is ")
+def leaves(node: Any, where: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where the values of a document are."""
+    if isinstance(node, dict | list) and node:
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        return [leaf for key, item in items for leaf in leaves(item, (*where, key))]
+    return [where]
+
+
+@pytest.mark.parametrize("name", ["finished, saved once", "a stream of tasks"])
+def test_a_result_with_another_number_is_noticed(nursery: Nursery, runs: Any, folder: Path, name: str) -> None:
+    run = only_run(shutil.copytree(runs(name), folder, dirs_exist_ok=True))
+    whole = (run / "result.json").read_text()
+    seen = set()
+    for where in leaves(json.loads(whole)):
+        key = where[0]
+        if key in (*CLOCK, "status") or key in seen:  # one value of each key
+            continue
+        seen.add(key)
+        result = json.loads(whole)
+        node = result
+        for step in where[:-1]:
+            node = node[step]
+        node[where[-1]] = {str: "x", int: 77, float: 0.77, type(None): 0.5}.get(type(node[where[-1]]), [1])
+        (run / "result.json").write_text(json.dumps(result))
+        end = verify(nursery, folder)
+        assert end.code == 1, key
+        told = f"result.json: {key} is "
+        assert end.out.startswith((told, "result.json: is damaged")), (key, end.out)
+    assert {"test", "validation", "best", "steps", "weights_digest", "ended_by"} <= seen
+    assert name != "a stream of tasks" or {"matrix", "metrics"} <= seen
 
 
 def test_what_is_no_run_is_bad_input(nursery: Nursery, run: Path, folder: Path) -> None:
