@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,8 +21,8 @@ from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.crash import crash_point
 from gradinc.errors import UserError
-from gradinc.files import storage_error, storing, write_json, write_whole
-from gradinc.records import read_json, read_meta, read_result
+from gradinc.files import check_plain, storage_error, storing, write_json, write_whole
+from gradinc.records import is_run, read_json, read_meta, read_result
 
 OURS = ("result.json", "ckpt", "meta.json", "metrics.jsonl", "timing.jsonl", "error.log", "config.yaml", "owner.json")
 """Everything that a run writes into its directory, but for the lock, in an order in which it can be removed: whatever
@@ -71,11 +70,11 @@ class RunDirectory:
         except OSError as error:
             what = f"cannot be read ({error.strerror})"
             raise UserError(str(self.path), what, "Check its permissions, or use another name=…") from error
-        for path, kind in places:
-            if not (stat.S_ISDIR if path.name == "ckpt" else stat.S_ISREG)(kind):
-                what = "is a link" if stat.S_ISLNK(kind) else "is not a plain file"
-                what = what if path.name != "ckpt" or stat.S_ISLNK(kind) else "is not a directory"
-                raise UserError(str(path), f"{what}, where a run writes", "Remove it, or use another name=…")
+        for path in places:
+            if path != self.path / "ckpt" or path.is_symlink():
+                check_plain(path, "where a run writes", "or use another name=…")
+            elif not path.is_dir():
+                raise UserError(str(path), "is not a directory, where a run writes", "Remove it, or use another name=…")
         if self.path.exists() and not (self.path / "config.yaml").exists():
             strangers = {path.name for path in self.path.iterdir() if not path.name.startswith(".")} - set(OURS)
             if strangers:
@@ -84,12 +83,26 @@ class RunDirectory:
     def check_config(self) -> None:
         """Compare with the config that the run was started with.
 
+        A ``config.yaml`` that is damaged is no hindrance where ``meta.json`` has the identity of this config: then
+        it says what `restore_config` can write again.
+
         Raises:
-            UserError: a key that the run's numbers depend on has another value now.
+            UserError: a key that the run's numbers depend on has another value now, or nobody can say whether.
         """
-        if not (self.path / "config.yaml").exists():
+        file = self.path / "config.yaml"
+        meta = read_meta(self.path / "meta.json")
+        if meta is not None and meta["identity"] == self.identity:
             return
-        old = read_config(self.path)
+        if not file.exists():
+            if meta is not None:
+                what = "is missing, and by its meta.json the run was started with another config"
+                raise UserError(str(file), what, "Bring it back, or use a new name=…")
+            return
+        try:
+            old = read_config(self.path)
+        except UserError as error:
+            mend = "Bring the old file back, or use fresh=true to start again"
+            raise UserError(error.where, error.what, mend) from error
         differences = changed(old.document, self.config.document)
         if differences:
             key, before, now = differences[0]
@@ -99,6 +112,29 @@ class RunDirectory:
                 f"was started with {key}={_shown(before)}, now {_shown(now)}{more}",
                 "Use a new name=…, or resume with the old value",
             )
+        if meta is not None:
+            what = "was changed: by its meta.json the run was started with another config"
+            raise UserError(str(file), what, "Bring the old file back, or use a new name=…")
+
+    def has_config(self) -> bool:
+        """Whether ``config.yaml`` is that of this run."""
+        try:
+            return not changed(read_config(self.path).document, self.config.document)
+        except UserError:
+            return False
+
+    def restore_config(self) -> str | None:
+        """Write ``config.yaml`` where it is not that of this run, which `check_config` has found to be this config's.
+
+        Returns:
+            A sentence about it where there had been one.
+        """
+        if self.has_config():
+            return None
+        file = self.path / "config.yaml"
+        said = f"{file} was damaged. It is written again." if file.exists() else None
+        self.write_config()
+        return said
 
     def result(self) -> dict[str, Any] | None:
         """The content of ``result.json``, or None where the run has not come to an end of any kind."""
@@ -112,7 +148,8 @@ class RunDirectory:
         """
         meta = read_meta(self.path / "meta.json")
         if meta is None and (self.path / "ckpt").exists() and any((self.path / "ckpt").iterdir()):
-            raise UserError(str(self.path / "meta.json"), "is missing or damaged", "Use fresh=true to start again")
+            mend = "Bring it back, or use fresh=true to start again"
+            raise UserError(str(self.path / "meta.json"), "is missing or damaged", mend)
         return meta
 
     @contextmanager
@@ -194,7 +231,13 @@ def find_run(run: str | os.PathLike[str], output: str = "outputs") -> Path:
     for path in (Path(run), Path(output) / run):
         if (path / "config.yaml").is_file():
             return path
+        if is_run(path):
+            raise UserError(str(path / "config.yaml"), "is missing", AGAIN)
     raise UserError(str(run), "no such run", f"Give the path of a run's directory, or a name under {output}/")
+
+
+AGAIN = "Bring it back, or give the run's own command again, which writes it"
+"""What to do about a config that cannot be read."""
 
 
 def read_config(path: Path) -> Config:
@@ -208,13 +251,13 @@ def read_config(path: Path) -> Config:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise not_yaml(file, error, "Use fresh=true to start again") from error
+        raise not_yaml(file, error, AGAIN) from error
     if not isinstance(document, dict):
-        raise UserError(str(file), "is not a config", "Use fresh=true to start again")
+        raise UserError(str(file), "is not a config", AGAIN)
     try:
         return validate(document)
     except UserError as error:
-        raise UserError(str(file), f"{error.where}: {error.what}", "Use fresh=true to start again") from error
+        raise UserError(str(file), f"{error.where}: {error.what}", AGAIN) from error
 
 
 def _is_alive(pid: int) -> bool:
@@ -227,13 +270,13 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _written_places(run: Path) -> Iterator[tuple[Path, int]]:
-    """What there is under the names that a run writes to, each with its mode, links not followed."""
+def _written_places(run: Path) -> Iterator[Path]:
+    """What there is under the names that a run writes to."""
     folders = [run, *([run / "ckpt"] if (run / "ckpt").is_dir() and not (run / "ckpt").is_symlink() else [])]
     for folder in folders:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if folder != run or path.name in (*OURS, ".lock") or path.name.endswith(".tmp"):
-                yield path, path.lstat().st_mode
+                yield path
 
 
 @cache

@@ -6,13 +6,14 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from gradinc.crash import crash_point
-from gradinc.errors import StorageError
+from gradinc.errors import StorageError, UserError
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -46,6 +47,27 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON document for people and programs, whole."""
     write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def check_plain(path: Path, what: str, mend: str) -> None:
+    """See that a place that is written to is free or a plain file: a link or a device would lead elsewhere.
+
+    Args:
+        path: the place.
+        what: who writes there, as in ``where a run writes``.
+        mend: what else can be done about it.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(kind):
+        raise UserError(str(path), f"is a link, {what}", f"Put the file itself in its place, {mend}")
+    if not stat.S_ISREG(kind):
+        raise UserError(str(path), f"is not a plain file, {what}", f"Remove it, {mend}")
 
 
 def sync_directory(path: Path) -> None:

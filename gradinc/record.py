@@ -6,12 +6,16 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gradinc.crash import crash_point
 from gradinc.errors import UserError
 from gradinc.files import storing
+
+PIECE = 1 << 20
+"""Bytes that are read at a time."""
 
 
 class Log:
@@ -68,7 +72,7 @@ class Log:
         """Take in what is kept of an earlier start."""
         if offset:
             with open(self.path, "rb") as file:
-                while piece := file.read(min(1 << 20, offset - file.tell())):
+                while piece := file.read(min(PIECE, offset - file.tell())):
                     self._total.update(piece)
 
     def _append(self, content: bytes) -> None:
@@ -102,19 +106,44 @@ class NoLog:
 
 def whole_lines(path: Path) -> int:
     """Bytes up to the end of the last whole line of a log, 0 where there is none."""
-    return path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
+    if not path.exists():
+        return 0
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(0, end - PIECE)
+            file.seek(begin)
+            if (last := file.read(end - begin).rfind(b"\n")) >= 0:
+                return begin + last + 1
+            end = begin
+    return 0
+
+
+LONGEST_LINE = 16 << 20
+"""Letters of a line of a log; a row of a thousand tasks has a thousandth of it."""
+
+MOST_BRACKETS = 200
+"""Brackets in a line of a log."""
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a log, one a line; a line that is none, as after a kill, ends it."""
+    try:
+        if not path.is_file():
+            return
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+            while line := file.readline(LONGEST_LINE):
+                value = json.loads(line) if line.count("{") + line.count("[") < MOST_BRACKETS else None
+                if not isinstance(value, dict):
+                    return
+                yield value
+    except (OSError, ValueError):
+        return
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a log."""
-    lines = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break  # a line that was being written when the run was killed
-    return lines
+    """All lines of a log up to the first that is no JSON object."""
+    return list(read_lines(path))
 
 
 def _plain(value: Any) -> Any:

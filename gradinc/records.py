@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gradinc.config.values import Threads
 
+LARGEST_RECORD = 64 << 20
+"""Bytes of a JSON document that is read at all; the result of a stream of a thousand tasks has a third of it."""
+
 Count = Annotated[int, Ge(0)]
 Measures = dict[str, float]
 
@@ -74,13 +77,69 @@ class _Diverged(_Record):
     tensor: str
 
 
+class _Judged(_Record):
+    """By what the trials of a search were judged."""
+
+    mode: Literal["validation", "other-data"]
+    what: str
+
+
+class _JudgedByTasks(_Record):
+    """By the first tasks of a stream, so that the others are left."""
+
+    mode: Literal["first-tasks"]
+    what: str
+
+
+class _Best(_Record):
+    """What a search has found."""
+
+    score: float
+    values: Annotated[dict[str, Any], Len(1)]
+
+
+class _BestOfTasks(_Best):
+    """The same, with how many tasks had no say in it."""
+
+    scored_tasks: Count
+
+
+class _Trial(_Record):
+    """One trial of a search."""
+
+    score: float | None
+
+
+class _Ended(_Record):
+    """``tune.json`` of a search that has ended."""
+
+    judged_by: _Judged
+    best: _Best
+    trials: list[_Trial]
+
+
+class _EndedByTasks(_Record):
+    """The same, where the first tasks had a say."""
+
+    judged_by: _JudgedByTasks
+    best: _BestOfTasks
+    trials: list[_Trial]
+
+
 _ENDED: dict[str, type[_Record]] = {"finished": _Finished, "diverged": _Diverged}
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is that of a run, whatever has become of its files."""
+    return any((path / name).is_file() for name in ("config.yaml", "meta.json"))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file, or None where there is no such file or it is not one."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file() or path.stat().st_size > LARGEST_RECORD:
+            return None
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -101,6 +160,11 @@ def read_result(path: Path) -> dict[str, Any] | None:
     if ended is not None and not (_fits(ended, result) and _measured(result)):
         return None
     return result
+
+
+def is_search(record: dict[str, Any]) -> bool:
+    """Whether that is what a search writes into its ``tune.json`` at its end."""
+    return _fits(_Ended, record) or _fits(_EndedByTasks, record)
 
 
 def _fits(kind: type[_Record], value: dict[str, Any]) -> bool:

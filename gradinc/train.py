@@ -85,6 +85,8 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
     if result["status"] == "diverged":
         display.warn(_divergence(directory.path, result))
         return 1
+    if (said := directory.restore_config()) is not None:
+        display.warn(said)
     code = (read_meta(directory.path / "meta.json") or {}).get("code")
     other = "" if code == package_digest() else " by another version of gradinc's code; fresh=true runs it again"
     display.say(f"{directory.path} is finished already{other}.")
@@ -131,8 +133,8 @@ def _train(
         if not world.alone or "processes" in ((earlier or {}).get("segments") or [{}])[-1]:
             environment["processes"] = world.size
         _check_segment(config, directory, earlier, stream.digest, environment, display)
-        if not (directory.path / "config.yaml").exists():
-            directory.write_config()
+        if (said := directory.restore_config()) is not None:
+            display.warn(said)
         run = Run(config, directory, dataset, stream, learner, display, stop, world)
         step = run.resume()
         world.first(-1 if step is None else step)

@@ -84,7 +84,7 @@ def _is_finished(job: Job) -> bool:
     if result is None:
         return False
     directory.check_config()
-    return result.get("status") == "finished"
+    return result.get("status") == "finished" and directory.has_config()
 
 
 def _shipment(number: int, job: Job, arguments: Sequence[str]) -> Shipment:

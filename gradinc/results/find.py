@@ -9,7 +9,7 @@ from typing import Any
 
 from gradinc.config.names import choose
 from gradinc.errors import UserError
-from gradinc.records import read_json
+from gradinc.records import is_run, read_json
 from gradinc.results.recorded import RecordedRun
 
 _DIGEST = re.compile(r"[0-9a-f]{4,8}")
@@ -125,11 +125,6 @@ def _ending(digits: str, output: Path) -> list[Path]:
 
 def _runs_in(folder: Path) -> list[Path]:
     return sorted(path for path in _listing(folder) if is_run(path))
-
-
-def is_run(path: Path) -> bool:
-    """Whether a directory is that of a run."""
-    return (path / "config.yaml").is_file()
 
 
 def _listing(folder: Path) -> Iterable[Path]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import nan
@@ -17,6 +16,7 @@ import yaml
 
 from gradinc.config.yaml_size import LARGEST_FILE, check_yaml_size
 from gradinc.errors import UserError
+from gradinc.record import read_lines
 from gradinc.records import read_json, read_result
 
 SCORES = {"accuracy": True, "mse": False}
@@ -44,9 +44,6 @@ class Column(NamedTuple):
 
 DEEPEST = 30
 """Levels of a document that anybody looks into; what is deeper was not written by a run."""
-
-MOST_BRACKETS = 200
-"""Brackets in a line of a log."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same documents, ten times as fast
 
@@ -148,21 +145,6 @@ def finite(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
     except OverflowError:  # an integer that no float holds
         return None
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a log, one a line; a line that is none, as after a kill, ends it."""
-    try:
-        if not path.is_file():
-            return
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-            for line in file:
-                value = json.loads(line) if line.count("{") + line.count("[") < MOST_BRACKETS else None
-                if not isinstance(value, dict):
-                    return
-                yield value
-    except (OSError, ValueError):
-        return
 
 
 def _read_columns(path: Path) -> dict[tuple[str, ...], Column]:

@@ -11,7 +11,7 @@ from gradinc.config.identity import identified
 from gradinc.config.names import shown
 from gradinc.errors import UserError
 from gradinc.files import storing, write_json
-from gradinc.records import read_json
+from gradinc.records import is_run, read_json
 
 FILE = "sweep.json"
 LONGEST_LIST = 8
@@ -22,38 +22,49 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
     """Compare a sweep with the one that its folder was made for.
 
     Raises:
-        UserError: the folder is something else's, or its grid had other values.
+        UserError: the folder is something else's, its grid had other values, or nobody can say which it had.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UserError(str(folder), "is a link or a file, where the sweep's folder should be", "Use another name=…")
     if (folder / "config.yaml").exists():
         raise UserError(str(folder), "is the directory of a run, and a sweep has several", "Use another name=…")
-    record = read_json(folder / FILE)
-    if record is None:
-        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise UserError(str(folder), "is not the folder of a sweep", "Use another name=…")
+    if not folder.exists():
         return
-    before = record.get("grid")
-    if not isinstance(before, dict) or not isinstance(record.get("runs"), list):
-        raise UserError(str(folder / FILE), "is damaged", "Use another name=…")
-    now = _grid(jobs)
+    record = _record(folder)
+    if record is None:
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {FILE}
+        if names <= set(_runs(jobs)):  # a run's name says what it computes: nothing else can be meant
+            return
+        if any(is_run(folder / name) for name in names):
+            what = "is missing or damaged, and there are runs of another grid in the folder"
+            raise UserError(str(folder / FILE), what, "Bring it back, or use another name=…")
+        raise UserError(str(folder), "is not the folder of a sweep", "Use another name=…")
+    before, now = record["grid"], _grid(jobs)
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if sorted(record["runs"]) == sorted(_runs(jobs)):
+        return
     if keys:
         more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
         what = f"was started with {_values(keys[0], before)}, now {_values(keys[0], now)}{more}"
-    elif sorted(record["runs"]) != sorted(_runs(jobs)):
-        what = f"was started with {len(record['runs'])} other runs of the same values, now {len(jobs)}"
     else:
-        return
+        what = f"was started with {len(record['runs'])} other runs of the same values, now {len(jobs)}"
     raise UserError(str(folder), what, "Use a new name=…, leave name out to run only what is new, or use the old grid")
 
 
 def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
     """Keep the grid that a sweep is started with, unless it is there already."""
-    if not (folder / FILE).exists():
+    if _record(folder) is None:
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / FILE, {"command": command, "grid": _grid(jobs), "runs": _runs(jobs)})
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """What the folder's file says, or None where it is missing or damaged."""
+    record = read_json(folder / FILE) or {}
+    grid, runs = record.get("grid"), record.get("runs")
+    lists = isinstance(grid, dict) and all(isinstance(values, list) for values in grid.values())
+    return record if lists and isinstance(runs, list) and all(isinstance(run, str) for run in runs) else None
 
 
 def _grid(jobs: Sequence[Job]) -> dict[str, list[Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 from gradinc.config.names import shown, written
 from gradinc.config.schema import Config
 from gradinc.errors import UserError
-from gradinc.records import read_json
+from gradinc.records import is_search, read_json
 
 FILE = "tune.json"
 """What a search keeps in its folder."""
@@ -27,12 +27,17 @@ def found_by(config: Config) -> dict[str, Any] | None:
     if config.search is None:
         return None
     where = written("search", config.search)
-    record = read_json(Path(config.search) / FILE) or {}
-    judged, best = record.get("judged_by"), record.get("best")
-    if not isinstance(judged, dict) or not {"mode", "what"} <= set(judged):
+    file = Path(config.search) / FILE
+    record = read_json(file) or {}
+    if "judged_by" not in record:
         raise UserError(where, "is not the folder of a search that has ended", "Give the one that gradinc tune names")
-    if not isinstance(best, dict) or not isinstance(best.get("values"), dict):
+    if record.get("best") is None:
         raise UserError(where, "has no best values yet", "Go on with its gradinc tune first")
+    if not is_search(record):
+        raise UserError(
+            str(file), "is damaged", "Give the search's gradinc tune again, which writes it, or leave search out"
+        )
+    judged, best = record["judged_by"], record["best"]
     if config.evaluate.rows == "test":
         _check_scored(config, judged, best)
     for key, found in best["values"].items():
@@ -40,17 +45,18 @@ def found_by(config: Config) -> dict[str, Any] | None:
         if now != found:
             what = f"the search in {config.search} found {shown(found)}"
             raise UserError(written(str(key), now), what, "Use that value, or leave search out")
-    trials = [
-        trial for trial in record.get("trials") or [] if isinstance(trial, dict) and trial.get("score") is not None
-    ]
-    facts = {"mode": str(judged["mode"]), "judged_by": str(judged["what"])}
-    return {"folder": config.search, **facts, "trials": len(trials), "score": best.get("score")}
+    trials = [trial for trial in record["trials"] if trial.get("score") is not None]
+    facts = {"mode": judged["mode"], "judged_by": judged["what"]}
+    return {"folder": config.search, **facts, "trials": len(trials), "score": best["score"]}
 
 
 def _check_scored(config: Config, judged: dict[str, Any], best: dict[str, Any]) -> None:
     """The metrics of a result leave out the tasks that had a say in its values."""
-    most, own = best.get("scored_tasks"), config.stream.scored_tasks
-    if judged["mode"] == "first-tasks" and isinstance(most, int) and (own is None or own > most):
+    own = config.stream.scored_tasks
+    if judged["mode"] != "first-tasks":
+        return
+    most = best["scored_tasks"]
+    if own is None or own > most:
         where = written("stream.scored_tasks", own)
         what = "the metrics would count tasks that the values were found on"
         raise UserError(where, what, f"Use stream.scored_tasks={most}, or leave search out")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import queue
 import signal
@@ -16,9 +18,9 @@ from gradinc.config.compose import Job, compose_jobs
 from gradinc.config.names import shown
 from gradinc.directory import package_digest
 from gradinc.errors import UserError
-from gradinc.files import storing, write_json
+from gradinc.files import check_plain, storing, write_json
 from gradinc.interruption import Interruption
-from gradinc.record import read_log, whole_lines
+from gradinc.record import LONGEST_LINE, read_log, whole_lines
 from gradinc.records import read_json
 from gradinc.sweep.process import Worker
 from gradinc.sweep.shipment import Shipment
@@ -57,24 +59,29 @@ class Search:
         self._optuna: Any = optuna
         self._check_folder()
         self._hold()
-        self._open(seed)
+        try:
+            self._open(seed)
+        except BaseException:
+            self.close()
+            raise
 
     def _check_folder(self) -> None:
         document = {key: item for key, item in self.space.model_dump().items() if key != "trials"}
-        record = read_json(self.folder / FILE)
-        if record is not None and record.get("search") != document:
-            before = record.get("search") or {}
-            key = next(key for key in document if before.get(key) != document[key])
+        for name in (FILE, JOURNAL, ".lock"):
+            check_plain(self.folder / name, "where a search writes", "or use another --name")
+        before = (read_json(self.folder / FILE) or {}).get("search")
+        if isinstance(before, dict) and before != document:
+            key = next(key for key in {**document, **before} if before.get(key) != document.get(key))
             raise UserError(str(self.folder), f"holds a search with another {key}", "Use another --name")
-        if (
-            record is None
-            and self.folder.exists()
-            and any(not path.name.startswith(".") for path in self.folder.iterdir())
-        ):
+        names = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        if not isinstance(before, dict) and names & {FILE, JOURNAL}:
+            what = "is missing or damaged, and nobody can say what was searched for"
+            raise UserError(str(self.folder / FILE), what, "Bring it back, or use another --name")
+        if not isinstance(before, dict) and any(not name.startswith(".") for name in names):
             raise UserError(str(self.folder), "is not the folder of a search", "Use another --name")
         with storing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        if record is None:
+        if before is None:
             write_json(self.folder / FILE, {"search": document})
 
     def _hold(self) -> None:
@@ -96,11 +103,23 @@ class Search:
         self._held.release()
 
     def _open(self, seed: int) -> None:
-        optuna = self._optuna
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
         journal = self.folder / JOURNAL
-        if journal.exists():
-            os.truncate(journal, whole_lines(journal))  # a line that a search could not write to its end
+        with storing(journal):
+            _cut_back(journal)
+            try:
+                self._load(journal)
+            except OSError:
+                raise
+            except Exception as error:  # Optuna takes the file for its own, and fails in many ways where it is not
+                raise _damaged(journal, f"{type(error).__name__} in Optuna") from error
+        optuna = self._optuna
+        self.study.sampler = optuna.samplers.TPESampler(
+            seed=seed + len(self.study.get_trials()), constant_liar=True, n_startup_trials=8
+        )
+
+    def _load(self, journal: Path) -> None:
+        optuna = self._optuna
         # Optuna's own lock is a file that a search which is killed leaves behind, for the next one to wait for.
         backend = optuna.storages.journal.JournalFileBackend(str(journal), lock_obj=_Threads())
         self.study = optuna.create_study(
@@ -110,13 +129,13 @@ class Search:
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
         )
+        for trial in self.ended():
+            if set(trial.params) != set(self.space.space) or not math.isfinite(trial.value):
+                raise ValueError(f"trial {trial.number} is not one of this search")
         states = optuna.trial.TrialState
         for trial in self.study.get_trials(states=(states.RUNNING,)):  # by a search that was stopped or killed
             self.study.enqueue_trial(trial.params)
             self.study.tell(trial.number, state=states.FAIL)
-        self.study.sampler = optuna.samplers.TPESampler(
-            seed=seed + len(self.study.get_trials()), constant_liar=True, n_startup_trials=8
-        )
 
     def ended(self) -> list[Any]:
         """The trials that have a score."""
@@ -129,6 +148,7 @@ class Search:
 
         left = self.space.trials - len(self.ended())
         if left <= 0:
+            self._write()  # a search that was killed after its last trial has not
             return
         count = min(joblib.effective_n_jobs(n_jobs), left)
         for _ in range(count):
@@ -203,12 +223,12 @@ class Search:
         """How many tasks the metrics of the result may count, where trials are judged by the first ones."""
         if self.space.mode != "first-tasks":
             return None
-        line = next(
-            line
-            for line in read_log(self.job(self.space.tried(best.params)).directory / "metrics.jsonl")
-            if line.get("row")
-        )
-        return len(line["row"]) - self.space.tasks
+        run = self.job(self.space.tried(best.params)).directory
+        rows = [line["row"] for line in read_log(run / "metrics.jsonl") if isinstance(line.get("row"), list)]
+        if not rows:
+            mend = f"Bring it back, or remove {run} and {self.folder / JOURNAL} and give the same command again"
+            raise UserError(str(run / "metrics.jsonl"), "is missing or damaged", mend)
+        return len(rows[0]) - self.space.tasks
 
     def _write(self) -> None:
         best = self.best()
@@ -228,7 +248,37 @@ class Search:
         else:
             record["best"] = {"score": best.value, "values": self.space.tried(best.params), "run": self.result()}
             record["best"] |= {} if (scored := self._scored(best)) is None else {"scored_tasks": scored}
-        write_json(self.folder / FILE, record)
+        if record != read_json(self.folder / FILE):
+            write_json(self.folder / FILE, record)
+
+
+def _cut_back(journal: Path) -> None:
+    """Cut off a last line that a search could not write to its end.
+
+    Raises:
+        UserError: an earlier line is none that a search has written.
+    """
+    if not journal.exists():
+        return
+    end = whole_lines(journal)
+    with open(journal, "rb") as file:
+        number = 0
+        while (begin := file.tell()) < end:
+            number += 1
+            try:
+                known = isinstance(json.loads(file.readline(LONGEST_LINE)), dict)
+            except (ValueError, RecursionError):
+                known = False
+            if not known and file.tell() < end:
+                raise _damaged(journal, f"line {number}")
+            if not known:
+                end = begin
+    os.truncate(journal, end)
+
+
+def _damaged(journal: Path, where: str) -> UserError:
+    mend = "Remove it: the same command then makes the trials again, and what its runs have done is kept"
+    return UserError(str(journal), f"is damaged ({where})", mend)
 
 
 class _Threads:

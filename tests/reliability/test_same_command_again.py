@@ -95,7 +95,9 @@ def test_a_run_whose_record_is_gone_is_refused(nursery: Nursery, folder: Path, c
     before = snapshot(folder)
     end = nursery.run(folder, *RUN)
     assert (end.code, end.out) == (2, "")
-    assert end.err == "outputs/mine/meta.json: is missing or damaged. Use fresh=true to start again.\n"
+    assert (
+        end.err == "outputs/mine/meta.json: is missing or damaged. Bring it back, or use fresh=true to start again.\n"
+    )
     assert snapshot(folder) == before
     assert nursery.run(folder, *RUN, "fresh=true").code == 0
 
@@ -131,6 +133,28 @@ def test_a_changed_config_is_refused(nursery: Nursery, folder: Path, half: bool)
         assert end.err.startswith(f"outputs/mine: was started with {told}"), end.err
         assert "Use a new name=…, or resume with the old value." in end.err
         assert snapshot(folder) == before
+
+
+def test_a_config_that_was_changed_or_lost_is_written_again_by_the_same_command(nursery: Nursery, folder: Path) -> None:
+    assert nursery.run(folder, *RUN).code == 0
+    run, before = only_run(folder), snapshot(folder)
+    config, content = run / "config.yaml", before.pop("outputs/mine/config.yaml")[1]
+    for damaged in (content.decode().replace("seed: 0", "seed: 1", 1), None):
+        config.unlink() if damaged is None else config.write_text(damaged)
+        listed = nursery.run(folder, command="runs")
+        assert run.name in listed.out
+        end = nursery.run(folder, *RUN, "seed=1")
+        assert (end.code, end.out, end.err.count("\n")) == (2, "", 1), end.err
+        what = "is missing, and" if damaged is None else "was changed:"
+        line = f"outputs/mine/config.yaml: {what} by its meta.json the run was started with another config. "
+        assert end.err.startswith(line)
+        end = nursery.run(folder, *RUN)
+        assert (end.code, end.err) == (0, "")
+        assert ("config.yaml was damaged. It is written again.\n" in end.out) == (damaged is not None)
+        assert "is finished already" in end.out
+        after = snapshot(folder)
+        assert after.pop("outputs/mine/config.yaml")[1] == content
+        assert after == before
 
 
 def test_what_does_not_change_the_numbers_may_change(nursery: Nursery, folder: Path) -> None:

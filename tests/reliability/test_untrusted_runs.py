@@ -64,7 +64,7 @@ def test_a_link_is_not_written_through(nursery: Nursery, run: Path, folder: Path
     content = elsewhere.read_bytes()
     (run / name).symlink_to(elsewhere)
     for words in ((), ("fresh=true",)):
-        refused(nursery.run(folder, *RUN, *words), f"outputs/mine/{name}: is a link, where a run writes. Remove it, ")
+        refused(nursery.run(folder, *RUN, *words), f"outputs/mine/{name}: is a link, where a run writes. Put the file ")
     assert elsewhere.read_bytes() == content
     assert (run / name).is_symlink()
 
@@ -118,14 +118,24 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("content", CONFIGS.values(), ids=CONFIGS)
-def test_a_config_that_is_none_is_refused(nursery: Nursery, run: Path, folder: Path, content: str | bytes) -> None:
+def test_a_config_that_is_none_is_refused(
+    nursery: Nursery, run: Path, folder: Path, wanted: dict[str, Any], content: str | bytes
+) -> None:
+    whole = (run / "config.yaml").read_bytes()
     (run / "config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    refused(nursery.run(folder, *RUN), "outputs/mine/config.yaml: ")
     end = nursery.run(folder, "outputs/mine", command="test")
     refused(end, "outputs/mine/config.yaml: ")
     assert end.err[:-1].isprintable()
+    meta = (run / "meta.json").rename(folder / "meta.json")  # without it nobody can say which config it was
+    refused(nursery.run(folder, *RUN), "outputs/mine/config.yaml: ")
+    meta.rename(run / "meta.json")
+    refused(nursery.run(folder, *RUN, "seed=1"), "outputs/mine/config.yaml: ")
+    end = nursery.run(folder, *RUN)
+    assert (end.code, end.err) == (0, "")
+    assert "warning: outputs/mine/config.yaml was damaged. It is written again.\n" in end.out
+    assert (run / "config.yaml").read_bytes() == whole
     assert not (folder / "pwned").exists()
-    assert nursery.run(folder, *RUN, "fresh=true").code == 0
+    assert differences(run, wanted) == []
 
 
 def test_the_bombs_are_ones() -> None:
@@ -328,6 +338,26 @@ def test_a_log_that_was_changed_is_not_gone_on_with(nursery: Nursery, folder: Pa
     assert nursery.run(folder, *RUN).code == 0
     assert metrics.read_bytes().startswith(content)
     assert b"more" not in metrics.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["result.json", "metrics.jsonl", "timing.jsonl", "owner.json", "meta.json"])
+def test_a_file_that_has_become_huge_does_not_fill_the_memory(
+    nursery: Nursery, run: Path, folder: Path, wanted: dict[str, Any], name: str
+) -> None:
+    content = (run / name).read_bytes() if (run / name).exists() else b""
+    with open(run / name, "ab") as file:
+        file.truncate(4 << 30)  # without taking room on the disk
+    for command in ("runs", "verify", "test"):
+        words = () if command == "runs" else ("outputs/mine",)
+        end = nursery.run(folder, *words, command=command, memory=1 << 30)
+        assert end.code in (0, 2) or command == "verify", end.err
+        assert end.err.count("\n") <= 1, end.err
+    if name == "meta.json":
+        refused(nursery.run(folder, *RUN, memory=1 << 30), "outputs/mine/meta.json: is missing or damaged. ")
+        (run / name).write_bytes(content)
+    end = nursery.run(folder, *RUN, memory=1 << 30)
+    assert (end.code, end.err) == (0, "")
+    assert differences(run, wanted) == []
 
 
 # ---- the terminal ----
