@@ -11,6 +11,7 @@ from gradinc.report.document import Report
 from gradinc.report.sections.learning import diagnostics_section, learning_section
 from gradinc.report.sections.outcome import runs_section, settings_section
 from gradinc.report.sections.provenance import config_section, mixed, provenance_section
+from gradinc.report.sections.search import best_score, judged_by, search_section, searches
 from gradinc.report.sections.sweep import sweep_section
 from gradinc.report.sections.tasks import tasks_section
 from gradinc.report.subject import Page, Subject
@@ -31,6 +32,7 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
     settings = settings_section(page)
     every = runs_section(page) if len(runs) > 1 else None
     sections = [
+        search_section(page),
         settings or every,
         sweep_section(page),
         learning_section(page),
@@ -49,6 +51,9 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     best = subject.ranked[0]
     found = best.score(subject.measure)
     facts = [("runs", f"{len(subject.runs):,}"), ("settings", f"{len(subject.settings):,}")]
+    for folder, record in searches(subject).items():
+        if (score := best_score(record)) is not None:
+            facts.append((f"best trial of {folder.name}", f"score {score:.4f}, by {judged_by(record)}"))
     if found is not None:
         mean = "" if found.count == 1 else f", mean of {found.count} runs"
         facts.append((f"best {subject.score_name}{mean}", shown.score_text(found.mean, subject.measure)))
@@ -63,7 +68,8 @@ def _warnings(subject: Subject) -> list[str]:
     sentences = []
     if states:
         averaged = " Only finished runs are averaged." if len(subject.runs) > 1 else ""
-        sentences.append(f"Of {len(subject.runs)} runs, {', '.join(states)}.{averaged}")
+        stopped = " A search stops its trials once they are judged, or behind." if searches(subject) else ""
+        sentences.append(f"Of {len(subject.runs)} runs, {', '.join(states)}.{averaged}{stopped}")
     if len({run.measure for run in subject.runs if run.measure}) > 1:
         sentences.append(f"Some runs have no {subject.measure}: classification and regression are not compared.")
     if len(subject.runs) > 1:

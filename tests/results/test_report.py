@@ -200,6 +200,41 @@ def test_trials_that_look_at_no_test_row_are_compared_by_validation(report: Any,
     assert mixed in (empty / "page.md").read_text()
 
 
+def test_the_page_of_a_search_lists_its_trials_with_their_scores(report: Any, empty: Path) -> None:
+    folder = empty / "outputs" / "rates"
+    states = (("complete", 0.7), ("pruned", 0.95), ("complete", 0.8), ("fail", None))
+    for index, _ in enumerate(states):
+        write_run(folder, f"t{index}", status="interrupted", evaluate__rows="validation", optimizer__lr=0.1 + index)
+    trials = [
+        {"number": number, "state": state, "score": score, "values": {"optimizer.lr": 0.1 + number}}
+        for number, (state, score) in enumerate(states)
+    ]
+    judged = {"mode": "first-tasks", "what": "validation rows of the first 2 tasks <b>"}
+    best = {"score": 0.8, "values": {"optimizer.lr": 2.1}, "run": ["model=linear", "optimizer.lr=2.1"]}
+    record = {"search": {}, "judged_by": judged, "trials": trials, "best": best}
+    (folder / "tune.json").write_text(json.dumps(record))
+    page = report("outputs/rates")
+    listed = page.rows[page.rows.index(page.row("trial")) + 1 :][:4]
+    assert [(row[0], row[2], row[3]) for row in listed] == [
+        ("3", "0.8000", "complete"),
+        ("1", "0.7000", "complete"),
+        ("2", "0.9500", "pruned"),
+        ("4", "–", "fail"),
+    ], "an early score of a pruned trial is not compared"
+    text = (empty / "page.md").read_text()
+    assert "best trial of rates: score 0.8000, by validation rows of the first 2 tasks &lt;b&gt;" in text
+    assert "\ngradinc train model=linear optimizer.lr=2.1\n```" in text
+    assert "A search stops its trials once they are judged, or behind." in text
+    for damaged in (
+        {"trials": 3},
+        {"trials": [1, {"values": 2}], "best": []},
+        {},
+        {**record, "judged_by": None, "best": 3},
+    ):
+        (folder / "tune.json").write_text(json.dumps(damaged))
+        report("outputs/rates")
+
+
 def test_a_strategy_s_name_is_no_second_key_where_the_size_of_windows_makes_it(report: Any, written: Any) -> None:
     for size in (1, 2, 4):
         written(f"w{size}", strategy__window__size=size)

@@ -26,7 +26,7 @@ def learning_section(page: Page) -> Section | None:
     notes = []
     if len(page.subject.runs) > 1:
         notes.append("A line is the mean of a setting's runs where all of them have values; the band is their range.")
-    if any(run.value("result", "matrix") for run in page.subject.runs):
+    if _task_ends(page, "samples") or any(run.value("result", "matrix") for run in page.subject.runs):
         notes.append("Validation rows are those of the task being learnt; dotted lines are where a task ends.")
     notes.append("A log of more than 80 lines is drawn as means of stretches of equal length, with their range.")
     return Section("Learning curves", notes, page.subject.legend, figures, tables=tables) if figures else None
@@ -56,7 +56,9 @@ def _figures(page: Page, title: str, axis: str, keys: tuple[str, ...], *, percen
 
 
 def _task_ends(page: Page, axis: str) -> list[float]:
-    """Where the tasks of the first run end, which is where those of runs with one stream end."""
+    """Where the tasks of the first run end, which is where those of runs with one stream end, but for the seconds."""
+    if axis == "seconds" and len(page.subject.runs) > 1:
+        return []
     run = page.subject.settings[0].drawn[0]
     points = curve(run, axis, "task")
     return [x for (x, task), (_, following) in pairwise(points) if following > task][:40]
