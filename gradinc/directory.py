@@ -24,8 +24,21 @@ from gradinc.errors import UserError
 from gradinc.files import check_plain, storage_error, storing, write_json, write_whole
 from gradinc.records import is_run, read_json, read_meta, read_result
 
-OURS = ("result.json", "ckpt", "meta.json", "metrics.jsonl", "timing.jsonl", "error.log", "config.yaml", "owner.json")
-"""Everything that a run writes into its directory, but for the lock, in an order in which it can be removed: whatever
+FOLDERS = ("ckpt", "measured")
+"""Folders in a run's directory: its checkpoints, and what was measured on its weights."""
+
+OURS = (
+    "measured",
+    "result.json",
+    "ckpt",
+    "meta.json",
+    "metrics.jsonl",
+    "timing.jsonl",
+    "error.log",
+    "config.yaml",
+    "owner.json",
+)
+"""Everything that is written into a run's directory, but for the lock, in an order in which it can be removed: whatever
 is left when that is cut short is a run to go on with."""
 
 
@@ -71,7 +84,7 @@ class RunDirectory:
             what = f"cannot be read ({error.strerror})"
             raise UserError(str(self.path), what, "Check its permissions, or use another name=…") from error
         for path in places:
-            if path != self.path / "ckpt" or path.is_symlink():
+            if path.parent != self.path or path.name not in FOLDERS or path.is_symlink():
                 check_plain(path, "where a run writes", "or use another name=…")
             elif not path.is_dir():
                 raise UserError(str(path), "is not a directory, where a run writes", "Remove it, or use another name=…")
@@ -272,7 +285,7 @@ def _is_alive(pid: int) -> bool:
 
 def _written_places(run: Path) -> Iterator[Path]:
     """What there is under the names that a run writes to."""
-    folders = [run, *([run / "ckpt"] if (run / "ckpt").is_dir() and not (run / "ckpt").is_symlink() else [])]
+    folders = [run, *(run / name for name in FOLDERS if (run / name).is_dir() and not (run / name).is_symlink())]
     for folder in folders:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if folder != run or path.name in (*OURS, ".lock") or path.name.endswith(".tmp"):

@@ -30,6 +30,7 @@ class Settings:
         windows: rows of each window.
         steps: of the optimizer that looks for the images.
         fresh: at the run's fresh weights, not at its last ones.
+        variants: of the search.
     """
 
     windows: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -37,6 +38,7 @@ class Settings:
     seed: int = 0
     fresh: bool = False
     device: str = "auto"
+    variants: tuple[Variant, ...] = VARIANTS
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def leaks(run: FinishedRun, settings: Settings, watch: Callable[[], None] = lamb
     for rows in settings.windows:
         x, y = next(dataset.train.batches(chosen[:rows], rows))
         model, gradient = _gradient(run, settings, dataset, Batch(x, y, 0, float(rows)), device)
-        for variant in VARIANTS:
+        for variant in settings.variants:
             random = generator(settings.seed, "inversion", variant, rows, device=device)
             inverted = invert(
                 model, gradient, x, y, space, variant=variant, steps=settings.steps, random=random, watch=watch

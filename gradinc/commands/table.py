@@ -61,7 +61,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
     from gradinc.tables.collecting import recorded_runs
     from gradinc.tables.document import table_document
     from gradinc.tables.rendering import FILES
-    from gradinc.tables.running import jobs_of, missing_jobs, run
+    from gradinc.tables.running import jobs_of, measure, missing_jobs, missing_measurements, run
     from gradinc.tables.terminal import show
 
     code = 0
@@ -71,6 +71,8 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
             code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
             return code
+    if not options.collect and (unmeasured := missing_measurements(table, cells)):
+        code = max(code, measure(unmeasured, Console(stderr=True, quiet=options.quiet)))
     document = table_document(table, cells, recorded_runs(cells))
     output = next((job.config.output for job in jobs_of(cells).values()), "outputs")
     folder = Path(options.to) if options.to else Path(output) / "tables"
@@ -94,7 +96,7 @@ def _has_failures(document: Mapping[str, Any]) -> bool:
 
 
 def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
-    from gradinc.tables.running import jobs_of, status
+    from gradinc.tables.running import jobs_of, missing_measurements, status
 
     lines = [["row", "seed", "status", "run", "columns"]]
     for row in dict.fromkeys(cell.row for cell in cells):
@@ -109,6 +111,8 @@ def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
     states = [status(job) for job in jobs_of(cells).values()]
     left = sum(state not in ("finished", "diverged") for state in states)
     print(f"{len(states)} runs, {left} to do ({table.budget} for the whole table)")
+    if unmeasured := missing_measurements(table, cells):
+        print(f"{len(unmeasured)} measurements of the weights of finished runs to do")
     _tell_missing_data(cells)
     return 0
 

@@ -17,7 +17,9 @@ from gradinc.config.check import value
 from gradinc.config.names import choose, shown
 from gradinc.config.values import Fraction
 from gradinc.errors import UserError
+from gradinc.results.measured import Measurement
 from gradinc.results.recorded import RecordedRun, finite
+from gradinc.tables.measured import MEASURED, NOT_MEASURED, NUMBER
 
 ROOTS = ("test", "validation", "best", "metrics", "task_metrics")
 COUNTS = ("steps", "samples", "passes", "seconds", "epochs", "peak_memory")
@@ -35,10 +37,12 @@ class Quantity:
     Attributes:
         name: the path, or the function with its options, as in the YAML.
         read: gives the number, or raises `NoValue`.
+        measurement: what has to be measured on a finished run's weights before it can be read, if anything.
     """
 
     name: str
     read: Callable[[RecordedRun], float]
+    measurement: Measurement | None = None
 
 
 def read_quantity(given: Any, where: str) -> Quantity:
@@ -57,10 +61,11 @@ def read_quantity(given: Any, where: str) -> Quantity:
     if (head in ROOTS and rest) or name in COUNTS:
         keys = tuple(name.split("."))
         return Quantity(name, lambda run: _recorded(run, keys))
-    if name not in QUANTITIES:
-        raise UserError(f"{where}={name}", "unknown", choose(name, [*QUANTITIES, *COUNTS, *(f"{r}.…" for r in ROOTS)]))
-    function = QUANTITIES[name]
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+    if name not in QUANTITIES and name not in MEASURED:
+        known = [*QUANTITIES, *MEASURED, *COUNTS, *(f"{r}.…" for r in ROOTS)]
+        raise UserError(f"{where}={name}", "unknown", choose(name, known))
+    function: Callable[..., Any] = QUANTITIES[name] if name in QUANTITIES else MEASURED[name]
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "run"]
     hints = get_type_hints(function, include_extras=True)
     for key in options:
         if key not in hints or key in ("run", "return"):
@@ -73,7 +78,17 @@ def read_quantity(given: Any, where: str) -> Quantity:
             raise UserError(f"{where}.{name}.{key}", "is missing", "Give it a value")
         chosen[key] = value(hints[key], item, f"{where}.{name}.{key}")
     label = name + (f" ({', '.join(f'{k} {shown(v)}' for k, v in chosen.items())})" if chosen else "")
+    if name in MEASURED:
+        measurement: Measurement = function(**chosen)
+        return Quantity(label, lambda run: _measured(run, measurement), measurement)
     return Quantity(label, lambda run: function(run, **chosen))
+
+
+def _measured(run: RecordedRun, measurement: Measurement) -> float:
+    found = (measurement.found(run) or {}).get(NUMBER[measurement.kind])
+    if found is None:
+        raise NoValue(NOT_MEASURED)
+    return found
 
 
 def _recorded(run: RecordedRun, keys: tuple[str, ...]) -> float:
@@ -93,6 +108,24 @@ def updates_to(run: RecordedRun, *, accuracy: Fraction) -> float:
 def samples_to(run: RecordedRun, *, accuracy: Fraction) -> float:
     """Training rows seen until the validation accuracy was reached."""
     return float(_reached(run, accuracy)["samples"])
+
+
+def updates_to_recover(run: RecordedRun, *, within: Fraction = 0.02) -> float:
+    """Updates from the end of a burst of corrupted gradients until the validation accuracy is as before.
+
+    As before: no more than `within` below the last accuracy that was measured before the burst. Validation is looked
+    at once in `evaluate.epochs`, and the number is as fine as that.
+    """
+    start, stop = (finite(run.value("config", "corrupt", key)) for key in ("start", "stop"))
+    if stop is None or start is None or not finite(run.value("config", "corrupt", "prob")):
+        raise NoValue("needs a burst: corrupt.prob, corrupt.start and corrupt.stop")
+    before = [score for line, score in _scores(run) if line["step"] <= start]
+    if not before:
+        raise NoValue("its log has no validation before corrupt.start")
+    for line, score in _scores(run):
+        if line["step"] >= stop and score >= before[-1] - within:
+            return float(line["step"] - stop)
+    raise NoValue(f"it was not within {100 * within:g} points of {100 * before[-1]:.1f} % again after the burst")
 
 
 def seconds_to(run: RecordedRun, *, accuracy: Fraction) -> float:
@@ -191,6 +224,7 @@ QUANTITIES: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
         updates_to,
+        updates_to_recover,
         samples_to,
         seconds_to,
         samples_per_second,

@@ -1,15 +1,20 @@
-"""Running the cells that are missing."""
+"""Running the cells that are missing, and measuring the weights of finished runs where a cell asks for it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from gradinc.config.compose import Job
+from gradinc.errors import UserError
 from gradinc.records import read_result
+from gradinc.results.measured import Measurement
+from gradinc.results.recorded import RecordedRun
 from gradinc.tables.cells import Cell
+from gradinc.tables.specification import Table
 
 
 def jobs_of(cells: Sequence[Cell]) -> dict[Path, Job]:
@@ -41,3 +46,40 @@ def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
     from gradinc.commands.sweep import sweep
 
     return sweep(jobs, console, arguments)
+
+
+def missing_measurements(table: Table, cells: Sequence[Cell]) -> list[tuple[RecordedRun, Measurement]]:
+    """What the cells ask to be measured on the weights of runs that are finished, and is not, each once."""
+    wanted = {
+        (job.directory, measurement.file): (job.directory, measurement)
+        for cell in cells
+        if (measurement := table.columns[cell.column].quantity.measurement) is not None
+        for job in cell.jobs.values()
+    }
+    found = [(RecordedRun.open(place), each) for place, each in wanted.values() if (place / "config.yaml").is_file()]
+    return [(run, each) for run, each in found if run.status == "finished" and each.found(run) is None]
+
+
+def measure(missing: Sequence[tuple[RecordedRun, Measurement]], console: Console) -> int:
+    """Make measurements and keep them with their runs; return 1 if one could not be made, which is told, else 0.
+
+    Args:
+        console: shows a progress bar where it is a terminal.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from gradinc.attacks.keeping import keep  # torch, when there is something to measure
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    code = 0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("measuring weights", total=len(missing))
+        for run, measurement in missing:
+            progress.update(task, description=f"{measurement.kind}: {run.name}")
+            try:
+                keep(measurement, run)
+            except UserError as error:
+                sys.stderr.write(f"{error}\n")
+                code = 1
+            progress.advance(task)
+    return code
