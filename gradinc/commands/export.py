@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,10 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(folder.name, "is the name of several of these runs", "Export them one at a time")
     for run, folder in zip(runs, folders, strict=True):
         count = tensorboard.write(scalars(run), folder)
+        if not run.log_is_whole:
+            log = run.path / "metrics.jsonl"
+            line = f"warning: {log} is damaged after line {len(run.metrics)}. The numbers end there."
+            print(printable(line), file=sys.stderr)
         if not options.quiet:
             print(f"{printable(folder)}  {count:,} numbers")
     if not options.quiet:

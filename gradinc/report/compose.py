@@ -70,6 +70,10 @@ def _warnings(subject: Subject) -> list[str]:
         averaged = " Only finished runs are averaged." if len(subject.runs) > 1 else ""
         stopped = " A search stops its trials once they are judged, or behind." if searches(subject) else ""
         sentences.append(f"Of {len(subject.runs)} runs, {', '.join(states)}.{averaged}{stopped}")
+    cut = [run.name for run in subject.runs if not run.log_is_whole]
+    if cut:
+        more = f" and of {len(cut) - 1} more" if len(cut) > 1 else ""
+        sentences.append(f"The log of {cut[0]}{more} is damaged (metrics.jsonl): curves end where it does.")
     if len({run.measure for run in subject.runs if run.measure}) > 1:
         sentences.append(f"Some runs have no {subject.measure}: classification and regression are not compared.")
     if len(subject.runs) > 1:

@@ -96,6 +96,17 @@ class RecordedRun:
         return list(read_lines(self.path / "timing.jsonl"))
 
     @property
+    def log_is_whole(self) -> bool:
+        """Whether ``metrics.jsonl`` can be read up to the update that a finished run ended with."""
+        steps = self.number("result", "steps")
+        if self.status != "finished" or steps is None:
+            return True
+        if "metrics" in self.__dict__:  # it is read already: reading it takes longest of all
+            return bool(self.metrics) and finite(self.metrics[-1].get(POSITIONS[0])) == steps
+        column = next(iter(self.columns.values()), None)
+        return column is not None and column.places[0][-1] == steps
+
+    @property
     def measure(self) -> str | None:
         """The measure that the run is compared by, a key of `SCORES`; None where nothing was measured."""
         for part in ("test", "validation"):

@@ -152,7 +152,7 @@ def best_validation(run: RecordedRun) -> float:
 
 def logged(run: RecordedRun, *, note: str, statistic: Literal["mean", "variation"] = "mean") -> float:
     """A number that diagnostics=true logs: its mean over the log lines, or its deviation over its mean."""
-    found = [number for line in run.metrics if (number := finite((line.get("notes") or {}).get(note))) is not None]
+    found = [number for line in _lines(run) if (number := finite((line.get("notes") or {}).get(note))) is not None]
     if len(found) < 2:
         raise NoValue(f"its log has no {note}; it needs diagnostics=true and windows that give it")
     mean = statistics.fmean(found)
@@ -170,7 +170,7 @@ def gradient_noise(run: RecordedRun, *, ratio: Literal["signal_to_noise", "noise
     if run.value("config", "log", "steps") != 1:
         raise NoValue("needs log.steps=1: the log has ratios, and their parts come back from single updates only")
     signals, noises, traces, before = 0.0, 0.0, 0.0, 0.0
-    for line in run.metrics:
+    for line in _lines(run):
         rows, before = (finite(line.get("samples")) or 0.0) - before, finite(line.get("samples")) or before
         notes = line.get("notes") or {}
         norm, quotient, scale = (finite(notes.get(n)) for n in ("gradient_norm", "signal_to_noise", "noise_scale"))
@@ -239,11 +239,19 @@ QUANTITIES: dict[str, Callable[..., float]] = {
 }
 
 
+def _lines(run: RecordedRun) -> list[dict[str, Any]]:
+    """The lines of its log."""
+    lines = run.metrics
+    if not run.log_is_whole:
+        raise NoValue("its metrics.jsonl is damaged")
+    return lines
+
+
 def _scores(run: RecordedRun) -> list[tuple[dict[str, Any], float]]:
     """The log's validation lines, with their accuracy."""
     found = [
         (line, score)
-        for line in run.metrics
+        for line in _lines(run)
         if isinstance(line.get("validation"), dict)
         and (score := finite(line["validation"].get("accuracy"))) is not None
     ]
@@ -264,7 +272,7 @@ def _losses(run: RecordedRun) -> list[float]:
 
 
 def _train_losses(run: RecordedRun) -> Iterator[float]:
-    for line in run.metrics:
+    for line in _lines(run):
         train = line.get("train")
         loss = finite(train.get("loss")) if isinstance(train, dict) else None
         if loss is not None:
