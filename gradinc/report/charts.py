@@ -65,6 +65,13 @@ def cut(value: str, length: int) -> str:
     return value if len(value) <= length else value[: length - 1] + "…"
 
 
+def cut_apart(values: Sequence[str], length: int) -> list[str]:
+    """Texts that fit, without their ends, or without their beginnings where only the ends tell them apart."""
+    without_end = [cut(value, length) for value in values]
+    without_beginning = [value if len(value) <= length else "…" + value[len(value) - length + 1 :] for value in values]
+    return max(without_end, without_beginning, key=lambda texts: len(set(texts)))
+
+
 def chart(
     numbers: Numbers,
     title: str,
@@ -105,7 +112,7 @@ def _across(xs: Sequence[float], ticks: Sequence[tuple[float, str]], logarithmic
     if not ticks:
         low = 0.0 if 0 <= min(xs) < 0.3 * max(xs) or min(xs) == max(xs) else min(xs)
         return Scale(low, max(max(xs), low + 1e-9), LEFT, WIDTH - RIGHT)
-    places = [place for place, _ in ticks]
+    places = [*xs, *(place for place, _ in ticks)]
     return Scale(min(places), max(places), LEFT + 26, WIDTH - RIGHT - 26, logarithmic)
 
 
@@ -150,8 +157,8 @@ def _frame(across: Scale, up: Scale, x: str, percent: bool, ticks: Sequence[tupl
     shown = ticks or [(tick, tick_text(tick)) for tick in across.ticks()]
     length = max(6, int((WIDTH - LEFT) / max(1, len(shown)) / LETTER))
     room = 0.0
-    for at, name in shown:
-        name = cut(name, length)
+    names = cut_apart([name for _, name in shown], length)
+    for (at, _), name in zip(shown, names, strict=True):
         place = min(across(at), WIDTH - LETTER * len(name) / 2 - 3)
         if place - LETTER * len(name) / 2 >= room:
             parts.append(
@@ -239,11 +246,12 @@ def parallel(
         parts.append(
             Markup('<text class="mid name" x="{}" y="{}">{}</text>').format(_n(x), 18, text(cut(upright.name, 19)))
         )
+        names = cut_apart([name for _, name in upright.ticks], 14)
         parts += [
             Markup('<text class="halo" x="{}" y="{}" dy=".32em">{}</text>').format(
-                _n(x + 5), _n(bottom + (top - bottom) * h), text(cut(name, 14))
+                _n(x + 5), _n(bottom + (top - bottom) * h), text(name)
             )
-            for h, name in upright.ticks
+            for (h, _), name in zip(upright.ticks, names, strict=True)
         ]
     words = f"{title}: {len(threads)} settings over {', '.join(upright.name for upright in uprights)}."
     return _figure(numbers, title, words, parts, width, height)

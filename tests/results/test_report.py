@@ -16,6 +16,7 @@ import pytest
 from written_runs import write_run
 
 from gradinc.cli import main
+from gradinc.report.charts import cut_apart
 from gradinc.report.write import _source
 from gradinc.results.matrix import forgetting, mean_accuracy
 
@@ -233,6 +234,21 @@ def test_the_page_of_a_search_lists_its_trials_with_their_scores(report: Any, em
     ):
         (folder / "tune.json").write_text(json.dumps(damaged))
         report("outputs/rates")
+
+
+def test_every_point_of_many_values_lies_in_its_figure(report: Any, written: Any) -> None:
+    for index in range(14):
+        written(f"r{index:02}", test=0.5 + 0.03 * index, model__width=2**index, optimizer__lr=0.1 * (1 + index % 2))
+    page = report("outputs")
+    spots = [float(attributes["cx"] or 0) for tag, attributes in page.tags if tag == "circle"]
+    assert len(spots) > 14
+    assert max(spots) <= 300, "the last round number on the axis is 1k, the last value 8192"
+
+
+def test_labels_that_only_their_ends_tell_apart_keep_them() -> None:
+    names = [f"accumulate+replay+number_{number}" for number in range(3)]
+    assert cut_apart(names, 8) == ["…umber_0", "…umber_1", "…umber_2"]
+    assert cut_apart(["resnet18_small", "mlp"], 8) == ["resnet1…", "mlp"]
 
 
 def test_a_strategy_s_name_is_no_second_key_where_the_size_of_windows_makes_it(report: Any, written: Any) -> None:
