@@ -23,6 +23,9 @@ LEFT, RIGHT, TOP, BOTTOM = 48, 10, 10, 40
 LETTER = 6.4
 """How wide a letter is, about."""
 
+PALE = 0.7
+"""The share up to which a cell of a heat map is pale enough for dark letters, and its opposite for light ones."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -210,7 +213,7 @@ def _cell(x: float, y: float, side: float, tall: float, value: float | None, *, 
         return cell
     number = f"{100 * value:.0f}" if side < 32 else f"{100 * value:.1f}"
     return cell + Markup('<text class="mid {}" x="{}" y="{}" dy=".34em">{}</text>').format(
-        "on" if share > 0.5 else "off", _n(x + side / 2), _n(y + tall / 2), number
+        "on" if share > PALE else "off", _n(x + side / 2), _n(y + tall / 2), number
     )
 
 

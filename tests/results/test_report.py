@@ -236,6 +236,21 @@ def test_the_page_of_a_search_lists_its_trials_with_their_scores(report: Any, em
         report("outputs/rates")
 
 
+def test_dotted_lines_stand_where_the_tasks_of_all_runs_end(report: Any, written: Any) -> None:
+    for index, passes in enumerate((1, 2)):  # of two methods, one passes each row twice
+        path = written(f"r{index}", optimizer__lr=0.1 * (1 + index)) / "metrics.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            line.update(task=line["epoch"] // 3, passes=passes * line["passes"])
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def marked(*runs: str) -> int:
+        return sum(tag == "path" and attributes.get("class") == "mark" for tag, attributes in report(*runs).tags)
+
+    assert marked("outputs/r0") == 4 + 4 + 1, "validation and loss against all four, and one diagnostic"
+    assert marked("outputs") == 3 + 3 + 1, "not against passes"
+
+
 def test_every_point_of_many_values_lies_in_its_figure(report: Any, written: Any) -> None:
     for index in range(14):
         written(f"r{index:02}", test=0.5 + 0.03 * index, model__width=2**index, optimizer__lr=0.1 * (1 + index % 2))

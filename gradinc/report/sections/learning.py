@@ -14,6 +14,9 @@ from gradinc.results.groups import Setting
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the way at which the table says the value."""
 
+MOST_ENDS = 3
+"""Runs of a setting that are asked where their tasks end."""
+
 
 def learning_section(page: Page) -> Section | None:
     """Score on the validation rows, and training loss; None where no log has either."""
@@ -56,12 +59,13 @@ def _figures(page: Page, title: str, axis: str, keys: tuple[str, ...], *, percen
 
 
 def _task_ends(page: Page, axis: str) -> list[float]:
-    """Where the tasks of the first run end, which is where those of runs with one stream end, but for the seconds."""
-    if axis == "seconds" and len(page.subject.runs) > 1:
-        return []
-    run = page.subject.settings[0].drawn[0]
-    points = curve(run, axis, "task")
-    return [x for (x, task), (_, following) in pairwise(points) if following > task][:40]
+    """Where tasks end, if it is the same place for all that is drawn one by one."""
+    ends = set()
+    for run in (run for one in page.subject.coloured.values() for run in one.drawn[:MOST_ENDS]):
+        points = curve(run, axis, "task")
+        ends.add(tuple(x for (x, task), (_, following) in pairwise(points) if following > task))
+    ends.discard(())  # trained on all tasks together, or on one
+    return list(ends.pop())[:40] if len(ends) == 1 else []
 
 
 def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[Table]:
