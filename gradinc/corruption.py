@@ -30,16 +30,20 @@ class Corruption:
         self._prob, self._scale, self._kind = prob, scale, kind
         self._start, self._stop, self._seed = start, math.inf if stop is None else stop, seed
 
-    def strikes(self, task: int, update: int, member: int) -> bool:
-        """Whether a micro-batch is struck, the one of this number in the window of this update."""
+    def strikes(self, task: int, update: int, window: int, member: int) -> bool:
+        """Whether a micro-batch is struck, the one of this number in this window, for this update.
+
+        A window that its rule makes no update of is followed by another one for the same update: were its luck
+        the same, no update would ever come.
+        """
         if not self._start <= update < self._stop:
             return False
-        return derive(self._seed, "corrupt", task, update, member) / 2**63 < self._prob
+        return derive(self._seed, "corrupt", task, window, member) / 2**63 < self._prob
 
-    def apply(self, g: Tensor, task: int, update: int, member: int) -> None:
+    def apply(self, g: Tensor, task: int, window: int, member: int) -> None:
         """Corrupt the gradient of a micro-batch, shape (P,), in place."""
         if self._kind == "noise":
-            random = generator(self._seed, "corruption", task, update, member, device=g.device)
+            random = generator(self._seed, "corruption", task, window, member, device=g.device)
             noise = torch.randn(g.shape, generator=random, device=g.device, dtype=g.dtype)
             g.addcmul_(noise, g.norm() / math.sqrt(len(g)), value=self._scale)
         else:

@@ -80,6 +80,7 @@ class Learner:
         self.world = World()  # the run sets another where several processes share it
         self.task = 0
         self.began = 0  # updates of the run when the task began
+        self.windows = 0  # closed, also those that their rule made no update of
         self.updates = 0
         self.samples = 0
         self.passes = 0
@@ -129,7 +130,7 @@ class Learner:
         generator = self._generators.get(purpose)
         if generator is None:
             generator = self._generators[purpose] = torch.Generator(device=self._device)
-        return generator.manual_seed(derive(self.seed, purpose, self.task, self.updates, self.window.taken))
+        return generator.manual_seed(derive(self.seed, purpose, self.task, self.windows, self.window.taken))
 
     def gradient(self, batch: Batch, objective: Objective | None = None, *, each: bool = False) -> Tensor:
         """The gradient of the mean of an objective over any batch, at the present weights.
@@ -326,6 +327,7 @@ class Learner:
                 self._gather(grad)
             if not self.window.reduce(grad):
                 self.window.close()
+                self.windows += 1
                 return False
             if self.window.due.observes:
                 self.window.due.observe(self.window.squares, torch.dot(grad, grad))
@@ -354,6 +356,7 @@ class Learner:
                 stepped(self.window, self)
         self.updates += 1
         self.window.close()
+        self.windows += 1
         return True
 
     def _gather(self, grad: Tensor) -> None:
@@ -429,7 +432,7 @@ class Learner:
             "due": _state(self.window.due),
             "diagnostics": _state(self.diagnostics) if self.diagnostics is not None else {},
             "layers": _state(self._layers) if self._layers is not None else {},
-            "counts": [self.task, self.began, self.updates, self.samples, self.passes],
+            "counts": [self.task, self.began, self.windows, self.updates, self.samples, self.passes],
             "log": [self._loss, self._loss_items, self._notes, self._noted],
         }
 
@@ -449,7 +452,7 @@ class Learner:
         if state["window"] is not None:
             self.window.load_state_dict(state["window"])
             self.weights.grad.copy_(state["grad"])
-        self.task, self.began, self.updates, self.samples, self.passes = state["counts"]
+        self.task, self.began, self.windows, self.updates, self.samples, self.passes = state["counts"]
         loss, self._loss_items, self._notes, self._noted = state["log"]
         self._loss.copy_(loss)
 
@@ -493,12 +496,14 @@ class Learner:
     @property
     def _is_struck(self) -> bool:
         """Whether the gradient of the micro-batch at hand arrives broken."""
-        return self._corruption is not None and self._corruption.strikes(self.task, self.updates, self._own_place)
+        return self._corruption is not None and self._corruption.strikes(
+            self.task, self.updates, self.windows, self._own_place
+        )
 
     def _struck(self, part: Tensor) -> Tensor:
         """The gradient of the micro-batch at hand, shape (P,), broken in place where that is to be."""
         if self._corruption is not None and self._is_struck:
-            self._corruption.apply(part, self.task, self.updates, self._own_place)
+            self._corruption.apply(part, self.task, self.windows, self._own_place)
         return part
 
     def _factor(self, value: float) -> Tensor:
@@ -567,7 +572,7 @@ class Learner:
 
     def _reseed(self, index: int) -> None:
         # nn.Dropout takes no generator, so the device's default one is set for every micro-batch.
-        seed = derive(self.seed, "dropout", self.task, self.updates, index)
+        seed = derive(self.seed, "dropout", self.task, self.windows, index)
         if self._device.type == "cuda":
             torch.cuda.default_generators[self._device.index or 0].manual_seed(seed)
         else:

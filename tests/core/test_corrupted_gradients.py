@@ -41,7 +41,7 @@ def parts(digits):
 
 def test_a_struck_micro_batch_has_another_gradient_and_the_others_do_not(digits):
     chosen = Corruption(0.4, 50.0, "flip", 0, None, seed=0)
-    struck = torch.tensor([chosen.strikes(0, 0, k) for k in range(8)])
+    struck = torch.tensor([chosen.strikes(0, 0, 0, k) for k in range(8)])
     assert 0 < struck.sum() < 8
     by_hand = torch.where(struck[:, None], -50 * parts(digits), parts(digits)).mean(0)
     assert torch.allclose(window(made(chosen), members(digits, 0)), by_hand, rtol=1e-10, atol=1e-12)
@@ -58,13 +58,26 @@ def test_noise_is_as_long_as_it_is_told(digits):
 
 def test_how_many_are_struck_and_when():
     chosen = Corruption(0.25, 1.0, "scale", 10, 1010, seed=3)
-    share = sum(chosen.strikes(0, update, 0) for update in range(10, 1010)) / 1000
+    share = sum(chosen.strikes(0, update, update, 0) for update in range(10, 1010)) / 1000
     assert share == pytest.approx(0.25, abs=0.05)
-    assert not any(chosen.strikes(0, update, k) for update in (0, 9, 1010, 2000) for k in range(50))
+    assert not any(chosen.strikes(0, update, update, k) for update in (0, 9, 1010, 2000) for k in range(50))
     other = Corruption(0.25, 1.0, "scale", 10, 1010, seed=4)
-    assert [chosen.strikes(0, 20, k) for k in range(50)] != [other.strikes(0, 20, k) for k in range(50)]
-    assert not any(Corruption(0.0, 1.0, "scale", 0, None, seed=0).strikes(0, u, 0) for u in range(100))
-    assert all(Corruption(1.0, 1.0, "scale", 0, None, seed=0).strikes(0, u, 0) for u in range(100))
+    assert [chosen.strikes(0, 20, 20, k) for k in range(50)] != [other.strikes(0, 20, 20, k) for k in range(50)]
+    assert not any(Corruption(0.0, 1.0, "scale", 0, None, seed=0).strikes(0, u, u, 0) for u in range(100))
+    assert all(Corruption(1.0, 1.0, "scale", 0, None, seed=0).strikes(0, u, u, 0) for u in range(100))
+
+
+def test_a_window_that_came_to_no_update_is_followed_by_one_with_other_luck(digits):
+    mine = made(Corruption(0.5, 1.0, "flip", 0, None, seed=0), "agreement")
+    updates = []
+    for _ in range(30):
+        mine.open(20.0, 2)
+        for batch in members(digits, 0)[:2]:
+            mine.take(batch)
+        updates.append(mine.update())
+    assert False in updates, "of two that point against each other none agrees with the first"
+    assert True in updates[updates.index(False) :], "the window after it is not struck in the same place again"
+    assert (mine.windows, mine.updates) == (30, sum(updates))
 
 
 def test_a_method_that_asks_again_gets_the_broken_gradient_again(digits):
@@ -113,5 +126,5 @@ def test_the_median_learns_through_it_and_the_mean_does_not(digits):
 def test_the_log_says_how_many_were_struck(digits):
     mine = made(Corruption(0.4, 2.0, "flip", 0, None, seed=0))
     window(mine, members(digits, 0))
-    struck = sum(Corruption(0.4, 2.0, "flip", 0, None, seed=0).strikes(0, 0, k) for k in range(8))
+    struck = sum(Corruption(0.4, 2.0, "flip", 0, None, seed=0).strikes(0, 0, 0, k) for k in range(8))
     assert mine.drain()["notes"]["corrupted"] == pytest.approx(struck / 8)
