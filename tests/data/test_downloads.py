@@ -145,3 +145,31 @@ def test_cifar_is_downloaded_and_read(server: tuple[str, Path], cache: Path, mon
     assert source.part.tolist() == [0] * 10 + [2] * 2
     assert source.origin == str(cache / "cifar10" / "cifar-10-batches-py")
     assert sorted(path.name for path in (cache / "cifar10").iterdir()) == ["cifar-10-batches-py"]
+
+
+@pytest.mark.parametrize("kind", ["above", "absolute", "through a link"])
+def test_an_archive_that_is_not_the_published_one_is_never_unpacked(
+    server: tuple[str, Path], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    address, served = server
+    cifar10 = import_torchvision("datasets").CIFAR10
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    name = {"above": "../../outside/pwned", "absolute": str(outside / "pwned")}.get(kind, "link/pwned")
+    with tarfile.open(served / cifar10.filename, "w:gz") as archive:
+        if kind == "through a link":
+            link = tarfile.TarInfo("link")
+            link.type, link.linkname = tarfile.SYMTYPE, str(outside)
+            archive.addfile(link)
+        entry = tarfile.TarInfo(name)
+        entry.size = 3
+        archive.addfile(entry, io.BytesIO(b"bad"))
+    monkeypatch.setattr(cifar10, "url", address + cifar10.filename)
+    with pytest.raises(UserError, match="the download failed"):
+        open_source("cifar10", None, {})
+    assert not list(tmp_path.rglob("pwned"))
+    assert not (cache / "cifar10").exists()
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with tarfile.open(served / cifar10.filename) as archive:
+        archive.extractall(tmp_path / "a" / "b", filter="fully_trusted")
+    assert (outside / "pwned").exists(), "unpacking it would have written there"
