@@ -95,12 +95,12 @@ def storing(path: Path, needed: int = 0) -> Iterator[None]:
 def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
     """The one line that says why a file could not be written."""
     reason = os.strerror(error.errno) if error.errno else str(error)
+    mend = "Make it writable, or choose another place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         try:
             free = f", {shutil.disk_usage(path.parent).free:,} bytes are free"
         except OSError:
             free = ""
         reason = f"{reason} ({needed:,} bytes are needed{free})"
-    return StorageError(
-        str(path), f"cannot be written: {reason}", "Make room or choose another output=…; the same command then goes on"
-    )
+        mend = "Make room or choose another output=…; the same command then goes on"
+    return StorageError(str(path), f"cannot be written: {reason}", mend)

@@ -79,6 +79,8 @@ def _files(group: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, Path]
     seen = set()
     for folder in folders(config_dirs):
         for path in sorted((folder / group).rglob("*.yaml")):
+            if path.exists() and not path.is_file():
+                continue  # a pipe would be waited for
             name = path.relative_to(folder / group).with_suffix("").as_posix()
             if name not in seen:
                 seen.add(name)

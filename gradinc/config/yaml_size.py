@@ -24,9 +24,11 @@ def check_yaml_size(path: Path) -> None:
     Files that are not there or are no YAML are left to whoever reads them.
 
     Raises:
-        UserError: it stands for too much, is nested too deeply, or is too large.
+        UserError: it stands for too much, is nested too deeply, is too large, or is a pipe, which would be waited for.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(str(path), "is not a plain file", "Give a file of settings")
         if path.stat().st_size > LARGEST_FILE:
             raise UserError(str(path), f"is larger than {LARGEST_FILE:,} bytes", "Give a file of settings")
         text = path.read_text(encoding="utf-8")

@@ -116,7 +116,8 @@ class _reported:
         self.path = path
 
     def __enter__(self) -> None:
-        return None
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise UserError(str(self.path), "is not a plain file", "Remove it, or put an image in its place")
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, UserError | MemoryError):

@@ -37,6 +37,8 @@ def read_idx(path: Path, dimensions: int, mend: str) -> np.ndarray:
             an IDX file of that kind.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(str(path), "cannot be read (it is not a plain file)", mend)
         with open(path, "rb") as file:
             start = file.read(512)
             file.seek(0)

@@ -74,6 +74,8 @@ def _checked(path: Path, archive: zipfile.ZipFile, name: str) -> int:
 def _reported(path: Path) -> Iterator[None]:
     """Turns what a missing or damaged file raises into a UserError that names it."""
     mend = "Save the file again with numpy.savez"
+    if path.exists() and not path.is_file():
+        raise UserError(f"data.root={path}", "cannot be read (it is not a plain file)", "Give data.root=FILE.npz")
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:

@@ -61,7 +61,7 @@ def write(report: Report, page: Path) -> list[Path]:
     """
     contents = {page: html(report), page.with_suffix(".md"): markdown(report)}
     for path in contents:
-        if path.is_dir() or (path.exists() and not _OURS.search(path.read_bytes()[:400])):
+        if path.exists() and (not path.is_file() or not _OURS.search(path.read_bytes()[:400])):
             raise UserError(str(path), "is there already and is no report", "Give another place with --out FILE.html")
     with storing(page.parent):
         page.parent.mkdir(parents=True, exist_ok=True)

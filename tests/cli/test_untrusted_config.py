@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -91,4 +92,15 @@ def test_a_damaged_file_of_one_s_own_is_bad_input(gradinc: Any, empty: Path, tmp
     outcome = gradinc("train", "--config-dir", str(tmp_path / "mine"), "model=damaged")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert "model" in outcome.err
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("group", ["model", "table", "experiment", "data"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(gradinc: Any, empty: Path, tmp_path: Path, group: str) -> None:
+    (tmp_path / "mine" / group).mkdir(parents=True)
+    os.mkfifo(tmp_path / "mine" / group / "pipe.yaml")
+    words = ("table", "pipe") if group == "table" else ("train", f"{group}=pipe")
+    outcome = gradinc(*words, "--config-dir", str(tmp_path / "mine"))
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "pipe" in outcome.err
     assert list(empty.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,13 @@ def test_a_missing_file_and_a_folder_in_its_place_are_named(tmp_path: Path) -> N
         with pytest.raises(UserError, match="cannot be read") as caught:
             read_idx(path, 3, "")
         assert caught.value.where == str(path)
+
+
+def test_a_pipe_and_a_device_in_its_place_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UserError, match="not a plain file"):
+            read_idx(path, 3, "")
 
 
 def test_a_label_out_of_range_is_named_with_its_row(tmp_path: Path, idx: Callable[..., bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,19 @@ def test_a_truncated_image_is_named_before_training(section: Section, tmp_path: 
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(UserError, match="not a readable image") as caught:
         opened(section, tmp_path, memory=memory)
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("memory", ["tensor", "stream"])
+@pytest.mark.parametrize("size", [{}, {"size": 8}], ids=["as it is", "scaled"])
+def test_a_pipe_among_the_images_is_not_waited_for(
+    section: Section, pictures: Pictures, memory: str, size: dict[str, int]
+) -> None:
+    path = pictures() / "cat" / "00.png"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is not a plain file") as caught:
+        opened(section, path.parent.parent, memory=memory, **size)
     assert caught.value.where == str(path)
 
 

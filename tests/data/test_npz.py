@@ -204,6 +204,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="not a readable npz file") as caught:
             open_source("npz", root, {})
         assert caught.value.where == root
-    for path in (None, str(tmp_path / "nothing.npz"), str(tmp_path)):
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path in (None, str(tmp_path / "nothing.npz"), str(tmp_path), str(tmp_path / "pipe.npz"), "/dev/zero"):
         with pytest.raises(UserError, match=r"data\.root"):
             open_source("npz", path, {})

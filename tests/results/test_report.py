@@ -384,6 +384,14 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert (empty / "mine.md").read_text() == "my notes\n"
 
 
+def test_a_pipe_in_the_page_s_place_is_not_waited_for(gradinc: Any, written: Any, empty: Path) -> None:
+    written("a")
+    os.mkfifo(empty / "page.html")
+    outcome = gradinc("report", "a", "--out", "page.html")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == "page.html: is there already and is no report. Give another place with --out FILE.html.\n"
+
+
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 
 
