@@ -44,7 +44,8 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
     if sorted(record["runs"]) == sorted(_runs(jobs)):
         return
     if keys:
-        more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+        rest = [*keys[1:LONGEST_LIST], *(["…"] if len(keys) > LONGEST_LIST else [])]
+        more = f"; {', '.join(rest)} also changed" if rest else ""
         what = f"was started with {_values(keys[0], before)}, now {_values(keys[0], now)}{more}"
     else:
         what = f"was started with {len(record['runs'])} other runs of the same values, now {len(jobs)}"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,13 @@ class Worker:
     """A slot for one job at a time.
 
     The process is not in the terminal's group: Ctrl-C reaches the sweep, and the sweep asks its workers to stop.
+
+    Args:
+        environment: what its processes have besides this one's, such as a GPU of their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the worker)
         self._rest = b""
@@ -109,6 +113,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._printed,
                 process_group=0,
+                env=self._environment,
             )
         return self._process
 

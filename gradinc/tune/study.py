@@ -22,6 +22,7 @@ from gradinc.files import check_plain, storing, write_json
 from gradinc.interruption import Interruption
 from gradinc.record import LONGEST_LINE, read_log, whole_lines
 from gradinc.records import read_json
+from gradinc.sweep.gpus import dealt
 from gradinc.sweep.process import Worker
 from gradinc.sweep.shipment import Shipment
 from gradinc.tune.found import FILE
@@ -151,8 +152,8 @@ class Search:
             self._write()  # a search that was killed after its last trial has not
             return
         count = min(joblib.effective_n_jobs(n_jobs), left)
-        for _ in range(count):
-            self._workers.put(Worker())
+        for environment in dealt(count, [self.job(next(self.space.corners())).config.device]):
+            self._workers.put(Worker(environment))
         try:
             tasks = (joblib.delayed(self._one)(stop, say) for _ in range(left))
             joblib.Parallel(n_jobs=count, backend="threading", batch_size=1, pre_dispatch="n_jobs")(tasks)

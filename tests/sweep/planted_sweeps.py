@@ -22,7 +22,7 @@ class Planted(Method):
     """
 
     def __init__(
-        self, *, how: Literal["not", "raise", "exit", "leave", "kill", "memory", "slow", "pause"] = "not"
+        self, *, how: Literal["not", "raise", "exit", "leave", "kill", "memory", "slow", "pause", "gpu"] = "not"
     ) -> None:
         self.how = how
 
@@ -31,6 +31,9 @@ class Planted(Method):
             time.sleep(0.05)
         if learner.updates < 1:
             return
+        if self.how == "gpu":
+            open("gpu." + os.environ.get("CUDA_VISIBLE_DEVICES", "all"), "w").close()
+            time.sleep(0.2)
         if self.how == "pause" and not os.path.exists("go"):
             open("paused", "w").close()
             while not os.path.exists("go"):

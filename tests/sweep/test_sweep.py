@@ -142,6 +142,10 @@ def test_a_named_sweep_has_its_folder_and_its_grid(sweeps: Callable[..., Sweeps]
         "outputs/rates: was started with optimizer.lr=0.1,0.2, now optimizer.lr=0.1,0.3. Use a new name=…, "
         "leave name out to run only what is new, or use the old grid.\n"
     )
+    code, printed = here.run(*command, "optimizer.lr=0.1", "optimizer.momentum=0.5", "seed=0,1")
+    assert printed.startswith(
+        "outputs/rates: was started with seed=0, now seed=0,1; optimizer.lr, optimizer.momentum also changed. "
+    )
     code, printed = here.run("train", *TINY, "name=rates")
     assert (code, printed) == (2, "outputs/rates: is not the directory of a run. Use another name=… or output=….\n")
     assert sorted(path.relative_to(here.folder) for path in here.folder.rglob("*")) == before

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from gradinc.config.values import Jobs
 from gradinc.interruption import Interruption
+from gradinc.sweep.gpus import dealt
 from gradinc.sweep.process import Worker
 from gradinc.sweep.shipment import Ending, Shipment
 from gradinc.sweep.watch import Watch
 
 
 class Local:
-    """Worker processes on this machine.
+    """Worker processes on this machine; several GPUs are dealt out to them in turn.
 
     joblib's own pools give up all their workers when one dies, and set the number of threads that numbers depend
     on; so joblib counts the processors and hands out the jobs, and the processes are gradinc's.
@@ -31,8 +32,8 @@ class Local:
 
         count = min(joblib.effective_n_jobs(self.n_jobs), len(shipments))
         workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for _ in range(count):
-            workers.put(Worker())
+        for environment in dealt(count, (str(shipment.document.get("device")) for shipment in shipments)):
+            workers.put(Worker(environment))
 
         def one(shipment: Shipment) -> None:
             if stop.signum:

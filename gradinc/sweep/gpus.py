@@ -1,0 +1,47 @@
+"""The GPUs of this machine, dealt out to worker processes in turn."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from itertools import takewhile
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+PATIENCE = 10.0
+"""Seconds that the driver has for saying which GPUs there are."""
+
+_LISTED = re.compile(r"^GPU \d+: .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as `VISIBLE` names them. The driver is asked where it does not say."""
+    chosen = os.environ.get(VISIBLE)
+    if chosen is not None:
+        names = (name.strip() for name in chosen.split(","))
+        return list(takewhile(lambda name: name and not name.startswith("-"), names))  # CUDA stops at the first as well
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    try:
+        said = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return _LISTED.findall(said)
+
+
+def dealt(workers: int, devices: Iterable[str]) -> list[dict[str, str]]:
+    """What the environment of each worker has besides this process's, so that each sees one GPU.
+
+    Args:
+        workers: how many there are.
+        devices: ``device=`` of their jobs. One that names a GPU by its number needs to see them all.
+    """
+    wanted = set(devices)
+    found = [] if workers < 2 or wanted <= {"cpu"} or any(":" in name for name in wanted) else gpus()
+    if len(found) < 2:
+        return [{} for _ in range(workers)]
+    return [{VISIBLE: found[number % len(found)]} for number in range(workers)]
