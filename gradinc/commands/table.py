@@ -193,5 +193,6 @@ def _parser() -> Parser:
     parser.add_argument("--collect", action="store_true", help="show what there is; train nothing")
     parser.add_argument("--to", metavar="DIR", help="where its files go (default: tables/ under the output directory)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a folder of your own YAML")
+    folder = "a folder of your own YAML"
+    parser.add_argument("--config-dir", "-cd", action="append", default=[], metavar="DIR", help=folder)
     return parser

@@ -18,7 +18,7 @@ def test_it_runs_what_is_missing_and_nothing_twice(gradinc: Command, trained: Pa
     tiny = ("table", "tiny", "--config-dir", "conf", "device=cpu")
     shutil.rmtree(next((tmp_path / "outputs").glob("*-s2-*")))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "outputs").glob("*/result.json")}
-    assert "6 runs, 1 to do" in gradinc(*tiny, "--dry-run").out
+    assert "6 runs, 1 to do" in gradinc("table", "tiny", "-cd", "conf", "device=cpu", "--dry-run").out
     collected = gradinc(*tiny, "--collect")
     assert "1 of 3 missing" in " ".join(collected.out.split())
     assert len(before) == len(list((tmp_path / "outputs").glob("*/result.json"))), "--collect never trains"
