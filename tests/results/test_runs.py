@@ -57,6 +57,10 @@ def test_a_damaged_result_is_listed_as_damaged(gradinc: Any, written: Any, conte
         ("config.yaml", b"a: &a [x, x]\nb: &b [*a, *a]\n" + b"c: " + b"[" * 5000),
         ("config.yaml", b"a: " + b"{a: " * 60 + b"1" + b"}" * 60),
         ("config.yaml", b"a: &a {b: *a}\n"),
+        ("config.yaml", b"[" * 100_000),  # deep enough to end a process that reads it with libyaml
+        ("config.yaml", b"- " * 500_000),
+        ("config.yaml", ("[" * 100_000).encode("utf-16")),
+        ("config.yaml", b"[" * 100_000 + b"\xff"),
         ("meta.json", b'{"data": ' + b'{"a": ' * 700 + b"1" + b"}" * 701),
         ("metrics.jsonl", b'{"a": ' * 700 + b"1" + b"}" * 700),
         ("meta.json", b"[]"),
