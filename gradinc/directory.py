@@ -260,7 +260,10 @@ def read_config(path: Path) -> Config:
         UserError: it is not a config of this version.
     """
     file = path / "config.yaml"
-    check_yaml_size(file)
+    try:
+        check_yaml_size(file)
+    except UserError as error:
+        raise UserError(error.where, error.what, AGAIN) from error
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from gradinc import checkpoint
 from gradinc.assemble import Shape, build_criterion, build_model
+from gradinc.config.identity import identity_digest
 from gradinc.config.schema import Config
 from gradinc.console import printable
 from gradinc.data import dataset as data
 from gradinc.data.stream import open_stream
 from gradinc.device import autocast_dtype, choose_device, storage_dtype
-from gradinc.directory import find_run, read_config
+from gradinc.directory import AGAIN, find_run, read_config
 from gradinc.errors import UserError
 from gradinc.evaluate import evaluate
 from gradinc.record import read_log
@@ -47,12 +48,13 @@ class FinishedRun:
         """Open the run at a path, or of a name under ``outputs``.
 
         Raises:
-            UserError: there is no such run, or its config is not readable.
+            UserError: there is no such run, or its config is not readable, or not its own.
         """
         path = find_run(run)
-        return cls(
-            path, read_config(path), read_result(path / "result.json") or {}, read_meta(path / "meta.json") or {}
-        )
+        config, meta = read_config(path), read_meta(path / "meta.json") or {}
+        if meta and meta["identity"] != identity_digest(config):
+            raise UserError(str(path / "config.yaml"), "is not the config that the run was started with", AGAIN)
+        return cls(path, config, read_result(path / "result.json") or {}, meta)
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
@@ -90,9 +92,8 @@ class FinishedRun:
         """What the model was built for."""
         record = self.meta.get("data")
         if record is None:
-            raise UserError(
-                str(self.path / "meta.json"), "is missing or damaged", "Run the experiment again with fresh=true"
-            )
+            mend = "Bring it back, or run the experiment again with fresh=true"
+            raise UserError(str(self.path / "meta.json"), "is missing or damaged", mend)
         return Shape(tuple(record["shape"]), record["outputs"])
 
     def dataset(self, config: data.Data | None = None, device: torch.device | str = "cpu") -> data.Dataset:

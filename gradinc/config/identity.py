@@ -47,7 +47,12 @@ def run_name(config: Config) -> str:
 
 def identity_digest(config: Config) -> str:
     """SHA-256 over the keys that the run's numbers depend on, with the order of methods, as hexadecimal digits."""
-    document = identified(config.document)
+    return document_digest(config.document)
+
+
+def document_digest(document: Mapping[str, Any]) -> str:
+    """The same of a config that is a document only."""
+    document = identified(document)
     text = json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

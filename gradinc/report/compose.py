@@ -27,7 +27,9 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
     """
     subject = Subject(title, sorted(runs, key=lambda run: (run.name, str(run.path))))
     if not subject.settings:
-        raise UserError(title, "has no run that can be read", "Train it again with fresh=true")
+        raise UserError(
+            title, "has no run that can be read", "Give the run's own command again, which writes what is missing"
+        )
     page = Page(subject, Numbers())
     settings = settings_section(page)
     every = runs_section(page) if len(runs) > 1 else None

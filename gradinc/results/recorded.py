@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from gradinc.config.identity import document_digest
 from gradinc.config.yaml_size import LOADER, check_yaml_size
 from gradinc.errors import UserError
 from gradinc.record import read_lines
@@ -52,8 +53,9 @@ class RecordedRun:
 
     Attributes:
         path: the directory, as it was given.
-        status: one of `STATUSES`; ``damaged`` where ``config.yaml`` or ``result.json`` cannot be read.
-        config: ``config.yaml``, empty where it cannot be read.
+        status: one of `STATUSES`; ``damaged`` where ``config.yaml`` or ``result.json`` cannot be read, or where the
+            config is not the one that the run was started with.
+        config: ``config.yaml``, empty where it cannot be read or is another run's.
         result: ``result.json``, empty where there is none or it cannot be read.
         meta: ``meta.json``, likewise.
     """
@@ -71,6 +73,8 @@ class RecordedRun:
         meta = _shallow(read_json(path / "meta.json")) or {}
         if config is None or (result is None and os.path.lexists(path / "result.json")):
             return cls(path, "damaged", config or {}, {}, meta)
+        if "identity" in meta and not _is_config_of(meta["identity"], config):
+            return cls(path, "damaged", {}, {}, meta)
         return cls(path, _status(path, result), config, result or {}, meta)
 
     @property
@@ -188,6 +192,14 @@ def _read_config(path: Path) -> dict[str, Any] | None:
         return None
     readable = isinstance(document, dict) and all(isinstance(key, str) for key in document)
     return _shallow(document) if readable else None
+
+
+def _is_config_of(identity: Any, config: dict[str, Any]) -> bool:
+    """Whether a run of this identity was started with this config."""
+    try:
+        return document_digest(config) == identity
+    except (UserError, TypeError, ValueError, AttributeError):  # dates, or sections that are none
+        return False
 
 
 def _shallow(document: dict[str, Any] | None) -> dict[str, Any] | None:

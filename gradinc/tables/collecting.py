@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradinc.config.compose import Job
-from gradinc.config.identity import changed, identity_digest
-from gradinc.errors import UserError
+from gradinc.config.identity import identity_digest
 from gradinc.results.recorded import RecordedRun
 from gradinc.tables.cells import Cell
 from gradinc.tables.quantities import NoValue, Quantity
@@ -68,7 +66,7 @@ def measure(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> 
     found = []
     for seed, job in cell.jobs.items():
         run, unnamed = runs.get(identity_digest(job.config)), runs.get(job.directory.name)
-        found.append(_measure(seed, run or unnamed, job, quantity, damaged=run is None))
+        found.append(_measure(seed, run or unnamed, quantity, damaged=run is None))
     return found
 
 
@@ -98,7 +96,7 @@ def _obstacle(each: Measured, code: str | None) -> str | None:
     return "made on more than one software or hardware" if each.resumed else None
 
 
-def _measure(seed: int, run: RecordedRun | None, job: Job, quantity: Quantity, *, damaged: bool) -> Measured:
+def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged: bool) -> Measured:
     """One seed.
 
     Args:
@@ -110,8 +108,6 @@ def _measure(seed: int, run: RecordedRun | None, job: Job, quantity: Quantity, *
     status, number, reason = run.status, None, None
     if status == "finished" and damaged:
         status, reason = "damaged", "damaged (meta.json)"
-    elif status == "finished" and not _is_of(run, job):
-        status, reason = "damaged", "damaged (config.yaml is of another run)"
     elif status == "finished":
         try:
             number = quantity.read(run)
@@ -127,14 +123,6 @@ def _measure(seed: int, run: RecordedRun | None, job: Job, quantity: Quantity, *
     code = code[:12] if isinstance(code, str) else None
     seconds = run.number("result", "seconds")
     return Measured(seed, status, run.name, number, reason, code, seconds, _resumed(run))
-
-
-def _is_of(run: RecordedRun, job: Job) -> bool:
-    """Whether the run's own config is the one that its number is asked of."""
-    try:
-        return not changed(run.config, job.config.document)
-    except UserError:
-        return False
 
 
 SAME = ("python", "torch", "processor", "device", "threads", "code")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -138,10 +139,20 @@ def test_best_weights_are_those_of_such_a_file(nursery: Nursery, made: Callable[
     refused(end, line + "Use its last weights, or run it again with fresh=true.")
 
 
-def test_a_config_of_another_model_is_told(nursery: Nursery, made: Callable[[str], Path], folder: Path) -> None:
+@pytest.mark.parametrize("change", [("width: 8", "width: 9"), ("seed: 0", "seed: 1")], ids=["the model", "the seed"])
+def test_another_config_is_not_taken_for_that_of_the_run(
+    nursery: Nursery, made: Callable[[str], Path], folder: Path, change: tuple[str, str]
+) -> None:
     run, _ = copied(made("whole"), folder)
     config = run / "config.yaml"
-    config.write_text(config.read_text().replace("width: 8", "width: 9"))
-    line = "outputs/mine/config.yaml: does not describe the model that the run's weights are of. "
-    end = nursery.run(folder, "outputs/mine", command="test")
-    refused(end, line + "Bring the old file back, or run it again with fresh=true.")
+    config.write_text(config.read_text().replace(*change, 1))
+    line = "outputs/mine/config.yaml: is not the config that the run was started with. "
+    for command, words in READERS.items():
+        if command != "train":
+            end = nursery.run(folder, *words, command=command)
+            refused(end, line + "Bring it back, or give the run's own command again, which writes it.")
+    listed = nursery.run(folder, "--json", command="runs")
+    assert json.loads(listed.out)[0]["status"] == "damaged"
+    assert nursery.run(folder, *RUN).code == 0
+    listed = nursery.run(folder, "--json", command="runs")
+    assert json.loads(listed.out)[0]["status"] == "finished"

@@ -364,7 +364,7 @@ def test_a_table_s_file_stands_for_the_runs_that_it_lists(report: Any, gradinc: 
         (["report", "none"], "none: no such run. Choose from: a, broken."),
         (["report", "a", "--out", "x.pdf"], "--out x.pdf: is no HTML file. Give a name that ends in .html."),
         (["report", "a", "--out", "mine.html"], "mine.md: is there already and is no report."),
-        (["report", "broken"], "broken: has no run that can be read. Train it again with fresh=true."),
+        (["report", "broken"], "broken: has no run that can be read. Give the run's own command again, "),
         (["report", "empty"], "empty: no such run. Choose from: "),
     ],
 )
