@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gradinc.config.identity import identity_digest
 from gradinc.results.recorded import RecordedRun
@@ -106,7 +107,7 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
     if run is None:
         return Measured(seed, MISSING, None, None, MISSING, None, None, False)
     status, number, reason = run.status, None, None
-    if status == "finished" and damaged:
+    if status == "finished" and (damaged or not _segments(run)):
         status, reason = "damaged", "damaged (meta.json)"
     elif status == "finished":
         try:
@@ -130,8 +131,10 @@ SAME = ("python", "torch", "processor", "device", "threads", "code")
 
 
 def _resumed(run: RecordedRun) -> bool:
+    return len({tuple(str(each.get(key)) for key in SAME) for each in _segments(run)}) > 1
+
+
+def _segments(run: RecordedRun) -> list[Mapping[str, Any]]:
+    """The starts of a run, with what it ran on."""
     segments = run.value("meta", "segments")
-    if not isinstance(segments, list):
-        return False
-    kinds = {tuple(str(each.get(key)) for key in SAME) for each in segments if isinstance(each, Mapping)}
-    return len(kinds) > 1
+    return [each for each in segments if isinstance(each, Mapping)] if isinstance(segments, list) else []

@@ -156,6 +156,7 @@ def test_a_run_that_went_on_elsewhere_is_marked_and_not_averaged(runs: Path, oth
     [
         ("meta.json", lambda path: path.unlink(), "damaged (meta.json)"),
         ("meta.json", lambda path: path.write_text("{"), "damaged (meta.json)"),
+        ("meta.json", lambda path: rewrite(path, segments="x"), "damaged (meta.json)"),
         ("meta.json", lambda path: rewrite(path, code=None), "by unknown code"),
         (
             "config.yaml",

@@ -60,6 +60,16 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("seeds", [], "seeds=[]: need a list of whole numbers ≥ 0."),
         ("seeds", [1, 1], "seeds=[1,1]: has a seed twice. Name each once."),
         ("columns.accuracy.quantity", "accurcy", "columns.accuracy.quantity=accurcy: unknown."),
+        (
+            "columns.accuracy.quantity",
+            "test.acuracy",
+            "columns.accuracy.quantity=test.acuracy: no run records it. Choose ",
+        ),
+        (
+            "columns.accuracy.quantity",
+            "metrics.act",
+            "columns.accuracy.quantity=metrics.act: no run records it. Choose from: acc",
+        ),
         ("columns.accuracy.quantity", {"updates_to": {}}, "columns.accuracy.quantity.updates_to.accuracy: is missing."),
         (
             "columns.accuracy.quantity",
