@@ -21,7 +21,7 @@ PROMISES: list[tuple[str, str, str]] = [
         "P2",
         "a checkpoint is whole or absent; one that was cut short, changed or swapped is found before it is used, and"
         " the one before is used, with one warning line",
-        "test_damaged_checkpoints.py, test_fuzz.py",
+        "test_damaged_checkpoints.py, test_lost_weights.py, test_fuzz.py",
     ),
     (
         "P3",
@@ -81,7 +81,7 @@ PROMISES: list[tuple[str, str, str]] = [
         "P16",
         "nothing in a checkpoint, a run directory, a data file, a config or a name can run code, write outside its"
         " place, fill the memory or drive the terminal",
-        "test_untrusted_runs.py, test_fuzz.py, cli/test_untrusted_config.py, data/",
+        "test_untrusted_runs.py, test_fuzz.py, cli/test_untrusted_config.py, tune/test_damaged_search.py, data/",
     ),
     (
         "P17",
