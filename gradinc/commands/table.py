@@ -133,6 +133,7 @@ def _tell_missing_data(cells: Sequence[Cell]) -> None:
 
 def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
     from rich.console import Console
+    from rich.progress import track
 
     from gradinc.config import groups
     from gradinc.tables.cells import compose_cells, open_table
@@ -140,7 +141,11 @@ def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
     from gradinc.tables.terminal import show_columns
 
     found = []
-    for name in groups.names("table", folders):
+    # Hundreds of configs are composed to know which runs are there: that takes seconds.
+    waiting = Console(stderr=True)
+    for name in track(
+        groups.names("table", folders), "composing", console=waiting, transient=True, disable=not waiting.is_terminal
+    ):
         table = open_table(name, folders)
         cells = compose_cells(table, list(table.rows), table.seeds, extra, folders)
         jobs = jobs_of(cells).values()
