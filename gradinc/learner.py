@@ -452,7 +452,8 @@ class Learner:
         if state["window"] is not None:
             self.window.load_state_dict(state["window"])
             self.weights.grad.copy_(state["grad"])
-        self.task, self.began, self.windows, self.updates, self.samples, self.passes = state["counts"]
+        self.task, self.began, *windows, self.updates, self.samples, self.passes = state["counts"]
+        (self.windows,) = windows or [self.updates]  # older checkpoints do not have it
         loss, self._loss_items, self._notes, self._noted = state["log"]
         self._loss.copy_(loss)
 
