@@ -68,7 +68,7 @@ def _parser() -> Parser:
         "compare",
         "Show the results of runs side by side, and the keys of their configs that differ.",
         "gradinc compare outputs/RUN outputs/RUN …\n"
-        "gradinc compare 'digits-cnn-*'     # or the end of a name: ca579516",
+        "gradinc compare 'digits-cnn-*'     # or the end of a name: ef31df18",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
     parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
