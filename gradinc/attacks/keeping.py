@@ -12,37 +12,34 @@ from gradinc.results.measured import Measurement
 from gradinc.results.recorded import RecordedRun
 
 
-def keep(measurement: Measurement, run: RecordedRun, watch: Callable[[], None] = lambda: None) -> None:
+def keep(measurement: Measurement, run: RecordedRun) -> None:
     """Make a measurement on a finished run's last weights and keep its numbers in the run's directory.
-
-    Args:
-        watch: called as the measurement goes on.
 
     Raises:
         UserError: the run is none that can be attacked so, its data are not here, or its weights are damaged.
         StorageError: the numbers could not be written.
     """
-    measurement.keep(run, MAKERS[measurement.kind](FinishedRun.open(run.path), measurement.settings, watch))
+    measurement.keep(run, MAKERS[measurement.kind](FinishedRun.open(run.path), measurement.settings))
 
 
-def _attacked(run: FinishedRun, settings: Any, watch: Callable[[], None]) -> dict[str, float]:
+def _attacked(run: FinishedRun, settings: Any) -> dict[str, float]:
     own = {key: value for key, value in settings.items() if key != "eps"}
-    found = measure.attack(run, measure.Settings(eps=(settings["eps"],), **own), watch)
+    found = measure.attack(run, measure.Settings(eps=(settings["eps"],), **own))
     numbers = {each.attack: each.accuracy for each in found}
     return {**numbers, "warnings": float(sum(len(each.warnings) for each in found))}
 
 
-def _inverted(run: FinishedRun, settings: Any, watch: Callable[[], None]) -> dict[str, float]:
+def _inverted(run: FinishedRun, settings: Any) -> dict[str, float]:
     found = []
     for seed in range(settings["windows"]):
         asked = leak.Settings(
             windows=(settings["rows"],), variants=(settings["variant"],), steps=settings["steps"], seed=seed
         )
-        found += [each.document() for each in leak.leaks(run, asked, watch)]
+        found += [each.document() for each in leak.leaks(run, asked)]
     return {name: fmean(each[name] for each in found) for name in ("psnr", "best", "labels", "distance")}
 
 
-MAKERS: dict[str, Callable[[FinishedRun, Any, Callable[[], None]], dict[str, float]]] = {
+MAKERS: dict[str, Callable[[FinishedRun, Any], dict[str, float]]] = {
     "attack": _attacked,
     "inversion": _inverted,
 }

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gradinc.errors import UserError
@@ -67,7 +66,7 @@ class Measurement:
         with storing(folder):
             folder.mkdir(exist_ok=True)
         document = {"kind": self.kind, "settings": dict(self.settings), "weights_digest": weights_of(run)}
-        write_json(Path(folder / self.file), {**document, "numbers": dict(numbers)})
+        write_json(folder / self.file, {**document, "numbers": dict(numbers)})
 
 
 def weights_of(run: RecordedRun) -> str | None:

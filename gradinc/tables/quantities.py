@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, get_type_hints
@@ -17,13 +17,23 @@ from gradinc.config.check import value
 from gradinc.config.names import choose, shown
 from gradinc.config.values import Fraction
 from gradinc.errors import UserError
+from gradinc.metrics import METRICS
 from gradinc.results.measured import Measurement
 from gradinc.results.recorded import RecordedRun, finite
 from gradinc.tables.measured import MEASURED, NOT_MEASURED, NUMBER
 
-ROOTS = ("test", "validation", "best", "metrics", "task_metrics")
+MEASURES = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")
+RECORDED: dict[str, Sequence[str]] = {
+    "test": MEASURES,
+    "validation": MEASURES,
+    "best": ("score", "step"),
+    "metrics": tuple(METRICS),
+    "task_metrics": tuple(METRICS),
+}
+"""What runs record under the parts of ``result.json``: a table is not run for hours to find that it misspelt one."""
+
 COUNTS = ("steps", "samples", "passes", "seconds", "epochs", "peak_memory")
-"""Where a path into ``result.json`` may begin, and the numbers that stand there by themselves."""
+"""The numbers that stand there by themselves."""
 
 
 class NoValue(Exception):
@@ -58,11 +68,13 @@ def read_quantity(given: Any, where: str) -> Quantity:
     if not isinstance(name, str) or not isinstance(options, Mapping):
         raise UserError(f"{where}={shown(given)}", "need a name, or a name with its options")
     head, _, rest = name.partition(".")
-    if (head in ROOTS and rest) or name in COUNTS:
+    if head in RECORDED and rest and rest not in RECORDED[head]:
+        raise UserError(f"{where}={name}", "no run records it", choose(rest, RECORDED[head]))
+    if (head in RECORDED and rest) or name in COUNTS:
         keys = tuple(name.split("."))
         return Quantity(name, lambda run: _recorded(run, keys))
     if name not in QUANTITIES and name not in MEASURED:
-        known = [*QUANTITIES, *MEASURED, *COUNTS, *(f"{r}.…" for r in ROOTS)]
+        known = [*QUANTITIES, *MEASURED, *COUNTS, *(f"{r}.…" for r in RECORDED)]
         raise UserError(f"{where}={name}", "unknown", choose(name, known))
     function: Callable[..., Any] = QUANTITIES[name] if name in QUANTITIES else MEASURED[name]
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "run"]

@@ -12,10 +12,9 @@ from pydantic import StringConstraints
 from gradinc.config import catalog
 from gradinc.config.check import Words, section, value
 from gradinc.config.documents import refuse_targets
-from gradinc.config.names import choose, nearest_key, shown, written
+from gradinc.config.names import nearest_key, shown, written
 from gradinc.config.values import Count
 from gradinc.errors import UserError
-from gradinc.metrics import METRICS
 from gradinc.tables.quantities import read_quantity
 from gradinc.tables.specification import (
     PRINTED,
@@ -34,16 +33,6 @@ from gradinc.tables.specification import (
 
 NAME = Annotated[str, StringConstraints(pattern=r"\A[\w.+-]+\z"), Words("a word without spaces and commas")]
 """Of a row or a column: --rows takes several, with commas between them."""
-
-MEASURES = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")
-RECORDED: dict[str, Sequence[str]] = {
-    "test": MEASURES,
-    "validation": MEASURES,
-    "best": ("score", "step"),
-    "metrics": tuple(METRICS),
-    "task_metrics": tuple(METRICS),
-}
-"""What runs record under the parts of ``result.json``: a table is not run for hours to find that it misspelt one."""
 
 _PLAIN = ("title", "budget", "protocol", "data", "unmeasured")
 """Keys that are checked by their types alone."""
@@ -137,9 +126,6 @@ def _column(given: Any, where: str) -> Column:
     given = _mapping(given, where)
     own = {key: item for key, item in given.items() if key != "quantity"}
     quantity = read_quantity(given.get("quantity"), f"{where}quantity")
-    part, _, name = quantity.name.partition(".")
-    if name and name not in RECORDED.get(part, (name,)):
-        raise UserError(f"{where}quantity={quantity.name}", "no run records it", choose(name, RECORDED[part]))
     found: Column = _filled(Column, own, where, quantity=quantity)
     return found
 

@@ -50,13 +50,14 @@ def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
 
 def missing_measurements(table: Table, cells: Sequence[Cell]) -> list[tuple[RecordedRun, Measurement]]:
     """What the cells ask to be measured on the weights of runs that are finished, and is not, each once."""
-    wanted = {
+    wanted = {  # several measurements of a run, which is opened once
         (job.directory, measurement.file): (job.directory, measurement)
         for cell in cells
         if (measurement := table.columns[cell.column].quantity.measurement) is not None
         for job in cell.jobs.values()
     }
-    found = [(RecordedRun.open(place), each) for place, each in wanted.values() if (place / "config.yaml").is_file()]
+    runs = {place: RecordedRun.open(place) for place, _ in wanted.values() if (place / "config.yaml").is_file()}
+    found = [(runs[place], each) for place, each in wanted.values() if place in runs]
     return [(run, each) for run, each in found if run.status == "finished" and each.found(run) is None]
 
 
@@ -69,6 +70,7 @@ def measure(missing: Sequence[tuple[RecordedRun, Measurement]], console: Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from gradinc.attacks.keeping import keep  # torch, when there is something to measure
+    from gradinc.cli import one_line
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     code = 0
@@ -79,7 +81,7 @@ def measure(missing: Sequence[tuple[RecordedRun, Measurement]], console: Console
             try:
                 keep(measurement, run)
             except UserError as error:
-                sys.stderr.write(f"{error}\n")
+                sys.stderr.write(one_line(error) + "\n")
                 code = 1
             progress.advance(task)
     return code

@@ -87,6 +87,7 @@ def test_a_checkpoint_of_before_windows_were_counted_goes_on_with_the_same_bits(
             if restart and number == 2:
                 state = mine.state_dict()
                 del state["counts"][2]
+                mine = made(Corruption(0.4, 5.0, "flip", 0, None, seed=0))
                 mine.load_state_dict(state)
             window(mine, members(digits, number))
         return mine.weights.value
