@@ -108,6 +108,10 @@ def _dispatch(arguments: list[str]) -> int:
     if name == "--version":
         print(f"gradinc {__version__}")
         return DONE
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("working directory", "was removed", "Change to one that exists") from None
     if name in ("-sc", "--shell-completion"):
         name, rest = "completion", rest
     elif name not in COMMANDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -19,6 +20,12 @@ from gradinc.heatmap import heat_map
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines, besides those for evaluations."""
+
+FIRST_LINE = 2.0
+"""Seconds from the start of training to its first plain line."""
+
+MOST_TASKS = 10
+"""Tasks whose accuracies a plain line lists one by one."""
 
 
 class Standard:
@@ -105,7 +112,7 @@ class _Bar(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         if self.matrix:
-            yield heat_map(self.matrix, self.console.width)
+            yield heat_map(self.matrix, self.console.width, self.console.height - 3)
         yield from super().get_renderables()
 
 
@@ -123,7 +130,7 @@ class Display:
         self.bar = setting == "auto" and console.is_terminal
         self._progress: _Bar | None = None
         self._matrix: list[list[float | None]] = []
-        self._last_line = time.monotonic()
+        self._last_line = -math.inf
         self._numbers: dict[str, str] = {}
         self._share = self._begun = 0.0
         self._started = time.monotonic()
@@ -142,6 +149,7 @@ class Display:
         """Show that training begins, or goes on, with this share of its budget used."""
         self._share = self._begun = share
         self._started = time.monotonic()
+        self._last_line = max(self._last_line, self._started - LINE_EVERY + FIRST_LINE)
         if self.bar and not self.quiet:
             self.__exit__(None, None, None)  # the bar of the task before
             self._progress = _Bar(
@@ -170,7 +178,11 @@ class Display:
         self._numbers.update(numbers)
         if self._progress is not None:
             self._progress.update(self._task, completed=share, numbers="  ".join(self._shown()))
-        elif time.monotonic() - self._last_line > LINE_EVERY:
+
+    def reached(self, where: str) -> None:
+        """The run goes on, at this place: without a bar, worth a line every ten seconds."""
+        self._numbers["at"] = where
+        if self._progress is None and time.monotonic() - self._last_line > LINE_EVERY:
             self._plain_line()
 
     def matrix(self, matrix: list[list[float | None]]) -> None:
@@ -183,8 +195,7 @@ class Display:
     def measured(self, done: int, row: list[float | None]) -> None:
         """A row of the accuracy matrix is whole: without a bar, worth a line."""
         if self._progress is None and not self.quiet and done:
-            cells = " ".join("·" if value is None else f"{100 * value:.1f}" for value in row[:done])
-            self.console.print(Text(f"       after task {done}: {cells} %"), soft_wrap=True)
+            self.console.print(Text(f"       after task {done}: {_accuracies(row[:done])}"), soft_wrap=True)
 
     def evaluated(self, where: str) -> None:
         """An evaluation is done: without a bar, worth a line."""
@@ -222,6 +233,18 @@ class Display:
         if done > 0 and self._share < 1:
             parts.append(duration((self._last_line - self._started) * (1 - self._share) / done) + " left")
         self.console.print(Text("  ".join(parts)), soft_wrap=True)
+
+
+def _accuracies(row: list[float | None]) -> str:
+    """The accuracies of a row of the matrix, one by one, or their mean and range where there are many."""
+    if len(row) <= MOST_TASKS:
+        return " ".join("·" if value is None else f"{100 * value:.1f}" for value in row) + " %"
+    known = {task: 100 * value for task, value in enumerate(row, start=1) if value is not None}
+    if not known:
+        return "not measured"
+    low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    mean = sum(known.values()) / len(known)
+    return f"mean {mean:.1f} %, from {known[low]:.1f} (task {low}) to {known[high]:.1f} (task {high})"
 
 
 def summary(result: dict[str, Any]) -> Table:

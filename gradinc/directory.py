@@ -62,6 +62,10 @@ class RunDirectory:
             raise UserError(f"output={config.output}", what, "Use another output=…") from error
 
     def _check_path(self, output: Path) -> None:
+        for folder in (self.path, output, *output.parents):
+            if folder.is_symlink() and not folder.exists():
+                what = f"is a link to {os.readlink(folder)}, which does not exist"
+                raise UserError(str(folder), what, "Make that directory, or use another output=…")
         for folder in (output, *output.parents):
             if folder.exists() and not folder.is_dir():
                 what = "is a file" if folder == output else f"leads through {folder}, which is a file"

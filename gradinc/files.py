@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -97,10 +96,17 @@ def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     mend = "Make it writable, or choose another place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        try:
-            free = f", {shutil.disk_usage(path.parent).free:,} bytes are free"
-        except OSError:
-            free = ""
-        reason = f"{reason} ({needed:,} bytes are needed{free})"
+        reason = f"{reason} ({needed:,} bytes are needed{_free(path.parent)})"
         mend = "Make room or choose another output=…; the same command then goes on"
     return StorageError(str(path), f"cannot be written: {reason}", mend)
+
+
+def _free(folder: Path) -> str:
+    """What is left of a file system, in words: bytes, or files where no further file can be made."""
+    try:
+        left = os.statvfs(folder)
+    except OSError:
+        return ""
+    if left.f_files and not left.f_favail:
+        return f", and no inode is free: the limit of {left.f_files:,} files is reached"
+    return f", {left.f_bavail * left.f_frsize:,} bytes are free"

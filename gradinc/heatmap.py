@@ -12,19 +12,25 @@ LOW, HIGH = (68, 1, 84), (94, 201, 98)
 MIDDLE = (33, 144, 140)
 
 
-def heat_map(matrix: Sequence[Sequence[float | None]], width: int) -> Text:
+MOST_ROWS = 40
+"""Rows of the matrix that are shown, unless the caller says how many there is room for."""
+
+
+def heat_map(matrix: Sequence[Sequence[float | None]], width: int, height: int = MOST_ROWS) -> Text:
     """A line for each row: before any training, and after each task; a cell for each task, in whole per cent.
 
     Args:
         width: columns of the terminal. Where numbers do not fit a cell is a colour only; where tasks do not fit
             either, the last ones are left out and counted.
+        height: rows to show at most. Of a longer matrix evenly spaced rows are shown, the first and the last included.
     """
     tasks = len(matrix[0]) if matrix else 0
     label = max(len("untrained"), len(f"after {tasks}"))
     cell = next((size for size in (4, 3, 2, 1) if label + 1 + tasks * size <= width), 1)
     shown = min(tasks, (width - label - 1) // cell)
     text = Text(no_wrap=True)
-    for number, row in enumerate(matrix):
+    for number in _spaced(len(matrix), max(2, height)):
+        row = matrix[number]
         text.append(("untrained" if number == 0 else f"after {number}").rjust(label) + " ", "dim")
         for value in row[:shown]:
             _append(text, value, cell)
@@ -33,6 +39,12 @@ def heat_map(matrix: Sequence[Sequence[float | None]], width: int) -> Text:
         text.append("\n")
     text.rstrip()
     return text
+
+
+def _spaced(rows: int, most: int) -> list[int]:
+    if rows <= most:
+        return list(range(rows))
+    return [round(place * (rows - 1) / (most - 1)) for place in range(most)]
 
 
 def _append(text: Text, value: float | None, cell: int) -> None:

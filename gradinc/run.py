@@ -35,6 +35,9 @@ from gradinc.record import Log, NoLog, whole_lines
 from gradinc.window import extent
 from gradinc.world import World
 
+SHOWN_EVERY = 0.5
+"""Seconds between two updates of what the display shows."""
+
 
 @dataclass
 class Position:
@@ -95,6 +98,7 @@ class Run:
         self._timing: Log | NoLog
         self._last_log = (0.0, 0)
         self._watched: tuple[int, float, set[str]] = (-1, 0.0, set())
+        self._next_shown = 0.0
 
     # ---- saving and going on ----
 
@@ -365,7 +369,10 @@ class Run:
                 continue  # where windows are shared, they are saved and stopped at their ends
             if not world.alone:
                 self.stop.signum = world.largest(self.stop.signum)
-            if self.stop.signum or time.monotonic() >= self._next_commit:
+            now = time.monotonic()
+            if now >= self._next_shown:
+                self._show_progress(task)
+            if self.stop.signum or now >= self._next_commit:
                 self.commit()
                 self.stop.check()
         return self._reached()
@@ -422,6 +429,7 @@ class Run:
             measured.append(self._measure(stream.part(self.config.evaluate.rows, index), index))
             crash_point("task-measured")
             self.display.matrix([*position.matrix, _row(measured, "accuracy", stream.tested)])
+            self.display.reached(f"tested on task {index + 1} of {wanted}")
         position.matrix.append(_row(measured, "accuracy", stream.tested))
         if "accuracy_in_task" in measured[0]:
             position.task_matrix.append(_row(measured, "accuracy_in_task", stream.tested))
@@ -464,7 +472,7 @@ class Run:
             if self.world.leads:
                 self._keep_best()
         self.display.numbers(self._share(task), validation=score_shown(position.validation))
-        self.display.evaluated(f"epoch {position.epoch}")
+        self.display.evaluated(self._epoch)
         wanted = self._limits.accuracy
         return wanted is not None and score >= wanted
 
@@ -493,8 +501,7 @@ class Run:
             return
         self._log(lr=self.learner.lr, train={"loss": loss}, **values)
         self._watch(loss, values.get("notes", {}))
-        seconds, (before, samples) = self.seconds, self._last_log
-        rate = (self.learner.samples - samples) / max(seconds - before, 1e-9)
+        seconds, rate = self.seconds, self._speed()
         self._last_log = (seconds, self.learner.samples)
         self._timing.write(
             {
@@ -505,6 +512,22 @@ class Run:
             }
         )
         self.display.numbers(self._share(task), loss=f"{loss:.4f}", speed=f"{rate:,.0f}/s")
+
+    def _show_progress(self, task: Task) -> None:
+        """Show how far training is, also where no line of the log is due for long."""
+        self._next_shown = time.monotonic() + SHOWN_EVERY
+        self.display.numbers(self._share(task), speed=f"{self._speed():,.0f}/s")
+        self.display.reached(self._epoch)
+
+    def _speed(self) -> float:
+        """Samples per second since the last line of the log."""
+        before, samples = self._last_log
+        return (self.learner.samples - samples) / max(self.seconds - before, 1e-9)
+
+    @property
+    def _epoch(self) -> str:
+        """The epoch that training is in, or has just ended."""
+        return f"epoch {self.position.epoch + (self.position.batch > 0)}"
 
     def _watch(self, loss: float, notes: dict[str, float]) -> None:
         """Say what is not normal, once in a task."""

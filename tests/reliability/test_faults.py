@@ -135,6 +135,15 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     assert differences(disk / "mine", wanted) == []
 
 
+def test_a_disk_without_inodes_is_not_called_short_of_bytes(nursery: Nursery, folder: Path, disk: Path) -> None:
+    made = subprocess.run(["mount", "-o", "remount,size=10m,nr_inodes=6", disk], capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr
+    end = nursery.run(folder, *RUN, f"output={disk}")
+    assert (end.code, end.err.count("\n")) == (1, 1), end.err
+    assert ", and no inode is free: the limit of 6 files is reached). " in end.err
+    assert "bytes are free" not in end.err
+
+
 def test_a_read_only_disk_is_told(nursery: Nursery, folder: Path, disk: Path, wanted: dict[str, Any]) -> None:
     def remount(mode: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{mode}", disk], check=True)

@@ -1,0 +1,86 @@
+"""Progress of a run whose output is not a terminal, and places that are gone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from gradinc.console import Display
+from gradinc.heatmap import heat_map
+
+
+def test_a_run_in_a_file_says_how_far_it_is_before_anything_is_logged(empty: Path, environment: dict[str, str]) -> None:
+    words = ["train", "model=mlp", "model.width=8", "budget.seconds=600", "budget.epochs=null", "log.steps=100000000"]
+    words += ["evaluate.epochs=100000000", "progress=plain"]
+    log = empty / "log"
+    with open(log, "wb") as file:
+        run = subprocess.Popen([sys.executable, "-m", "gradinc", *words], stdout=file, cwd=empty, env=environment)
+    try:
+        lines = ""
+        deadline = time.monotonic() + 90
+        while "speed" not in lines and time.monotonic() < deadline:
+            time.sleep(0.2)
+            lines = log.read_text()
+        assert run.poll() is None
+    finally:
+        run.kill()
+        run.wait()
+    assert re.search(r"^ +\d+ %  epoch \d+  speed [0-9,]+/s  \d+ min", lines, re.MULTILINE), lines
+
+
+def test_the_end_is_one_line_and_names_the_epoch_that_training_is_in(gradinc: Any) -> None:
+    for steps, epoch in ((30, 1), (41, 1), (60, 2)):  # of 41 an epoch
+        out = gradinc("train", "model=linear", f"budget.steps={steps}", "progress=plain").out
+        last = [line for line in out.splitlines() if line.startswith("100 %")]
+        assert len(last) == 1, out
+        assert last[0].startswith(f"100 %  epoch {epoch}  ")
+
+
+def test_a_line_of_many_tasks_gives_their_mean_and_range(capsys: Any) -> None:
+    display = Display(Console(width=80), "plain")
+    display.measured(3, [0.5, None, 0.75, None])
+    display.measured(300, [0.5] * 100 + [0.25] + [None] * 99 + [0.5] * 99 + [1.0])
+    few, many = capsys.readouterr().out.splitlines()
+    assert few.strip() == "after task 3: 50.0 · 75.0 %"
+    assert many.strip() == "after task 300: mean 50.1 %, from 25.0 (task 101) to 100.0 (task 300)"
+
+
+def test_a_matrix_of_many_tasks_fits_the_screen() -> None:
+    matrix = [[0.5] * 300 for _ in range(301)]
+    lines = heat_map(matrix, 80, 24).plain.splitlines()
+    assert (len(lines), lines[0].split()[0], lines[-1].split()[1]) == (24, "untrained", "300")
+    assert len(heat_map(matrix[:6], 80, 24).plain.splitlines()) == 6
+
+
+def test_a_working_directory_that_was_removed_is_one_line(tmp_path: Path, monkeypatch: Any, gradinc: Any) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    shutil.rmtree(gone)
+    for words in (("train", "model=linear"), ("runs",), ("report", "outputs"), ("list", "models")):
+        outcome = gradinc(*words)
+        assert (outcome.code, outcome.err) == (
+            2,
+            "working directory: was removed. Change to one that exists.\n",
+        )
+    assert gradinc("--version").code == 0
+
+
+def test_an_output_link_to_nowhere_is_one_line_and_nothing_is_made(gradinc: Any, empty: Path) -> None:
+    os.symlink(empty / "nowhere", empty / "link")
+    for words in ((), ("name=mine",), ("-m", "seed=0,1"), ("-m", "seed=0,1", "name=mine")):
+        outcome = gradinc("train", "model=linear", "budget.steps=2", "output=link", *words)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+        assert outcome.err.startswith("link: is a link to ")
+        assert "Make that directory" in outcome.err
+    assert [path.name for path in empty.iterdir()] == ["link"]
+    (empty / "nowhere").mkdir()
+    assert gradinc("train", "model=linear", "budget.steps=2", "output=link").code == 0
