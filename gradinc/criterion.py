@@ -43,16 +43,20 @@ class Criterion(ABC):
 
     @abstractmethod
     def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
-        """What `measures` needs, as a float64 vector that adds up over batches of rows.
+        """What `measures` needs of some rows, as a float64 vector; `merged` joins those of two batches.
 
         Args:
             task: the task that the rows are of.
             now: the last task that was trained on.
         """
 
+    def merged(self, one: Tensor, other: Tensor) -> Tensor:
+        """The `sums` of two batches together, from those of each."""
+        return one + other
+
     @abstractmethod
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
-        """The reported numbers, from the sums over `rows` rows."""
+        """The reported numbers, from the merged `sums` of all `rows` rows."""
 
     def better(self, new: float, old: float | None) -> bool:
         """Whether a score beats the best so far; a tie does not, and neither does NaN."""
@@ -175,7 +179,11 @@ def _one_hot_errors(logits: Tensor, y: Tensor) -> Tensor:
 
 
 class SquaredError(Criterion):
-    """Mean squared error over a row's targets; reports MSE and R², in the units of the targets."""
+    """Mean squared error over a row's targets; reports the MSE, in the targets' units squared, and R².
+
+    R² is taken of each target by itself, and then their mean: targets of other units or spreads count alike. A target
+    that is constant has R² 1 where every prediction is exact and 0 elsewhere, as in scikit-learn's ``r2_score``.
+    """
 
     score = "mse"
     higher = False
@@ -188,10 +196,27 @@ class SquaredError(Criterion):
         return rows.sum() if batch.weight is None else (rows * batch.weight).sum()
 
     def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        """Rows, Σ of their errors, and for each target Σ (ŷ − y)², the mean of y and Σ (y − mean)²."""
         y, out = y.double(), out.double()
-        return torch.stack(((out - y).square().mean(1).sum(), y.mean(1).sum(), y.square().mean(1).sum()))
+        squares = (out - y).square()
+        # Differences to the first row are exact zeros where a target is constant, and small where targets are large.
+        differences = y - y[0]
+        mean = differences.mean(0)
+        error = torch.stack((y.new_tensor(len(y)), squares.mean(1).sum()))
+        return torch.cat((error, squares.sum(0), y[0] + mean, (differences - mean).square().sum(0)))
+
+    def merged(self, one: Tensor, other: Tensor) -> Tensor:
+        """Paper: Chan et al. 1979, Updating formulae and a pairwise algorithm for computing sample variances."""
+        total = one + other
+        targets = (len(total) - 2) // 3
+        mean, spread = slice(2 + targets, 2 + 2 * targets), slice(2 + 2 * targets, None)
+        share, apart = other[0] / total[0], other[mean] - one[mean]
+        total[mean] = one[mean] + apart * share
+        total[spread] += apart.square() * one[0] * share
+        return total
 
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
-        error, first, second = (value / rows for value in sums)
-        variance = second - first * first
-        return {"mse": error, "r2": 1 - error / variance if variance > 0 else float("nan")}
+        targets = (len(sums) - 2) // 3
+        errors, spreads = sums[2 : 2 + targets], sums[2 + 2 * targets :]
+        scores = [1 - e / s if s > 0 else float(e == 0) for e, s in zip(errors, spreads, strict=True)]
+        return {"mse": sums[1] / rows, "r2": sum(scores) / targets}

@@ -45,7 +45,7 @@ def evaluate(
                 with torch.autocast(x.device.type, dtype=autocast, enabled=autocast is not None):
                     out = model(x)
                 sums = criterion.sums(y, out.float() if autocast is not None else out, task, now)
-                total = sums if total is None else total + sums
+                total = sums if total is None else criterion.merged(total, sums)
                 crash_point("mid-evaluation")
     finally:
         model.train(training)
