@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gradinc.batch import Batch
+from gradinc.config.protocol import Visible
 
 
 class Criterion(ABC):
@@ -63,10 +64,6 @@ class Criterion(ABC):
         if old is None:
             return new == new
         return new > old if self.higher else new < old
-
-
-Visible = Literal["all", "seen", "task"]
-"""Which outputs count: all, those of the tasks so far, or those of the row's own task."""
 
 
 @dataclass(frozen=True)

@@ -451,7 +451,8 @@ class Run:
         if not stream.is_sequence:
             return {}
         values, reasons = metrics(position.matrix, stream.scored)
-        found: dict[str, Any] = {"matrix": position.matrix, "metrics": values, "undefined": reasons}
+        found: dict[str, Any] = {"protocol": None if stream.protocol is None else stream.protocol.record()}
+        found |= {"matrix": position.matrix, "metrics": values, "undefined": reasons}
         if position.task_matrix:
             in_task, _ = metrics(position.task_matrix, stream.scored)
             found |= {"task_matrix": position.task_matrix, "task_metrics": in_task}

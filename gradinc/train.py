@@ -98,6 +98,7 @@ def _train(
     config: Config, search: dict[str, Any] | None, directory: RunDirectory, display: Display, stop: Interruption
 ) -> int:
     from gradinc import device as devices
+    from gradinc.data.about import about
     from gradinc.fit import recorded
     from gradinc.guards import expected, undone_projections
     from gradinc.prepare import prepare
@@ -143,6 +144,7 @@ def _train(
             **({} if micro_batch is None else {"micro_batch": micro_batch}),
         }
         _write_meta(directory, earlier if step is not None else None, stream, environment, step, found)
+        display.say(about(stream))
         named = dict(zip(config.strategy.methods, learner.methods, strict=True))
         for line in undone_projections(named, config.optimizer.name, config.optimizer.options):
             display.warn(line)
@@ -187,7 +189,7 @@ def _check_micro_batch(directory: RunDirectory, earlier: dict[str, Any] | None, 
 def _headline(
     config: Config, weights: int, device: torch.device, threads: int, directory: RunDirectory, step: int | None
 ) -> str:
-    parts = [config.data.name, f"{config.model.name} ({weights:,} weights)", str(device), _count(threads, "thread")]
+    parts = [f"{config.model.name} ({weights:,} weights)", str(device), _count(threads, "thread")]
     if config.strategy.window.micro_batch == "auto":
         parts.append(f"windows of {config.strategy.window.size} × {_count(config.data.batch_size, 'row')}")
     going_on = "" if step is None else f", going on from step {step}"

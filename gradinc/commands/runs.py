@@ -45,13 +45,14 @@ def _print(runs: Sequence[Any]) -> None:
     from gradinc.results.shown import NONE, count_text, duration_text, score_text
 
     now = time.time()
-    rows = [["status", "test", "samples", "updates", "time", "age", "run"]]
+    rows = [["status", "test", "protocol", "samples", "updates", "time", "age", "run"]]
     for run in runs:
         age = None if run.last_written is None else max(0.0, now - run.last_written)
         rows.append(
             [
                 run.status,
                 score_text(run.score, run.measure),
+                run.protocol or "",
                 count_text(run.number("result", "samples")),
                 count_text(run.number("result", "steps")),
                 duration_text(run.number("result", "seconds")),
@@ -59,6 +60,8 @@ def _print(runs: Sequence[Any]) -> None:
                 printable(run.name),
             ]
         )
+    if not any(run.protocol for run in runs):
+        rows = [[*row[:2], *row[3:]] for row in rows]
     if sys.stdout.isatty():
         others = [max(map(len, column)) + 2 for column in zip(*(row[:-1] for row in rows), strict=True)]
         width = get_terminal_size().columns - sum(others)
@@ -81,7 +84,7 @@ def _parser() -> Parser:
         "gradinc runs model.name=cnn status=finished --sort test --reverse\n"
         "gradinc runs 'optimizer.lr<0.1' seed=0,1,2 --json\n\n"
         "Conditions: key=value (or several values with commas), !=, <, <=, >, >=; quote < and > for the shell.\n"
-        "Keys: those of a run's config, and run, status, test, loss, samples, updates, passes, seconds, written.",
+        "Keys: those of a config, and run, status, protocol, test, loss, samples, updates, passes, seconds, written.",
     )
     parser.add_argument("conditions", nargs="*", metavar="key=value", help="list only the runs that meet all of them")
     parser.add_argument("--sort", default="written", metavar="KEY", help="order by this key, the smallest first")

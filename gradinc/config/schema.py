@@ -15,6 +15,7 @@ from gradinc.config import catalog, groups
 from gradinc.config.check import Words, options, plain, section
 from gradinc.config.documents import leaves, mapping, refuse_targets
 from gradinc.config.names import nearest_key, shown, written
+from gradinc.config.protocol import Heads, Scenario, Visible, check_one_task, protocol
 from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive, Threads, Whole
 from gradinc.errors import UserError
 
@@ -74,9 +75,9 @@ class Stream:
     memory: Count = 500
     samples_per_task: Count | None = None
     scored_tasks: Count | None = None
-    heads: Literal["single", "masked", "multi"] | None = None
-    train_logits: Literal["all", "seen", "task"] | None = None
-    test_logits: Literal["all", "seen", "task"] | None = None
+    heads: Heads | None = None
+    train_logits: Visible | None = None
+    test_logits: Visible | None = None
     memory_unit: Literal["total", "task", "class"] = "total"
     restart: Literal["nothing", "optimizer", "weights"] = "nothing"
     seed: Seed | None = None
@@ -186,7 +187,7 @@ class Config:
     output: PathText = "outputs"
     init: PathText | None = None
     search: PathText | None = None
-    scenario: Literal["class", "task", "domain"] | None = None
+    scenario: Scenario | None = None
     criterion: Literal["auto", "cross_entropy", "squared_error"] = "auto"
     fresh: bool = False
     strict: bool = False
@@ -381,9 +382,10 @@ def _check_together(config: Config) -> None:
     limits = [getattr(config.budget, name) for name in common_keys(Budget)]
     if all(limit is None or limit == math.inf for limit in limits):
         raise UserError("budget", "every limit is null, so training would not end", "Set budget.epochs or another one")
-    if config.stream.name == "iid" and config.scenario is not None:
-        mend = "Choose a stream of tasks, such as stream=split, or leave scenario out"
-        raise UserError(written("scenario", config.scenario), "stream=iid has one task only", mend)
+    if config.stream.name == "iid":
+        check_one_task(config.scenario, config.stream)
+    elif config.scenario is not None:  # without it the classes of the tasks decide
+        protocol(config.scenario, config.stream)
     if config.budget.accuracy is not None and config.data.validation == 0:
         where = written("budget.accuracy", config.budget.accuracy)
         raise UserError(where, "needs validation rows, and data.validation is 0", "Set data.validation=0.1")

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from gradinc.config.schema import Stream as Options
-from gradinc.criterion import Outputs, Visible
-from gradinc.errors import UserError
-
-Scenario = Literal["class", "task", "domain"]
+from gradinc.config.protocol import Protocol
+from gradinc.criterion import Outputs
 
 
 @dataclass(frozen=True)
@@ -24,16 +20,14 @@ class Labels:
         of_task: for each task the output of each of its classes, in the order of `classes`.
         classes: for each task the labels of the data set that occur in it.
         outputs: of the model.
-        multi: whether each task has a head of its own: outputs that nothing but its own rows move.
-        train, test: which outputs count.
+        protocol: which of them count in training and in testing. With ``heads=multi`` each task has a head of its
+            own: outputs that only its own rows change.
     """
 
     of_task: tuple[tuple[int, ...], ...]
     classes: tuple[tuple[int, ...], ...]
     outputs: int
-    multi: bool
-    train: Visible
-    test: Visible
+    protocol: Protocol
 
     @property
     def heads(self) -> list[range]:
@@ -43,7 +37,7 @@ class Labels:
     @property
     def all_count(self) -> bool:
         """Whether every task has labels of its own, and all of them count in training."""
-        return self.train == "all" and all(self.natural(task) for task in range(len(self.classes)))
+        return self.protocol.train_logits == "all" and all(self.natural(task) for task in range(len(self.classes)))
 
     def natural(self, task: int) -> bool:
         """Whether a task's labels are its outputs already."""
@@ -64,39 +58,31 @@ class Labels:
         of_task = torch.full((len(self.of_task), self.outputs), float("-inf"))
         for task, own in enumerate(self.of_task):
             of_task[task, list(own)] = 0.0
-        return Outputs(of_task.to(device), self.train, self.test)
+        return Outputs(of_task.to(device), self.protocol.train_logits, self.protocol.test_logits)
 
 
-def assign(classes: Sequence[tuple[int, ...]], options: Options, scenario: str | None) -> Labels:
+def assign(classes: Sequence[tuple[int, ...]], protocol: Protocol) -> Labels:
     """Give every class of every task an output.
 
     - ``domain``: tasks share their outputs; a class is known by its place in its task.
-    - ``class``: every class has an output, and which task a row is of is not known. Where the tasks have the same
-      classes, those of different tasks are different outputs.
-    - ``task``: which task a row is of is known. With ``heads=masked`` the outputs are those of ``class``, with those
-      of other tasks masked; with ``heads=multi`` each task has outputs of its own, which rest while others train.
-
-    Raises:
-        UserError: the keys contradict each other.
+    - ``class``: every class has an output. If the tasks have the same classes, those of different tasks are different
+      outputs.
+    - ``task``: with ``heads=multi`` each task has outputs of its own, which rest while others train; otherwise the
+      outputs are those of ``class``, and those of other tasks are masked.
     """
-    shared = len(set(classes)) == 1 and len(classes) > 1
-    chosen = scenario or ("domain" if shared else "class")
-    heads = options.heads or ("multi" if chosen == "task" else "single")
-    if chosen == "domain" and heads != "single":
-        raise UserError(
-            f"stream.heads={heads}", "the tasks of scenario=domain share their outputs", "Use scenario=task"
-        )
-    default = "all" if heads == "single" else "task"
-    train, test = (cast(Visible, each or default) for each in (options.train_logits, options.test_logits))
-    if heads == "multi":
+    if protocol.heads == "multi":
         ends = [sum(len(own) for own in classes[: task + 1]) for task in range(len(classes))]
         of_task = tuple(tuple(range(end - len(own), end)) for end, own in zip(ends, classes, strict=True))
-    elif chosen == "domain":
-        of_task = tuple(tuple(range(len(own))) if not shared else own for own in classes)
-    elif shared and chosen == "class":
+    elif protocol.scenario == "domain":
+        of_task = tuple(tuple(range(len(own))) if not is_shared(classes) else own for own in classes)
+    elif is_shared(classes):
         span = max(classes[0]) + 1
         of_task = tuple(tuple(task * span + label for label in own) for task, own in enumerate(classes))
     else:
         of_task = tuple(classes)
-    outputs = max(max(own) for own in of_task) + 1
-    return Labels(of_task, tuple(classes), outputs, heads == "multi", train, test)
+    return Labels(of_task, tuple(classes), max(max(own) for own in of_task) + 1, protocol)
+
+
+def is_shared(classes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether several tasks have the same classes."""
+    return len(set(classes)) == 1 and len(classes) > 1

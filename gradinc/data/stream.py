@@ -13,13 +13,14 @@ from torch import Tensor
 
 from gradinc.batch import Batch
 from gradinc.config.catalog import load_part
+from gradinc.config.protocol import Protocol, Scenario, protocol
 from gradinc.config.schema import Config
 from gradinc.config.schema import Stream as Options
 from gradinc.criterion import Outputs
 from gradinc.data import greedy
 from gradinc.data.dataset import Dataset, load
 from gradinc.data.experience import Experience, Material
-from gradinc.data.labels import Labels, assign
+from gradinc.data.labels import Labels, assign, is_shared
 from gradinc.data.memory import fits
 from gradinc.data.rows import Rows, TensorRows, joined
 from gradinc.errors import UserError
@@ -109,14 +110,17 @@ class Stream(Sequence[Task]):
         setting: what the tasks have in common.
     """
 
-    def __init__(self, experiences: Sequence[Experience], options: Options, scenario: str | None, seed: int) -> None:
+    def __init__(
+        self, experiences: Sequence[Experience], options: Options, scenario: Scenario | None, seed: int
+    ) -> None:
         self.experiences, self.options, self.seed = tuple(experiences), options, seed
         first = self.experiences[0].dataset
         self.device = first.train.y.device
         self.regression = first.classes is None
         self.labels: Labels | None = None
         if not self.regression:
-            self.labels = assign([each.classes for each in self.experiences], options, scenario)
+            classes = [each.classes for each in self.experiences]
+            self.labels = assign(classes, protocol(scenario, options, shared=is_shared(classes)))
         self.setting = Setting(
             len(self.experiences),
             first.outputs if self.labels is None else self.labels.outputs,
@@ -128,7 +132,7 @@ class Stream(Sequence[Task]):
             first.shape,
         )
         if any(each.train is not None for each in self.experiences) and not (self.labels and self.labels.all_count):
-            mend = "Use scenario=class, where every output counts"
+            mend = "Use scenario=class without stream.train_logits, where every output counts"
             raise UserError(f"stream={options.name}", "its tasks have rows of each other's classes", mend)
         if options.scored_tasks is not None and options.scored_tasks > self.tested:
             raise UserError(
@@ -220,7 +224,12 @@ class Stream(Sequence[Task]):
     @property
     def heads(self) -> list[range]:
         """The outputs of each task's own head, where there are several."""
-        return [] if self.labels is None or not self.labels.multi else self.labels.heads
+        return [] if self.labels is None or self.labels.protocol.heads != "multi" else self.labels.heads
+
+    @property
+    def protocol(self) -> Protocol | None:
+        """Which outputs count in training and in testing; None for ordinary training."""
+        return self.labels.protocol if self.is_sequence and self.labels is not None else None
 
     @cached_property
     def digest(self) -> str:
@@ -233,8 +242,9 @@ class Stream(Sequence[Task]):
     def record(self) -> dict[str, Any]:
         """What a run writes down about its data: that of its first task, with what holds for all."""
         record = {**self.experiences[0].dataset.record(), "digest": self.digest, "outputs": self.setting.outputs}
-        if self.is_sequence and self.labels is not None:
+        if self.labels is not None and self.protocol is not None:
             sources = list(dict.fromkeys(each.dataset.origin for each in self.experiences))
+            record["protocol"] = self.protocol.record()
             record["tasks"] = [{"classes": list(own)} for own in self.labels.classes]
             record |= {"origins": sources} if len(sources) > 1 else {}
         return record

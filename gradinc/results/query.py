@@ -23,6 +23,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 FACTS: dict[str, Callable[[RecordedRun], float | str | None]] = {
     "run": lambda run: run.name,
     "status": lambda run: run.status,
+    "protocol": lambda run: run.protocol,
     "test": lambda run: run.score,
     "loss": lambda run: run.number("result", "test", "loss"),
     "samples": lambda run: run.number("result", "samples"),

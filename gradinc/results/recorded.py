@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from gradinc.config.identity import document_digest
+from gradinc.config.protocol import recorded
 from gradinc.config.yaml_size import LOADER, check_yaml_size
 from gradinc.errors import UserError
 from gradinc.record import read_lines
@@ -121,6 +122,12 @@ class RecordedRun:
     def part(self) -> str:
         """The rows that its result is measured on: ``test``, or ``validation`` for a run that looks at no test row."""
         return "validation" if self.value("config", "evaluate", "rows") == "validation" else "test"
+
+    @property
+    def protocol(self) -> str | None:
+        """The protocol of a run on a stream of tasks, as the run recorded it: ``class-incremental``."""
+        found = recorded(self.value("result", "protocol")) or recorded(self.value("meta", "data", "protocol"))
+        return None if found is None else str(found)
 
     @property
     def score(self) -> float | None:

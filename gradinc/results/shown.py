@@ -59,6 +59,7 @@ def _share(part: str, name: str) -> Callable[[RecordedRun], str]:
 
 RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "status": lambda run: run.status,
+    "protocol": lambda run: run.protocol or NONE,
     "test": lambda run: score_text(run.score, run.measure),
     "test loss": lambda run: number_text(run.number("result", "test", "loss")),
     "validation": lambda run: score_text(run.number("result", "validation", run.measure or ""), run.measure),

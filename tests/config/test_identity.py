@@ -62,9 +62,6 @@ CHANGES: dict[str, Any] = {
     "stream.memory": 100,
     "stream.samples_per_task": 100,
     "stream.scored_tasks": 1,
-    "stream.heads": "multi",
-    "stream.train_logits": "seen",
-    "stream.test_logits": "seen",
     "stream.memory_unit": "task",
     "stream.restart": "optimizer",
     "stream.seed": 1,
@@ -120,11 +117,15 @@ def test_every_other_key_changes_both(key: str) -> None:
     assert any(f"{found}.".startswith(f"{key}.") for found, _, _ in changed(DEFAULT, validate(new).document))
 
 
-def test_the_scenario_of_a_stream_changes_both() -> None:
+OF_TASKS = {"scenario": "task", "stream.heads": "masked", "stream.train_logits": "seen", "stream.test_logits": "seen"}
+
+
+@pytest.mark.parametrize("key", OF_TASKS)
+def test_the_protocol_of_a_stream_changes_both(key: str) -> None:
     split = load_config(["stream=split"])
-    in_task = load_config(["stream=split", "scenario=task"])
-    assert run_name(split) != run_name(in_task)
-    assert changed(split.document, in_task.document) == [("scenario", None, "task")]
+    other = load_config(["stream=split", f"{key}={OF_TASKS[key]}"])
+    assert run_name(split) != run_name(other)
+    assert changed(split.document, other.document) == [(key, None, OF_TASKS[key])]
 
 
 def test_every_key_is_either_free_or_tried_above() -> None:
@@ -137,7 +138,7 @@ def test_every_key_is_either_free_or_tried_above() -> None:
     # A part's own options are all alike; two of them stand for the others.
     own = {f"{kind}.{name}" for kind in ("model", "optimizer") for name in DEFAULT[kind]} - set(CHANGES)
     names = {"stream.name", "schedule.name"}  # the name of a part is an option of its section like the others
-    names |= {"scenario"}  # which a stream of one task does not take; see below
+    names |= set(OF_TASKS)  # which a stream of one task does not take
     assert leaves(DEFAULT) - own - names == set(CHANGES) | set(FREE_CHANGES)
     assert {key for key in FREE_CHANGES if any(key == f or key.startswith(f"{f}.") for f in FREE)} == (
         set(FREE_CHANGES) - {"evaluate.epochs"}

@@ -38,7 +38,8 @@ def tasks_section(page: Page) -> Section | None:
             figures.append(_each_task(page, matrix, words))
     if not figures:
         return None
-    notes = [DEFINITIONS]
+    protocols = sorted({run.protocol for run in subject.runs if run.protocol})
+    notes = [DEFINITIONS, *([f"Protocol: {'; '.join(protocols)}."] if protocols else [])]
     if len(subject.runs) > len(subject.settings):
         notes.append("A matrix is the mean over the finished runs of its setting.")
     if subject.part == "validation":

@@ -1,0 +1,35 @@
+"""The first line of a run: which data it trains on, as what."""
+
+from __future__ import annotations
+
+from gradinc.data.source import PARTS
+from gradinc.data.stream import Stream
+
+LONGEST = 30
+"""Letters that the names of the classes may take in all."""
+
+
+def about(stream: Stream) -> str:
+    """One line: the set, classes or values, the protocol, the rows of each part, the shape of a row."""
+    datasets = {id(each.dataset): each.dataset for each in stream.experiences}
+    first = stream.experiences[0].dataset
+    rows = {part: sum(len(getattr(each, part)) for each in datasets.values()) for part in PARTS}
+    counts = [f"{count:,} {'training' if part == 'train' else part}" for part, count in rows.items() if count]
+    if stream.options.samples_per_task is not None:
+        counts[0] += f" ({stream.options.samples_per_task:,} per task)"
+    parts = ["+".join(dict.fromkeys(each.name for each in datasets.values())), _targets(first.classes, first.outputs)]
+    if stream.is_sequence:
+        parts[1] += f" in {stream.tested} tasks, {stream.protocol}"
+    return " · ".join([*parts, f"{', '.join(counts)} rows of {_shape(first.shape)}"])
+
+
+def _targets(classes: tuple[str, ...] | None, outputs: int) -> str:
+    if classes is None:
+        return f"{outputs:,} value" + ("" if outputs == 1 else "s")
+    names = ", ".join(classes)
+    plain = classes == tuple(str(label) for label in range(len(classes))) or len(names) > LONGEST
+    return f"{len(classes):,} classes" + ("" if plain else f" ({names})")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]:,} feature" + "s" * (shape[0] != 1) if len(shape) == 1 else "×".join(map(str, shape))
