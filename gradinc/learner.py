@@ -91,6 +91,7 @@ class Learner:
         self._clears = weights.grad.is_cpu and weights.grad.nbytes <= CACHE
         self._separate = window.rule if isinstance(window.rule, SeparateRule) else None
         self._member = 0
+        self._drawing: int | None = None  # place of the micro-batch that methods draw for, over all processes
         self._step = stepper(optimizer)
         self._rates: list[float] = [group["lr"] for group in optimizer.param_groups]
         self._scale_lr = scale_lr
@@ -126,11 +127,15 @@ class Learner:
         """A generator on the model's device for one purpose, at its beginning in every micro-batch.
 
         It is derived from the seed, the purpose, the task and the position, so it has no state to save.
+
+        Args:
+            purpose: it begins with the method's name, so that no two methods make the same draws.
         """
         generator = self._generators.get(purpose)
         if generator is None:
             generator = self._generators[purpose] = torch.Generator(device=self._device)
-        return generator.manual_seed(derive(self.seed, purpose, self.task, self.windows, self.window.taken))
+        place = self.window.taken if self._drawing is None else self._drawing
+        return generator.manual_seed(derive(self.seed, purpose, self.task, self.windows, place))
 
     def gradient(self, batch: Batch, objective: Objective | None = None, *, each: bool = False) -> Tensor:
         """The gradient of the mean of an objective over any batch, at the present weights.
@@ -258,8 +263,10 @@ class Learner:
         Raises:
             Diverged: its loss is not finite. Nothing was changed but the window's gradient.
         """
+        self._drawing = self._place
         for hook in self._batch_hooks:
             batch = hook(batch, self)
+        self._drawing = None
         if self._drops:
             self._reseed(self._place)
         out = self._forward(batch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from gradinc.batch import Batch
@@ -50,15 +49,15 @@ def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
         )
 
 
-def open_memory(memory: Memory, rows: int, task: Task, learner: Learner) -> None:
+def open_memory(memory: Memory, rows: int, task: Task, learner: Learner, name: str) -> None:
     """Before the first task: let a memory hold as many rows as a method's option says.
 
     Args:
         rows: that option; what it counts is up to ``stream.memory_unit``.
+        name: of the method: memories of two methods choose independently which rows stay.
     """
     if memory.capacity == 0:
-        random = learner.rng("memory")
-        seed = int(torch.randint(2**62, (), generator=random, device=random.device))
+        seed = learner.rng(f"{name}_memory").initial_seed()  # all 63 bits, the same on every device
         pairs = task.setting.pairs or len(task.classes or ()) or 1
         memory.open(task.setting.capacity(rows), seed, pairs)
 
@@ -68,7 +67,7 @@ def replay(batch: Batch, memory: Memory, rows: int, learner: Learner, name: str,
 
     Args:
         rows: how many, or all that there are.
-        name: what `Batch.part` finds them by.
+        name: what they are drawn for and `Batch.part` finds them by; it begins with the method's name.
         weight: of each of them in the criterion.
     """
     if len(memory) == 0:

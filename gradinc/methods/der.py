@@ -38,7 +38,7 @@ class DER(Method):
         self.memory = make_memory("reservoir")
 
     def begin(self, task: Task, learner: Learner) -> None:
-        open_memory(self.memory, self.capacity, task, learner)
+        open_memory(self.memory, self.capacity, task, learner, "der")
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "der", weight=0.0)

@@ -40,7 +40,7 @@ class DERPP(Method):
         self.memory = make_memory("reservoir")
 
     def begin(self, task: Task, learner: Learner) -> None:
-        open_memory(self.memory, self.capacity, task, learner)
+        open_memory(self.memory, self.capacity, task, learner, "derpp")
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         for name in ("derpp_logits", "derpp_labels"):

@@ -41,7 +41,7 @@ class ER(Method):
         check_memory("er", self.kind, self.capacity, setting)
 
     def begin(self, task: Task, learner: Learner) -> None:
-        open_memory(self.memory, self.capacity, task, learner)
+        open_memory(self.memory, self.capacity, task, learner, "er")
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "er")

@@ -49,7 +49,7 @@ class ERACE(Method):
     def begin(self, task: Task, learner: Learner) -> None:
         if self.memory.capacity == 0:
             self.seen = torch.zeros(task.setting.outputs, dtype=torch.bool, device=learner.weights.value.device)
-        open_memory(self.memory, self.capacity, task, learner)
+        open_memory(self.memory, self.capacity, task, learner, "er_ace")
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         present = torch.zeros_like(self.seen).index_fill_(0, batch.y, True)

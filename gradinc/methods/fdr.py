@@ -39,7 +39,7 @@ class FDR(Method):
         check_classes("fdr", setting)
 
     def begin(self, task: Task, learner: Learner) -> None:
-        open_memory(self.memory, self.capacity, task, learner)
+        open_memory(self.memory, self.capacity, task, learner, "fdr")
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "fdr", weight=0.0)

@@ -48,7 +48,7 @@ class GSS(Method):
         self.memory = make_memory("reservoir")  # whose own choice is never asked for
 
     def begin(self, task: Task, learner: Learner) -> None:
-        open_memory(self.memory, self.capacity, task, learner)
+        open_memory(self.memory, self.capacity, task, learner, "gss")
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "gss")

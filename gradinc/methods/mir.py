@@ -37,7 +37,7 @@ class MIR(Method):
         self.memory = make_memory("reservoir")
 
     def begin(self, task: Task, learner: Learner) -> None:
-        open_memory(self.memory, self.capacity, task, learner)
+        open_memory(self.memory, self.capacity, task, learner, "mir")
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
         if len(self.memory) == 0:

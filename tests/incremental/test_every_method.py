@@ -10,6 +10,7 @@ from streams import finished, learner, restored, stream, train
 from torch import Tensor
 
 from gradinc.config import groups
+from gradinc.config.catalog import parts
 
 STRATEGIES = groups.names("strategy")
 KINDS = ("stream=permuted stream.tasks=2", "stream=split stream.tasks=2 scenario=task")
@@ -73,3 +74,23 @@ def test_heads_that_a_method_looks_at_between_two_tasks_do_not_wake() -> None:
     for _ in train(again, tasks, start=(1, 0)):
         pass
     assert torch.equal(again.weights.value, straight.weights.value)
+
+
+def test_no_two_methods_draw_for_the_same_purpose() -> None:
+    """Else two of them in one strategy would keep, replay or measure the same rows."""
+    asked: dict[str, str] = {}
+    for method in (part.name for part in parts("method")):
+        words = ("stream=split", "stream.tasks=2", f"strategy={method}")
+        tasks = stream(*words)
+        made = learner(tasks, *words)
+        real, purposes = made.rng, set()
+
+        def recorded(purpose: str, real: Any = real, purposes: set[str] = purposes) -> torch.Generator:
+            purposes.add(purpose)
+            return real(purpose)
+
+        made.rng = recorded  # type: ignore[method-assign]
+        finished(made, tasks)
+        for purpose in purposes:
+            assert asked.setdefault(purpose, method) == method, purpose
+    assert len(asked) > 20

@@ -487,3 +487,22 @@ def test_numbers_can_be_replayed(strategy: str) -> None:
     finished(going, tasks)
     assert len(going.methods[0].memory) == 64
     assert bool(going.weights.value.isfinite().all())
+
+
+def test_two_memories_of_one_strategy_keep_rows_of_their_own_choice() -> None:
+    words = ("strategy=[er,derpp]", *SPLIT, "strategy.methods.er.memory=20", "strategy.methods.derpp.memory=20")
+    tasks = stream(*words)
+    going = finished(learner(tasks, *words), tasks)
+    one, other = (method.memory for method in going.methods)
+    assert one.seen == other.seen == 3 * 64
+    assert one.seed != other.seed
+    both = [row for row in one.rows()["x"] if (other.rows()["x"] == row).flatten(1).all(1).any()]
+    assert len(both) < 10, "20 of 192 each: independent choices share two or so"
+    assert sorted(going.methods[0].memory.rows()["tasks"].tolist()) != [0] * 20
+
+
+def test_a_memory_chooses_the_same_rows_beside_another_one_and_alone() -> None:
+    alone, tasks = made("er", "~.memory=20")
+    words = ("strategy=[derpp,er]", *SPLIT, "strategy.methods.er.memory=20")
+    beside = finished(learner(tasks, *words), tasks).methods[1].memory
+    assert torch.equal(beside.rows()["x"], finished(alone, tasks).methods[0].memory.rows()["x"])
