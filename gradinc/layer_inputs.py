@@ -112,14 +112,20 @@ def _inputs(module: Any, x: Tensor) -> Tensor:
     return x if module.bias is None else torch.cat((x, x.new_ones(*x.shape[:2], 1)), 2)
 
 
-def second_moments(learner: Learner, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], float]:
-    """Σ x xᵀ over all inputs x of each held layer, shape (n, n), float64; and the number of rows."""
+def second_moments(
+    learner: Learner, batches: Iterable[Batch], *, means: bool = False
+) -> tuple[dict[str, Tensor], float]:
+    """Σ x xᵀ over all inputs x of each held layer, shape (n, n), float64; and the number of rows.
+
+    Args:
+        means: take the mean of the inputs at each position over a batch for x, one for each batch.
+    """
     moments: dict[str, Tensor] = {}
     rows = 0.0
     for batch in batches:
         rows += batch.items
         for name, inputs in inputs_of(learner, batch).items():
-            inputs = inputs.flatten(0, 1)
+            inputs = inputs.mean(0) if means else inputs.flatten(0, 1)
             moments[name] = moments.get(name, 0) + inputs.T @ inputs
     return moments, rows
 

@@ -101,9 +101,12 @@ class Learner:
         self._batch_hooks = [m.batch for m in methods if _overrides(m, "batch")]
         self._loss_hooks = [m.loss for m in methods if _overrides(m, "loss")]
         self._transforms = [m.transform for m in methods if _overrides(m, "transform")]
-        self._stepped = [m.stepped for m in methods if _overrides(m, "stepped")]
+        self._stepped = [m.stepped for m in sorted(methods, key=lambda m: not m.moves) if _overrides(m, "stepped")]
+        self._ends = [m.end for m in sorted(methods, key=lambda m: not m.averages)]
         self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
         self._norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+        # A recurrent layer without dropout does the same in both modes, but cuDNN's has no backward pass in evaluation.
+        self._modal = [m for m in model.modules() if not (isinstance(m, nn.RNNBase) and m.dropout == 0)]
 
         device = weights.value.device
         self._device = device
@@ -137,15 +140,19 @@ class Learner:
         place = self.window.taken if self._drawing is None else self._drawing
         return generator.manual_seed(derive(self.seed, purpose, self.task, self.windows, place))
 
-    def gradient(self, batch: Batch, objective: Objective | None = None, *, each: bool = False) -> Tensor:
+    def gradient(
+        self, batch: Batch, objective: Objective | None = None, *, each: bool = False, evaluated: bool = False
+    ) -> Tensor:
         """The gradient of the mean of an objective over any batch, at the present weights.
 
-        Leaves the window, BatchNorm statistics and generators as they were.
+        Leaves the window, BatchNorm statistics, generators and every module's mode as they were.
 
         Args:
             batch: the rows.
             objective: loss of each row, shape (rows,); the criterion when left out.
             each: give the gradient of every row's own loss instead.
+            evaluated: of the model in evaluation mode, without dropout and with BatchNorm's running statistics, as a
+                statistic of a finished task is taken; else of the model in training, which a step is made of.
 
         Returns:
             Shape (P,), or (rows, P) with `each`.
@@ -153,7 +160,7 @@ class Learner:
         objective = objective or self.criterion
         self.passes += 1
         self._reach(batch)
-        with self._undisturbed(self.window.taken):
+        with torch.enable_grad(), self._evaluation() if evaluated else self._undisturbed(self.window.taken):
             if each:
                 return self._gradient_of_each(batch, objective)
             loss = objective(batch, self._forward(batch))
@@ -165,16 +172,11 @@ class Learner:
 
         At the present weights. Leaves the window, BatchNorm statistics and every ``.grad`` as they were.
         """
-        training = self.model.training
         self.passes += 1
-        self.model.eval()
-        try:
-            with torch.enable_grad():
-                x = batch.x.detach().requires_grad_()
-                loss = self.criterion(replace(batch, x=x), self._forward(replace(batch, x=x))).sum()
-                (slope,) = torch.autograd.grad(loss, x, allow_unused=True, materialize_grads=True)
-        finally:
-            self.model.train(training)
+        with torch.enable_grad(), self._evaluation():
+            x = batch.x.detach().requires_grad_()
+            loss = self.criterion(replace(batch, x=x), self._forward(replace(batch, x=x))).sum()
+            (slope,) = torch.autograd.grad(loss, x, allow_unused=True, materialize_grads=True)
         return slope
 
     def outputs(self, batch: Batch) -> Tensor:
@@ -182,13 +184,8 @@ class Learner:
 
         Leaves the window, BatchNorm statistics and generators as they were.
         """
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                return self._forward(batch)
-        finally:
-            self.model.train(training)
+        with torch.no_grad(), self._evaluation():
+            return self._forward(batch)
 
     def regradient(self, batch: Batch | None = None) -> Tensor:
         """The gradient of this window's own objective at the present weights, shape (P,).
@@ -244,8 +241,8 @@ class Learner:
 
     def end(self, task: Task) -> None:
         """After a task's last batch."""
-        for method in self.methods:
-            method.end(task, self)
+        for end in self._ends:
+            end(task, self)
             crash_point("method-ended")
         self.window.tasks.clear()  # heads that a method has looked at are none that the next window moves
 
@@ -357,10 +354,10 @@ class Learner:
                 for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
                     group["lr"] = lr * rate
             self._step()
-            if self.diagnostics is not None:
-                self.diagnostics.stepped(self)
             for stepped in self._stepped:
                 stepped(self.window, self)
+            if self.diagnostics is not None:
+                self.diagnostics.stepped(self)
         self.updates += 1
         self.window.close()
         self.windows += 1
@@ -572,6 +569,18 @@ class Learner:
             finally:
                 for norm, track in zip(self._norms, tracking, strict=True):
                     norm.track_running_stats = track
+
+    @contextmanager
+    def _evaluation(self) -> Iterator[None]:
+        """The model in evaluation mode inside; every module is back in its own mode outside, held BatchNorms too."""
+        modes = [module.training for module in self._modal]
+        for module in self._modal:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module, mode in zip(self._modal, modes, strict=True):
+                module.training = mode
 
     @property
     def _place(self) -> int:

@@ -32,7 +32,10 @@ class Method:
         confines: whether what it takes out grows from task to task, so that old momentum would bring it back.
         clips: whether `transform` does no more than scale the whole gradient down.
         masks: whether `stepped` drops entries of the update that was made.
-        averages: whether `stepped` moves the weights by more than the update that was made.
+        averages: whether `stepped` and `end` move the weights by more than the update that was made. Its `end` is
+            called before those of other methods, so that they see the weights that the task leaves.
+        moves: whether `stepped` changes the weights. It is called before those of methods that do not, so that they
+            see the update that was made in the end.
         layerwise: whether `transform` treats every layer by itself and remembers nothing of it.
             These are for `gradinc.order` and the learner.
         capacity: examples that it trains on or compares with later, as its option says; 0 for a method that keeps none.
@@ -48,6 +51,7 @@ class Method:
     clips: ClassVar[bool] = False
     masks: ClassVar[bool] = False
     averages: ClassVar[bool] = False
+    moves: ClassVar[bool] = False
     layerwise: ClassVar[bool] = False
     stands: ClassVar[str] = ""
     capacity: int = 0

@@ -30,7 +30,18 @@ FREE = (
 runs and what it says of itself, but not what it computes. ``evaluate.epochs`` is one more, unless
 ``budget.accuracy`` ends the training, which then depends on when the validation rows are looked at."""
 
-YOUNGER = {"evaluate.rows": "test"}
+YOUNGER = {
+    "evaluate.rows": "test",
+    "strategy.methods.adam_nscl.means": None,
+    "strategy.methods.ewc.batch": 32,
+    "strategy.methods.mas.batch": 1,
+    "strategy.methods.mas.gamma": 1.0,
+    "strategy.methods.mas.outputs": "sum",
+    "strategy.methods.rwalk.fisher_every": 1,
+    "strategy.methods.rwalk.past": 0.5,
+    "strategy.methods.si.bound": "task",
+    "strategy.methods.si.path": "loss",
+}
 """Keys that came when there were runs already. With this value a run is the one that it was without the key."""
 
 

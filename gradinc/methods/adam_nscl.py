@@ -19,13 +19,15 @@ from gradinc.layer_inputs import (
     norm_weights,
     note_free,
     note_removed,
-    rows_of,
     second_moments,
 )
 from gradinc.learner import Learner
 from gradinc.linalg import small_directions
 from gradinc.method import Method
 from gradinc.window import Window
+
+ROWS = 32
+"""Rows that go through the model together."""
 
 
 class AdamNSCL(Method):
@@ -34,21 +36,31 @@ class AdamNSCL(Method):
     Paper: Wang et al. 2021, arXiv 2103.07113
 
     The covariance is not centred: Σ x xᵀ over the rows of all past tasks, by their number. Its null space is that of
-    eigenvalues up to some multiple of the smallest. The paper's program divides the projection by its norm, which this
-    does not. A bias sees the input 1. Normalisations stand still after the first task, weights and statistics, where
-    the paper trains them with a penalty. An output layer with rows for each task alone is not held.
+    eigenvalues up to some multiple of the smallest. The authors' program takes batches' mean inputs for x, as `means`
+    can, and divides the projection by its norm, which this does not. A bias sees the input 1. Normalisations stand
+    still after the first task, weights and statistics, where the paper trains them with a penalty. An output layer
+    with rows for each task alone is not held.
 
     Args:
         ratio: how many times the smallest eigenvalue those of the null space may be.
         rows: training rows of a task that the covariance is taken from, at random; null takes all.
+        means: rows of a batch whose mean input x̄ is taken for x, at each position of a convolution: 32 or 16 in the
+            authors' program, the batches of its training; null takes each row's own inputs.
     """
 
     state = ("moments", "bases", "still", "rows_seen")
     projects = True
     confines = True
+    moves = True
 
-    def __init__(self, *, ratio: Annotated[float, Ge(1)] = 10.0, rows: Count | None = 1024) -> None:
-        self.ratio, self.rows = ratio, rows
+    def __init__(
+        self,
+        *,
+        ratio: Annotated[float, Ge(1)] = 10.0,
+        rows: Count | None = 1024,
+        means: Count | None = None,
+    ) -> None:
+        self.ratio, self.rows, self.means = ratio, rows, means
         self.moments: dict[str, Tensor] = {}  # Σ x xᵀ / rows of each layer, float64, shape (n, n)
         self.bases: dict[str, Tensor] = {}  # U of each layer, orthonormal columns, shape (n, r)
         self.still: list[str] = []  # weights of normalisations
@@ -79,7 +91,8 @@ class AdamNSCL(Method):
         self.before = None
 
     def end(self, task: Task, learner: Learner) -> None:
-        moments, rows = second_moments(learner, rows_of(task, self.rows, learner.rng("adam_nscl")))
+        batches = task.batches(self.means or ROWS, rows=self.rows, random=learner.rng("adam_nscl"))
+        moments, rows = second_moments(learner, batches, means=self.means is not None)
         share = rows / (self.rows_seen + rows)
         for name, moment in moments.items():
             mean = moment / rows

@@ -20,7 +20,8 @@ class AGEM(Method):
     Paper: Chaudhry et al. 2019, arXiv 1812.00420
 
     Where the gradient would raise the loss of examples of past tasks, it loses its component along theirs; once
-    per window. The memory has the same number of examples of every task, drawn at its end from all of its rows.
+    per window. Both gradients are those of the model in training, as in the authors' program. The memory has the same
+    number of examples of every task, drawn at its end from all of its rows.
 
     Args:
         memory: examples that are kept, counted as stream.memory_unit says; a task's share is the same for all.

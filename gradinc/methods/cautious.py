@@ -21,6 +21,7 @@ class Cautious(Method):
     """
 
     masks = True
+    moves = True
 
     def __init__(self) -> None:
         self.before: Tensor | None = None

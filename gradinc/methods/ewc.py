@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -9,9 +10,13 @@ from torch import Tensor
 
 from gradinc.batch import Batch
 from gradinc.config.values import Count, Fraction, NonNegative
+from gradinc.criterion import Criterion
 from gradinc.data.stream import Task
 from gradinc.learner import Learner
 from gradinc.method import Method
+
+ROWS = 32
+"""Rows whose gradients are made together."""
 
 
 class EWC(Method):
@@ -20,17 +25,21 @@ class EWC(Method):
     Paper: Kirkpatrick et al. 2017, arXiv 1612.00796
 
     The penalty is λ/2 Σ F (w − w*)². `separate` has one for each task; `online` (Schwarz et al. 2018, arXiv
-    1805.06370) has one about the latest weights, whose Fisher information decays by gamma with each task. Either
-    way two vectors are kept, however many tasks there were. Some programs leave out the half: their λ is half
-    of this one.
+    1805.06370) has one about the latest weights, whose Fisher information decays by gamma with each task. That
+    paper's penalty multiplies it by gamma once more, so its λ is this strength over gamma. Either way two vectors are
+    kept, however many tasks there were. Some programs leave out the half: their λ is half of this one. Gradients for
+    the Fisher information are those of the model in evaluation mode.
 
     Args:
         strength: λ.
         mode: separate or online.
         gamma: share of the old Fisher information that each task keeps, online.
         fisher: empirical squares each row's gradient for its own label, true for a label drawn from the model, argmax
-            for the model's best label; batch squares the gradient of 32 rows together, which is not the Fisher.
+            for the model's best label; weighted multiplies the empirical square by the model's probability of the
+            label, as DER's authors' program does; batch squares the mean gradient of some rows, which is not the
+            Fisher, as GEM's authors' program does.
         rows: training rows of a task that it is taken from, at random; null takes all.
+        batch: rows whose mean gradient is squared, for fisher=batch.
     """
 
     state = ("fisher", "pull")
@@ -41,10 +50,12 @@ class EWC(Method):
         strength: NonNegative = 1.0,
         mode: Literal["separate", "online"] = "separate",
         gamma: Fraction = 1.0,
-        fisher: Literal["empirical", "true", "argmax", "batch"] = "empirical",
+        fisher: Literal["empirical", "true", "argmax", "weighted", "batch"] = "empirical",
         rows: Count | None = 1024,
+        batch: Count = 32,
     ) -> None:
         self.strength, self.mode, self.gamma, self.kind, self.rows = strength, mode, gamma, fisher, rows
+        self.size = batch
         self.fisher: Tensor | None = None  # Σ F, shape (P,)
         self.pull: Tensor | None = None  # Σ F w*, shape (P,)
 
@@ -69,13 +80,21 @@ class EWC(Method):
     def _information(self, task: Task, learner: Learner) -> Tensor:
         """The mean over rows of their squared gradients, shape (P,)."""
         random, total, rows = learner.rng("fisher"), torch.zeros_like(learner.weights.value), 0.0
-        for batch in task.batches(32, rows=self.rows, random=random):
+        together = self.kind == "batch"
+        objective = partial(_weighted, criterion=learner.criterion) if self.kind == "weighted" else None
+        for batch in task.batches(self.size if together else ROWS, rows=self.rows, random=random):
             if self.kind in ("true", "argmax"):
                 batch = _relabelled(batch, learner, random if self.kind == "true" else None)
-            grads = learner.gradient(batch, each=self.kind != "batch")
-            total += grads.square() * batch.items if self.kind == "batch" else grads.square_().sum(0)
+            grads = learner.gradient(batch, objective, each=not together, evaluated=True)
+            total += grads.square_() * batch.items if together else grads.square_().sum(0)
             rows += batch.items
         return total.div_(rows)
+
+
+def _weighted(batch: Batch, out: Tensor, criterion: Criterion) -> Tensor:
+    """Losses whose squared gradients are those of the criterion times the probability of the label."""
+    loss = criterion(batch, out)
+    return loss * (-loss.detach() / 2).exp()
 
 
 def _relabelled(batch: Batch, learner: Learner, random: torch.Generator | None) -> Batch:

@@ -22,6 +22,7 @@ class GEM(Method):
     v ≥ margin that minimises ½ vᵀ G Gᵀ v + gᵀ Gᵀ v; else it is left as it is. The margin is that of the authors'
     program: it bounds v from below, so that still no product is negative; their paper adds it to v afterwards. Their
     program adds 0.001 to the diagonal of G Gᵀ for its solver's sake; none is needed here.
+    Gradients of the memory are those of the model in training, as the window's is, and as in that program.
     Costs a pass over each past task's examples, once per window. On a GPU each update waits for the products.
 
     Args:

@@ -74,9 +74,9 @@ class GSS(Method):
             return torch.cat([b.x.new_ones(len(b.y)) for b in new])
         old = self.memory.draw(self.compare, random)
         others = Batch(old["x"], old["y"], new[0].task, float(len(old["y"])), tasks=old["tasks"])
-        directions = normalize(learner.gradient(others, each=True))
+        directions = normalize(learner.gradient(others, each=True, evaluated=True))
         parts = (rows.rows(a, min(a + ROWS, len(rows.y))) for rows in new for a in range(0, len(rows.y), ROWS))
-        gradients = (learner.gradient(part, each=True) for part in parts)
+        gradients = (learner.gradient(part, each=True, evaluated=True) for part in parts)
         return torch.cat([(g @ directions.T).amax(1) / g.norm(dim=1).clamp_min(NEAR) for g in gradients]) + 1
 
     def _replace(self, rows: Rows, random: torch.Generator) -> None:

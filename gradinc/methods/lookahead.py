@@ -29,6 +29,7 @@ class Lookahead(Method):
 
     state = ("slow", "t")
     averages = True
+    moves = True
     stands = "slow"
 
     def __init__(self, *, k: Count = 5, alpha: Fraction = 0.5) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from gradinc.batch import Batch
-from gradinc.config.values import Count, NonNegative
+from gradinc.config.values import Count, Fraction, NonNegative
+from gradinc.criterion import Criterion
 from gradinc.data.stream import Task
 from gradinc.learner import Learner
 from gradinc.method import Method
+
+ROWS = 32
+"""Rows whose gradients are made together."""
 
 
 class MAS(Method):
@@ -18,17 +25,30 @@ class MAS(Method):
     Paper: Aljundi et al. 2018, arXiv 1711.09601
 
     Importance needs no labels: it is the mean over rows of how much each weight changes the squared norm of the
-    outputs, row by row. That of all tasks adds up. The penalty is λ Σ Ω (w − w*)².
+    outputs, row by row, in evaluation mode. Outputs that the criterion masks for the task do not count: not those of
+    other tasks where the task is known. The importance of all tasks adds up. The penalty is λ Σ Ω (w − w*)².
 
     Args:
         strength: λ.
         rows: training rows of a task that importance is taken from, at random; null takes all.
+        batch: rows whose gradients are averaged before their absolute value is taken; 1 in the paper, 128 in the
+            program of Hsu et al. 2018 (arXiv 1810.12488), 10 in that of Chaudhry et al. 2019 (arXiv 1812.00420).
+        outputs: sum takes the squared norm of the outputs, mean divides it by their number, as Hsu et al. do.
+        gamma: share of the old importance that each task keeps; 0, only the latest, in the program of Chaudhry et al.
     """
 
     state = ("importance", "anchor")
 
-    def __init__(self, *, strength: NonNegative = 0.1, rows: Count | None = 1024) -> None:
-        self.strength, self.rows = strength, rows
+    def __init__(
+        self,
+        *,
+        strength: NonNegative = 0.1,
+        rows: Count | None = 1024,
+        batch: Count = 1,
+        outputs: Literal["sum", "mean"] = "sum",
+        gamma: Fraction = 1.0,
+    ) -> None:
+        self.strength, self.rows, self.size, self.outputs, self.gamma = strength, rows, batch, outputs, gamma
         self.importance: Tensor | None = None  # Ω, shape (P,)
         self.anchor = torch.empty(0)  # w*, shape (P,)
 
@@ -39,14 +59,23 @@ class MAS(Method):
             learner.note("penalty_gradient", 2 * self.strength * force.norm())
 
     def end(self, task: Task, learner: Learner) -> None:
-        total, rows = torch.zeros_like(learner.weights.value), 0.0
-        for batch in task.batches(32, rows=self.rows, random=learner.rng("importance")):
-            total += learner.gradient(batch, _squared_norm, each=True).abs_().sum(0)
-            rows += batch.items
-        new = total.div_(rows)
-        self.importance = new if self.importance is None else self.importance + new
+        new = self._importance(task, learner)
+        self.importance = new if self.importance is None else self.importance * self.gamma + new
         self.anchor = learner.weights.value.clone()
 
+    def _importance(self, task: Task, learner: Learner) -> Tensor:
+        """The mean over rows of the absolute gradients, shape (P,)."""
+        total, rows, each = torch.zeros_like(learner.weights.value), 0.0, self.size == 1
+        objective = partial(_squares, criterion=learner.criterion, outputs=self.outputs)
+        for batch in task.batches(ROWS if each else self.size, rows=self.rows, random=learner.rng("importance")):
+            grads = learner.gradient(batch, objective, each=each, evaluated=True).abs_()
+            total += grads.sum(0) if each else grads * batch.items
+            rows += batch.items
+        return total.div_(rows)
 
-def _squared_norm(batch: Batch, out: Tensor) -> Tensor:
-    return out.square().sum(1)
+
+def _squares(batch: Batch, out: Tensor, criterion: Criterion, outputs: str) -> Tensor:
+    """The sum or the mean of each row's squared outputs that count, shape (rows,)."""
+    counted = criterion.seen(batch, out).isfinite()
+    squares = torch.where(counted, out, 0).square().sum(1)
+    return squares if outputs == "sum" else squares / counted.sum(1)

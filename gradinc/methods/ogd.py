@@ -13,7 +13,7 @@ from gradinc.config.values import Count
 from gradinc.data.stream import Setting, Task
 from gradinc.episodes import check_share, share
 from gradinc.layer_inputs import hold_statistics, note_removed, own_outputs
-from gradinc.learner import Learner
+from gradinc.learner import Learner, Objective
 from gradinc.linalg import orthonormal
 from gradinc.method import Method
 from gradinc.weights import output_layer
@@ -72,17 +72,14 @@ class OGD(Method):
     def _gradients(self, task: Task, learner: Learner) -> list[Tensor]:
         """Of outputs on examples of a task, in evaluation mode, each of shape (examples, P)."""
         found = []
-        training, count = learner.model.training, share(self.examples, task.setting)
-        learner.model.eval()
-        for batch in task.batches(32, rows=count, random=learner.rng("ogd")):
+        for batch in task.batches(32, rows=share(self.examples, task.setting), random=learner.rng("ogd")):
             if self.kind == "all":
                 outputs = learner.outputs(batch)
                 counted = learner.criterion.seen(batch, outputs).isfinite().any(0).nonzero()
-                found += [learner.gradient(batch, partial(_one, output=int(k)), each=True) for k in counted]
+                objectives: list[Objective] = [partial(_one, output=int(k)) for k in counted]
             else:
-                objective = _true if self.kind == "gtl" else partial(_mean, learner=learner)
-                found.append(learner.gradient(batch, objective, each=True))
-        learner.model.train(training)
+                objectives = [_true if self.kind == "gtl" else partial(_mean, learner=learner)]
+            found += [learner.gradient(batch, objective, each=True, evaluated=True) for objective in objectives]
         return found
 
 

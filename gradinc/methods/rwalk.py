@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gradinc.config.values import Count, NonNegative, Positive
 from gradinc.data.stream import Task
+from gradinc.importance import fisher_with, squares_with, to_unit
 from gradinc.learner import Learner
 from gradinc.method import Method
 from gradinc.window import Window
@@ -18,23 +19,37 @@ class RWalk(Method):
     Paper: Chaudhry et al. 2018, arXiv 1801.10112
 
     F is a moving average of squared gradients over updates (EWC++, equation 7), s the loss that a weight's path has
-    gained per step of KL-divergence (equation 8), taken every few updates. At a task's end s is averaged with that
-    of the tasks before, and both are divided by their largest entry, as the paper does in practice.
+    gained per step of KL-divergence (equation 8), taken every few updates. Both come from the gradients of training.
+    At a task's end s is averaged with that of the tasks before, and both are moved and scaled to lie between 0 and
+    1, as the authors' program does. That program leaves out the half of the divergence, so that its ξ is twice this
+    eps; the scale of s does not matter.
 
     Args:
         strength: λ.
-        alpha: share of the newest squared gradient in F.
+        alpha: share of the newest squares in F; 0.9 in the program of Chaudhry et al. 2019 (arXiv 1812.00420).
         every: updates between two points of the path.
         eps: added to the denominator of s.
+        fisher_every: updates whose squares are averaged before F takes them in; 10 in that program.
+        past: what s of the tasks before is multiplied by where half of a task's own is added: 0.5 in the paper, 1.5 in
+            that program, which adds the average to s where the paper replaces s by it.
     """
 
-    state = ("fisher", "score", "past", "held", "gained", "point", "anchor", "updates")
+    state = ("fisher", "squares", "score", "past", "held", "gained", "point", "anchor", "updates")
 
     def __init__(
-        self, *, strength: NonNegative = 1.0, alpha: Positive = 0.1, every: Count = 10, eps: Positive = 1e-3
+        self,
+        *,
+        strength: NonNegative = 1.0,
+        alpha: Positive = 0.1,
+        every: Count = 10,
+        eps: Positive = 1e-3,
+        fisher_every: Count = 1,
+        past: NonNegative = 0.5,
     ) -> None:
         self.strength, self.alpha, self.every, self.eps = strength, alpha, every, eps
+        self.fisher_every, self.share = fisher_every, past
         self.fisher: Tensor | None = None  # F, shape (P,); the others too
+        self.squares: Tensor | None = None  # Σ g² since F last took some in
         self.score = torch.empty(0)  # s since the task began
         self.held: Tensor | None = None  # F + s as they were at the last task's end
         self.gained = torch.empty(0)  # −Σ g Δw since the last point of the path
@@ -48,10 +63,13 @@ class RWalk(Method):
     def begin(self, task: Task, learner: Learner) -> None:
         weights = learner.weights.value
         self.score, self.gained, self.point = torch.zeros_like(weights), torch.zeros_like(weights), weights.clone()
-        self.anchor, self.updates = weights.clone(), 0
+        self.squares, self.anchor, self.updates = None, weights.clone(), 0
 
     def transform(self, g: Tensor, learner: Learner) -> None:
-        self.fisher = g.square() if self.fisher is None else self.fisher.lerp_(g.square(), self.alpha)
+        self.squares = squares_with(self.squares, g)
+        self.updates += 1
+        if self.updates % self.fisher_every == 0:
+            self.fisher, self.squares = fisher_with(self.fisher, self.squares, self.fisher_every, self.alpha), None
         self._gradient, self._before = g.clone(), learner.weights.value.clone()
         if self.held is not None:
             force = self.held * (learner.weights.value - self.anchor)
@@ -59,24 +77,20 @@ class RWalk(Method):
             learner.note("penalty_gradient", 2 * self.strength * force.norm())
 
     def stepped(self, window: Window, learner: Learner) -> None:
-        assert self.fisher is not None
         weights = learner.weights.value
         assert self._gradient is not None and self._before is not None  # noqa: PT018
         self.gained.addcmul_(self._gradient, self._before - weights)
         self._gradient = self._before = None
-        self.updates += 1
         if self.updates % self.every == 0:
-            divergence = (weights - self.point).square_().mul_(self.fisher).div_(2)
+            fisher = 0.0 if self.fisher is None else self.fisher
+            divergence = (weights - self.point).square_().mul_(fisher).div_(2)
             self.score += self.gained.clamp(min=0) / (divergence + self.eps)
             self.gained.zero_()
             self.point.copy_(weights)
 
     def end(self, task: Task, learner: Learner) -> None:
+        if self.squares is not None and self.updates < self.fisher_every:
+            self.fisher = fisher_with(self.fisher, self.squares, self.updates, self.alpha)
         assert self.fisher is not None
-        self.past = self.score if self.past is None else (self.past + self.score) / 2
-        self.held = _scaled(self.fisher) + _scaled(self.past)
-
-
-def _scaled(values: Tensor) -> Tensor:
-    """Divided by the largest entry."""
-    return values / values.max().clamp(min=torch.finfo(values.dtype).tiny)
+        self.past = self.score if self.past is None else self.share * self.past + self.score / 2
+        self.held = to_unit(self.fisher) + to_unit(self.past)

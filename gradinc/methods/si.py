@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -17,19 +19,32 @@ class SI(Method):
 
     Paper: Zenke et al. 2017, arXiv 1703.04200
 
-    The path is integrated once per update, from the gradient that comes to this method and the step that the
-    optimizer makes of it: a window of micro-batches is one point of the path, as the large batch is. At a task's end
-    Ω grows by max(ω, 0) / ((w − w*)² + ξ); the penalty is c Σ Ω (w − w*)².
+    The path is integrated once per update, from the gradient of training that comes to this method and the step that
+    the weights make in the end, after projections, masks and averages of other methods: a window of micro-batches is
+    one point of the path, as the large batch is. At a task's end Ω grows by ω / ((w − w*)² + ξ); the penalty is
+    c Σ Ω (w − w*)².
 
     Args:
         strength: c.
         damping: ξ, which keeps weights that hardly moved from being held too fast.
+        bound: what is kept from falling below 0: task, what each task adds to Ω, as in the program of Chaudhry et al.
+            2019 (arXiv 1812.00420); sum, Ω after each task, as in the authors' program; none, nothing, as in the
+            paper's equation and the program of Hsu et al. 2018 (arXiv 1810.12488).
+        path: loss integrates the gradient that comes to this method, before the penalty; applied the one that the
+            optimizer gets, with the penalty and what other methods made of it, as DER's authors' program does.
     """
 
     state = ("importance", "anchor", "path")
 
-    def __init__(self, *, strength: NonNegative = 0.1, damping: Positive = 0.1) -> None:
-        self.strength, self.damping = strength, damping
+    def __init__(
+        self,
+        *,
+        strength: NonNegative = 0.1,
+        damping: Positive = 0.1,
+        bound: Literal["task", "sum", "none"] = "task",
+        path: Literal["loss", "applied"] = "loss",
+    ) -> None:
+        self.strength, self.damping, self.bound, self.along = strength, damping, bound, path
         self.importance: Tensor | None = None  # Ω, shape (P,)
         self.anchor = torch.empty(0)  # w*, the weights at the last task's end, shape (P,)
         self.path = torch.empty(0)  # ω, shape (P,)
@@ -41,7 +56,8 @@ class SI(Method):
         self.path = torch.zeros_like(self.anchor)
 
     def transform(self, g: Tensor, learner: Learner) -> None:
-        self._gradient, self._before = g.clone(), learner.weights.value.clone()
+        self._gradient = g.clone() if self.along == "loss" else g
+        self._before = learner.weights.value.clone()
         if self.importance is not None:
             force = self.importance * (learner.weights.value - self.anchor)
             g.add_(force, alpha=2 * self.strength)
@@ -54,5 +70,7 @@ class SI(Method):
 
     def end(self, task: Task, learner: Learner) -> None:
         moved = learner.weights.value - self.anchor
-        gained = self.path.clamp(min=0) / (moved.square() + self.damping)
-        self.importance = gained if self.importance is None else self.importance + gained
+        path = self.path.clamp(min=0) if self.bound == "task" else self.path
+        gained = path / (moved.square() + self.damping)
+        total = gained if self.importance is None else self.importance + gained
+        self.importance = total.clamp(min=0) if self.bound == "sum" else total

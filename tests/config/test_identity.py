@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradinc.config.compose import load_config
-from gradinc.config.identity import FREE, changed, run_name
+from gradinc.config.identity import FREE, YOUNGER, changed, document_digest, run_name
 from gradinc.config.schema import validate
 
 DEFAULT = load_config().document
@@ -159,6 +159,20 @@ def test_a_run_from_before_there_was_a_key_is_the_same_run() -> None:
     assert name_with({}, before) == name_with({})
     assert changed(before, DEFAULT) == []
     assert changed(before, with_changes({"evaluate.rows": "validation"})) == [("evaluate.rows", "test", "validation")]
+
+
+@pytest.mark.parametrize("key", [key for key in YOUNGER if key.startswith("strategy.methods.")])
+def test_a_run_from_before_a_method_had_an_option_is_the_same_run(key: str) -> None:
+    *_, method, option = key.split(".")
+    now = load_config([f"strategy={method}"]).document
+    before = copy.deepcopy(now)
+    assert before["strategy"]["methods"][method].pop(option) == YOUNGER[key]
+    assert document_digest(before) == document_digest(now)
+    assert changed(before, now) == []
+    other = copy.deepcopy(now)
+    other["strategy"]["methods"][method][option] = "other"
+    assert document_digest(other) != document_digest(now)
+    assert changed(before, other) == [(key, YOUNGER[key], "other")]
 
 
 def test_the_order_of_methods_counts_and_no_other_order_does() -> None:

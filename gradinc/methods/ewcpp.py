@@ -1,0 +1,58 @@
+"""g + 2λ F (w − w*), with F a running Fisher."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradinc.config.values import Count, NonNegative, Positive
+from gradinc.data.stream import Task
+from gradinc.importance import fisher_with, squares_with, to_unit
+from gradinc.learner import Learner
+from gradinc.method import Method
+
+
+class EWCpp(Method):
+    """EWC++: one Fisher information that runs along with training
+
+    Paper: Chaudhry et al. 2018, arXiv 1801.10112, equation 7
+
+    F is a moving average over updates of the window's squared gradient, taken in training, so it costs no pass at a
+    task's end; it goes on from task to task. The penalty is λ Σ F (w − w*)² about the weights of the last task's end,
+    with F as it was there, moved and scaled to lie between 0 and 1, as in the authors' program.
+
+    Args:
+        strength: λ.
+        alpha: share of the newest squares in F; 0.9 in the program of Chaudhry et al. 2019 (arXiv 1812.00420).
+        every: updates whose squares are averaged before F takes them in; 10 in that program. Those left over at a
+            task's end are not taken in, unless the task has no more.
+    """
+
+    state = ("fisher", "squares", "held", "anchor", "updates")
+
+    def __init__(self, *, strength: NonNegative = 1.0, alpha: Positive = 0.1, every: Count = 1) -> None:
+        self.strength, self.alpha, self.every = strength, alpha, every
+        self.fisher: Tensor | None = None  # F, shape (P,); the others too
+        self.squares: Tensor | None = None  # Σ g² since F last took some in
+        self.held: Tensor | None = None  # F as it was at the last task's end, from 0 to 1
+        self.anchor = torch.empty(0)  # w*
+        self.updates = 0
+
+    def begin(self, task: Task, learner: Learner) -> None:
+        self.squares, self.anchor, self.updates = None, learner.weights.value.clone(), 0
+
+    def transform(self, g: Tensor, learner: Learner) -> None:
+        self.squares = squares_with(self.squares, g)
+        self.updates += 1
+        if self.updates % self.every == 0:
+            self.fisher, self.squares = fisher_with(self.fisher, self.squares, self.every, self.alpha), None
+        if self.held is not None:
+            force = self.held * (learner.weights.value - self.anchor)
+            g.add_(force, alpha=2 * self.strength)
+            learner.note("penalty_gradient", 2 * self.strength * force.norm())
+
+    def end(self, task: Task, learner: Learner) -> None:
+        if self.squares is not None and self.updates < self.every:
+            self.fisher = fisher_with(self.fisher, self.squares, self.updates, self.alpha)
+        assert self.fisher is not None
+        self.held = to_unit(self.fisher)
