@@ -32,6 +32,7 @@ runs and what it says of itself, but not what it computes. ``evaluate.epochs`` i
 
 YOUNGER = {
     "evaluate.rows": "test",
+    "model.bias_init": None,
     "strategy.methods.adam_nscl.means": None,
     "strategy.methods.ewc.batch": 32,
     "strategy.methods.mas.batch": 1,

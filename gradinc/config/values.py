@@ -6,6 +6,7 @@ the schema. Nothing here imports torch, so that listings and validation stay fas
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -21,6 +22,9 @@ Positive = Annotated[float, Gt(0)]
 
 NonNegative = Annotated[float, Ge(0)]
 """A number, 0 or more; ``inf`` is one."""
+
+Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
+"""Any number but ``inf`` and ``-inf``."""
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 """A number from 0 to 1, both included."""

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import nn
 
-from gradinc.config.values import Activation, Count, Decay, Init, Positive
+from gradinc.config.values import Activation, Count, Decay, Finite, Init, Positive
+from gradinc.errors import UserError
 from gradinc.models.layers import Residual, chain, initialise
 from gradinc.models.layers import activation as activation_layer
 from gradinc.models.layers import dropout as dropout_layer
@@ -25,6 +26,7 @@ def mlp(
     init: Init = "default",
     init_scale: Positive = 1.0,
     residual: bool = False,
+    bias_init: Finite | None = None,
 ) -> nn.Module:
     """A multilayer perceptron: fully connected layers
 
@@ -37,7 +39,14 @@ def mlp(
         init: the law of fresh weights.
         init_scale: what all fresh weights and offsets are multiplied by.
         residual: adds to each hidden layer but the first the one before it.
+        bias_init: what fresh offsets are, before init_scale; null leaves them to init.
+
+    Raises:
+        UserError: offsets are given a value, and there are none.
     """
+    if bias_init is not None and not bias:
+        what = "gives a value to offsets, and model.bias=false leaves the layers without them"
+        raise UserError(f"model.bias_init={bias_init:g}", what, "Leave out one of the two")
     layers: dict[str, nn.Module | None] = {"flatten": nn.Flatten()}
     inputs = math.prod(shape)
     for number in range(1, depth + 1):
@@ -53,6 +62,8 @@ def mlp(
     model = chain(**layers)
     initialise(model, init, activation)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
+            if bias_init is not None and name.endswith("bias"):
+                parameter.fill_(bias_init)
             parameter.mul_(init_scale)
     return model

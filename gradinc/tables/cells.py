@@ -114,7 +114,7 @@ def compose_cells(
                 continue
             if texts not in composed:
                 where = f"table {table.name}: rows.{row}, column {column}"
-                composed[texts] = _compose(texts, seeds, own, composer, where, (row, column))
+                composed[texts] = _compose(texts, seeds, own, composer, where, (row, column), table.digest is not None)
             cells.append(replace(composed[texts], row=row, column=column))
     return cells
 
@@ -141,11 +141,13 @@ def _compose(
     composer: Composer,
     where: str,
     label: tuple[str, str],
+    any_place: bool,
 ) -> Cell:
     """A cell without its place.
 
     Args:
         label: row and column, by which its jobs are told from others while they run.
+        any_place: whether the table says which data its numbers are of, so that nobody need ask where they lie.
 
     Raises:
         UserError: an override is wrong; one of the table's is named with `where`.
@@ -173,13 +175,11 @@ def _compose(
     keys = latest([*published, *own])
     shown_keys = [a for a in keys.values() if a.key.split(".")[0] not in HIDDEN]
     overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in shown_keys)
-    return Cell("", "", jobs, None, overrides, _altered(as_published, config), config.data.name)
+    return Cell("", "", jobs, None, overrides, _altered(as_published, config, any_place), config.data.name)
 
 
-def _altered(published: Config, asked: Config) -> str | None:
-    """The first key, other than the seed and what comes from another data set, that the user has changed."""
-    for key, _, _ in changed(published.document, asked.document):
-        other_set = published.data.name != asked.data.name
-        if key != "seed" and not (other_set and key in ("data.name", "data.root")):
-            return key
-    return None
+def _altered(published: Config, asked: Config, any_place: bool) -> str | None:
+    """The first key, other than the seed and what says which data they are, that the user has changed."""
+    other_set = published.data.name != asked.data.name
+    told = ["seed", *(["data.name"] if other_set else []), *(["data.root"] if other_set or any_place else [])]
+    return next((key for key, _, _ in changed(published.document, asked.document) if key not in told), None)

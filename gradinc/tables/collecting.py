@@ -27,6 +27,7 @@ class Measured:
         run: the run's name, None where there is none.
         number: None where there is none; then `reason` says why.
         code: the version of gradinc's code that made it, None where that is not known.
+        data: digest of the data that it was made of, None where that is not known.
         resumed: whether it was made on more than one kind of software or hardware.
     """
 
@@ -36,6 +37,7 @@ class Measured:
     number: float | None
     reason: str | None
     code: str | None
+    data: str | None
     seconds: float | None
     resumed: bool
 
@@ -105,7 +107,7 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
         damaged: whether nothing but its name says that it is this one.
     """
     if run is None:
-        return Measured(seed, MISSING, None, None, MISSING, None, None, False)
+        return Measured(seed, MISSING, None, None, MISSING, None, None, None, False)
     status, number, reason = run.status, None, None
     if status == "finished" and (damaged or not _segments(run)):
         status, reason = "damaged", "damaged (meta.json)"
@@ -123,7 +125,9 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
     code = run.value("meta", "code")
     code = code[:12] if isinstance(code, str) else None
     seconds = run.number("result", "seconds")
-    return Measured(seed, status, run.name, number, reason, code, seconds, _resumed(run))
+    data = run.value("meta", "data", "digest")
+    data = data if isinstance(data, str) else None
+    return Measured(seed, status, run.name, number, reason, code, data, seconds, _resumed(run))
 
 
 SAME = ("python", "torch", "processor", "device", "threads", "code")

@@ -75,7 +75,7 @@ def _cell(table: Table, cell: Cell, measured: Sequence[Measured], code: str | No
     published = table.rows[cell.row].published.get(cell.column)
     numbers = [column.scale * number for number in averaged(measured, code)]
     found = marks(measured, code)
-    reason = _not_judged(table, cell, published, found, len(numbers))
+    reason = _not_judged(table, cell, published, found, measured, len(numbers))
     judgement = None
     if published is not None and reason is None:
         judgement = _judged(published, column, numbers)
@@ -119,7 +119,14 @@ def _cell(table: Table, cell: Cell, measured: Sequence[Measured], code: str | No
     }
 
 
-def _not_judged(table: Table, cell: Cell, published: Published | None, found: Sequence[str], count: int) -> str | None:
+def _not_judged(
+    table: Table,
+    cell: Cell,
+    published: Published | None,
+    found: Sequence[str],
+    measured: Sequence[Measured],
+    count: int,
+) -> str | None:
     """Why there is no verdict; None where there can be one."""
     if cell.missing is not None:
         return cell.missing
@@ -131,6 +138,10 @@ def _not_judged(table: Table, cell: Cell, published: Published | None, found: Se
         return f"printed for {table.data}, not comparable with {cell.data}"
     if cell.altered is not None:
         return f"other {cell.altered} than published"
+    others = {each.data for each in measured if each.number is not None} - {table.digest}
+    if table.digest is not None and others:
+        named = sorted(f"digest {other[:12]}" if other else "without a digest" for other in others)
+        return f"other {table.data} data than published ({', '.join(named)})"
     if published.grade not in PRIMARY:
         return "secondary source"
     if (reason := table.rows[cell.row].not_judged) is not None:

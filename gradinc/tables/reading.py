@@ -34,7 +34,7 @@ from gradinc.tables.specification import (
 NAME = Annotated[str, StringConstraints(pattern=r"\A[\w.+-]+\z"), Words("a word without spaces and commas")]
 """Of a row or a column: --rows takes several, with commas between them."""
 
-_PLAIN = ("title", "budget", "protocol", "data", "unmeasured")
+_PLAIN = ("title", "budget", "protocol", "data", "digest", "unmeasured")
 """Keys that are checked by their types alone."""
 
 

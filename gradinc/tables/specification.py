@@ -16,6 +16,7 @@ Text = Annotated[str, StringConstraints(pattern=r"\S"), Words("text")]
 Overrides = list[Text]
 Grade = Literal["A", "B", "C", "D"]
 Kind = Literal["sd", "sem", "ci95"]
+Digest = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z"), Words("a sha256 of 64 digits")]
 Arxiv = Annotated[
     str, StringConstraints(pattern=r"\A[0-9]{2}(0[1-9]|1[0-2])\.[0-9]{4,5}\z"), Words("text like '2004.07211'")
 ]
@@ -196,6 +197,7 @@ class Table:
     Attributes:
         name: what it is chosen by.
         data: the data set that the published numbers are of.
+        digest: of these data under the protocol, as a run records it under ``data``; None where it is not known.
         budget: what the whole of it costs, roughly.
         seeds: of a complete table.
         protocol: overrides of every run.
@@ -212,6 +214,7 @@ class Table:
     columns: dict[str, Column]
     rows: dict[str, Row]
     data: Text | None = None
+    digest: Digest | None = None
     claims: tuple[Claim, ...] = ()
     unmeasured: dict[str, Text] = field(default_factory=dict)
     notes: tuple[Text, ...] = ()

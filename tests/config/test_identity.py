@@ -175,6 +175,15 @@ def test_a_run_from_before_a_method_had_an_option_is_the_same_run(key: str) -> N
     assert changed(before, other) == [(key, YOUNGER[key], "other")]
 
 
+def test_a_perceptron_from_before_its_offsets_could_be_set_is_the_same_run() -> None:
+    document = load_config(["model=mlp"]).document
+    before = copy.deepcopy(document)
+    del before["model"]["bias_init"]
+    assert document_digest(before) == document_digest(document)
+    assert changed(before, document) == []
+    assert document_digest(load_config(["model=mlp", "model.bias_init=0.1"]).document) != document_digest(before)
+
+
 def test_the_order_of_methods_counts_and_no_other_order_does() -> None:
     first = with_changes({"strategy.methods": {"clip": {}, "noise": {}}})
     second = with_changes({"strategy.methods": {"noise": {}, "clip": {}}})

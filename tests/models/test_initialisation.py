@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from gradinc.errors import UserError
 from gradinc.models.cnn import cnn
 from gradinc.models.layers import chain, initialise
 from gradinc.models.linear import linear
@@ -60,6 +61,26 @@ def test_orthogonal_rows_are_perpendicular_and_as_long_as_the_gain() -> None:
 def test_biases_start_from_nothing_except_in_pytorchs_own_law(law: str) -> None:
     still = all(not layer.bias.any() for layer in layers(law).children())
     assert still is (law != "default")
+
+
+@pytest.mark.parametrize("law", ["default", 0.1])
+def test_fresh_offsets_are_what_bias_init_says_and_weights_are_as_without_it(law: str | float) -> None:
+    networks = []
+    for bias_init in (None, 0.1):
+        torch.manual_seed(0)
+        networks.append(mlp((12,), 3, width=8, init=law, bias_init=bias_init))
+    plain, given = (dict(network.named_parameters()) for network in networks)
+    biases = [name for name in given if name.endswith("bias")]
+    assert len(biases) == 3
+    assert all((given[name] == 0.1).all() for name in biases)
+    assert not any((plain[name] == 0.1).any() for name in biases)
+    assert all(torch.equal(given[name], plain[name]) for name in given if name not in biases)
+
+
+def test_a_value_for_offsets_that_there_are_none_of_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model\.bias_init=0\.1: gives a value to offsets"):
+        mlp((12,), 3, bias=False, bias_init=0.1)
+    assert not [name for name, _ in mlp((12,), 3, bias=False).named_parameters() if "bias" in name]
 
 
 def test_the_default_law_is_pytorchs_own() -> None:

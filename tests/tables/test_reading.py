@@ -55,6 +55,7 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ),
         ("grade", "E", "rows.slow.published.accuracy.grade=E: unknown. Choose from: A, B, C, D."),
         ("data", "digit", "data=digit: no such data set. Did you mean digits?"),
+        ("digest", "c37e2e77", "digest=c37e2e77: need a sha256 of 64 digits or null."),
         ("data", MISSING, "data: is missing. Name the data set that the published numbers are of."),
         ("budget", "a lot", "budget=a lot: unknown. Choose from: cpu minutes, cpu hours, gpu."),
         ("seeds", [], "seeds=[]: need a list of whole numbers ≥ 0."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -60,6 +61,32 @@ def test_a_document_stands_alone_on_standard_output_while_runs_are_made(
     outcome = gradinc("table", "tiny", "--config-dir", "conf", "--rows", "slow", "--seeds", "0", "device=cpu", "--json")
     assert json.loads(outcome.out)["rows"][0]["cells"][0]["ours"]["n"] == 1
     assert "slow accuracy seed=0" in outcome.err, "what is said while they are made goes elsewhere"
+
+
+def test_a_copy_of_the_data_elsewhere_is_the_same_data_and_other_data_there_are_not(
+    gradinc: Command, document: dict[str, Any], tmp_path: Path
+) -> None:
+    from sklearn import datasets
+
+    del document["claims"], document["rows"]["fast"], document["rows"]["none"]
+    here = Path(datasets.__file__).parent / "data" / "digits.csv.gz"
+    rows = gzip.decompress(here.read_bytes())
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "copy" / here.name).write_bytes(here.read_bytes())
+    (tmp_path / "other" / here.name).write_bytes(gzip.compress(rows.replace(b"0,0,5,13", b"0,0,5,12", 1)))
+
+    def verdict(root: str) -> str:
+        write_table(tmp_path / "conf", document)
+        outcome = gradinc("table", "tiny", "--config-dir", "conf", "device=cpu", f"data.root={root}", "--json")
+        cell = json.loads(outcome.out)["rows"][0]["cells"][0]
+        return cell["reason"] or cell["verdict"]
+
+    assert verdict("copy") == "other data.root than published", "the table does not say which data they are"
+    meta = json.loads(next((tmp_path / "outputs").glob("*-s0-*/meta.json")).read_text())
+    document["digest"] = meta["data"]["digest"]
+    assert verdict("copy") in ("reproduced", "differs", "interval too wide")
+    assert verdict("other").startswith("other digits data than published (digest ")
 
 
 def test_a_run_that_diverges_is_told_and_is_not_tried_again(
