@@ -11,6 +11,7 @@ from gradinc.noise import trace_and_signal
 
 if TYPE_CHECKING:
     from gradinc.learner import Learner
+    from gradinc.window import Window
 
 
 class Diagnostics:
@@ -19,8 +20,9 @@ class Diagnostics:
     ``gradient_norm``: of the window's gradient, before any method; ``kept_norm``: the share of it that the
     methods leave; ``update_norm``: of the change of the weights; ``update_cosine``: between successive
     changes; ``noise_scale``: tr(Σ) / ‖G‖², in rows; ``signal_to_noise``: ‖G‖² over the variance of the
-    window's gradient. The last two are ratios of means, need windows of two micro-batches or more, and compare
-    the gradient of a window with that of its first micro-batch.
+    window's mean gradient. The last two are ratios of means over the windows since the last line, also those that
+    their rule made no update of. They need windows of two micro-batches or more, and compare the mean gradient over a
+    window's rows, whatever its rule makes of them, with that of its first micro-batch.
 
     Everything stays on the device until the log line.
     """
@@ -32,17 +34,18 @@ class Diagnostics:
         self.previous_norm: Tensor | None = None
         self._before: Tensor | None = None  # the weights before the update, then the update; the two take turns
 
-    def reduced(self, g: Tensor, learner: Learner) -> None:
-        """The window's gradient before any transform, shape (P,)."""
-        square = torch.dot(g, g)
-        self._norm = square.sqrt()
-        learner.note("gradient_norm", self._norm)
-        window = learner.window
-        if window.squares and window.taken > 1:
+    def observed(self, window: Window, square: Tensor, learner: Learner) -> None:
+        """A full window, with ‖ḡ‖² of the mean gradient over its rows."""
+        if window.taken > 1:
             trace, signal = trace_and_signal(window.squares, square, window.items)
             learner.note("noise_trace", trace)
             learner.note("noise_signal", signal)
             learner.note("noise_of_mean", trace / window.items)
+
+    def reduced(self, g: Tensor, learner: Learner) -> None:
+        """The window's gradient before any transform, shape (P,)."""
+        self._norm = torch.dot(g, g).sqrt()
+        learner.note("gradient_norm", self._norm)
         if self._before is None:
             self._before = torch.empty_like(g)
         self._before.copy_(learner.weights.value)

@@ -35,9 +35,10 @@ class Due(ABC):
         """
 
     def observe(self, squares: Sequence[tuple[Tensor, float]], square: Tensor) -> None:  # noqa: B027  (optional)
-        """Learn from a window that is full.
+        """Learn from a window that is full, also where its rule will make no update of it.
 
         Args:
-            squares: ‖gₖ‖² and rows of each of its micro-batches.
-            square: ‖g‖² of its mean gradient.
+            squares: ‖ḡₖ‖² of each micro-batch's mean gradient, and its rows. Rows are rows of the stream, as in
+                `size`: where rows are replayed, each stands for its share of all that the gradient is of.
+            square: ‖ḡ‖² of the mean gradient over all rows, whatever the window's rule makes of them.
         """

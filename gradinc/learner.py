@@ -276,7 +276,7 @@ class Learner:
             raise Diverged(self.updates + 1, "loss")
         self._loss += loss
         self._loss_items += batch.items
-        self.window.add(batch, out)
+        self.window.add(batch, out, share)
         self._reach(batch)
         if self.world.alone:
             self.samples += batch.fresh
@@ -315,6 +315,7 @@ class Learner:
         if window.measures:
             window.measure(torch.dot(part, part), share * batch.items, batch.items)
         if self._separate is not None:
+            window.collect(part, share)
             self._separate.add(part, batch, self)
         elif window.taken:
             grad.add_(part)
@@ -329,12 +330,11 @@ class Learner:
         with torch.no_grad():
             if not self.world.alone:
                 self._gather(grad)
+            self._observe(grad)
             if not self.window.reduce(grad):
                 self.window.close()
                 self.windows += 1
                 return False
-            if self.window.due.observes:
-                self.window.due.observe(self.window.squares, torch.dot(grad, grad))
             if self.diagnostics is not None:
                 self.diagnostics.reduced(grad, self)
             if self._layers is not None:
@@ -362,6 +362,17 @@ class Learner:
         self.window.close()
         self.windows += 1
         return True
+
+    def _observe(self, grad: Tensor) -> None:
+        """Let the noise among the micro-batches of a full window be estimated, also where no update will follow."""
+        window = self.window
+        if not window.squares or (window.taken == 1 and not window.due.observes):
+            return
+        square = window.mean_square(grad)
+        if window.due.observes:  # it thinks in rows of the stream, and replayed rows come on top of them
+            window.due.observe([(each, items * window.fresh / window.items) for each, items in window.squares], square)
+        if self.diagnostics is not None:
+            self.diagnostics.observed(window, square, self)
 
     def _gather(self, grad: Tensor) -> None:
         """Make this process's share of the window the whole window."""

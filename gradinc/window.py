@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from gradinc.batch import Batch
@@ -84,6 +85,7 @@ class Window:
         due: how many of them there are.
         taken: micro-batches so far.
         items: Σ of their row weights.
+        fresh: rows of the stream among them.
         size: micro-batches that it is foreseen to have.
         planned: Σ of the row weights that it is foreseen to have.
         ends: whether an epoch ends with it, or leaves the rest of its micro-batches out.
@@ -92,6 +94,8 @@ class Window:
         tasks: the tasks whose rows took part, where tasks have heads of their own.
         squares: ‖gₖ‖² of each micro-batch's mean gradient with its items, if its length goes by them; if it only
             measures, that of the first, which costs next to nothing.
+        total: Σ of the row weights times the mean gradients, shape (P,), for a rule that does not add them up, where
+            `squares` are taken.
         unfinished: the rule as it was before it made one gradient, for a method that rereads the window.
     """
 
@@ -100,6 +104,7 @@ class Window:
         self._measures = measures
         self.taken = 0
         self.items = 0.0
+        self.fresh = 0
         self.size = 0
         self.planned = 0.0
         self.ends = False
@@ -107,6 +112,8 @@ class Window:
         self.outputs: list[Tensor] = []
         self.tasks: set[int] = set()
         self.squares: list[tuple[Tensor, float]] = []
+        self.total: Tensor | None = None
+        self._scale = 0.0  # Σ of the row weights times the factors of their micro-batches
         self.unfinished: Rule | None = None
 
     def open(self, planned: float, size: int, like: Tensor, *, ends: bool = False) -> None:
@@ -117,8 +124,9 @@ class Window:
 
     def close(self) -> None:
         """Forget the micro-batches of the update that was made."""
-        self.taken = 0
-        self.items = 0.0
+        self.taken = self.fresh = 0
+        self.items = self._scale = 0.0
+        self.total = None
         self.batches.clear()
         self.outputs.clear()
         self.tasks.clear()
@@ -129,10 +137,12 @@ class Window:
         """What the summed objective of the next micro-batch is multiplied by."""
         return self.rule.factor(items, self.planned)
 
-    def add(self, batch: Batch, out: Tensor) -> None:
-        """Count a micro-batch whose backward pass is done."""
+    def add(self, batch: Batch, out: Tensor, factor: float) -> None:
+        """Count a micro-batch whose backward pass is done, with what its objective was multiplied by."""
         self.taken += 1
         self.items += batch.items
+        self.fresh += batch.fresh
+        self._scale += factor * batch.items
         if self.keeps:
             self.batches.append(batch)
             self.outputs.append(out.detach())
@@ -140,7 +150,8 @@ class Window:
     @property
     def measures(self) -> bool:
         """Whether it wants the norm of the next micro-batch's gradient."""
-        return self.due.observes or (self._measures and self.taken == 0)
+        first = self.taken == 0
+        return (self.due.observes and (first or bool(self.squares))) or (self._measures and first)
 
     def measure(self, square: Tensor, share: float, items: float) -> None:
         """Keep the squared norm of a micro-batch's mean gradient.
@@ -149,6 +160,24 @@ class Window:
             square: that of the gradient times `share`.
         """
         self.squares.append((square / (share * share), items))
+
+    def collect(self, part: Tensor, factor: float) -> None:
+        """Add a micro-batch's gradient to the mean of a window whose rule does not add it up.
+
+        Args:
+            part: the gradient of its summed objective times `factor`, shape (P,).
+        """
+        if self.squares:
+            self.total = part / factor if self.total is None else self.total.add_(part, alpha=1 / factor)
+
+    def mean_square(self, grad: Tensor) -> Tensor:
+        """‖ḡ‖² of the mean gradient over all rows of the window, whatever its rule makes of them; before `reduce`.
+
+        Args:
+            grad: what the backward passes have added up, shape (P,).
+        """
+        total, scale = (grad, self._scale) if self.total is None else (self.total, self.items)
+        return torch.dot(total, total) / (scale * scale)
 
     def reduce(self, grad: Tensor) -> bool:
         """Finish the gradient of the window, shape (P,), in place; does an update follow?"""
@@ -168,6 +197,9 @@ class Window:
             "outputs": list(self.outputs),
             "tasks": sorted(self.tasks),
             "squares": [[square, items] for square, items in self.squares],
+            "fresh": self.fresh,
+            "scale": self._scale,
+            "total": self.total,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -178,3 +210,8 @@ class Window:
         self.outputs = list(state["outputs"])
         self.tasks = set(state["tasks"])
         self.squares = [(square, items) for square, items in state["squares"]]
+        self.total = state.get("total")
+        if "scale" in state:
+            self.fresh, self._scale = state["fresh"], state["scale"]
+        else:  # an older checkpoint, without the mean: this one window is not measured
+            self.squares = []
