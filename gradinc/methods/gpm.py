@@ -33,10 +33,10 @@ class GPM(Method):
 
     Paper: Saha et al. 2021, arXiv 2103.09762
 
-    A bias sees the input 1, so the basis has a row for it (the paper has no biases). Normalisations stand still after
-    the first task, weights and statistics. An output layer with rows for each task alone is not held. The rank
-    rules are those of the authors' program: in the first task as many directions as have a cumulative share below the
-    threshold, so maybe none; later as many as reach it.
+    Inputs are those in evaluation mode, as in the authors' program. A bias sees the input 1, so the basis has a row
+    for it (the paper has no biases). Normalisations stand still after the first task, weights and statistics. An output
+    layer with rows for each task alone is not held. The rank rules are those of the authors' program: in the first task
+    as many directions as have a cumulative share below the threshold, so maybe none; later as many as reach it.
 
     Args:
         threshold: share of the inputs' squared norm that the basis holds; one for all layers or one for each.

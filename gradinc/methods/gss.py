@@ -28,7 +28,8 @@ class GSS(Method):
 
     Paper: Aljundi et al. 2019, arXiv 1903.08671, algorithm 2 (greedy)
 
-    A row's score is its largest cosine similarity to the gradients of `compare` random rows of the memory, plus 1.
+    A row's score is its largest cosine similarity to the gradients of `compare` random rows of the memory, plus 1, both
+    in evaluation mode as in the authors' program.
     A full memory takes in rows with a score under 1 only: row i of it is picked with probability ∝ Cᵢ and gives way
     with probability Cᵢ / (Cᵢ + c). The rows of a window are scored together after its update and pick rows of their
     own, where the algorithm goes row by row. Replayed rows join the micro-batch as in ``er``. It needs the gradient of

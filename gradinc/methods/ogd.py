@@ -24,8 +24,9 @@ class OGD(Method):
 
     Paper: Farajtabar et al. 2020, arXiv 1910.07104
 
-    What is kept of an example are gradients of outputs, each as long as all weights: of the true label's (`gtl`; in
-    regression of the mean), of their mean (`ave`), or of every one that counts (`all`, which alone holds all of them).
+    What is kept of an example are gradients of outputs in evaluation mode, each as long as all weights: of the true
+    label's (`gtl`; in regression of the mean), of their mean (`ave`), or of every one that counts (`all`, which alone
+    holds all of them).
     Statistics of batch normalisation stand still after the first task. Where each task has outputs of its own, those
     of others are not trained, so that only the layers before them are held.
 
