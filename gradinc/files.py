@@ -44,8 +44,14 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document for people and programs, whole."""
-    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write a JSON document for people and programs, whole. Bytes of paths that are not UTF-8 become JSON escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode(errors="backslashreplace"))
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name from the file system or the command line is text, not bytes that Python has escaped."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def check_plain(path: Path, what: str, mend: str) -> None:

@@ -17,6 +17,7 @@ from gradinc.config.catalog import Part
 from gradinc.config.names import choose, shown, written
 from gradinc.config.signature import REQUIRED
 from gradinc.errors import UserError
+from gradinc.files import is_utf8
 
 Section = TypeVar("Section")
 
@@ -46,6 +47,8 @@ def value(annotation: Any, given: Any, where: str) -> Any:
             found = _adapter(annotation).validate_python(_with_tuples(annotation, given))
         except ValidationError:
             raise _wrong(annotation, given, where) from None
+        if _has_other_bytes(given):
+            raise UserError(written(where, given), "is not UTF-8", "Rename it")
         if _has_giant(given):
             raise UserError(written(where, given), "is too large", f"Give {described(annotation)}, below 2⁶³")
         return found
@@ -170,6 +173,15 @@ def _has_giant(item: Any) -> bool:
     if isinstance(item, list | tuple):
         return any(_has_giant(entry) for entry in item)
     return isinstance(item, int) and not -(2**63) <= item < 2**63
+
+
+def _has_other_bytes(item: Any) -> bool:
+    """Whether there is text in it that came from bytes that are not UTF-8, which no file of a run can store."""
+    if isinstance(item, dict):
+        return any(_has_other_bytes(entry) for pair in item.items() for entry in pair)
+    if isinstance(item, list | tuple):
+        return any(_has_other_bytes(entry) for entry in item)
+    return isinstance(item, str) and not is_utf8(item)
 
 
 def _with_tuples(annotation: Any, item: Any) -> Any:

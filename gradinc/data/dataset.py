@@ -120,13 +120,14 @@ def prepare_dataset(config: Data, source: Source, device: torch.device, dtype: t
     mean, std = _normalisation(config.normalize, source, rows, part)
     standardize = _standardize(mean * source.scale, std * source.scale, source.shape, device, dtype)
     y, target_mean, target_std = _targets(source, part, device, dtype)
+    files = replace(source.x, digests=b"".join(rows.files or ())) if isinstance(source.x, ImageFiles) else None
 
     def make(number: int) -> Rows:
         chosen = np.flatnonzero(part == number)
         y_part = y.index_select(0, torch.from_numpy(chosen).to(device))
         if rows.x is None:
-            assert isinstance(source.x, ImageFiles)
-            whole = FileRows(source.x, y, standardize, config.workers)
+            assert files is not None
+            whole = FileRows(files, y, standardize, config.workers)
             return whole.subset(torch.from_numpy(chosen))
         return TensorRows(standardize(torch.from_numpy(rows.x[chosen])), y_part)
 

@@ -28,12 +28,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def header(path: Path) -> tuple[int, int, bool]:
-    """Height and width in pixels, and whether the image is grey. Reads no pixels.
+def headers(paths: Iterable[Path]) -> list[tuple[int, int, bool]]:
+    """Height and width of each image in pixels, and whether it is grey. Reads no pixels.
 
     Raises:
-        UserError: the file is not an image that PIL can open.
+        UserError: a file is not an image that PIL can open, or has more pixels than Pillow takes to be safe.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return list(threaded(_header, paths))
+
+
+def _header(path: Path) -> tuple[int, int, bool]:
     with _reported(path), Image.open(path) as image:
         return image.height, image.width, image.mode in GREY_MODES
 
@@ -51,21 +57,23 @@ def read(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
     frame is taken, and 16-bit grey is brought to 8 bits.
 
     Raises:
-        UserError: the file is broken, or has another size than all others.
+        UserError: the file is broken, has another size than all others, or was changed since the data set was read.
     """
     path = files.root / files.paths[index]
     with _reported(path):
         content = path.read_bytes()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                pixels = _pixels(image, files)
+        digest = hashlib.sha256(content).digest()
+        if files.digest(index) not in (None, digest):
+            mend = "Restore it and give the same command again, or add fresh=true to train on the new data"
+            raise UserError(str(path), "was changed while the run was reading it", mend)
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = _pixels(image, files)
     if pixels.shape != files.shape:
         found, wanted = (f"{shape[2]}x{shape[1]}" for shape in (pixels.shape, files.shape))
         raise UserError(
             str(path), f"is {found} pixels, the others are {wanted}", "Give data.size=N to scale all images"
         )
-    return pixels, hashlib.sha256(content).digest()
+    return pixels, digest
 
 
 def threaded(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -124,8 +132,8 @@ class _reported:
             reason = getattr(error, "strerror", None) or (str(error) if str(error) else type(error).__name__)
             if isinstance(error, Image.UnidentifiedImageError):
                 reason = "no image format that gradinc reads"
-            elif isinstance(error, Image.DecompressionBombError):
-                reason = "more pixels than any real photograph"
+            elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+                reason = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, the most that are safe to decode"
             raise UserError(
                 str(self.path), f"not a readable image ({reason})", "Replace the file or remove it"
             ) from None

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradinc.data.source import TEST, TRAIN, VALIDATION
 from gradinc.errors import UserError
+from gradinc.files import is_utf8
 
 FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Endings of the files that are taken for images, in small or capital letters."""
@@ -84,9 +85,13 @@ def _classes(root: Path, part: str) -> dict[str, list[str]]:
 def _folders(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
         raise _unreadable(error) from None
+    for name in names:
+        if not is_utf8(name):
+            raise UserError(str(folder / name), "the name of this class is not UTF-8", "Rename the folder")
+    return names
 
 
 def _images(root: Path, folder: Path) -> list[str]:

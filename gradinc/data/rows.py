@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from abc import ABC, abstractmethod
 from collections import deque
@@ -9,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import util
 
 import numpy as np
 import torch
@@ -196,7 +200,8 @@ class FileRows(Rows):
             sampler=lists,
             num_workers=self.workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_linger_after_sigterm,
+            # The folder of the sockets that pass tensors on: made here, so that a worker which is killed leaves none.
+            worker_init_fn=partial(_begin_worker, util.get_temp_dir(), os.getpid()),
             pin_memory=self.y.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),
         )
@@ -381,11 +386,25 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _linger_after_sigterm(worker: int) -> None:
-    """SIGTERM alone is let through in a worker, later: Python ends workers that are left at its exit by it."""
+def _begin_worker(folder: str, parent: int, worker: int) -> None:
+    """Prepare a worker for the death of its parent.
+
+    SIGTERM alone is let through, later: Python ends workers that are left at its exit by it.
+
+    Args:
+        folder: the temporary folder of the parent's sockets, which the parent removes at its exit unless it is killed.
+        parent: its process.
+        worker: the worker's number.
+    """
+    util.Finalize(None, _remove_if_orphaned, args=(folder, parent), exitpriority=-100)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _put_off)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _remove_if_orphaned(folder: str, parent: int) -> None:
+    if os.getppid() != parent:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put_off(number: int, frame: object) -> None:

@@ -24,6 +24,7 @@ class ImageFiles:
         height, width: what every image is brought to, in pixels.
         channels: 1 (grey) or 3 (red, green, blue).
         resize: whether images are scaled and cropped to that size; otherwise all have it already.
+        digests: the sha256 of each file, one after the other, once every file has been read.
     """
 
     root: Path
@@ -32,9 +33,14 @@ class ImageFiles:
     width: int
     channels: int
     resize: bool
+    digests: bytes = b""
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def digest(self, index: int) -> bytes | None:
+        """The sha256 that a file had when the data set was read; None before."""
+        return self.digests[32 * index : 32 * (index + 1)] or None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ import pytest
 from annotated_types import Ge
 
 from gradinc.config.check import described, options, value
+from gradinc.config.compose import load_config
 from gradinc.config.schema import validate
 from gradinc.errors import UserError
 
@@ -209,3 +210,8 @@ def test_options_are_in_the_order_of_the_signature() -> None:
 
     sgd = part("optimizer", "sgd")
     assert list(options(sgd, {"momentum": 0.5, "lr": 0.1}, "optimizer.")) == list(sgd.parameters)
+
+
+def test_text_that_no_file_can_hold_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^stream\.roots=\[.*\]: is not UTF-8\. Rename it\.$"):
+        load_config(["stream=domains", 'stream.roots=["a\udce9"]'])

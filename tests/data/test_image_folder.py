@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
+from gradinc.cli import main
 from gradinc.config.schema import Data
 from gradinc.data.dataset import Dataset, load, open_source
 from gradinc.data.decode import decode
 from gradinc.data.folder import FORMATS
 from gradinc.data.rows import FileRows, TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
+from gradinc.data.stream import Task
 from gradinc.errors import UserError
+from gradinc.run import Run
 
 Section = Callable[..., Data]
 Pictures = Callable[..., Path]
@@ -199,6 +204,80 @@ def test_an_image_that_claims_to_be_huge_is_refused(section: Section, pictures: 
     with pytest.raises(UserError) as caught:
         opened(section, path.parent.parent, size=8)
     assert caught.value.where == str(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_more_pixels_than_are_safe_are_refused_in_one_line(
+    section: Section, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = pictures()
+    Image.new("RGB", (8, 8)).save(root / "dog" / "03.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # 64 are more, and not twice as many: Pillow only warns
+    with pytest.raises(UserError, match=r"not a readable image \(more than 40 pixels") as caught:
+        opened(section, root, size=5)
+    assert caught.value.where == str(root / "dog" / "03.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
+    assert opened(section, root, size=5).shape == (3, 5, 5)
+
+
+def test_an_image_that_is_changed_between_two_epochs_ends_the_run_with_its_checkpoint(
+    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pictures() / "dog" / "03.png"
+    old, new = path.read_bytes(), (pictures(below="others") / "owl" / "00.png").read_bytes()
+    words = ["data=image_folder", f"data.root={tmp_path / 'pictures'}", "data.validation=0.2", "data.memory=stream"]
+    words += ["model=linear", "budget.epochs=3", "device=cpu", "threads=1", "data.split_seed=1"]
+    shutil.rmtree(tmp_path / "pictures" / "others")
+    assert main(["train", *words, f"output={tmp_path}", "name=undisturbed"]) == 0
+    end = Run._end_epoch
+
+    def changed(run: Run, task: Task) -> None:
+        end(run, task)
+        if run.position.epoch == 1:
+            run.commit()
+            path.write_bytes(new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_end_epoch", changed)
+        assert main(["train", *words, f"output={tmp_path}", "name=disturbed"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"{path}: was changed while the run was reading it.")
+    assert err.count("\n") == 1
+    result = json.loads((tmp_path / "disturbed" / "result.json").read_text())
+    assert (result["status"], result["test"]) == ("failed", None)
+    assert main(["train", *words, f"output={tmp_path}", "name=disturbed"]) == 2
+    assert "was started with other data" in capsys.readouterr().err
+    path.write_bytes(old)
+    assert main(["train", *words, f"output={tmp_path}", "name=disturbed"]) == 0
+    assert "from step 1" in capsys.readouterr().out
+    digests = [
+        json.loads((tmp_path / name / "result.json").read_text())["weights_digest"]
+        for name in ("undisturbed", "disturbed")
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_a_class_whose_name_is_not_utf_8_is_refused_and_a_file_is_not(
+    pictures: Pictures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = pictures()
+    words = ["data=image_folder", f"data.root={root}", "model=linear", "budget.epochs=1", f"output={tmp_path / 'out'}"]
+    os.rename(root / "dog", os.fsencode(root) + b"/d\xf6g")
+    assert main(["train", *words]) == 2
+    assert "d\\udcf6g: the name of this class is not UTF-8. Rename the folder." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    os.rename(os.fsencode(root) + b"/d\xf6g", root / "dog")
+    os.rename(root / "dog" / "00.png", os.fsencode(root / "dog") + b"/\xf6.png")
+    assert main(["train", *words]) == 0
+
+
+def test_a_place_whose_name_is_not_utf_8_is_recorded(mnist_folder: Pictures, tmp_path: Path, monkeypatch: Any) -> None:
+    cache = os.fsdecode(os.fsencode(tmp_path) + b"/\xf6")
+    mnist_folder("\udcf6/gradinc/mnist")
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    assert main(["train", "data=mnist", "model=linear", "budget.steps=1", f"output={tmp_path}", "name=run"]) == 0
+    meta = json.loads((tmp_path / "run" / "meta.json").read_text(encoding="utf-8"))
+    assert meta["data"]["origin"] == f"{cache}/gradinc/mnist"
 
 
 def test_a_folder_that_is_not_laid_out_like_that_is_refused(section: Section, tmp_path: Path) -> None:

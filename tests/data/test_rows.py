@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,9 +122,59 @@ def test_a_file_that_breaks_during_training_is_named(both: Callable[[int], tuple
     path.write_bytes(path.read_bytes()[:40])
     batches = streamed.batches(torch.arange(len(streamed)), 4)
     next(batches)
-    with pytest.raises(UserError, match="not a readable image") as caught:
+    with pytest.raises(UserError, match="was changed while the run was reading it") as caught:
         next(batches)
     assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_is_replaced_by_another_one_is_named(
+    both: Callable[[int], tuple[Rows, Rows]], workers: int
+) -> None:
+    _, streamed = both(workers)
+    assert isinstance(streamed, FileRows)
+    root, paths = streamed.files.root, streamed.files.paths
+    path, other = (root / paths[int(streamed.indices[row])] for row in (6, 7))
+    content = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(UserError, match="was changed while the run was reading it") as caught:
+        list(streamed.chunks(4))
+    assert caught.value.where == str(path)
+    path.write_bytes(content)  # the same bytes again are the same data
+    assert len(list(streamed.chunks(4))) == -(-len(streamed) // 4)
+
+
+READING = """
+import sys
+from gradinc.config.schema import Data
+from gradinc.data.dataset import load
+import torch
+rows = load(Data(name="image_folder", root=sys.argv[1], memory="stream", workers=2), "cpu", torch.float32).train
+order = torch.zeros(100_000, dtype=torch.int64)
+for _ in rows.batches(order, 1):
+    print("batch", flush=True)
+"""
+
+
+@pytest.mark.parametrize("killed", ["a worker", "the parent"])
+def test_killed_workers_leave_nothing_in_the_temporary_folder(
+    pictures: Callable[..., Path], tmp_path: Path, killed: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    command = [sys.executable, "-c", READING, str(pictures())]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"batch\n"
+        assert [path.name[:5] for path in scratch.iterdir()] == ["pymp-"]  # the other half: there is something to leave
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[0]) if killed == "a worker" else process.pid, signal.SIGKILL)
+        process.stdout.read()  # until the last worker has gone
+    deadline = time.monotonic() + 30
+    while list(scratch.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(scratch.iterdir()) == []
 
 
 def test_signals_to_the_whole_group_leave_the_workers_to_their_parent(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from gradinc.config.values import Count
-from gradinc.data.decode import header, threaded
+from gradinc.data.decode import headers
 from gradinc.data.folder import LAYOUT, scan
 from gradinc.data.source import ImageFiles, Source
 from gradinc.errors import UserError
@@ -26,12 +26,12 @@ def image_folder(root: str | None, *, size: Count | None = None, channels: Liter
         raise UserError("data.root", "image_folder needs a folder", f"Give data.root=DIR, laid out as {LAYOUT}")
     folder = Path(root).expanduser()
     paths, classes, y, part = scan(folder)
-    headers = list(threaded(header, (folder / path for path in paths)))
+    found = headers(folder / path for path in paths)
     if channels == "auto":
-        channels = 1 if all(grey for _, _, grey in headers) else 3
+        channels = 1 if all(grey for _, _, grey in found) else 3
     if size is None:
-        height, width, _ = headers[0]
-        for path, (other_height, other_width, _) in zip(paths, headers, strict=True):
+        height, width, _ = found[0]
+        for path, (other_height, other_width, _) in zip(paths, found, strict=True):
             if (other_height, other_width) != (height, width):
                 raise UserError(
                     str(folder / path),
