@@ -6,12 +6,13 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradinc.batch import Batch
 from gradinc.config.values import Count, Fraction, NonNegative
 from gradinc.criterion import Criterion
-from gradinc.data.stream import Task
+from gradinc.data.stream import Setting, Task
+from gradinc.errors import UserError
 from gradinc.learner import Learner
 from gradinc.method import Method
 
@@ -58,6 +59,11 @@ class EWC(Method):
         self.size = batch
         self.fisher: Tensor | None = None  # Σ F, shape (P,)
         self.pull: Tensor | None = None  # Σ F w*, shape (P,)
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        if self.kind in ("true", "argmax", "weighted") and setting.outputs and not setting.classes:
+            what = "needs classes, and the targets of these data are numbers"
+            raise UserError(f"strategy.methods.ewc.fisher={self.kind}", what, "Use empirical or batch")
 
     def transform(self, g: Tensor, learner: Learner) -> None:
         if self.fisher is None or self.pull is None:

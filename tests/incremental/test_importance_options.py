@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from streams import config, finished, learner, micro_batches, stream
 from torch import Tensor
 
+from gradinc.data.stream import Setting
+from gradinc.errors import UserError
 from gradinc.learner import Learner
 from gradinc.methods.adam_nscl import AdamNSCL
 from gradinc.methods.ewc import EWC
@@ -89,6 +91,17 @@ def test_the_gamma_that_the_paper_puts_into_the_penalty_is_a_factor_of_the_stren
         g = torch.zeros_like(w)
         method.transform(g, made)
         torch.testing.assert_close(g, 3.0 * 0.7 * fisher * (w - anchor), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("fisher", ["empirical", "true", "argmax", "weighted", "batch"])
+def test_a_fisher_of_classes_is_refused_for_values_and_taken_for_classes(fisher: str) -> None:
+    method = EWC(fisher=fisher)  # type: ignore[arg-type]
+    method.check(torch.nn.Linear(2, 3), Setting(outputs=3, classes=3))
+    if fisher in ("empirical", "batch"):
+        method.check(torch.nn.Linear(2, 3), Setting(outputs=3))
+    else:
+        with pytest.raises(UserError, match=f"ewc.fisher={fisher}: needs classes"):
+            method.check(torch.nn.Linear(2, 3), Setting(outputs=3))
 
 
 # ---- EWC++ and RWalk ----
