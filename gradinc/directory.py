@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,8 @@ from gradinc.config.yaml_size import check_yaml_size
 from gradinc.crash import crash_point
 from gradinc.errors import UserError
 from gradinc.files import check_plain, storage_error, storing, write_json, write_whole
-from gradinc.records import is_run, read_json, read_meta, read_result
+from gradinc.records import ENDED, is_run, read_json, read_meta, read_result
+from gradinc.seal import SEAL, check, seal
 
 FOLDERS = ("ckpt", "measured")
 """Folders in a run's directory: its checkpoints, and what was measured on its weights."""
@@ -40,6 +41,9 @@ OURS = (
 )
 """Everything that is written into a run's directory, but for the lock, in an order in which it can be removed: whatever
 is left when that is cut short is a run to go on with."""
+
+SEALED = ("config.yaml", "meta.json", "metrics.jsonl", "timing.jsonl")
+"""The files that a run's seal covers, besides ``result.json`` and the checkpoints that stand for its end."""
 
 
 class RunDirectory:
@@ -146,8 +150,9 @@ class RunDirectory:
         Returns:
             A sentence about it where there had been one.
         """
-        if self.has_config():
-            return None
+        return None if self.has_config() else self._rewrite_config()
+
+    def _rewrite_config(self) -> str | None:
         file = self.path / "config.yaml"
         said = f"{file} was damaged. It is written again." if file.exists() else None
         self.write_config()
@@ -156,6 +161,28 @@ class RunDirectory:
     def result(self) -> dict[str, Any] | None:
         """The content of ``result.json``, or None where the run has not come to an end of any kind."""
         return read_result(self.path / "result.json")
+
+    def check_seal(self, result: dict[str, Any]) -> str | None:
+        """See that a run which has ended has the files that it ended with, which `check_config` has found to be ours.
+
+        A ``config.yaml`` that it has not is written again.
+
+        Returns:
+            A sentence about it where there had been one.
+
+        Raises:
+            UserError: another file is missing or was changed.
+        """
+        wrong = check(result, self.path)
+        for name in wrong:
+            if name != "config.yaml":
+                raise UserError(str(self.path / name), wrong[name], "Bring it back, or use fresh=true to run it again")
+        if not wrong:
+            return self.restore_config()
+        said = self._rewrite_config()
+        if check(result, self.path):  # the same run, with another folder or another progress
+            write_json(self.path / "result.json", seal(result, self.path, result[SEAL]["files"]))
+        return said
 
     def meta(self) -> dict[str, Any] | None:
         """The content of ``meta.json``, or None where there is none.
@@ -215,9 +242,16 @@ class RunDirectory:
         text = yaml.safe_dump(self.config.document, sort_keys=False, allow_unicode=True)
         write_whole(self.path / "config.yaml", text.encode())
 
-    def write_result(self, result: dict[str, Any]) -> None:
-        """Write ``result.json``."""
+    def write_result(self, result: dict[str, Any], checkpoints: Sequence[str] = ()) -> None:
+        """Write ``result.json``, sealed: the last thing that is written of a run.
+
+        Args:
+            checkpoints: names, as ``ckpt/164``, of those that stand for the run's end.
+        """
         crash_point("before-result")
+        files = [*SEALED, *checkpoints] if result["status"] in ENDED else []
+        with storing(self.path / "result.json"):
+            result = seal(result, self.path, files)
         write_json(self.path / "result.json", result)
         crash_point("result-written")
 

@@ -25,6 +25,9 @@ from gradinc.errors import UserError
 from gradinc.evaluate import evaluate
 from gradinc.record import read_log
 from gradinc.records import read_meta, read_result
+from gradinc.seal import SEAL, check
+
+BEST = f"ckpt/{checkpoint.BEST}"
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,25 @@ class FinishedRun:
     def open(cls, run: str | os.PathLike[str]) -> FinishedRun:
         """Open the run at a path, or of a name under ``outputs``.
 
+        Of a run that has ended and has no seal a line on standard error says so.
+
         Raises:
-            UserError: there is no such run, or its config is not readable, or not its own.
+            UserError: there is no such run, its config is not readable, or not its own, or it has ended and its files
+                are not those that it ended with.
         """
         path = find_run(run)
         config, meta = read_config(path), read_meta(path / "meta.json") or {}
         if meta and meta["identity"] != identity_digest(config):
             raise UserError(str(path / "config.yaml"), "is not the config that the run was started with", AGAIN)
-        return cls(path, config, read_result(path / "result.json") or {}, meta)
+        result = read_ended(path)
+        for name, what in check(result, path).items():
+            if name != BEST:
+                last_weights(path)  # says which step the run can go on from, if there is one
+                raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
+        if result.get("status") == "finished" and SEAL not in result:
+            line = f"warning: {path} unsealed (ended before gradinc sealed runs; damage may go unnoticed)."
+            sys.stderr.write(printable(line) + "\n")
+        return cls(path, config, result, meta)
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
@@ -172,7 +186,7 @@ def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
         UserError: there is none; or the run is finished, and they are not those that it ended with.
     """
     path = find_run(run)
-    result = read_result(path / "result.json") or {}
+    result = read_ended(path)
     finished = result.get("status") == "finished"
     damaged: list[str] = []
     for mark, state in checkpoint.newest(path / "ckpt", read_identity(path), device):
@@ -200,21 +214,44 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
     """The weights and buffers of a run's best validation.
 
     Raises:
-        UserError: it never validated, or the file is damaged.
+        UserError: it never validated, or the file is damaged or lost.
     """
     path = find_run(run)
-    file = path / "ckpt" / checkpoint.BEST
+    wrong = check(read_ended(path), path)
+    file = path / BEST
+    mend = "Use its last weights, or run it again with fresh=true"
+    if not file.exists() and BEST in wrong:
+        raise UserError(str(file), wrong[BEST], mend)
     if not file.exists():
         raise UserError(str(path), "has no best checkpoint, since it has no validation rows", "Use its last weights")
     try:
         state = checkpoint.read(file, read_identity(path), device)
         if "model" not in state:
             raise checkpoint.Damaged("a checkpoint under another name")
+        if BEST in wrong:
+            raise checkpoint.Damaged(f"it {wrong[BEST]}")
     except checkpoint.Damaged as damage:
-        mend = "Use its last weights, or run it again with fresh=true"
         raise UserError(str(file), f"is damaged ({damage})", mend) from damage
     weights: dict[str, Tensor] = state["model"]
     return weights
+
+
+def read_ended(path: Path) -> dict[str, Any]:
+    """``result.json`` of a run, empty where there is none. What the seal says of checkpoints is left to their readers.
+
+    Raises:
+        UserError: it is damaged, or the run has ended and its log, config or record is not the one that it ended with.
+    """
+    file = path / "result.json"
+    result = read_result(file)
+    if result is None:
+        if os.path.lexists(file):
+            raise UserError(str(file), "is damaged", "Give the run's own command again, which writes it")
+        return {}
+    for name, what in check(result, path).items():
+        if not name.startswith("ckpt/"):
+            raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
+    return result
 
 
 def read_identity(path: Path) -> str | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gradinc import checkpoint
 from gradinc.records import read_result
+from gradinc.seal import SEAL
 
 CLOCK = ("seconds", "peak_memory")
 """What a run says of the time and the memory that it took."""
@@ -35,7 +36,7 @@ def run_differences(was: Path, now: Path) -> list[str]:
     found = []
     results = [read_result(run / "result.json") or {} for run in (was, now)]
     for key in {**results[0], **results[1]}:
-        if key not in CLOCK and results[0].get(key) != results[1].get(key):
+        if key not in (*CLOCK, SEAL) and results[0].get(key) != results[1].get(key):
             found.append(f"result.json: {key} was {results[0].get(key)}, now {results[1].get(key)}")
     if _content(was / "metrics.jsonl") != _content(now / "metrics.jsonl"):
         found.append(f"metrics.jsonl: {_first_line(was, now)}")

@@ -10,6 +10,7 @@ from annotated_types import Ge, Len
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gradinc.config.values import Threads
+from gradinc.seal import is_intact
 
 LARGEST_RECORD = 64 << 20
 """Bytes of a JSON document that is read at all; the result of a stream of a thousand tasks has a third of it."""
@@ -128,6 +129,9 @@ class _EndedByTasks(_Record):
 
 _ENDED: dict[str, type[_Record]] = {"finished": _Finished, "diverged": _Diverged}
 
+ENDED = tuple(_ENDED)
+"""States in which the same command has nothing left to do; in any other one the run's files go on changing."""
+
 
 def is_run(path: Path) -> bool:
     """Whether a directory is that of a run, whatever has become of its files."""
@@ -152,9 +156,9 @@ def read_meta(path: Path) -> dict[str, Any] | None:
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """The content of a ``result.json``, or None where there is none that a run has written."""
+    """The content of a ``result.json``, or None where there is none as a run has written it."""
     result = read_json(path)
-    if result is None or not isinstance(result.get("status"), str):
+    if result is None or not isinstance(result.get("status"), str) or not is_intact(result):
         return None
     ended = _ENDED.get(result["status"])
     if ended is not None and not (_fits(ended, result) and _measured(result)):

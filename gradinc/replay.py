@@ -22,8 +22,9 @@ from gradinc.fit import recorded
 from gradinc.interruption import Interruption
 from gradinc.outcome import CLOCK, SHOWN, state_differences
 from gradinc.prepare import prepare
-from gradinc.records import read_meta, read_result
+from gradinc.records import read_json, read_meta, read_result
 from gradinc.run import Run
+from gradinc.seal import SEAL, check
 from gradinc.train import WATCHING
 
 LONGEST = 60
@@ -39,6 +40,7 @@ class Verdict:
         first: checkpoint that was gone on from, 0 for the beginning: updates, and micro-batches of the next if any.
         last: checkpoint that was compared.
         differences: what is not as the run has it, in words.
+        unsealed: whether the run has ended and has no seal that its files could be compared with.
         notes: what makes a difference likely that is nobody's fault.
     """
 
@@ -47,6 +49,7 @@ class Verdict:
     last: str = "0"
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unsealed: bool = False
 
 
 class ReplayDisplay(Display):
@@ -133,6 +136,7 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
             _check_log(path / "metrics.jsonl", mark, state, verdict)
         if len(whole) == 2:
             break
+    _check_seal(path, verdict)
     if not whole:
         if not verdict.differences:
             raise UserError(str(path), "has no checkpoint yet", "Train it first, with the command in its meta.json")
@@ -151,6 +155,15 @@ def _check_log(log: Path, mark: Mark, state: dict[str, Any], verdict: Verdict) -
         verdict.differences.append(f"metrics.jsonl: has lost lines from before step {mark.updates}")
     elif hashlib.sha256(content).hexdigest() != state["log_digest"]:
         verdict.differences.append(f"metrics.jsonl: was changed before step {mark.updates}")
+
+
+def _check_seal(path: Path, verdict: Verdict) -> None:
+    """Compare the files of a run that has ended with its seal; what is told of a file already is not told twice."""
+    result = read_result(path / "result.json") or {}
+    verdict.unsealed = result.get("status") == "finished" and SEAL not in result
+    for name, what in check(result, path).items():
+        if not any(line.startswith((f"{name}:", f"{name} ")) for line in verdict.differences):
+            verdict.differences.append(f"{name}: {what}")
 
 
 def _beginning(log: Path, length: int) -> bytes:
@@ -176,7 +189,8 @@ def _check_result(file: Path, facts: dict[str, Any], verdict: Verdict) -> None:
     result = read_result(file)
     if result is None:
         verdict.differences.append("result.json: is damaged")
-    elif result["status"] == "finished":
+        result = read_json(file) or {}  # which of its numbers it is
+    if result.get("status") == "finished":
         for key, value in facts.items():
             was, now = (json.dumps(each) for each in (result.get(key), value))
             if was != now and (key in result or not verdict.notes):  # other code may have had another list of keys

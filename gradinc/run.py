@@ -228,6 +228,12 @@ class Run:
             **self._matrices(),
         }
 
+    def last_checkpoints(self) -> list[str]:
+        """The checkpoints that stand for the run's end, by their names in its directory: the newest, and the best."""
+        names = [str(mark) for mark in checkpoint.marks(self._folder)[:1]]
+        names += [checkpoint.BEST] if (self._folder / checkpoint.BEST).exists() else []
+        return [f"{self._folder.name}/{name}" for name in names]
+
     def close(self) -> None:
         self._metrics.close()
         self._timing.close()

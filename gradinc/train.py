@@ -21,7 +21,8 @@ from gradinc.directory import RunDirectory, package_digest
 from gradinc.errors import Diverged, Interrupted, Lost, StorageError, UserError
 from gradinc.files import write_json, write_whole
 from gradinc.heatmap import heat_map
-from gradinc.records import read_meta
+from gradinc.records import ENDED, read_meta
+from gradinc.seal import SEAL, check
 from gradinc.tune.found import found_by
 
 if TYPE_CHECKING:
@@ -78,18 +79,23 @@ def execute(config: Config, *, console: Console, display: Display | None = None)
 
 
 def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
-    """For a run that has come to its end: say so, and give the exit code."""
+    """For a run that has come to its end: say so, and give the exit code.
+
+    Raises:
+        UserError: it has not the files that it ended with.
+    """
     result = directory.result()
-    if result is None or result.get("status") not in ("finished", "diverged"):
+    if result is None or result["status"] not in ENDED:
         return None
+    if (said := directory.check_seal(result)) is not None:
+        display.warn(said)
     if result["status"] == "diverged":
         display.warn(_divergence(directory.path, result))
         return 1
-    if (said := directory.restore_config()) is not None:
-        display.warn(said)
     code = (read_meta(directory.path / "meta.json") or {}).get("code")
     other = "" if code == package_digest() else " by another version of gradinc's code; fresh=true runs it again"
-    display.say(f"{directory.path} is finished already{other}.")
+    unsealed = "" if SEAL in result else " (unsealed)"
+    display.say(f"{directory.path} is finished already{other}{unsealed}.")
     _tell_end(directory, result, display)
     return 0
 
@@ -237,7 +243,7 @@ def _finish(
     result["peak_memory"] = peak_memory(device)
     if search is not None:
         result["search"] = search
-    directory.write_result(result)
+    directory.write_result(result, run.last_checkpoints())
     (directory.path / "error.log").unlink(missing_ok=True)
     display.__exit__(None, None, None)
     _tell_end(directory, result, display)
@@ -248,7 +254,8 @@ def _record_stop(run: Run, directory: RunDirectory, status: str, more: dict[str,
     learner = run.learner
     counts = {"samples": learner.samples, "steps": learner.updates, "passes": learner.passes}
     record = {"status": status, **more, "test": None, "validation": run.position.validation or None, **counts}
-    directory.write_result({**record, "seconds": round(run.seconds, 3), "weights_digest": None})
+    record |= {"seconds": round(run.seconds, 3), "weights_digest": None}
+    directory.write_result(record, run.last_checkpoints())
 
 
 def _threads(config: Config, earlier: dict[str, Any] | None, model: torch.nn.Module, dataset: Dataset) -> int:
@@ -379,7 +386,9 @@ def _compare(directory: RunDirectory, result: dict[str, Any], display: Display) 
     for name, bound in bounds.items():
         other = RunDirectory(bound)
         found = other.result() if other.path != directory.path else None
-        if found is not None and found.get("status") == "finished" and "metrics" in found:
+        if found is None or found["status"] != "finished" or check(found, other.path):
+            continue
+        if "metrics" in found:
             parts.append(f"{name} {100 * found['metrics']['acc']:.2f} %")
             if name == "finetune" and config.strategy.methods and _same_losses(directory.path, other.path):
                 methods = ", ".join(config.strategy.methods)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -53,6 +54,12 @@ class Parser(argparse.ArgumentParser):
 def printable(text: object) -> str:
     """Text from data, with the characters that would drive the terminal spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def print_warnings(lines: Sequence[str]) -> None:
+    """Lines on standard error that say what a reader must know of what is printed."""
+    for line in lines:
+        print(printable(f"warning: {line}"), file=sys.stderr)
 
 
 def print_json(document: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shutil import get_terminal_size
 from typing import Any
 
-from gradinc.commands.arguments import Parser, print_columns, print_json, printable
+from gradinc.commands.arguments import Parser, print_columns, print_json, print_warnings, printable
 from gradinc.errors import UserError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -18,11 +18,12 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(arguments)
     from gradinc.results.find import find_runs
     from gradinc.results.keys import MISSING, differing, settings
-    from gradinc.results.shown import results_of
+    from gradinc.results.shown import doubts, results_of
 
     runs = find_runs(options.runs, options.output)
     if len(runs) < 2:
         raise UserError("gradinc compare", "needs two runs or more", "Give another one; gradinc runs lists them")
+    print_warnings(doubts(runs))
     values = [settings(run) for run in runs]
     keys = {key: [each.get(key, MISSING) for each in values] for key in differing(runs, free=True)}
     if options.json:
@@ -60,6 +61,7 @@ def _print_blocks(rows: Sequence[Sequence[str]]) -> None:
 
 def _document(run: Any, keys: dict[str, str]) -> dict[str, Any]:
     document = {"run": run.name, "path": str(run.path), "status": run.status, "measure": run.measure}
+    document |= {"damage": run.damage, "unsealed": run.unsealed}
     return {**document, "result": dict(run.result), "differing": keys}
 
 

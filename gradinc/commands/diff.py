@@ -8,7 +8,7 @@ from dataclasses import asdict
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from gradinc.commands.arguments import Parser, print_columns, print_json
+from gradinc.commands.arguments import Parser, print_columns, print_json, print_warnings
 
 if TYPE_CHECKING:
     from gradinc.results.difference import Comparison
@@ -25,8 +25,10 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(arguments)
     from gradinc.results.difference import compare
     from gradinc.results.find import find_one
+    from gradinc.results.shown import doubts
 
     runs = [find_one(run, options.output) for run in (options.first, options.second)]
+    print_warnings(doubts(runs))
     comparison = compare(*runs)
     if options.json:
         parts = {name: [asdict(each) for each in found] for name, found in comparison.subjects.items()}

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradinc.commands.arguments import Parser, printable
+from gradinc.commands.arguments import Parser, print_warnings, printable
 from gradinc.errors import UserError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write event files, one folder for each run."""
+    """Write event files, one folder for each run.
+
+    Returns:
+        0, or 1 where a run is damaged and was left out.
+    """
     options = _parser().read(arguments)
     from gradinc.results import tensorboard
     from gradinc.results.find import find_runs
     from gradinc.results.scalars import scalars
+    from gradinc.results.shown import doubts
 
-    runs = find_runs(options.runs, options.output)
+    found = find_runs(options.runs, options.output)
     tensorboard.check()
+    runs = [run for run in found if run.damage is None]
     folders = [Path(options.tensorboard) / run.name for run in runs]
     for folder in folders:
         if folder.exists():  # a second file beside the first would show everything twice
             raise UserError(str(folder), "is there already", "Remove it, or give another directory")
         if folders.count(folder) > 1:
             raise UserError(folder.name, "is the name of several of these runs", "Export them one at a time")
+    print_warnings(doubts(found))
     for run, folder in zip(runs, folders, strict=True):
         count = tensorboard.write(scalars(run), folder)
         if not run.log_is_whole:
             log = run.path / "metrics.jsonl"
-            line = f"warning: {log} is damaged after line {len(run.metrics)}. The numbers end there."
-            print(printable(line), file=sys.stderr)
+            print_warnings([f"{log} is damaged after line {len(run.metrics)}. The numbers end there."])
         if not options.quiet:
             print(f"{printable(folder)}  {count:,} numbers")
-    if not options.quiet:
+    if not options.quiet and runs:
         print(f"next: tensorboard --logdir {printable(options.tensorboard)}")
-    return 0
+    return int(len(runs) < len(found))
 
 
 def _parser() -> Parser:

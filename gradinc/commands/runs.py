@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
 
-from gradinc.commands.arguments import Parser, print_columns, print_json, printable
+from gradinc.commands.arguments import Parser, print_columns, print_json, print_warnings, printable
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,6 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(arguments)
     from gradinc.results import query
     from gradinc.results.find import runs_under
+    from gradinc.results.shown import doubts
 
     runs = runs_under(Path(options.output))
     wanted = query.conditions(options.conditions, runs)
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         _print(chosen)
     else:
         print("no runs" if not runs else f"none of {len(runs)} runs meets this", file=sys.stderr)
+    print_warnings(doubts(chosen))
     return 0
 
 
@@ -84,7 +86,8 @@ def _parser() -> Parser:
         "gradinc runs model.name=cnn status=finished --sort test --reverse\n"
         "gradinc runs 'optimizer.lr<0.1' seed=0,1,2 --json\n\n"
         "Conditions: key=value (or several values with commas), !=, <, <=, >, >=; quote < and > for the shell.\n"
-        "Keys: those of a config, and run, status, protocol, test, loss, samples, updates, passes, seconds, written.",
+        "Keys: those of a config, and run, status, seal, protocol, test, loss, samples, updates, passes, seconds,\n"
+        "written.",
     )
     parser.add_argument("conditions", nargs="*", metavar="key=value", help="list only the runs that meet all of them")
     parser.add_argument("--sort", default="written", metavar="KEY", help="order by this key, the smallest first")

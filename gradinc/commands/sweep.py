@@ -15,6 +15,7 @@ from gradinc.config.compose import Job
 from gradinc.console import printable
 from gradinc.directory import RunDirectory, package_digest
 from gradinc.interruption import interruption
+from gradinc.seal import check
 from gradinc.sweep.grid import check_grid, write_grid
 from gradinc.sweep.shipment import Shipment
 from gradinc.sweep.watch import Watch
@@ -84,7 +85,7 @@ def _is_finished(job: Job) -> bool:
     if result is None:
         return False
     directory.check_config()
-    return result.get("status") == "finished" and directory.has_config()
+    return result["status"] == "finished" and directory.has_config() and not check(result, directory.path)
 
 
 def _shipment(number: int, job: Job, arguments: Sequence[str]) -> Shipment:

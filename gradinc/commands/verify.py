@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         print(printable(f"note: {line}: the last bits may differ"))
     stretch = f"steps {verdict.first} to {verdict.last}"
     told = f"{stretch} again, the same bits" if same else f"not the same ({stretch})"
+    told += " (unsealed: the other files cannot be checked)" if verdict.unsealed else ""
     print(printable(f"{verdict.run}: {told}"))
     return int(not same)
 

@@ -11,7 +11,7 @@ from gradinc.report.document import Report
 from gradinc.report.sections.learning import diagnostics_section, learning_section
 from gradinc.report.sections.outcome import runs_section, settings_section
 from gradinc.report.sections.provenance import config_section, mixed, provenance_section
-from gradinc.report.sections.search import best_score, judged_by, search_section, searches
+from gradinc.report.sections.search import best_score, judged_by, search_doubts, search_section, searches
 from gradinc.report.sections.sweep import sweep_section
 from gradinc.report.sections.tasks import tasks_section
 from gradinc.report.subject import Page, Subject
@@ -27,9 +27,11 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
     """
     subject = Subject(title, sorted(runs, key=lambda run: (run.name, str(run.path))))
     if not subject.settings:
-        raise UserError(
-            title, "has no run that can be read", "Give the run's own command again, which writes what is missing"
-        )
+        what, mend = "has no run that can be read", "Give the run's own command again, which writes what is missing"
+        damaged = next((run for run in subject.runs if run.damage is not None), None)
+        if damaged is not None and damaged.damage is not None:
+            what += f": in {damaged.name} {' '.join(damaged.damage)}"
+        raise UserError(title, what, mend)
     page = Page(subject, Numbers())
     settings = settings_section(page)
     every = runs_section(page) if len(runs) > 1 else None
@@ -72,6 +74,7 @@ def _warnings(subject: Subject) -> list[str]:
         averaged = " Only finished runs are averaged." if len(subject.runs) > 1 else ""
         stopped = " A search stops its trials once they are judged, or behind." if searches(subject) else ""
         sentences.append(f"Of {len(subject.runs)} runs, {', '.join(states)}.{averaged}{stopped}")
+    sentences += [*shown.doubts(subject.runs), *search_doubts(subject)]
     cut = [run.name for run in subject.runs if not run.log_is_whole]
     if cut:
         more = f" and of {len(cut) - 1} more" if len(cut) > 1 else ""

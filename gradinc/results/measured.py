@@ -1,8 +1,8 @@
 """Measurements of a finished run's weights that are kept in its directory, so that nobody makes them twice.
 
 A run records what it saw while it trained. What is measured on its weights afterwards, such as how many images fool
-them, lies in ``measured/`` beside its records, one file for each kind and settings. It counts for the weights that it
-was made on and for no others.
+them, lies in ``measured/`` beside its records, one file for each kind and settings, under a seal of its own. It counts
+for the weights that it was made on and for no others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from gradinc.errors import UserError
 from gradinc.files import storing, write_json
 from gradinc.records import read_json
 from gradinc.results.recorded import RecordedRun, finite
+from gradinc.seal import SEAL, is_intact, seal
 
 FOLDER = "measured"
 
@@ -40,10 +41,9 @@ class Measurement:
         return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
 
     def found(self, run: RecordedRun) -> dict[str, float] | None:
-        """Its numbers, or None where it was not made on the weights that the run has now."""
-        kept = read_json(run.path / FOLDER / self.file)
-        digest = weights_of(run)
-        if kept is None or digest is None or kept.get("weights_digest") != digest:
+        """Its numbers, or None where it was not made on the weights that the run has now, or is damaged."""
+        kept, digest = self._kept(run), weights_of(run)
+        if kept is None or not is_intact(kept) or digest is None or kept.get("weights_digest") != digest:
             return None
         if kept.get("kind") != self.kind or kept.get("settings") != dict(self.settings):
             return None
@@ -51,6 +51,18 @@ class Measurement:
         if not isinstance(numbers, dict) or any(finite(number) is None for number in numbers.values()):
             return None
         return {str(name): float(number) for name, number in numbers.items()}
+
+    def is_damaged(self, run: RecordedRun) -> bool:
+        """Whether there is a file of it that is not as it was written."""
+        kept = self._kept(run)
+        return not is_intact(kept) if kept is not None else (run.path / FOLDER / self.file).exists()
+
+    def is_unsealed(self, run: RecordedRun) -> bool:
+        """Whether it was written before measurements were sealed."""
+        return SEAL not in (self._kept(run) or {SEAL: None})
+
+    def _kept(self, run: RecordedRun) -> dict[str, Any] | None:
+        return read_json(run.path / FOLDER / self.file)
 
     def keep(self, run: RecordedRun, numbers: Mapping[str, float]) -> None:
         """Write its numbers into the run's directory.
@@ -66,7 +78,7 @@ class Measurement:
         with storing(folder):
             folder.mkdir(exist_ok=True)
         document = {"kind": self.kind, "settings": dict(self.settings), "weights_digest": weights_of(run)}
-        write_json(folder / self.file, {**document, "numbers": dict(numbers)})
+        write_json(folder / self.file, seal({**document, "numbers": dict(numbers)}, folder))
 
 
 def weights_of(run: RecordedRun) -> str | None:

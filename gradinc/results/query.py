@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gradinc.config.names import nearest_key
 from gradinc.errors import UserError
+from gradinc.records import ENDED
 from gradinc.results.keys import MISSING, settings
 from gradinc.results.recorded import RecordedRun
 
@@ -24,6 +25,7 @@ FACTS: dict[str, Callable[[RecordedRun], float | str | None]] = {
     "run": lambda run: run.name,
     "status": lambda run: run.status,
     "protocol": lambda run: run.protocol,
+    "seal": lambda run: _seal(run),
     "test": lambda run: run.score,
     "loss": lambda run: run.number("result", "test", "loss"),
     "samples": lambda run: run.number("result", "samples"),
@@ -104,6 +106,13 @@ def ordered(runs: Sequence[RecordedRun], key: str, *, reverse: bool = False) -> 
     numbers.sort(key=lambda pair: (pair[0], pair[1].name), reverse=reverse)
     texts.sort(key=lambda pair: (pair[0], pair[1].name), reverse=reverse)
     return [*(run for _, run in numbers), *(run for _, run in texts), *rest]
+
+
+def _seal(run: RecordedRun) -> str | None:
+    """What the seal says: ``whole``, ``unsealed``, or the file that is damaged; None for a run that may go on."""
+    if run.damage is not None:
+        return run.damage[0]
+    return None if run.status not in ENDED else "unsealed" if run.unsealed else "whole"
 
 
 def _equal(value: float | str | None, wanted: str) -> bool:

@@ -19,7 +19,8 @@ from gradinc.config.protocol import recorded
 from gradinc.config.yaml_size import LOADER, check_yaml_size
 from gradinc.errors import UserError
 from gradinc.record import read_lines
-from gradinc.records import read_json, read_result
+from gradinc.records import ENDED, read_json, read_result
+from gradinc.seal import SEAL, check
 
 SCORES = {"accuracy": True, "mse": False}
 """The measures that runs are compared by, the first one that a run has; whether higher is better."""
@@ -54,11 +55,12 @@ class RecordedRun:
 
     Attributes:
         path: the directory, as it was given.
-        status: one of `STATUSES`; ``damaged`` where ``config.yaml`` or ``result.json`` cannot be read, or where the
-            config is not the one that the run was started with.
+        status: one of `STATUSES`; ``damaged`` where ``config.yaml`` or ``result.json`` cannot be read, where the
+            config is not the one that the run was started with, or where the files are not those of the run's seal.
         config: ``config.yaml``, empty where it cannot be read or is another run's.
-        result: ``result.json``, empty where there is none or it cannot be read.
-        meta: ``meta.json``, likewise.
+        result: ``result.json``, empty where there is none or the run is damaged.
+        meta: ``meta.json``, empty where there is none that can be believed.
+        damage: of a damaged run, the file and what is wrong with it; None otherwise.
     """
 
     path: Path
@@ -66,17 +68,27 @@ class RecordedRun:
     config: Mapping[str, Any]
     result: Mapping[str, Any]
     meta: Mapping[str, Any]
+    damage: tuple[str, str] | None = None
 
     @classmethod
     def open(cls, path: Path) -> RecordedRun:
         """Read a run directory; what cannot be read makes it a damaged run, never an error."""
         config, result = _read_config(path / "config.yaml"), _shallow(read_result(path / "result.json"))
         meta = _shallow(read_json(path / "meta.json")) or {}
-        if config is None or (result is None and os.path.lexists(path / "result.json")):
-            return cls(path, "damaged", config or {}, {}, meta)
-        if "identity" in meta and not _is_config_of(meta["identity"], config):
-            return cls(path, "damaged", {}, {}, meta)
-        return cls(path, _status(path, result), config, result or {}, meta)
+        wrong = check(result or {}, path)
+        if "meta.json" in wrong:
+            meta = {}
+        elif config is not None and "identity" in meta and not _is_config_of(meta["identity"], config):
+            config, wrong = {}, {"config.yaml": "is not the config that the run was started with"}
+        if config is None:
+            wrong = {"config.yaml": "is missing or cannot be read"}
+        elif result is None and os.path.lexists(path / "result.json"):
+            wrong = {"result.json": "was changed after it was sealed, or cannot be read"}
+        status = "damaged" if wrong else _status(path, result)
+        damage = next(iter(wrong.items()), None)
+        if damage is None and status == "damaged":
+            damage = "result.json", "has a status that no run has"
+        return cls(path, status, config or {}, (result or {}) if damage is None else {}, meta, damage)
 
     @property
     def name(self) -> str:
@@ -108,6 +120,11 @@ class RecordedRun:
             return bool(self.metrics) and finite(self.metrics[-1].get(POSITIONS[0])) == steps
         column = next(iter(self.columns.values()), None)
         return column is not None and column.places[0][-1] == steps
+
+    @property
+    def unsealed(self) -> bool:
+        """Whether it has ended and nothing says whether its files are those that it ended with."""
+        return self.status in ENDED and SEAL not in self.result
 
     @property
     def measure(self) -> str | None:

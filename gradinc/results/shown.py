@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gradinc.results.recorded import RecordedRun
 
@@ -75,6 +75,23 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "peak memory": lambda run: bytes_text(run.number("result", "peak_memory")),
 }
 """What is shown of a run's result, line by line."""
+
+
+MOST = 5
+"""Damaged runs that are told one by one."""
+
+
+def doubts(runs: Sequence[RecordedRun]) -> list[str]:
+    """Sentences about runs whose numbers are left out because they are damaged, and about runs without a seal."""
+    damaged = [(run, *run.damage) for run in runs if run.damage is not None]
+    said = [f"{run.name} is damaged, its numbers are left out: {file} {what}." for run, file, what in damaged[:MOST]]
+    if len(damaged) > MOST:
+        said.append(f"{len(damaged) - MOST} more runs are damaged.")
+    unsealed = sum(run.unsealed for run in runs)
+    if unsealed:
+        of = f"{unsealed} of {len(runs)} runs" if len(runs) > 1 else runs[0].name
+        said.append(f"{of} unsealed (ended before gradinc sealed runs; damage may go unnoticed).")
+    return said
 
 
 def results_of(runs: list[RecordedRun]) -> dict[str, list[str]]:

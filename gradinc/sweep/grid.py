@@ -12,6 +12,7 @@ from gradinc.config.names import shown
 from gradinc.errors import UserError
 from gradinc.files import storing, write_json
 from gradinc.records import is_run, read_json
+from gradinc.seal import is_intact, seal
 
 FILE = "sweep.json"
 LONGEST_LIST = 8
@@ -57,12 +58,15 @@ def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
     if _record(folder) is None:
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / FILE, {"command": command, "grid": _grid(jobs), "runs": _runs(jobs)})
+        record = {"command": command, "grid": _grid(jobs), "runs": _runs(jobs)}
+        write_json(folder / FILE, seal(record, folder))
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
     """What the folder's file says, or None where it is missing or damaged."""
     record = read_json(folder / FILE) or {}
+    if not is_intact(record):
+        return None
     grid, runs = record.get("grid"), record.get("runs")
     lists = isinstance(grid, dict) and all(isinstance(values, list) for values in grid.values())
     return record if lists and isinstance(runs, list) and all(isinstance(run, str) for run in runs) else None

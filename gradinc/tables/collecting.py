@@ -29,6 +29,7 @@ class Measured:
         code: the version of gradinc's code that made it, None where that is not known.
         data: digest of the data that it was made of, None where that is not known.
         resumed: whether it was made on more than one kind of software or hardware.
+        unsealed: whether nothing says that its records are those that it ended with.
     """
 
     seed: int
@@ -40,6 +41,7 @@ class Measured:
     data: str | None
     seconds: float | None
     resumed: bool
+    unsealed: bool = False
 
 
 def recorded_runs(cells: Iterable[Cell]) -> list[RecordedRun]:
@@ -121,13 +123,15 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
     elif status == "diverged":
         reason = f"diverged at update {run.value('result', 'diverged_at')}"
     else:
-        reason = status
+        reason = status if run.damage is None else f"damaged ({run.damage[0]})"
     code = run.value("meta", "code")
     code = code[:12] if isinstance(code, str) else None
     seconds = run.number("result", "seconds")
     data = run.value("meta", "data", "digest")
     data = data if isinstance(data, str) else None
-    return Measured(seed, status, run.name, number, reason, code, data, seconds, _resumed(run))
+    kept = quantity.measurement
+    unsealed = run.unsealed or (kept is not None and kept.is_unsealed(run))
+    return Measured(seed, status, run.name, number, reason, code, data, seconds, _resumed(run), unsealed)
 
 
 SAME = ("python", "torch", "processor", "device", "threads", "code")

@@ -61,6 +61,7 @@ def table_document(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedR
         "unmeasured": dict(table.unmeasured),
         "verdicts": dict(sorted(Counter(each["verdict"] for each in shown).items())),
         "code": dict(sorted(Counter(each.code or "unknown" for each in by_run.values()).items())),
+        "unsealed": len({each.run for each in every if each.unsealed}),
         "seconds": round(sum(each.seconds or 0.0 for _, each in sorted(by_run.items())), 3),
         "notes": list(table.notes),
     }

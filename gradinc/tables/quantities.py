@@ -18,7 +18,7 @@ from gradinc.config.names import choose, shown
 from gradinc.config.values import Fraction
 from gradinc.errors import UserError
 from gradinc.metrics import METRICS
-from gradinc.results.measured import Measurement
+from gradinc.results.measured import FOLDER, Measurement
 from gradinc.results.recorded import RecordedRun, finite
 from gradinc.tables.measured import MEASURED, NOT_MEASURED, NUMBER
 
@@ -98,6 +98,8 @@ def read_quantity(given: Any, where: str) -> Quantity:
 
 def _measured(run: RecordedRun, measurement: Measurement) -> float:
     found = (measurement.found(run) or {}).get(NUMBER[measurement.kind])
+    if found is None and measurement.is_damaged(run):
+        raise NoValue(f"damaged ({FOLDER}/{measurement.file}; gradinc table without --collect measures again)")
     if found is None:
         raise NoValue(NOT_MEASURED)
     return found

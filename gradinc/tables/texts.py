@@ -173,4 +173,6 @@ def code_text(document: Mapping[str, Any]) -> str:
         ", ".join(f"{code} ({count} {'run' if count == 1 else 'runs'})" for code, count in document["code"].items())
         or "no run yet"
     )
-    return f"Code: {versions}. Wall time of all runs: {duration_text(document['seconds'] or None)}."
+    count = document.get("unsealed", 0)
+    unsealed = f" Unsealed: {count} {'run' if count == 1 else 'runs'}." if count else ""
+    return f"Code: {versions}.{unsealed} Wall time of all runs: {duration_text(document['seconds'] or None)}."

@@ -9,9 +9,13 @@ from gradinc.config.names import shown, written
 from gradinc.config.schema import Config
 from gradinc.errors import UserError
 from gradinc.records import is_search, read_json
+from gradinc.seal import CHANGED, is_intact
 
 FILE = "tune.json"
 """What a search keeps in its folder."""
+
+
+AGAIN = "Give the search's gradinc tune again, which writes it, or leave search out"
 
 
 def found_by(config: Config) -> dict[str, Any] | None:
@@ -29,14 +33,14 @@ def found_by(config: Config) -> dict[str, Any] | None:
     where = written("search", config.search)
     file = Path(config.search) / FILE
     record = read_json(file) or {}
+    if not is_intact(record):
+        raise UserError(str(file), CHANGED, AGAIN)
     if "judged_by" not in record:
         raise UserError(where, "is not the folder of a search that has ended", "Give the one that gradinc tune names")
     if record.get("best") is None:
         raise UserError(where, "has no best values yet", "Go on with its gradinc tune first")
     if not is_search(record):
-        raise UserError(
-            str(file), "is damaged", "Give the search's gradinc tune again, which writes it, or leave search out"
-        )
+        raise UserError(str(file), "is damaged", AGAIN)
     judged, best = record["judged_by"], record["best"]
     if config.evaluate.rows == "test":
         _check_scored(config, judged, best)

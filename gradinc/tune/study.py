@@ -22,6 +22,8 @@ from gradinc.files import check_plain, storing, write_json
 from gradinc.interruption import Interruption
 from gradinc.record import LONGEST_LINE, read_log, whole_lines
 from gradinc.records import read_json
+from gradinc.results.recorded import RecordedRun
+from gradinc.seal import CHANGED, SEAL, check, is_intact, seal
 from gradinc.sweep.gpus import dealt
 from gradinc.sweep.process import Worker
 from gradinc.sweep.shipment import Shipment
@@ -52,6 +54,7 @@ class Search:
     ) -> None:
         self.space, self.folder, self.arguments, self.config_dirs = space, folder, arguments, config_dirs
         self._lock = threading.Lock()
+        self._journal = _Threads()
         self._workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         try:
             import optuna
@@ -70,7 +73,10 @@ class Search:
         document = {key: item for key, item in self.space.model_dump().items() if key != "trials"}
         for name in (FILE, JOURNAL, ".lock"):
             check_plain(self.folder / name, "where a search writes", "or use another --name")
-        before = (read_json(self.folder / FILE) or {}).get("search")
+        record = read_json(self.folder / FILE) or {}
+        before = record.get("search")
+        if isinstance(before, dict) and before != document and not is_intact(record):
+            raise UserError(str(self.folder / FILE), CHANGED, "Bring it back, or use another --name")
         if isinstance(before, dict) and before != document:
             key = next(key for key in {**document, **before} if before.get(key) != document.get(key))
             raise UserError(str(self.folder), f"holds a search with another {key}", "Use another --name")
@@ -83,7 +89,7 @@ class Search:
         with storing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         if before is None:
-            write_json(self.folder / FILE, {"search": document})
+            self._keep({"search": document})
 
     def _hold(self) -> None:
         """Hold the folder until `close`, or the end of this process: open trials are those of a search that is gone.
@@ -107,6 +113,7 @@ class Search:
         self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
         journal = self.folder / JOURNAL
         with storing(journal):
+            self._check_journal(journal)
             _cut_back(journal)
             try:
                 self._load(journal)
@@ -119,10 +126,24 @@ class Search:
             seed=seed + len(self.study.get_trials()), constant_liar=True, n_startup_trials=8
         )
 
+    def _check_journal(self, journal: Path) -> None:
+        """See that the journal begins with all that was sealed of it.
+
+        Without the journal the search begins anew. A ``tune.json`` that is damaged is made again from the journal.
+
+        Raises:
+            UserError: the journal was changed.
+        """
+        record = read_json(self.folder / FILE) or {}
+        if not journal.exists() or not is_intact(record):
+            self._keep({"search": record["search"]})
+        elif check(record, self.folder, growing=True):
+            raise _damaged(journal, f"it {CHANGED}")
+
     def _load(self, journal: Path) -> None:
         optuna = self._optuna
         # Optuna's own lock is a file that a search which is killed leaves behind, for the next one to wait for.
-        backend = optuna.storages.journal.JournalFileBackend(str(journal), lock_obj=_Threads())
+        backend = optuna.storages.journal.JournalFileBackend(str(journal), lock_obj=self._journal)
         self.study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
             study_name=self.folder.name,
@@ -191,11 +212,13 @@ class Search:
         elif watch.now is None or (ending.code and not watch.stop):
             with self._lock:
                 self.study.tell(trial, state=states.FAIL)
+                self._seal()
             say(f"{label} failed. {ending.line}")
         else:
             with self._lock:
                 pruned = watch.pruned
                 self.study.tell(trial, None if pruned else watch.now.score, state=states.PRUNED if pruned else None)
+                self._seal()
             say(f"{label} {'pruned at' if pruned else 'score'} {watch.now.score:.4f}")
 
     def job(self, values: dict[str, Any]) -> Job:
@@ -225,6 +248,9 @@ class Search:
         if self.space.mode != "first-tasks":
             return None
         run = self.job(self.space.tried(best.params)).directory
+        if (damage := RecordedRun.open(run).damage) is not None:
+            mend = f"Bring it back, or remove {run} and {self.folder / JOURNAL} and give the same command again"
+            raise UserError(str(run / damage[0]), damage[1], mend)
         rows = [line["row"] for line in read_log(run / "metrics.jsonl") if isinstance(line.get("row"), list)]
         if not rows:
             mend = f"Bring it back, or remove {run} and {self.folder / JOURNAL} and give the same command again"
@@ -233,7 +259,8 @@ class Search:
 
     def _write(self) -> None:
         best = self.best()
-        record = read_json(self.folder / FILE) or {}
+        before = read_json(self.folder / FILE) or {}
+        record = dict(before)
         record["judged_by"] = {"mode": self.space.mode, "what": self.space.judged_by()}
         record["trials"] = [
             {
@@ -249,8 +276,21 @@ class Search:
         else:
             record["best"] = {"score": best.value, "values": self.space.tried(best.params), "run": self.result()}
             record["best"] |= {} if (scored := self._scored(best)) is None else {"scored_tasks": scored}
-        if record != read_json(self.folder / FILE):
-            write_json(self.folder / FILE, record)
+        if record != before or SEAL not in before or not is_intact(before):
+            self._keep(record)
+
+    def _seal(self) -> None:
+        """Seal what the journal says so far."""
+        self._keep(read_json(self.folder / FILE) or {})
+
+    def _keep(self, record: dict[str, Any]) -> None:
+        """Write ``tune.json`` with a seal of it and of the journal."""
+        self._journal.acquire()  # no line is half written
+        try:
+            record = seal(record, self.folder, [JOURNAL] if (self.folder / JOURNAL).exists() else [])
+        finally:
+            self._journal.release()
+        write_json(self.folder / FILE, record)
 
 
 def _cut_back(journal: Path) -> None:

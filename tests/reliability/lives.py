@@ -23,6 +23,7 @@ import torch
 import gradinc
 from gradinc import checkpoint
 from gradinc.directory import read_json
+from gradinc.seal import seal
 
 PACKAGE = Path(gradinc.__file__).parent
 HERE = Path(__file__).parent
@@ -167,6 +168,12 @@ def only_run(folder: Path) -> Path:
     return path
 
 
+def reseal(run: Path) -> None:
+    """Take a run's files as they are now for those that it ended with."""
+    result = read_json(run / "result.json") or {}
+    (run / "result.json").write_text(json.dumps(seal(result, run, result["seal"]["files"])))
+
+
 def crash_points() -> list[str]:
     """The names of all crash points in the program."""
     names = set()
@@ -177,7 +184,7 @@ def crash_points() -> list[str]:
 
 # ---- what a run has come to ----
 
-VOLATILE = ("seconds", "peak_memory")
+VOLATILE = ("seconds", "peak_memory", "seal")
 """What in ``result.json`` is told of a run but does not belong to its numbers."""
 
 

@@ -1,4 +1,4 @@
-"""docs/reliability.md: the twenty promises, where each is tested, and what the campaign of random kills came to."""
+"""docs/reliability.md: the promises, where each is tested, and what the campaign of random kills came to."""
 
 from __future__ import annotations
 
@@ -97,6 +97,12 @@ PROMISES: list[tuple[str, str, str]] = [
         " own job N times",
         "test_verify.py, test_drill.py",
     ),
+    (
+        "P21",
+        "what a run has ended with is sealed: a result, log, record or checkpoint that was changed, cut or removed"
+        " later is found by whoever takes a number or weights from it, and is in no mean",
+        "test_seal.py, tables/test_document.py, tables/test_measured.py, tune/test_damaged_search.py",
+    ),
 ]
 
 TEXT = """\
@@ -112,6 +118,27 @@ written by `scripts/kill_test --page`; the numbers on it come from a campaign th
 
 Not promised: the same bits across versions of torch, kinds of processor, numbers of threads, or CPU and GPU;
 power cuts on network file systems; protection from a hostile `--config-dir` beyond P16, or from a hostile Python path.
+
+## What a seal covers
+
+A run that has ended, finished or diverged, writes `result.json` last, and in it `seal`: one SHA-256 over the result
+itself (canonical JSON) and over the size and SHA-256 of `config.yaml`, `meta.json`, `metrics.jsonl`,
+`timing.jsonl`, the newest checkpoint and `ckpt/best`. Of a checkpoint it holds the 32 bytes of SHA-256 that the
+file begins with: listings compare these and the size, and who loads the weights hashes the rest. A seal finds
+damage; it is no signature.
+
+`runs`, `compare`, `diff`, `report` and tables mark what does not match as `damaged`, name the file and leave its
+numbers out of every mean; `export` leaves the run out; `verify` tells the difference; `test`, `gradinc.load`,
+`init=`, `attack`, `invert` and `sharpness` refuse it, and so do the same command and a sweep. They mend two files:
+`config.yaml`, which is written from the command, and `result.json`, which the newest checkpoint gives again.
+Weights are part of the record: a finished run whose `ckpt/` was removed is damaged (`checkpoint.keep=1` keeps the
+smallest one that is whole).
+
+Not covered, since it comes later or says nothing of the numbers: older checkpoints, `error.log`, `owner.json`, and
+`measured/`, whose files have seals of their own and hold for one digest of weights. A run that was interrupted or
+has failed seals its result alone, since its log goes on. A search seals `tune.json` with the journal as far as it
+had come, after every trial; a named sweep seals `sweep.json`. Runs from before there were seals are read as they
+always were, and are called `unsealed`; `gradinc runs seal=unsealed` lists them.
 
 ## The kill test
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lives import Nursery, differences, only_run, outcome
+from lives import Nursery, differences, only_run, outcome, reseal
 
 from gradinc.directory import read_json
 
@@ -71,6 +71,7 @@ def test_a_finished_run_of_other_code_says_so(nursery: Nursery, folder: Path) ->
     assert nursery.run(folder, *RUN).code == 0
     meta = only_run(folder) / "meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "code": "0" * 64}))
+    reseal(only_run(folder))
     end = nursery.run(folder, *RUN)
     assert end.code == 0
     assert "is finished already by another version of gradinc's code; fresh=true runs it again." in end.out

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from written_runs import reseal
 
 HERE = importlib.util.find_spec("tensorboard") is not None
 needs_tensorboard = pytest.mark.skipif(not HERE, reason="tensorboard is not installed")
@@ -21,6 +22,7 @@ def test_tensorboard_reads_every_number_of_the_log(gradinc: Any, written: Any, e
     path = written("a")
     with open(path / "metrics.jsonl", "a") as file:
         file.write(json.dumps({"step": 164, "row": [0.25, None, 0.5], "train": {"loss": None}, "lr": "x"}) + "\n")
+    reseal(path)
     outcome = gradinc("export", "a", "--tensorboard", "events")
     assert (outcome.code, outcome.err) == (0, "")
     events = EventAccumulator(str(empty / "events" / "a"))

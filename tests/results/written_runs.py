@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from gradinc.directory import SEALED
+from gradinc.seal import seal
+
 CONFIG: dict[str, Any] = {
     "seed": 0,
     "threads": "auto",
@@ -31,7 +34,15 @@ META: dict[str, Any] = {
 }
 
 
-def write_run(folder: Path, name: str, *, test: float = 0.9, status: str = "finished", **changes: Any) -> Path:
+def reseal(run: Path) -> None:
+    """Take the run's files as they are now for those that it ended with."""
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(seal(result, run, SEALED)))
+
+
+def write_run(
+    folder: Path, name: str, *, test: float = 0.9, status: str = "finished", sealed: bool = False, **changes: Any
+) -> Path:
     """Write one run; `changes` are dotted keys of the config, with ``__`` for the dot."""
     config, path = copy.deepcopy(CONFIG), folder / name
     for key, value in changes.items():
@@ -63,4 +74,6 @@ def write_run(folder: Path, name: str, *, test: float = 0.9, status: str = "fini
         counts = {"samples": 5176, "steps": 164, "passes": 164, "seconds": 0.4, "peak_memory": 1e6}
         end = {"ended_by": "epochs", "diverged_at": 165, "tensor": "loss", "weights_digest": "d1"}
         (path / "result.json").write_text(json.dumps({**result, **counts, **end}))
+        if sealed:
+            reseal(path)
     return path

@@ -9,6 +9,7 @@ import pytest
 
 from gradinc.config.compose import Job, compose_jobs
 from gradinc.errors import UserError
+from gradinc.seal import seal
 from gradinc.sweep.grid import check_grid, write_grid
 
 COMMAND = ("model=linear", "name=rates")
@@ -57,6 +58,11 @@ def test_a_grid_that_is_lost_is_written_again_by_the_same_command(folder: Path, 
 def test_a_value_that_was_changed_in_the_file_alone_keeps_nobody_out(folder: Path) -> None:
     file = folder / "sweep.json"
     file.write_text(file.read_text().replace("optimizer.lr", "optimizer.lq"))
+    check_grid(folder, jobs("optimizer.lr=0.1,0.2"))
+    write_grid(folder, jobs("optimizer.lr=0.1,0.2"), "what was changed is written again")
+    assert "optimizer.lr" in file.read_text()
+    record = json.loads(file.read_text().replace("optimizer.lr", "optimizer.lq"))
+    file.write_text(json.dumps(seal(record, folder)))
     check_grid(folder, jobs("optimizer.lr=0.1,0.2"))
     with pytest.raises(UserError, match=r"^outputs/rates: was started with "):
         check_grid(folder, jobs("optimizer.lr=0.1,0.3"))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from small_table import DOCUMENT
 
 from gradinc.cli import main
 from gradinc.results.recorded import RecordedRun
+from gradinc.seal import seal
 from gradinc.tables.cells import compose_cells
 from gradinc.tables.collecting import recorded_runs
 from gradinc.tables.document import table_document
@@ -44,7 +46,17 @@ def cell(document: dict[str, Any], row: str, column: str = "accuracy") -> dict[s
 
 
 def rewrite(path: Path, **changes: Any) -> None:
+    """Change a record, and seal the run with it."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    result = path.with_name("result.json")
+    record = json.loads(result.read_text())
+    result.write_text(json.dumps(seal(record, path.parent, record["seal"]["files"])))
+
+
+def other_digit(path: Path) -> None:
+    """Another last digit that a number in a file has."""
+    head, last, rest = re.fullmatch(r"(.*?[0-9.]{4})([0-9])(.*)", path.read_text(), re.DOTALL).groups()  # type: ignore[union-attr]
+    path.write_text(f"{head}{(int(last) + 1) % 10}{rest}")
 
 
 def run_of(document: dict[str, Any], row: str, seed: int) -> str:
@@ -161,14 +173,19 @@ def test_a_run_that_went_on_elsewhere_is_marked_and_not_averaged(runs: Path, oth
         (
             "config.yaml",
             lambda path: path.write_text(path.read_text().replace("lr: 0.1", "lr: 0.2")),
-            "damaged",
+            "damaged (config.yaml)",
         ),
         (
             "config.yaml",
             lambda path: path.write_text("budget: 3\nstrategy: [1]\n"),
-            "damaged",
+            "damaged (config.yaml)",
         ),
-        ("result.json", lambda path: path.write_text(""), "damaged"),
+        ("result.json", lambda path: path.write_text(""), "damaged (result.json)"),
+        ("result.json", lambda path: other_digit(path), "damaged (result.json)"),
+        ("meta.json", lambda path: other_digit(path), "damaged (meta.json)"),
+        ("metrics.jsonl", lambda path: other_digit(path), "damaged (metrics.jsonl)"),
+        ("timing.jsonl", lambda path: other_digit(path), "damaged (timing.jsonl)"),
+        ("ckpt", lambda path: shutil.rmtree(path), "damaged (ckpt/41)"),
     ],
 )
 def test_a_run_with_a_damaged_record_is_marked_and_not_averaged(
@@ -178,6 +195,19 @@ def test_a_run_with_a_damaged_record_is_marked_and_not_averaged(
     found = cell(collected(), "fast")
     assert (found["verdict"], found["reason"]) == ("not judged", f"1 of 3 {reason}")
     assert found["ours"]["n"] == 2
+
+
+def test_runs_without_a_seal_are_averaged_and_counted(runs: Path) -> None:
+    before = collected()
+    assert before["unsealed"] == 0
+    for path in runs.glob("*/result.json"):
+        result = json.loads(path.read_text())
+        del result["seal"]
+        path.write_text(json.dumps(result))
+    found = collected()
+    assert found["unsealed"] == 6
+    assert cell(found, "fast")["ours"] == cell(before, "fast")["ours"]
+    assert "Unsealed: 6 runs." in FILES["md"](found)
 
 
 def test_runs_of_which_nobody_knows_the_code_are_in_no_mean(runs: Path) -> None:

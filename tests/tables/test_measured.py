@@ -129,17 +129,30 @@ def cut_short(run: Path) -> None:
         spoilt("numbers", {"worst": None, "psnr": None}),
         spoilt("numbers", [1.0]),
         spoilt("weights_digest", None),
+        spoilt("numbers", {"worst": 0.5, "psnr": 9.0}),
     ],
-    ids=["other weights", "cut short", "other settings", "other kind", "no number", "a list", "of no weights"],
+    ids=["other weights", "cut short", "other settings", "other kind", "no number", "a list", "of no weights", "other"],
 )
 def test_a_measurement_counts_for_its_weights_and_settings_alone(
     gradinc: Command, safe: Path, spoil: Callable[[Path], None]
 ) -> None:
     assert cells(gradinc(*SAFE, "--collect", "--json"))["robust"]["ours"] is not None
     spoil(safe)
-    assert [cell["ours"] for cell in cells(gradinc(*SAFE, "--collect", "--json")).values()] == [None, None]
+    found = cells(gradinc(*SAFE, "--collect", "--json"))
+    assert [cell["ours"] for cell in found.values()] == [None, None]
+    assert found["robust"]["marks"][0].startswith("1 of 1 damaged (measured/attack-")
     again = gradinc("--quiet", *SAFE, "--json")
     assert all(cell["ours"]["n"] == 1 for cell in cells(again).values()), "and is made again"
+
+
+def test_a_measurement_without_a_seal_is_read_as_before(gradinc: Command, safe: Path) -> None:
+    wanted = {name: cell["ours"] for name, cell in cells(gradinc(*SAFE, "--collect", "--json")).items()}
+    for path in (safe / "measured").iterdir():
+        record = json.loads(path.read_text())
+        del record["seal"]
+        path.write_text(json.dumps(record))
+    assert {name: cell["ours"] for name, cell in cells(gradinc(*SAFE, "--collect", "--json")).items()} == wanted
+    assert "Unsealed: 1 run." in gradinc(*SAFE, "--collect").out
 
 
 def test_a_run_that_starts_again_forgets_what_was_measured(gradinc: Command, safe: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from gradinc.config.compose import load_config
 from gradinc.errors import UserError
+from gradinc.seal import seal
 from gradinc.tune.found import found_by
 from gradinc.tune.space import Space
 from gradinc.tune.study import Search
@@ -132,8 +133,71 @@ def test_a_search_whose_record_is_gone_is_refused(folder: Path, content: str | N
 def test_a_record_with_a_key_more_is_of_another_search(folder: Path) -> None:
     record = json.loads((folder / "tune.json").read_text())
     record["search"]["unheard_of"] = 1
-    (folder / "tune.json").write_text(json.dumps(record))
+    (folder / "tune.json").write_text(json.dumps(seal(record, folder)))
     assert refusal(folder) == "rates: holds a search with another unheard_of. Use another --name."
+
+
+def other_score(path: Path) -> None:
+    """Another digit in the score of the first trial."""
+    text = path.read_text()
+    assert "0.5" in text
+    path.write_text(text.replace("0.5", "0.9", 1))
+
+
+@pytest.fixture
+def ended(folder: Path) -> Path:
+    """The same search after its end."""
+    reopened(folder).run(1, None, print)  # type: ignore[arg-type]
+    return folder
+
+
+def test_another_digit_in_the_journal_is_found(ended: Path) -> None:
+    assert reopened(ended).best().value == 0.75
+    other_score(ended / "journal.log")
+    assert refusal(ended) == (
+        "rates/journal.log: is damaged (it was changed after it was sealed). "
+        "Remove it: the same command then makes the trials again, and what its runs have done is kept."
+    )
+    (ended / "journal.log").unlink()
+    assert reopened(ended).ended() == []
+    assert "best" not in json.loads((ended / "tune.json").read_text())
+
+
+def test_a_journal_is_sealed_after_every_trial(folder: Path) -> None:
+    search = Search(SPACE, folder, 0, [], [])
+    search._seal()
+    search.close()
+    assert "best" not in json.loads((folder / "tune.json").read_text()), "the search has not ended"
+    whole = (folder / "journal.log").read_bytes()
+    assert len(reopened(folder).ended()) == 2, "it may grow"
+    other_score(folder / "journal.log")
+    assert "changed after it was sealed" in refusal(folder)
+    (folder / "journal.log").write_bytes(whole[:-3])
+    assert "changed after it was sealed" in refusal(folder)
+
+
+def test_another_digit_in_what_was_found_vouches_for_nothing_and_is_mended(ended: Path) -> None:
+    whole = json.loads((ended / "tune.json").read_text())
+    rate = whole["best"]["values"]["optimizer.lr"]
+    words = ["model=linear", f"optimizer.lr={rate}", f"search={ended}"]
+    assert (found_by(load_config(words)) or {})["score"] == 0.75
+    other_score(ended / "tune.json")
+    with pytest.raises(UserError, match=r"tune\.json: was changed after it was sealed\. Give the search's "):
+        found_by(load_config(words))
+    reopened(ended).run(1, None, print)  # type: ignore[arg-type]
+    mended = json.loads((ended / "tune.json").read_text())
+    assert {**mended, "seal": None} == {**whole, "seal": None}
+    assert (found_by(load_config(words)) or {})["score"] == 0.75
+
+
+def test_a_search_without_a_seal_goes_on_as_before(ended: Path) -> None:
+    record = json.loads((ended / "tune.json").read_text())
+    del record["seal"]
+    (ended / "tune.json").write_text(json.dumps(record))
+    rate = record["best"]["values"]["optimizer.lr"]
+    assert found_by(load_config(["model=linear", f"optimizer.lr={rate}", f"search={ended}"])) is not None
+    reopened(ended).run(1, None, print)  # type: ignore[arg-type]
+    assert "seal" in json.loads((ended / "tune.json").read_text())
 
 
 FOUND = {"score": 0.9, "values": {"optimizer.lr": 0.1}}

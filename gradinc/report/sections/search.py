@@ -14,6 +14,7 @@ from gradinc.report.document import Cell, Section, Table
 from gradinc.report.subject import Page, Subject
 from gradinc.results.recorded import finite
 from gradinc.results.shown import NONE
+from gradinc.seal import CHANGED, SEAL, check, is_intact
 from gradinc.tune.found import FILE
 
 STATES = ("complete", "pruned", "fail", "running")
@@ -23,8 +24,23 @@ STATES = ("complete", "pruned", "fail", "running")
 def searches(subject: Subject) -> dict[Path, Mapping[str, Any]]:
     """The records of the searches in whose folders the runs lie, of those that have trials."""
     folders = sorted({run.path.parent for run in subject.runs})
-    records = {folder: read_json(folder / FILE) for folder in folders}
-    return {folder: record for folder, record in records.items() if record is not None and _trials(record)}
+    records = {folder: read_json(folder / FILE) or {} for folder in folders}
+    return {folder: record for folder, record in records.items() if is_intact(record) and _trials(record)}
+
+
+def search_doubts(subject: Subject) -> list[str]:
+    """Sentences about the records of searches that are damaged or have no seal."""
+    said = []
+    for folder in sorted({run.path.parent for run in subject.runs}):
+        record = read_json(folder / FILE) or {}
+        if not is_intact(record):
+            said.append(f"{folder.name}/{FILE} {CHANGED}: its trials are not shown.")
+            continue
+        if SEAL not in record and _trials(record):
+            said.append(f"{folder.name}/{FILE} unsealed (written before gradinc sealed it; damage may go unnoticed).")
+        wrong = check(record, folder, growing=True)
+        said += [f"{folder.name}/{name} {what}." for name, what in wrong.items()]
+    return said
 
 
 def search_section(page: Page) -> Section | None:

@@ -1,0 +1,119 @@
+"""The seal of a record: one digest, in a JSON document, of the document and of the files that its numbers come from.
+
+A run seals ``result.json`` when it has ended; a search, a sweep and a measurement seal their documents. Who reads a
+number checks the seal first. A seal finds damage. It is no signature: who can write the files can write another seal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+SEAL = "seal"
+"""The key of a seal in its document: ``files`` with the size and SHA-256 of each, and ``digest`` of the whole."""
+
+HEAD = 32
+"""Bytes at the beginning of a checkpoint: the SHA-256 of the rest, which is checked when the weights are loaded."""
+
+CHANGED = "was changed after it was sealed"
+"""What is wrong with a document or a file that is there and is another one."""
+
+PIECE = 1 << 20
+"""Bytes that are read at a time."""
+
+
+def seal(record: Mapping[str, Any], folder: Path, files: Iterable[str] = ()) -> dict[str, Any]:
+    """A document with a new seal.
+
+    Args:
+        record: what will be written as JSON.
+        folder: where the files are.
+        files: names in the folder; those under ``ckpt/`` are checkpoints.
+    """
+    found: dict[str, Any] = {name: _facts(folder, name) for name in files}
+    document = {**record, SEAL: {"files": found}}
+    return {**document, SEAL: {"files": found, "digest": _digest(document)}}
+
+
+def check(record: Mapping[str, Any], folder: Path, *, growing: bool = False) -> dict[str, str]:
+    """The files that are not as they were sealed, with what is wrong with each; empty for a document without a seal.
+
+    Args:
+        record: a document that `is_intact`.
+        folder: where the files are.
+        growing: whether files may have become longer since.
+    """
+    wrong = {}
+    for name, was in (record[SEAL]["files"] if SEAL in record else {}).items():
+        size = _size(folder / name)
+        if size is None:
+            wrong[name] = "is missing"
+        elif was is None or not _is_same(folder, name, size, was, growing=growing):
+            wrong[name] = CHANGED
+    return wrong
+
+
+def is_intact(record: Mapping[str, Any]) -> bool:
+    """Whether a document is as it was sealed, its files aside; one without a seal is taken as it is."""
+    if SEAL not in record:
+        return True
+    sealed = record[SEAL]
+    files = sealed.get("files") if isinstance(sealed, dict) else None
+    if not isinstance(files, dict) or not all(was is None or _is_file(was) for was in files.values()):
+        return False
+    try:
+        return bool(sealed.get("digest") == _digest({**record, SEAL: {"files": files}}))
+    except (ValueError, RecursionError):  # deeper than any that was sealed
+        return False
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a document as canonical JSON: sorted keys, no spaces."""
+    plain = json.loads(json.dumps(document))  # a key that is a number is text in the file
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _is_file(was: Any) -> bool:
+    size = was.get("bytes") if isinstance(was, dict) else None
+    return type(size) is int and size >= 0 and isinstance(was.get("sha256"), str)
+
+
+def _facts(folder: Path, name: str) -> dict[str, Any] | None:
+    size = _size(folder / name)
+    if size is None:
+        return None
+    with open(folder / name, "rb") as file:
+        os.fsync(file.fileno())  # a power cut must not leave the seal and take what is sealed
+    return {"bytes": size, "sha256": _file_digest(folder, name, size)}
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError):  # a name that is too long, or with a NUL
+        return None
+
+
+def _is_same(folder: Path, name: str, size: int, was: Mapping[str, Any], *, growing: bool) -> bool:
+    if size < was["bytes"] or (size > was["bytes"] and not growing):
+        return False
+    return _file_digest(folder, name, was["bytes"]) == was["sha256"]
+
+
+def _file_digest(folder: Path, name: str, size: int) -> str | None:
+    """SHA-256 of so many bytes of a file; of a checkpoint the one that it begins with."""
+    try:
+        with open(folder / name, "rb") as file:
+            if name.startswith("ckpt/"):
+                return file.read(HEAD).hex()
+            total = hashlib.sha256()
+            while size and (piece := file.read(min(PIECE, size))):
+                total.update(piece)
+                size -= len(piece)
+            return total.hexdigest()
+    except OSError:
+        return None
