@@ -31,6 +31,7 @@ runs and what it says of itself, but not what it computes. ``evaluate.epochs`` i
 ``budget.accuracy`` ends the training, which then depends on when the validation rows are looked at."""
 
 YOUNGER = {
+    "data.task": "auto",
     "evaluate.rows": "test",
     "model.bias_init": None,
     "strategy.methods.adam_nscl.means": None,

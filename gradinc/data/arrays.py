@@ -1,4 +1,4 @@
-"""From arrays as users save them to rows and targets as gradinc wants them."""
+"""From the inputs as users save them to rows as gradinc serves them."""
 
 from __future__ import annotations
 
@@ -51,47 +51,7 @@ def rows_of(path: Path, arrays: Arrays, layout: Layout) -> tuple[np.ndarray, flo
         x = x.transpose(0, 3, 1, 2)
     if x.dtype == np.uint8 and x.ndim == 4:
         return np.ascontiguousarray(x), 255.0
-    return _finite(path, names[0].partition("_")[0], x), 1.0
-
-
-def targets_of(path: Path, arrays: Arrays) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Targets of all parts as one array, the training part's first.
-
-    Returns:
-        Labels, int64, shape (n,), and the classes' names, which are the numbers that occur in the
-        first part; or targets, float32, shape (n, targets), and None.
-
-    Raises:
-        UserError: they can't be targets, don't match each other, or hold NaN or Inf.
-    """
-    names = list(arrays)
-    whole = {name: array.dtype.kind in "biu" for name, array in arrays.items()}
-    for name, array in arrays.items():
-        if array.ndim not in (1, 2) or (array.ndim == 2 and whole[name] and array.shape[1] != 1):
-            mend = "Save labels as (rows,), targets as (rows,) or (rows, targets)"
-            raise UserError(str(path), f"{name} has shape {array.shape}", mend)
-        if whole[name] != whole[names[0]]:
-            what = f"{name} is {array.dtype}, {names[0]} is {arrays[names[0]].dtype}"
-            raise UserError(str(path), what, "Save labels as whole numbers, regression targets as others")
-    if whole[names[0]]:
-        return _labels(path, {name: array.reshape(-1) for name, array in arrays.items()})
-    columns = [array.reshape(len(array), -1) for array in arrays.values()]
-    if len({array.shape[1] for array in columns}) > 1:
-        raise UserError(str(path), f"{', '.join(names)} have different numbers of targets", "Save the same for all")
-    return _finite(path, names[0].partition("_")[0], np.concatenate(columns)), None
-
-
-def _labels(path: Path, arrays: Arrays) -> tuple[np.ndarray, tuple[str, ...]]:
-    first, *others = arrays
-    values = np.unique(arrays[first])
-    if len(values) < 2:
-        raise UserError(str(path), f"{first} holds one class only ({values[0]})", "Save at least two")
-    for name in others:
-        new = np.setdiff1d(arrays[name], values)
-        if len(new):
-            raise UserError(str(path), f"{name} has label {new[0]}, which {first} has not", "Train on every class")
-    y = np.concatenate([np.searchsorted(values, array) for array in arrays.values()])
-    return y.astype(np.int64), tuple(str(value) for value in values.tolist())
+    return finite(path, names[0].partition("_")[0], x), 1.0
 
 
 def _channels_last(path: Path, name: str, shape: tuple[int, ...], layout: Layout) -> bool:
@@ -104,8 +64,15 @@ def _channels_last(path: Path, name: str, shape: tuple[int, ...], layout: Layout
     return last
 
 
-def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    """The array as contiguous float32."""
+def finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """The array as contiguous float32.
+
+    Args:
+        path, name: where it was read from, for messages.
+
+    Raises:
+        UserError: it holds NaN, Inf or a number beyond float32.
+    """
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, np.float32)
     finite = np.isfinite(array.reshape(len(array), -1)).all(axis=1)

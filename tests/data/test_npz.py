@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from gradinc.cli import main
+from gradinc.config.compose import load_config
+from gradinc.config.identity import document_digest
 from gradinc.config.schema import Data
 from gradinc.data.dataset import load, open_source
 from gradinc.data.source import Source
@@ -83,6 +86,108 @@ def test_whole_numbers_are_classes_and_others_targets(tmp_path: Path) -> None:
     assert opened(tmp_path, x=FEATURES, y=FEATURES[:, 0]).y.shape == (30, 1)
 
 
+EYE = np.eye(3)[LABELS]
+
+DOUBTFUL = {
+    "whole numbers as floats": LABELS.astype(np.float32),
+    "whole numbers as halves": LABELS.astype(np.float16)[:, None],
+    "negative ones": LABELS - 1.0,
+    "one-hot floats": EYE,
+    "one-hot integers": EYE.astype(np.int64),
+    "one-hot bool": EYE.astype(bool),
+    "as many integers as rows": np.arange(30) * 7,
+}
+
+
+@pytest.mark.parametrize("y", DOUBTFUL.values(), ids=DOUBTFUL.keys())
+def test_targets_that_could_be_classes_or_values_are_refused_until_it_is_said_which(
+    tmp_path: Path, y: np.ndarray
+) -> None:
+    with pytest.raises(UserError, match=r"classes or values\?\. Give data\.task=classes or data\.task=values\.$"):
+        opened(tmp_path, x=FEATURES, y=y)
+    as_values = opened(tmp_path, {"task": "values"}, x=FEATURES, y=y)
+    assert as_values.classes is None
+    assert np.array_equal(as_values.y, y.reshape(30, -1).astype(np.float32))
+    as_classes = opened(tmp_path, {"task": "classes"}, x=FEATURES, y=y)
+    labels = y.argmax(1) if y.ndim == 2 and y.shape[1] == 3 else y.reshape(-1)
+    assert as_classes.classes is not None
+    assert [float(as_classes.classes[label]) for label in as_classes.y] == labels.tolist()
+
+
+CLEAR = {
+    "integers": (np.array([-1, 3, 7])[LABELS], ("-1", "3", "7")),
+    "one column": (LABELS[:, None], ("0", "1", "2")),
+    "bool": (LABELS > 0, ("False", "True")),
+    "unsigned": (LABELS.astype(np.uint64), ("0", "1", "2")),
+    "floats": (FEATURES[:, 0], None),
+    "several": (FEATURES, None),
+    "counts of several things": (np.floor(FEATURES * 9), None),
+    "nearly whole": (LABELS + np.where(np.arange(30) == 29, 0.5, 0.0), None),
+}
+
+
+@pytest.mark.parametrize(("y", "classes"), CLEAR.values(), ids=CLEAR.keys())
+def test_targets_that_can_be_one_thing_only_are_taken_for_it(
+    tmp_path: Path, y: np.ndarray, classes: tuple[str, ...] | None
+) -> None:
+    assert opened(tmp_path, x=FEATURES, y=y).classes == classes
+
+
+@pytest.mark.parametrize("count", [1000, 1001])
+def test_a_thousand_classes_are_the_most_without_a_word(tmp_path: Path, count: int) -> None:
+    y = np.arange(count).repeat(5)
+    x = np.zeros((len(y), 1), np.float32)
+    if count > 1000:
+        assert "1,001 different whole numbers in 5,005 rows" in refused(tmp_path, x=x, y=y)
+    source = opened(tmp_path, {"task": "classes" if count > 1000 else "auto"}, x=x, y=y)
+    assert source.classes is not None
+    assert len(source.classes) == count
+
+
+@pytest.mark.parametrize(
+    ("task", "y", "message"),
+    [
+        ("classes", FEATURES[:, 0], "which is no class"),
+        ("classes", FEATURES, "rows that are not one-hot"),
+        ("auto", np.eye(4)[LABELS] + np.eye(4)[LABELS + 1], "whole numbers, which are no classes"),  # several labels
+        ("values", np.where(np.arange(30) == 3, np.nan, 1.0), "row 3 of y holds NaN"),
+        ("classes", np.where(np.arange(30) == 3, np.nan, 1.0), "row 3 of y holds NaN"),
+        ("auto", np.where(np.arange(30) == 3, np.nan, 1.0), "row 3 of y holds NaN"),
+    ],
+)
+def test_targets_that_are_not_what_they_are_said_to_be_are_refused(
+    tmp_path: Path, task: str, y: np.ndarray, message: str
+) -> None:
+    assert message in refused(tmp_path, {"task": task}, x=FEATURES, y=y)
+
+
+def test_the_first_line_of_a_run_says_what_its_targets_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data=npz", "model=linear", "budget.epochs=1", "device=cpu", "threads=1", f"output={tmp_path / 'out'}"]
+    for y, told in (
+        (np.array([-1, 3, 7])[LABELS], "3 classes (-1, 3, 7)"),
+        (LABELS, "3 classes"),
+        (FEATURES[:, 0], "1 value"),
+        (FEATURES[:, :2], "2 values"),
+    ):
+        root = saved(tmp_path, x=FEATURES, y=y)
+        assert main(["train", *words, f"data.root={root}", "fresh=true"]) == 0
+        line = capsys.readouterr().out.splitlines()[0]
+        assert line == f"npz · {told} · 22 training, 2 validation, 6 test rows of 4 features"
+        assert len(line) <= 81
+    assert main(["train", *words, f"data.root={saved(tmp_path, x=FEATURES, y=LABELS * 1.0)}", "name=new"]) == 2
+    assert not (tmp_path / "out" / "new").exists()
+
+
+def test_a_run_from_before_there_was_the_key_is_the_same_run() -> None:
+    def identity(*words: str) -> str:
+        document = load_config(["data=npz", "data.root=a.npz", *words]).document
+        if not words:
+            del document["data"]["task"]
+        return document_digest(document)
+
+    assert identity() == identity("data.task=auto") != identity("data.task=values")
+
+
 def test_official_parts_are_used_as_they_are(tmp_path: Path, section: Callable[..., Data]) -> None:
     arrays = {
         f"{kind}_{part}": array[rows]
@@ -111,7 +216,7 @@ def test_official_parts_are_used_as_they_are(tmp_path: Path, section: Callable[.
         ({"x": IMAGES[:, :3], "y": LABELS}, "both places could be the channels"),
         ({"x": IMAGES[..., :2], "y": LABELS}, "no place could be the channels"),
         ({"x": FEATURES, "y": LABELS * 0}, "one class only (0)"),
-        ({"x": FEATURES, "y": np.eye(3, dtype=int)[LABELS]}, "y has shape (30, 3)"),
+        ({"x": FEATURES, "y": np.eye(3, dtype=int)[LABELS] * 2}, "y has shape (30, 3)"),
         ({"x": FEATURES[:0], "y": LABELS[:0]}, "has no values"),
         ({"x": FEATURES, "y": np.array(["a", "b", "c"])[LABELS]}, "y holds <U1, not numbers"),
         ({"x": FEATURES * 1j, "y": LABELS}, "x holds complex128, not numbers"),

@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from gradinc.data.arrays import rows_of, targets_of
+from gradinc.data.arrays import rows_of
 from gradinc.data.npz_file import names, read_npz
 from gradinc.data.source import TEST, TRAIN, VALIDATION, Source
+from gradinc.data.targets import targets_of
 from gradinc.errors import UserError
 
 FORM = "x and y, or x_train, y_train, x_test, y_test and perhaps x_val, y_val"
@@ -18,17 +19,19 @@ FORM = "x and y, or x_train, y_train, x_test, y_test and perhaps x_val, y_val"
 def npz(
     root: str | None,
     *,
+    task: Literal["auto", "classes", "values"] = "auto",
     layout: Literal["auto", "channels_first", "channels_last"] = "auto",
     standardize_target: bool = True,
 ) -> Source:
     """Your own arrays: data.root=FILE.npz with x and y
 
     Either x and y, split by data.validation and data.test, or x_train, y_train, x_test, y_test and
-    perhaps x_val, y_val. Whole-number y are classes, others are regression targets. Rows of one
-    dimension are features, of two are images of one channel, of three are images. uint8 images are
-    divided by 255.
+    perhaps x_val, y_val. Rows of one dimension are features, of two are images of one channel, of
+    three are images. uint8 images are divided by 255.
 
     Args:
+        task: what y holds. auto: whole numbers are classes, others are values of a regression, and a y that could be
+            both is refused; classes: also of whole numbers saved as floats, or of one-hot rows; values: also integers.
         layout: of images with channels; auto takes the only one of the two places that has length 1 or 3.
         standardize_target: for regression, subtract the training targets' mean and divide by their deviation.
     """
@@ -43,7 +46,7 @@ def npz(
             what = f"{part.x} has {rows} rows, {part.y} has {targets}"
             raise UserError(str(path), what, "Save as many targets as rows")
     x, scale = rows_of(path, {part.x: arrays[part.x] for part in parts}, layout)
-    y, classes = targets_of(path, {part.y: arrays[part.y] for part in parts})
+    y, classes = targets_of(path, {part.y: arrays[part.y] for part in parts}, task)
     official = np.concatenate([np.full(len(arrays[part.x]), part.number, np.int8) for part in parts])
     drawn = parts == [WHOLE]
     standardize = classes is None and standardize_target
