@@ -1,7 +1,8 @@
 """Checkpoints: whole or absent, checked before use, and the one before is kept.
 
 A file is 32 bytes of SHA-256 and then what ``torch.save`` wrote: dicts, lists, text, numbers and
-tensors, nothing that could run code. ``torch.load`` alone does not notice a flipped bit.
+tensors, nothing that could run code. ``torch.load`` alone does not notice a flipped bit, nor what a
+file asks for that it does not hold; `gradinc.torch_file` reads it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ import torch
 from torch import Tensor
 
 from gradinc.crash import crash_point
+from gradinc.errors import UserError
 from gradinc.files import storing, write_whole
+from gradinc.torch_file import Refused, load, plain
 
 BEST = "best"
 PIECE = 1 << 20
@@ -54,9 +57,10 @@ def write(folder: Path, name: str, run: str, state: dict[str, Any]) -> None:
 
     Raises:
         gradinc.errors.StorageError: it could not be written; those before it stay.
+        gradinc.torch_file.Refused: the state has something that would not be read again.
     """
     memory = io.BytesIO()  # torch.save to a full disk reports neither the path nor the errno
-    torch.save({"run": run, **state}, memory)
+    torch.save({"run": run, **{key: plain(value, key) for key, value in state.items()}}, memory)
     content = memory.getbuffer()
     write_whole(folder / name, hashlib.sha256(content).digest() + bytes(content))
 
@@ -69,15 +73,38 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
     """
     content = _checked(path)
     try:
-        _refuse_growth(content)
-        state = torch.load(content, map_location=device, weights_only=True)
-    except Exception as error:  # a whole file that holds something else; torch raises many kinds
+        state = load(content, device)
+    except Refused as error:
+        raise Damaged(f"not a checkpoint: {error}") from error
+    except Exception as error:  # a whole file that holds something else; the modules that read it raise many kinds
         raise Damaged("not a checkpoint") from error
-    if not isinstance(state, dict) or ("model" not in state and "learner" not in state):
+    if not isinstance(state, dict) or not _is_weights(state.get("model", state.get("learner"))):
         raise Damaged("not a checkpoint")
     if run is not None and state.get("run") != run:
         raise Damaged("of another run")
     return state
+
+
+def _is_weights(found: Any) -> bool:
+    """Whether what stands where a checkpoint's weights are, or its learner, has weights by name."""
+    weights = found.get("model", found) if isinstance(found, dict) else None
+    return isinstance(weights, dict) and all(isinstance(tensor, Tensor) for tensor in weights.values())
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """A whole checkpoint whose state has no place in this program is another version's, and is left alone.
+
+    Raises:
+        UserError: it is one. What was to take the state in may have taken in half of it.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:100]
+        what = f"does not fit this version of gradinc ({type(error).__name__}: {said})"
+        mend = "Go on with the version that began the run, or use fresh=true to start again"
+        raise UserError(str(path), what, mend) from error
 
 
 def _checked(path: Path) -> io.BytesIO:
@@ -99,16 +126,6 @@ def _checked(path: Path) -> io.BytesIO:
             return io.BytesIO(file.read())
     except OSError as error:
         raise Damaged(error.strerror or str(error)) from error
-
-
-def _refuse_growth(content: io.BytesIO) -> None:
-    """Refuse what would take more memory than the file has bytes: compressed parts, and torch's old format."""
-    size = content.getbuffer().nbytes
-    with zipfile.ZipFile(content) as archive:
-        parts = archive.infolist()
-    if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or sum(p.file_size for p in parts) > size:
-        raise Damaged("not a checkpoint")
-    content.seek(0)
 
 
 def marks(folder: Path) -> list[Mark]:

@@ -452,27 +452,74 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError: it was another learner's.
+        """
+        for name, tensor in self.model.state_dict().items():
+            _expect(f"the weight {name}", state["model"][name], tensor)
         self.model.load_state_dict(state["model"])
+        for group, saved in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
+            for name, value in group.items():
+                if name != "params" and not _alike(value, saved[name]):
+                    raise TypeError(f"the optimizer's {name} is a {type(saved[name]).__name__}")
         self.optimizer.load_state_dict(state["optimizer"])
+        for leaf, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if isinstance(value, Tensor) and value.dim():
+                    _expect(f"the optimizer's {name}", value, leaf)
         self._rate = None
         for method, values in zip(self.methods, state["methods"], strict=True):
-            _restore(method, values)
-        _restore(self.window.rule, state["rule"])
-        _restore(self.window.due, state["due"])
+            self._restore(method, values)
+        self._restore(self.window.rule, state["rule"])
+        self._restore(self.window.due, state["due"])
         if self.diagnostics is not None and state["diagnostics"]:  # they may be asked for from here on only
-            _restore(self.diagnostics, state["diagnostics"])
+            self._restore(self.diagnostics, state["diagnostics"])
         if self._layers is not None:
-            _restore(self._layers, state["layers"])
+            self._restore(self._layers, state["layers"])
         if state["window"] is not None:
+            _expect("the window's gradient", state["grad"], self.weights.grad)
             self.window.load_state_dict(state["window"])
             self.weights.grad.copy_(state["grad"])
         self.task, self.began, *windows, self.updates, self.samples, self.passes = state["counts"]
         (self.windows,) = windows or [self.updates]  # older checkpoints do not have it
         loss, self._loss_items, self._notes, self._noted = state["log"]
         self._loss.copy_(loss)
+        self._loss_items += 0.0
+        self._notes = {name: self._notes[name].reshape(()) for name in self._noted}
+        self._noted = {name: int(count) for name, count in self._noted.items()}
+        self._reread()
 
     # ---- inside ----
+
+    def _restore(self, part: Any, state: dict[str, Any]) -> None:
+        """Give a part its state back, which is of the kinds that it has."""
+        if set(state) != set(part.state):
+            raise KeyError(f"the state of {type(part).__name__} is {sorted(part.state)}, not {sorted(state)}")
+        weights = self.weights.value
+        for name, value in state.items():
+            where, now = f"{name} of {type(part).__name__}", getattr(part, name, None)
+            if isinstance(now, Memory):
+                now.load_state_dict(value)
+                continue
+            if not _alike(now, value):
+                raise TypeError(f"{where} is a {type(value).__name__}, not a {type(now).__name__}")
+            for tensor in _tensors(value):
+                if tensor.is_floating_point() and tensor.shape[-1:] == weights.shape and tensor.dtype != weights.dtype:
+                    raise ValueError(f"{where} is of {tensor.dtype}, not {weights.dtype}")
+            setattr(part, name, value)
+
+    def _reread(self) -> None:
+        """Look whether the batches that an open window has kept fit the model, as a method will read them again."""
+        passes, notes, noted = self.passes, self._notes, self._noted
+        self._notes, self._noted = {}, {}
+        for index, (batch, kept) in enumerate(zip(self.window.batches, self.window.outputs, strict=True)):
+            with self._undisturbed(index):
+                out = self._forward(batch)
+                _expect("an output of the window", kept, out)
+                self._objective(batch, out)
+        self.passes, self._notes, self._noted = passes, notes, noted
 
     def _factor_of_rate(self, count: int) -> float:
         """What the learning rate is multiplied by for a window of so many micro-batches."""
@@ -617,11 +664,31 @@ def _state(part: Any) -> dict[str, Any]:
     return {name: value.state_dict() if isinstance(value, Memory) else value for name, value in values.items()}
 
 
-def _restore(part: Any, state: dict[str, Any]) -> None:
-    if set(state) != set(part.state):
-        raise KeyError(f"the state of {type(part).__name__} is {sorted(part.state)}, not {sorted(state)}")
-    for name, value in state.items():
-        if isinstance(getattr(part, name, None), Memory):
-            getattr(part, name).load_state_dict(value)
-        else:
-            setattr(part, name, value)
+def _expect(name: str, value: Tensor, like: Tensor) -> None:
+    """See that a tensor of a checkpoint is of the kind of the one that it stands for.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value.shape != like.shape or value.dtype != like.dtype:
+        was, wanted = (f"{tuple(each.shape)} of {each.dtype}" for each in (value, like))
+        raise ValueError(f"{name} has shape {was}, not {wanted}")
+
+
+def _alike(now: Any, value: Any) -> bool:
+    """Whether two values are of the same kind: a number is a number, a matrix is a matrix."""
+    number = (int, float)
+    if now is None:  # what a part does not have at its beginning
+        return value is None or isinstance(value, Tensor | int | float)
+    if isinstance(now, Tensor):
+        return isinstance(value, Tensor) and (value.dim() == now.dim() or now.shape == (0,))
+    return isinstance(value, number) if isinstance(now, number) else isinstance(value, type(now))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in lists and dicts of a state."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)

@@ -133,7 +133,8 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
             verdict.differences.append(f"ckpt/{mark} is damaged ({state})")
         else:
             whole.append((mark, state))
-            _check_log(path / "metrics.jsonl", mark, state, verdict)
+            with checkpoint.fitting(path / "ckpt" / str(mark)):
+                _check_log(path / "metrics.jsonl", mark, state, verdict)
         if len(whole) == 2:
             break
     _check_seal(path, verdict)
@@ -141,7 +142,8 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
         if not verdict.differences:
             raise UserError(str(path), "has no checkpoint yet", "Train it first, with the command in its meta.json")
         return verdict
-    facts = _facts(whole[0][1])
+    with checkpoint.fitting(path / "ckpt" / str(whole[0][0])):
+        facts = _facts(whole[0][1])
     if not any(line.startswith("metrics.jsonl") for line in verdict.differences):
         facts |= _replay(path, config, meta, whole, verdict, display, stop)
     _check_result(path / "result.json", facts, verdict)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 import torch
+from annotated_types import Ge
+from pydantic import BaseModel, ConfigDict, create_model
 from torch import Tensor
 
 from gradinc import budget, checkpoint
@@ -23,7 +24,7 @@ from gradinc.data.dataset import Dataset
 from gradinc.data.rows import Rows
 from gradinc.data.stream import Stream, Task
 from gradinc.directory import RunDirectory
-from gradinc.errors import Interrupted, Stalled, UserError
+from gradinc.errors import Interrupted, Stalled
 from gradinc.evaluate import evaluate
 from gradinc.files import storing
 from gradinc.guards import idle_penalty, known_task_hurts, rising, small_memories
@@ -72,6 +73,23 @@ class Position:
     task_matrix: list[list[float | None]] = field(default_factory=list)
 
 
+_PLACE: dict[str, Any] = {name: (kind, None) for name, kind in get_type_hints(Position).items()}
+_Place: Any = create_model("_Place", __config__=ConfigDict(strict=True, extra="forbid"), **_PLACE)
+"""A position as a checkpoint has it: an older one lacks what is younger."""
+
+
+class _Saved(BaseModel):
+    """What a checkpoint holds of a run besides its learner."""
+
+    model_config = ConfigDict(strict=True)
+
+    learner: dict[str, Any]
+    position: _Place
+    seconds: float
+    log_offset: Annotated[int, Ge(0)]
+    log_digest: str
+
+
 class Run:
     """Stream, learner, position and record of one run in its directory."""
 
@@ -99,6 +117,7 @@ class Run:
         self._last_log = (0.0, 0)
         self._watched: tuple[int, float, set[str]] = (-1, 0.0, set())
         self._next_shown = 0.0
+        self._resumed: tuple[Path | None, int] = (None, 0)
 
     # ---- saving and going on ----
 
@@ -115,11 +134,7 @@ class Run:
             if isinstance(state, checkpoint.Damaged):
                 damaged.append((mark, state))
                 continue
-            with self._fitting(mark):
-                self.learner.load_state_dict(state["learner"])
-                self.position = Position(**state["position"])
-                self._clock_base = state["seconds"]
-                offset, digest = state["log_offset"], state["log_digest"]
+            offset, digest = self._take_in(mark, state)
             step = mark.updates
             break
         self._metrics = Log(self.directory.path / "metrics.jsonl", offset, digest)
@@ -147,27 +162,34 @@ class Run:
         if step is not None:
             for mark, state in checkpoint.newest(self._folder, self.directory.identity, self.device):
                 if mark.updates == step and not isinstance(state, checkpoint.Damaged):
-                    self.learner.load_state_dict(state["learner"])
-                    self.position = Position(**state["position"])
-                    self._clock_base = state["seconds"]
+                    self._take_in(mark, state)
                     break
         self._metrics = self._timing = NoLog()
         self._clock_start = time.monotonic()
         self._last_log = (self.seconds, self.learner.samples)
 
-    @contextmanager
-    def _fitting(self, mark: checkpoint.Mark) -> Iterator[None]:
-        """A whole checkpoint whose state has no place in this program is another version's, and is left alone.
+    def _take_in(self, mark: checkpoint.Mark, state: dict[str, Any]) -> tuple[int, str]:
+        """Go on from a checkpoint; return how long the log was then, and its digest.
 
         Raises:
-            UserError: it is one. The learner may have taken in half of it.
+            UserError: its state has no place in this program. The learner may have taken in half of it.
         """
-        try:
-            yield
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-            what = f"does not fit this version of gradinc ({type(error).__name__}: {str(error)[:100]})"
-            mend = "Go on with the version that began the run, or use fresh=true to start again"
-            raise UserError(str(self._folder / str(mark)), what, mend) from error
+        file = self._folder / str(mark)
+        with checkpoint.fitting(file):
+            saved = _Saved.model_validate(state)
+            self.learner.load_state_dict(state["learner"])
+            self.position = Position(**state["position"])
+            if not len(self.position.tasks) == self.position.task <= len(self.stream):
+                raise ValueError("its position is not one of this stream")
+            self._clock_base = state["seconds"]
+        self._resumed = (file, self.learner.windows)
+        return saved.log_offset, saved.log_digest
+
+    @property
+    def resumed(self) -> Path | None:
+        """The checkpoint that was gone on from, until the first window after it is closed."""
+        file, windows = self._resumed
+        return file if windows == self.learner.windows else None
 
     def commit(self) -> None:
         """Save everything that a restart needs."""

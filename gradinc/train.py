@@ -211,6 +211,7 @@ def _finish(
     device: torch.device,
 ) -> int:
     """Train to the end, whichever it is, and record which it was."""
+    from gradinc.checkpoint import fitting
     from gradinc.device import peak_memory
 
     learner = run.learner
@@ -239,6 +240,9 @@ def _finish(
         _record_stop(run, directory, "failed", {"error": f"{type(error).__name__}: {error}"})
         if not _is_out_of_memory(error):
             write_whole(directory.path / "error.log", traceback.format_exc().encode())
+            if run.resumed is not None:
+                with fitting(run.resumed):  # what it holds has only now shown to be of no use here
+                    raise
         raise
     result["peak_memory"] = peak_memory(device)
     if search is not None:

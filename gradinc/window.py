@@ -215,3 +215,5 @@ class Window:
             self.fresh, self._scale = state["fresh"], state["scale"]
         else:  # an older checkpoint, without the mean: this one window is not measured
             self.squares = []
+        if len(self.batches) != (self.taken if self.keeps else 0) or not 0 < self.taken <= self.size:
+            raise ValueError(f"a window of {self.size} micro-batches has {len(self.batches)} of {self.taken}")

@@ -81,7 +81,8 @@ PROMISES: list[tuple[str, str, str]] = [
         "P16",
         "nothing in a checkpoint, a run directory, a data file, a config or a name can run code, write outside its"
         " place, fill the memory or drive the terminal",
-        "test_untrusted_runs.py, test_fuzz.py, cli/test_untrusted_config.py, tune/test_damaged_search.py, data/",
+        "test_untrusted_runs.py, test_forged_checkpoints.py, test_fuzz.py, cli/test_untrusted_config.py,"
+        " tune/test_damaged_search.py, data/",
     ),
     (
         "P17",
