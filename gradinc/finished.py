@@ -63,11 +63,9 @@ class FinishedRun:
         result = read_ended(path)
         for name, what in check(result, path).items():
             if name != BEST:
-                last_weights(path)  # says which step the run can go on from, if there is one
+                _last_weights(path)  # says which step the run can go on from, if there is one
                 raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
-        if result.get("status") == "finished" and SEAL not in result:
-            line = f"warning: {path} unsealed (ended before gradinc sealed runs; damage may go unnoticed)."
-            sys.stderr.write(printable(line) + "\n")
+        _tell_unsealed(path, result)
         return cls(path, config, result, meta)
 
     @cached_property
@@ -92,7 +90,7 @@ class FinishedRun:
             UserError: the run has no such checkpoint, it is damaged, or it is of another model than the config's.
         """
         model = build_model(self.config, self.shape, torch.device(device))
-        weights = best_weights(self.path, device) if best else last_weights(self.path, device)
+        weights = best_weights(self.path, device) if best else _last_weights(self.path, device)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
@@ -180,12 +178,18 @@ class FinishedRun:
 def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """The weights and buffers of a run's newest checkpoint that is whole.
 
-    Of a run that is not at its end they can be those of an earlier step, which a line on standard error then says.
+    Of a run that is not at its end they can be those of an earlier step, which a line on standard error then says, and
+    so does one for a run that has ended and has no seal.
 
     Raises:
         UserError: there is none; or the run is finished, and they are not those that it ended with.
     """
     path = find_run(run)
+    _tell_unsealed(path, read_ended(path))
+    return _last_weights(path, device)
+
+
+def _last_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     result = read_ended(path)
     finished = result.get("status") == "finished"
     damaged: list[str] = []
@@ -252,6 +256,12 @@ def read_ended(path: Path) -> dict[str, Any]:
         if not name.startswith("ckpt/"):
             raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
     return result
+
+
+def _tell_unsealed(path: Path, result: dict[str, Any]) -> None:
+    if result.get("status") == "finished" and SEAL not in result:
+        line = f"warning: {path} unsealed (ended before gradinc sealed runs; damage may go unnoticed)."
+        sys.stderr.write(printable(line) + "\n")
 
 
 def read_identity(path: Path) -> str | None:

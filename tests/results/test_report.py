@@ -19,6 +19,7 @@ from gradinc.cli import main
 from gradinc.report.charts import cut_apart
 from gradinc.report.write import _source
 from gradinc.results.matrix import forgetting, mean_accuracy
+from gradinc.seal import seal
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;x\x07 [a](http://evil) | `x` \u202e"
 
@@ -234,6 +235,31 @@ def test_the_page_of_a_search_lists_its_trials_with_their_scores(report: Any, em
     ):
         (folder / "tune.json").write_text(json.dumps(damaged))
         report("outputs/rates")
+
+
+def test_the_page_of_a_search_says_what_is_damaged_in_it(report: Any, empty: Path) -> None:
+    folder = empty / "outputs" / "rates"
+    write_run(folder, "t0", evaluate__rows="validation", sealed=True)
+    trials = [{"number": 0, "state": "complete", "score": 0.5, "values": {"optimizer.lr": 0.1}}]
+    (folder / "journal.log").write_text("{}\n")
+    record = seal({"search": {}, "trials": trials}, folder, ["journal.log"])
+
+    def notes(record: dict[str, Any]) -> list[str]:
+        (folder / "tune.json").write_text(json.dumps(record))
+        report("outputs/rates")
+        lines = (empty / "page.md").read_text().replace("\\", "").splitlines()
+        return [line.removeprefix("> **Note:** ") for line in lines if "tune.json" in line or "journal.log" in line]
+
+    assert notes(record) == []
+    (folder / "journal.log").write_text("{}\n{}\n")
+    assert notes(record) == [], "a search that goes on adds to it"
+    (folder / "journal.log").write_text("[]\n")
+    assert notes(record) == ["rates/journal.log was changed after it was sealed."]
+    trials[0]["score"] = 0.9
+    assert notes(record) == ["rates/tune.json was changed after it was sealed: its trials are not shown."]
+    assert "0.9000" not in (empty / "page.md").read_text()
+    del record["seal"]
+    assert notes(record)[0].startswith("rates/tune.json unsealed (")
 
 
 def test_dotted_lines_stand_where_the_tasks_of_all_runs_end(report: Any, written: Any) -> None:
