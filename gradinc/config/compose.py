@@ -23,6 +23,7 @@ from gradinc.config.cluster import Cluster, cluster
 from gradinc.config.identity import identity_digest, run_name
 from gradinc.config.names import choose, nearest_key, shown, written
 from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
+from gradinc.config.placing import Chosen, chosen, refuse_without_part
 from gradinc.config.replaced import replaced
 from gradinc.config.schema import Config, Data, common_keys, validate
 from gradinc.config.yaml_size import check_yaml_size
@@ -71,6 +72,8 @@ def load_config(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ())
 def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dirs: Sequence[Path] = ()) -> list[Job]:
     """Compose and check every run that a command line stands for.
 
+    In a sweep an option goes to the runs that have the part that it is of, and makes one run of the others.
+
     Args:
         overrides: its ``key=value`` arguments.
         multirun: whether values with commas are swept over; an experiment can ask for it too.
@@ -82,7 +85,11 @@ def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dir
     composer = Composer(config_dirs)
     assignments = [parse(text, config_dirs) for text in overrides]
     jobs = []
-    for each, swept in _expand(composer, assignments, multirun):
+    expanded = list(_expand(composer, assignments, multirun))
+    fitting = composer.placed([each for each, _ in expanded]) if len(expanded) > 1 else [expanded[0][0]]
+    for each, (_, swept) in zip(fitting, expanded, strict=True):
+        if each is None:
+            continue
         config, where = composer.run(each)
         words = tuple(a.text for a in each if a.key in swept)
         named = multirun and config.name is not None and "name" not in swept
@@ -108,10 +115,22 @@ class Composer:
             for path in folder.rglob("*.yaml"):
                 check_yaml_size(path)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._by_files: dict[tuple[str, ...], Chosen] = {}
 
     def keys(self) -> list[str]:
         """Every key that has a value by default."""
         return [key for key, _ in _flat(_resolved(self.tree([])))]
+
+    def single(self, overrides: Iterable[str]) -> list[Assignment]:
+        """The arguments of one run, the last of each key.
+
+        Raises:
+            UserError: they stand for several runs.
+        """
+        (only, _), *more = _expand(self, [parse(text, self.config_dirs) for text in overrides], multirun=False)
+        if more:
+            raise UserError(" ".join(overrides), f"stands for {len(more) + 1} runs", "Give one value for each key")
+        return only
 
     def config(self, assignments: Iterable[Assignment]) -> Config:
         """Compose and check one run."""
@@ -119,7 +138,11 @@ class Composer:
 
     def run(self, assignments: Iterable[Assignment]) -> tuple[Config, Cluster]:
         """Compose and check one run, and where it is to run."""
-        document = _resolved(self.tree(assignments))
+        by_key = list(latest(assignments).values())
+        typed = [key for a in by_key if not a.is_choice and not a.deletes for key in a.leaves]
+        if any(key.startswith("strategy.methods.") for key in typed):
+            refuse_without_part(typed, self._chosen(by_key).methods, self._strategies(by_key))
+        document = _resolved(self.tree(by_key))
         where = document.pop("cluster", {})
         if not isinstance(where, dict):
             raise UserError(written("cluster", where), "is a section, not a value", "Give cluster.<key>=…")
@@ -142,6 +165,56 @@ class Composer:
         assert isinstance(strategy, dict)
         typed = [a.key for a in assignments if not a.is_choice]
         return tree, replaced({str(key): item for key, item in strategy.items()}, typed, self.config_dirs)
+
+    def placed(self, runs: Sequence[Sequence[Assignment]]) -> list[list[Assignment] | None]:
+        """The assignments of each run of several, without the options of parts that it does not have.
+
+        Returns:
+            None for a run that is the same as one before it, now that those options are gone.
+
+        Raises:
+            UserError: an option is of no part of any of the runs.
+        """
+        found: list[list[Assignment] | None] = []
+        texts: set[tuple[str, ...]] = set()
+        homeless: dict[str, Sequence[Assignment]] = {}
+        at_home: set[str] = set()
+        for each in runs:
+            kept = self.fitting(each)
+            at_home.update(a.text for a in kept)
+            homeless |= {a.text: each for a in each if a not in kept and a.text not in homeless}
+            words = tuple(a.text for a in kept)
+            found.append(None if len(kept) < len(each) and words in texts else kept)
+            texts.add(words)
+        for text, each in homeless.items():
+            if text not in at_home:
+                self.run(each)  # which says whose option it is
+        return found
+
+    def fitting(self, assignments: Sequence[Assignment]) -> list[Assignment]:
+        """The assignments without the options of parts that the run does not have."""
+        parts = self._chosen(assignments)
+        return [a for a in assignments if a.is_choice or not all(parts.lacks(key) for key in a.leaves)]
+
+    def _strategies(self, assignments: Iterable[Assignment]) -> list[str]:
+        """The strategies that a run chooses, by its arguments or by its experiment."""
+        choices = {a.key: a for a in assignments if a.is_choice}
+        if "strategy" in choices:
+            return check_choice(choices["strategy"], self.config_dirs)
+        for name in check_choice(choices["experiment"], self.config_dirs) if "experiment" in choices else []:
+            for entry in groups.content("experiment", name, self.config_dirs).get("defaults") or []:
+                if isinstance(entry, dict) and (names := entry.get("override /strategy")):
+                    return [str(each) for each in (names if isinstance(names, list) else [names])]
+        return []
+
+    def _chosen(self, assignments: Iterable[Assignment]) -> Chosen:
+        """The parts of a run: methods are chosen by files alone, the others by values too."""
+        by_key = latest(assignments)
+        choices = [a for a in by_key.values() if a.is_choice]
+        texts = tuple(a.text for a in choices)
+        if texts not in self._by_files:
+            self._by_files[texts] = chosen(OmegaConf.to_container(self.base(choices)))
+        return self._by_files[texts].but({key: a.value for key, a in by_key.items()})
 
     def hydra(self, assignments: Iterable[Assignment]) -> dict[str, Any]:
         """What the chosen files say to Hydra, unresolved."""

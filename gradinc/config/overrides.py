@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 
 from gradinc.config import groups
 from gradinc.config.cluster import short_keys
+from gradinc.config.documents import leaves
 from gradinc.config.names import choose, shown, written
 from gradinc.errors import UserError
 
@@ -51,6 +52,12 @@ class Assignment:
     def is_choice(self) -> bool:
         """Whether it chooses files of a group, rather than setting keys."""
         return self.key in groups.GROUPS and not isinstance(self.value, dict)
+
+    @property
+    def leaves(self) -> list[str]:
+        """The keys that it sets: several where its value is a section."""
+        value = self.value
+        return list(leaves(value, f"{self.key}.")) if isinstance(value, dict) and value else [self.key]
 
     @property
     def text(self) -> str:

@@ -116,6 +116,10 @@ def compose_cells(
                 where = f"table {table.name}: rows.{row}, column {column}"
                 composed[texts] = _compose(texts, seeds, own, composer, where, (row, column), table.digest is not None)
             cells.append(replace(composed[texts], row=row, column=column))
+    runs = [[*(parse(text, config_dirs) for text in texts), *own] for texts in composed] if own else []
+    for each in own:
+        if runs and not any(each in composer.fitting(run) for run in runs):
+            composer.run(runs[0])  # an option of no row's parts: this says whose it is
     return cells
 
 
@@ -165,6 +169,7 @@ def _compose(
     except UserError as error:
         raise UserError(f"{where}: {error.where}", error.what, error.mend) from error
     config = as_published
+    own = [a for a in own if a in composer.fitting([*published, *own])]  # options go to the rows that have their part
     if own:
         config, cluster = composer.run([*published, *own])
     if any("${" in text for text in texts):  # something else follows the seed

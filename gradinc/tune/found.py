@@ -9,6 +9,7 @@ from gradinc.config.names import shown, written
 from gradinc.config.schema import Config
 from gradinc.errors import UserError
 from gradinc.records import is_search, read_json
+from gradinc.results.keys import strategy_label
 from gradinc.seal import CHANGED, is_intact
 
 FILE = "tune.json"
@@ -46,6 +47,8 @@ def found_by(config: Config) -> dict[str, Any] | None:
         _check_scored(config, judged, best)
     for key, found in best["values"].items():
         now = _value(config.document, str(key).split("."))
+        if key == "strategy" and best.get(key) == strategy_label(config.document):
+            continue
         if now != found:
             what = f"the search in {config.search} found {shown(found)}"
             raise UserError(written(str(key), now), what, "Use that value, or leave search out")

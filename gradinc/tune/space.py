@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gradinc.config.compose import compose_jobs
+from gradinc.config.compose import Composer
 from gradinc.config.names import shown
+from gradinc.config.placing import is_choice
 from gradinc.config.schema import Config
 from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
@@ -69,12 +71,26 @@ class Space(BaseModel):
     other: list[str] = []
     trials: Annotated[int, Field(ge=1)] = 20
 
-    def values(self, trial: Trial) -> dict[str, Any]:
-        """The values that the search wants tried."""
-        return {
-            key: item.suggest(trial, key) if isinstance(item, Range) else trial.suggest_categorical(key, item)
-            for key, item in self.space.items()
-        }
+    def values(
+        self, trial: Trial, fitting: Callable[[dict[str, Any]], Collection[str]] | None = None
+    ) -> dict[str, Any]:
+        """The values that the search wants tried.
+
+        Args:
+            fitting: gives the keys that a run has the parts for, where parts are searched too; an option of another
+                part is not tried.
+        """
+        found = {key: self._suggest(trial, key) for key in self._deciding()}
+        keys = self.space if fitting is None or not found else fitting(found)
+        return {key: found[key] if key in found else self._suggest(trial, key) for key in self.space if key in keys}
+
+    def _suggest(self, trial: Trial, key: str) -> Any:
+        item = self.space[key]
+        return item.suggest(trial, key) if isinstance(item, Range) else trial.suggest_categorical(key, item)
+
+    def _deciding(self) -> list[str]:
+        """The keys that choose parts, and so decide which options there are."""
+        return [key for key, item in self.space.items() if is_choice(key) and not isinstance(item, Range)]
 
     def tried(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What was tried, where the search keeps numbers with all their digits."""
@@ -94,11 +110,14 @@ class Space(BaseModel):
         return "the validation rows" if self.mode == "validation" else f"other data: {' '.join(self.other)}"
 
     def corners(self) -> Iterator[dict[str, Any]]:
-        """Values at which every end of every range, and every choice, is met once."""
-        first = {key: item.low if isinstance(item, Range) else item[0] for key, item in self.space.items()}
-        for key, item in self.space.items():
-            for value in item.ends() if isinstance(item, Range) else item:
-                yield {**first, key: value}
+        """Values at which every end of every range, and every choice, is met once beside each choice of parts."""
+        ends = {key: item.ends() if isinstance(item, Range) else item for key, item in self.space.items()}
+        first = {key: values[0] for key, values in ends.items()}
+        deciding = self._deciding()
+        for chosen in itertools.product(*(ends[key] for key in deciding)):
+            here = {**first, **dict(zip(deciding, chosen, strict=True))}
+            yield here
+            yield from ({**here, key: value} for key in ends if key not in deciding for value in ends[key][1:])
 
 
 def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> tuple[Space, Config]:
@@ -130,20 +149,18 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
         raise UserError(f"{path}: {where or 'space'}", problem["msg"], "See gradinc tune --help") from error
+    for key, item in space.space.items():
+        if item == []:
+            raise UserError(f"{path}: space.{key}", "is a list without values", "Give at least one")
     space = space.model_copy(update={"base": [*space.base, *more]})
-    configs = [config for values in space.corners() for config in _config(space, values, config_dirs)]
-    _check_mode(path, space, configs[0], config_dirs)
+    composer = Composer(config_dirs)
+    runs = [composer.single(space.arguments(values)) for values in space.corners()]
+    configs = [composer.config(each) for each in composer.placed(runs) if each is not None]
+    _check_mode(path, space, configs[0], composer)
     return space, configs[0]
 
 
-def _config(space: Space, values: Mapping[str, Any], config_dirs: Sequence[Path]) -> list[Config]:
-    jobs = compose_jobs(space.arguments(values), config_dirs=config_dirs)
-    if len(jobs) != 1:
-        raise UserError(" ".join(space.base), f"stands for {len(jobs)} runs", "Give one value for each key")
-    return [jobs[0].config]
-
-
-def _check_mode(path: Path, space: Space, config: Config, config_dirs: Sequence[Path]) -> None:
+def _check_mode(path: Path, space: Space, config: Config, composer: Composer) -> None:
     """A mode that would let the result's own data decide is refused."""
     where = f"{path}: mode={space.mode}"
     for key, item in space.space.items():
@@ -162,8 +179,8 @@ def _check_mode(path: Path, space: Space, config: Config, config_dirs: Sequence[
     if space.mode == "other-data":
         if not any(text.startswith("data=") for text in space.other):
             raise UserError(where, "needs the other data", "Give other: [data=…]")
-        (result,) = compose_jobs(space.base, config_dirs=config_dirs)
-        own, theirs = ((each.data.name, each.data.root, each.data.options) for each in (result.config, config))
+        result = composer.config(composer.fitting(composer.single(space.base)))
+        own, theirs = ((each.data.name, each.data.root, each.data.options) for each in (result, config))
         if own == theirs:
             raise UserError(where, f"data={own[0]} is what the result is measured on", "Give other: [data=…]")
 

@@ -14,14 +14,16 @@ from typing import Any
 
 import filelock
 
-from gradinc.config.compose import Job, compose_jobs
+from gradinc.config.compose import Composer, Job
 from gradinc.config.names import shown
+from gradinc.config.overrides import parse
 from gradinc.directory import package_digest
 from gradinc.errors import UserError
 from gradinc.files import check_plain, storing, write_json
 from gradinc.interruption import Interruption
 from gradinc.record import LONGEST_LINE, read_log, whole_lines
 from gradinc.records import read_json
+from gradinc.results.keys import strategy_label
 from gradinc.results.recorded import RecordedRun
 from gradinc.seal import CHANGED, SEAL, check, is_intact, seal
 from gradinc.sweep.gpus import dealt
@@ -53,6 +55,7 @@ class Search:
         self, space: Space, folder: Path, seed: int, arguments: Sequence[str], config_dirs: Sequence[Path]
     ) -> None:
         self.space, self.folder, self.arguments, self.config_dirs = space, folder, arguments, config_dirs
+        self._composer = Composer(config_dirs)
         self._lock = threading.Lock()
         self._journal = _Threads()
         self._workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
@@ -152,7 +155,8 @@ class Search:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
         )
         for trial in self.ended():
-            if set(trial.params) != set(self.space.space) or not math.isfinite(trial.value):
+            known = set(trial.params) <= set(self.space.space) and set(trial.params) == self._fitting(trial.params)
+            if not known or not math.isfinite(trial.value):
                 raise ValueError(f"trial {trial.number} is not one of this search")
         states = optuna.trial.TrialState
         for trial in self.study.get_trials(states=(states.RUNNING,)):  # by a search that was stopped or killed
@@ -188,7 +192,7 @@ class Search:
             return
         with self._lock:
             trial = self.study.ask()
-            job = self.job(self.space.values(trial))
+            job = self.job(self.space.values(trial, self._fitting))
         states = self._optuna.trial.TrialState
         watch = _Trial(self.space, trial, job)
         worker = self._workers.get()
@@ -224,8 +228,14 @@ class Search:
     def job(self, values: dict[str, Any]) -> Job:
         """The run of a trial, in the search's folder."""
         where = [f"output={self.folder}", "name=null"]
-        (job,) = compose_jobs([*self.space.arguments(values), *where], config_dirs=self.config_dirs)
-        return job
+        assignments = self._composer.single([*self.space.arguments(values), *where])
+        return Job((), *self._composer.run(self._composer.fitting(assignments)))
+
+    def _fitting(self, values: dict[str, Any]) -> set[str]:
+        """The keys of the space that a run with the parts in these values has the parts for."""
+        arguments = self.space.arguments({**next(self.space.corners()), **self.space.tried(values)})
+        kept = self._composer.fitting(self._composer.single(arguments))
+        return {a.key for a in kept} & set(self.space.space)
 
     def best(self) -> Any | None:
         """The trial with the highest score, or None where none came to its end."""
@@ -238,6 +248,8 @@ class Search:
         if best is None:
             return []
         words = [*self.space.base, *(f"{key}={shown(value)}" for key, value in self.space.tried(best.params).items())]
+        kept = {a.key for a in self._composer.fitting(self._composer.single(words))}
+        words = [word for word in words if parse(word, self.config_dirs).key in kept]
         if self.space.mode == "first-tasks":
             words.append(f"stream.scored_tasks={self._scored(best)}")
         folders = [f"--config-dir={folder}" for folder in self.config_dirs]
@@ -274,7 +286,10 @@ class Search:
         if best is None:
             record["best"] = None
         else:
-            record["best"] = {"score": best.value, "values": self.space.tried(best.params), "run": self.result()}
+            values = self.space.tried(best.params)
+            record["best"] = {"score": best.value, "values": values, "run": self.result()}
+            if "strategy" in values:  # which is a file's name, and several stand for the same methods
+                record["best"]["strategy"] = strategy_label(self.job(values).config.document)
             record["best"] |= {} if (scored := self._scored(best)) is None else {"scored_tasks": scored}
         if record != before or SEAL not in before or not is_intact(before):
             self._keep(record)

@@ -185,3 +185,23 @@ def test_a_code_to_run_in_a_table_is_refused(document: dict[str, Any]) -> None:
     document["columns"]["accuracy"]["_target_"] = "os.system"
     with pytest.raises(UserError, match="_target_: a config cannot name code to run"):
         read_table("tiny", document)
+
+
+def test_an_option_goes_to_the_rows_that_have_its_part_and_adds_nothing(document: dict[str, Any]) -> None:
+    from gradinc.errors import UserError
+
+    document["rows"]["slow"]["overrides"] = ["strategy=er"]
+    document["rows"]["fast"]["overrides"] = ["strategy=ewc"]
+    document["protocol"].append("stream=split")
+    table = read_table("tiny", document)
+    cells = compose_cells(table, ["slow", "fast"], [0], ["strategy.methods.er.memory=77"])
+    strategies = {cell.row: cell.jobs[0].config.strategy.methods for cell in cells}
+    assert (list(strategies["slow"]), list(strategies["fast"])) == (["er"], ["ewc"])
+    assert strategies["slow"]["er"]["memory"] == 77
+    commands = {cell.row: str(cell.command) for cell in cells}
+    assert ("memory=77" in commands["slow"], "memory=77" in commands["fast"]) == (True, False)
+    with pytest.raises(UserError, match=r"^strategy\.methods\.er\.memory: strategy=ewc has no method er"):
+        compose_cells(table, ["fast"], [0], ["strategy.methods.er.memory=77"])
+    document["rows"]["fast"]["overrides"].append("strategy.methods.er.memory=77")
+    with pytest.raises(UserError, match=r"rows\.fast, column accuracy: strategy\.methods\.er\.memory: strategy=ewc"):
+        compose_cells(read_table("tiny", document), ["fast"], [0])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from rich.console import Console
 from gradinc.config.catalog import PACKAGE
 from gradinc.config.compose import load_config
 from gradinc.config.identity import run_name
+from gradinc.directory import read_config
 from gradinc.errors import UserError
 from gradinc.finished import FinishedRun
+from gradinc.interruption import Interruption
 from gradinc.record import read_log
 from gradinc.train import execute
 from gradinc.tune.found import found_by
@@ -210,3 +213,51 @@ def test_what_would_leak_or_is_wrong_is_refused(tmp_path: Path, text: str, more:
     with pytest.raises(UserError, match=line):
         read_space(path, more, [])
     assert list(tmp_path.iterdir()) == [path]
+
+
+STRATEGIES = """
+space:
+  strategy: [er, ewc, "[accumulate,er]"]
+  strategy.methods.er.memory: [20, 40]
+  strategy.methods.ewc.strength: {low: 1.0, high: 2.0}
+base: [model=linear, stream=split, stream.tasks=3, data.batch_size=200, budget.epochs=1, strategy.methods.er.replay=5]
+mode: first-tasks
+trials: 6
+"""
+
+
+def test_an_option_is_tried_with_the_strategies_that_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(STRATEGIES)
+    monkeypatch.chdir(tmp_path)
+    space, _ = read_space(path, [], [])
+    said: list[str] = []
+    with closing(Search(space, tmp_path / "found", 0, [], [])) as search:
+        search.run(1, Interruption(), said.append)
+    record = json.loads((tmp_path / "found" / "tune.json").read_text())
+    assert len(record["trials"]) == 6 == len(said)
+    for trial in record["trials"]:
+        own = {"ewc": "ewc.strength"}.get(trial["values"]["strategy"], "er.memory")
+        assert set(trial["values"]) == {"strategy", f"strategy.methods.{own}"}
+    assert len({trial["values"]["strategy"] for trial in record["trials"]}) > 1
+    runs = [read_config(file.parent).strategy for file in tmp_path.glob("found/*/config.yaml")]
+    assert all(len(strategy.methods) == 1 for strategy in runs)
+    found = found_by(load_config(record["best"]["run"]))
+    assert found is not None
+    assert found["score"] == record["best"]["score"]
+    kept = [word for word in record["best"]["run"] if not word.startswith("strategy")]
+    with pytest.raises(UserError, match=r"strategy=.*: the search in .* found"):
+        found_by(load_config([*kept, "strategy=finetune"]))
+
+
+def test_an_option_of_a_strategy_that_is_not_searched_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("space: {strategy: [er, ewc], strategy.methods.sam.rho: [0.1, 0.2]}\n")
+    with pytest.raises(UserError, match=r"^strategy\.methods\.sam\.rho: strategy=er has no method sam"):
+        read_space(path, [], [])
+    path.write_text("space: {strategy: [er, ewc], strategy.methods.ewc.strength: [1.0, -1.0]}\n")
+    with pytest.raises(UserError, match=r"^strategy\.methods\.ewc\.strength=-1\.0: need a number"):
+        read_space(path, [], [])
+    path.write_text("space: {optimizer.lr: []}\n")
+    with pytest.raises(UserError, match=r"space\.optimizer\.lr: is a list without values"):
+        read_space(path, [], [])

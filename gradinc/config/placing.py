@@ -1,0 +1,113 @@
+"""Whether an option has its part in a run: ``strategy.methods.er.memory`` has none where the strategy has no er.
+
+Options are options, and choices choose: what sets an option of a part never brings the part in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gradinc.config import catalog, groups
+from gradinc.config.documents import mapping
+from gradinc.config.schema import PARTS, Window, common_keys
+from gradinc.errors import UserError
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The parts of a run by name.
+
+    Attributes:
+        parts: of each kind that every run has one of, ``rule`` and ``due`` included.
+        methods: those of its strategy.
+    """
+
+    parts: Mapping[str, str]
+    methods: Collection[str]
+
+    def but(self, values: Mapping[str, Any]) -> Chosen:
+        """The same with the parts that values such as ``strategy.window.rule=median`` choose."""
+        keys = _choosing()
+        return replace(self, parts={kind: str(values.get(keys[kind], name)) for kind, name in self.parts.items()})
+
+    def lacks(self, key: str) -> bool:
+        """Whether a key is an option of a part that there is, but not in this run."""
+        owners = _owners(key)
+        if owners is None:
+            return False
+        kind, names = owners
+        if kind == "method":
+            return not names <= set(self.methods)
+        if kind == "window":
+            return not names & {self.parts["rule"], self.parts["due"]}
+        return self.parts[kind] not in names and self.parts[kind] in _names(kind)
+
+
+def is_choice(key: str) -> bool:
+    """Whether a key chooses parts or files, and so decides which options there are."""
+    return key in (*groups.GROUPS, *_choosing().values())
+
+
+def chosen(document: Any) -> Chosen:
+    """The parts that a composed document names, where its sections are as they should be."""
+    window = mapping(mapping(document, "strategy"), "window", "strategy.")
+    names = {kind: mapping(document, kind).get("name") for kind in PARTS}
+    names |= {kind: window.get(kind, getattr(Window, kind)) for kind in ("rule", "due")}
+    methods = mapping(mapping(document, "strategy"), "methods", "strategy.")
+    return Chosen({kind: str(name) for kind, name in names.items()}, list(methods))
+
+
+def refuse_without_part(keys: Iterable[str], methods: Collection[str], strategies: Sequence[str]) -> None:
+    """Refuse options of methods that a run's strategy does not have.
+
+    Args:
+        keys: what was given on the command line.
+        methods: those of the strategy.
+        strategies: the files that it was chosen by.
+
+    Raises:
+        UserError: a key is such an option.
+    """
+    for key in keys:
+        owners = _owners(key)
+        if owners is not None and owners[0] == "method" and not owners[1] <= set(methods):
+            (name,) = owners[1]
+            named = f"strategy={_listed(strategies)}" if strategies else "the strategy"
+            kept = [each for each in strategies if any(groups.content("strategy", each).values())]  # not sgd
+            brings = _strategy_of(name)
+            mend = f"Write strategy={_listed([*kept, brings])}" if brings else f"Choose a strategy that has {name}"
+            raise UserError(key, f"{named} has no method {name}, and an option does not add one", mend)
+
+
+def _choosing() -> dict[str, str]:
+    """The keys whose values choose parts, by the kind of part."""
+    return {kind: f"{kind}.name" for kind in PARTS} | {kind: f"strategy.window.{kind}" for kind in ("rule", "due")}
+
+
+def _owners(key: str) -> tuple[str, frozenset[str]] | None:
+    """The kind and the names of the parts that have this option; None for other keys and for what all parts have."""
+    match key.split("."):
+        case ["strategy", "methods", name, *_] if name in _names("method"):
+            return "method", frozenset({name})
+        case ["strategy", "window", name, *_] if name not in common_keys(Window):
+            return ("window", frozenset({name})) if name in _names("rule") | _names("due") else None
+        case [kind, option, *_] if kind in PARTS and option not in common_keys(PARTS[kind]):
+            names = frozenset(part.name for part in catalog.parts(kind) if option in part.parameters)
+            return (kind, names) if names and names != _names(kind) else None
+    return None
+
+
+def _names(kind: str) -> frozenset[str]:
+    return frozenset(part.name for part in catalog.parts(kind))
+
+
+def _strategy_of(method: str) -> str | None:
+    """A strategy that is this method and nothing else."""
+    names = sorted(groups.names("strategy"), key=lambda name: name != method)
+    return next((name for name in names if list(groups.methods(groups.content("strategy", name))) == [method]), None)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"[{','.join(names)}]"
