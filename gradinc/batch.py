@@ -18,7 +18,8 @@ class Batch:
         x: inputs, shape (rows, *shape).
         y: labels, shape (rows,), or targets, shape (rows, targets).
         task: index of the task that the stream is in, from 0.
-        items: Σ of the row weights: how much this batch counts in its window.
+        items: how much this batch counts in its window, which is divided by the sum of them: Σ of the row weights,
+            but for rows whose mean is added to that of others (`mir`).
         weight: weight of each row in the criterion, shape (rows,); None where all are 1.
         tasks: index of the task that each row is of, int64, shape (rows,); None where all are of `task`.
         replayed: how many of the rows come from a memory.

@@ -77,15 +77,18 @@ class Memory(ABC):
             field.index_copy_(0, slots.to(where), rows[name].detach().index_select(0, sources.to(where)))
         self._size = max(self._size, int(slots.numpy().max()) + 1)
 
-    def draw(self, count: int, random: torch.Generator) -> Rows:
+    def draw(self, count: int, random: torch.Generator, among: Tensor | None = None) -> Rows:
         """That many rows, or all if there are fewer, at random and none twice; ``Batch.replaying`` takes them.
 
         Args:
             random: on the memory's device.
+            among: slots that are drawn from, int64, shape (n,), on the memory's device; all where it is left out.
         """
-        if count >= self._size:
-            return self.rows()
-        return self.rows(_distinct(self._size, count, random))
+        size = self._size if among is None else len(among)
+        if count >= size:
+            return self.rows(among)
+        chosen = _distinct(size, count, random)
+        return self.rows(chosen if among is None else among[chosen])
 
     def rows(self, slots: Tensor | None = None) -> Rows:
         """The rows in some slots, int64, shape (n,), on the memory's device; all of them if none are given."""

@@ -65,6 +65,8 @@ def open_memory(memory: Memory, rows: int, task: Task, learner: Learner, name: s
 def replay(batch: Batch, memory: Memory, rows: int, learner: Learner, name: str, weight: float = 1.0) -> Batch:
     """A micro-batch with rows drawn from a memory behind its own; as it is while the memory is empty.
 
+    They go through the model together, so that BatchNorm's statistics are those of both.
+
     Args:
         rows: how many, or all that there are.
         name: what they are drawn for and `Batch.part` finds them by; it begins with the method's name.

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
+from gradinc.config.compose import load_config
+from gradinc.config.groups import conf_folder
 from gradinc.errors import UserError
 from gradinc.schedules import Schedule, constant, cosine, linear, step
 
@@ -126,3 +128,17 @@ def test_a_factor_lies_between_nothing_and_the_whole(name: str, warmup: int, upd
         assert schedule(update) > 0
     if update > warmup:
         assert schedule(update) <= schedule(update - 1)
+
+
+def test_stable_sgd_has_its_authors_rates_with_the_words_that_its_file_names() -> None:
+    words = "strategy=stable_sgd optimizer.lr=0.08 schedule.task_floor=0.000625"
+    assert words.partition(" ")[2] in (conf_folder() / "strategy" / "stable_sgd.yaml").read_text()
+    config = load_config(words.split())
+    schedule = config.schedule
+    made = Schedule("constant", {}, task_factor=schedule.task_factor, task_floor=schedule.task_floor)
+    rates = [config.optimizer.options["lr"] * made(0, task) for task in range(60)]
+    assert rates == pytest.approx([max(0.1 * 0.8**task, 0.00005) for task in range(1, 61)], rel=1e-12)
+    assert rates[-1] == pytest.approx(0.00005)
+    assert load_config(["strategy=stable_sgd"]).optimizer.options["lr"] == 0.1, (
+        "and by itself the first task has the whole rate"
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor
 
 from gradinc.config.values import NonNegative
@@ -16,20 +19,38 @@ class ASAM(Method):
     Paper: Kwon et al. 2021, arXiv 2102.11600
     Neutral: rho=0
 
-    T is the paper's elementwise operator, over all weights, biases included.
+    T is the paper's elementwise operator, over all weights, biases included. The authors' program has T = 1 for
+    parameters without "weight" in their name, which are the biases; `scales` chooses.
 
     Args:
         rho: length of the step up, relative to the weights.
         eta: added to every weight's size, so that weights near zero move too.
+        scales: what T goes over: all parameters, or only those called weight, as in the authors' program.
     """
 
     rereads = True
     recomputes = True
 
-    def __init__(self, *, rho: NonNegative = 0.5, eta: NonNegative = 0.01) -> None:
-        self.rho, self.eta = rho, eta
+    def __init__(
+        self, *, rho: NonNegative = 0.5, eta: NonNegative = 0.01, scales: Literal["all", "weights"] = "all"
+    ) -> None:
+        self.rho, self.eta, self.scales = rho, eta, scales
+        self._others: Tensor | None = None  # which entries T leaves alone, shape (P,): the model's, so no state
 
     def transform(self, g: Tensor, learner: Learner) -> None:
         size = learner.weights.value.abs().add_(self.eta)
+        if self.scales == "weights":
+            if self._others is None:
+                self._others = _not_called_weight(learner)
+            size.masked_fill_(self._others, 1.0)
         scaled = size * g
         g.copy_(gradient_uphill(size.mul_(scaled), scaled.norm(), self.rho, learner))
+
+
+def _not_called_weight(learner: Learner) -> Tensor:
+    """Entries of parameters without "weight" in their name, bool, shape (P,)."""
+    weights = learner.weights
+    others = torch.zeros_like(weights.value, dtype=torch.bool)
+    for name, view in zip(weights.names, weights.views(others), strict=True):
+        view.fill_("weight" not in name)
+    return others

@@ -22,7 +22,9 @@ class DER(Method):
     The logits are those of the pass in which the row was trained on, before the update of its window, as rows are
     also kept as they were trained on. The distance is the mean over rows and outputs, as in the authors' code, so
     that α is that of their tables. Outputs that do not count for a row's task are left out. Each micro-batch of a
-    window draws `replay` rows of its own, so a window of K replays K times as many as one large batch does.
+    window draws `replay` rows of its own, so a window of K replays K times as many as one large batch does. The
+    authors' program gives replayed rows a forward pass of their own; here they share the micro-batch's pass, and so
+    the statistics of BatchNorm.
 
     Args:
         memory: rows that the reservoir holds.

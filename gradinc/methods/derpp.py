@@ -22,6 +22,8 @@ class DERPP(Method):
     Two batches are drawn independently for each micro-batch: one holds the logits, as in ``der``, the other one
     has the criterion. The squared distance is the mean over rows and outputs, as in the authors' code. Each
     micro-batch of a window draws rows of its own, so a window of K replays K times as many as one large batch does.
+    The authors' program gives each of the two batches a forward pass of its own; here they share the micro-batch's
+    pass, and so the statistics of BatchNorm.
 
     Args:
         memory: rows that the reservoir holds.

@@ -25,7 +25,9 @@ class ERACE(Method):
     In the cross-entropy of the stream's rows only the classes of their micro-batch count, and those that the stream
     never had, as in the authors' code; the paper's formula leaves out the latter. That of the replayed rows has all
     classes. The loss is the sum of the two means. In the first task nothing is masked. Each micro-batch of a window
-    has the mask of its own classes, where one large batch has that of all of them, and `replay` rows of its own.
+    has the mask of its own classes, where one large batch has that of all of them, and `replay` rows of its own. The
+    authors' program gives replayed rows a forward pass of their own; here they share the micro-batch's pass, and so
+    the statistics of BatchNorm.
 
     Args:
         memory: rows that it holds.

@@ -85,7 +85,7 @@ class EWC(Method):
 
     def _information(self, task: Task, learner: Learner) -> Tensor:
         """The mean over rows of their squared gradients, shape (P,)."""
-        random, total, rows = learner.rng("fisher"), torch.zeros_like(learner.weights.value), 0.0
+        random, total, rows = learner.rng("ewc"), torch.zeros_like(learner.weights.value), 0.0
         together = self.kind == "batch"
         objective = partial(_weighted, criterion=learner.criterion) if self.kind == "weighted" else None
         for batch in task.batches(self.size if together else ROWS, rows=self.rows, random=random):

@@ -21,7 +21,8 @@ class FDR(Method):
     At a task's end random rows of it are kept with the model's softmax in evaluation mode; tasks share the memory
     evenly. The L2 distance of each row's probabilities is averaged over the rows that a micro-batch draws.
     The published numbers with a memory come from a program that makes two steps, one for the loss and one for the
-    distance; here they are one objective. In the first task there is nothing to stay near.
+    distance; here they are one objective, and share one forward pass and so the statistics of BatchNorm. In the first
+    task there is nothing to stay near.
 
     Args:
         memory: rows that it holds.

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from gradinc.config.values import Count, Decay, NonNegative
+from gradinc.errors import UserError
 from gradinc.learner import Learner
 from gradinc.method import Method
 
@@ -18,29 +19,43 @@ class Grokfast(Method):
     Neutral: lamb=0
 
     The average goes over updates, never over micro-batches. A steady gradient grows by 1 + λ, so the
-    log has `effective_lr`, the learning rate times that: compare runs at equal values of it.
+    log has `effective_lr`, the learning rate times that: compare runs at equal values of it. The authors' program
+    adds the mean of the last gradients only from update number `window` on; `warmup` does so too.
 
     Args:
         kind: ema, an exponential moving average, or ma, the mean of the last gradients.
         alpha: share of the exponential average that each update keeps.
         lamb: λ, how much of the average is added.
         window: updates that the mean goes over; each costs the memory of one gradient.
+        warmup: add no mean before it goes over `window` updates, instead of the mean of fewer.
     """
 
     state = ("average", "newer", "total", "older")
 
     def __init__(
-        self, *, kind: Literal["ema", "ma"] = "ema", alpha: Decay = 0.98, lamb: NonNegative = 2.0, window: Count = 100
+        self,
+        *,
+        kind: Literal["ema", "ma"] = "ema",
+        alpha: Decay = 0.98,
+        lamb: NonNegative = 2.0,
+        window: Count = 100,
+        warmup: bool = False,
     ) -> None:
-        self.kind, self.alpha, self.lamb, self.window = kind, alpha, lamb, window
+        if warmup and kind == "ema":
+            what = "is of the mean of the last gradients, and kind=ema has another average"
+            raise UserError("strategy.methods.grokfast.warmup=true", what, "Use kind=ma, or leave it out")
+        self.kind, self.alpha, self.lamb, self.window, self.warmup = kind, alpha, lamb, window, warmup
         self.average: Tensor | None = None
         self.newer: list[Tensor] = []
         self.total: Tensor | None = None
         self.older: list[Tensor] = []
 
     def transform(self, g: Tensor, learner: Learner) -> None:
-        g.add_(self._exponential(g) if self.kind == "ema" else self._mean(g), alpha=self.lamb)
-        learner.note("effective_lr", g.new_full((), learner.lr * (1 + self.lamb)))
+        average = self._exponential(g) if self.kind == "ema" else self._mean(g)
+        waits = self.warmup and len(self.newer) + len(self.older) < self.window
+        if not waits:
+            g.add_(average, alpha=self.lamb)
+        learner.note("effective_lr", g.new_full((), learner.lr * (1 if waits else 1 + self.lamb)))
 
     def _exponential(self, g: Tensor) -> Tensor:
         """μ ← α μ + (1 − α) g, from μ = g on."""

@@ -67,7 +67,7 @@ class MAS(Method):
         """The mean over rows of the absolute gradients, shape (P,)."""
         total, rows, each = torch.zeros_like(learner.weights.value), 0.0, self.size == 1
         objective = partial(_squares, criterion=learner.criterion, outputs=self.outputs)
-        for batch in task.batches(ROWS if each else self.size, rows=self.rows, random=learner.rng("importance")):
+        for batch in task.batches(ROWS if each else self.size, rows=self.rows, random=learner.rng("mas")):
             grads = learner.gradient(batch, objective, each=each, evaluated=True).abs_()
             total += grads.sum(0) if each else grads * batch.items
             rows += batch.items

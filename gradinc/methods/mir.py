@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import torch
 
 from gradinc.batch import Batch
@@ -22,29 +25,52 @@ class MIR(Method):
     Of `candidates` rows drawn from a reservoir, those are replayed whose loss rises most over a virtual step
     w − lr ∇ℓ(B). The step is plain gradient descent, whatever the optimizer, and each micro-batch of a window has
     its own; losses are taken in evaluation mode. The weights come back to the bit.
+    The defaults are the paper's algorithm: rows of the current task are candidates too, and the loss is the mean over
+    B ∪ M. The authors' program replays rows of earlier tasks only (`among=past`), adds the mean over M to that over B
+    (`loss=sum`), and gives each a forward pass of its own; here they share one, and so the statistics of BatchNorm.
 
     Args:
         memory: rows that the reservoir holds.
         replay: rows that are replayed with each micro-batch.
         candidates: rows that they are chosen from, none twice, of all that it holds.
+        among: all rows of the memory, or those of past tasks only. On a GPU past has each micro-batch wait for their
+            number.
+        loss: pooled, the mean over a micro-batch's rows and those that are replayed with it, or sum, the mean over
+            its rows plus the mean over the replayed ones.
     """
 
     state = ("memory",)
     rereads = True
 
-    def __init__(self, *, memory: Count = 500, replay: Count = 10, candidates: Count = 50) -> None:
+    def __init__(
+        self,
+        *,
+        memory: Count = 500,
+        replay: Count = 10,
+        candidates: Count = 50,
+        among: Literal["all", "past"] = "all",
+        loss: Literal["pooled", "sum"] = "pooled",
+    ) -> None:
         self.capacity, self.replay, self.candidates = memory, replay, candidates
+        self.among, self.sums = among, loss == "sum"
         self.memory = make_memory("reservoir")
 
     def begin(self, task: Task, learner: Learner) -> None:
         open_memory(self.memory, self.capacity, task, learner, "mir")
 
     def batch(self, batch: Batch, learner: Learner) -> Batch:
-        if len(self.memory) == 0:
+        slots = None
+        if self.among == "past" and len(self.memory):
+            slots = (self.memory.rows()["tasks"] != batch.task).nonzero().squeeze(1)
+        if (len(self.memory) if slots is None else len(slots)) == 0:
             return batch
-        rows = self.memory.draw(self.candidates, learner.rng("mir"))
+        rows = self.memory.draw(self.candidates, learner.rng("mir"), slots)
         worst = self._interference(batch, rows, learner).topk(min(self.replay, len(rows["y"]))).indices
-        return batch.replaying(rows["x"][worst], rows["y"][worst], rows["tasks"][worst])
+        chosen = (rows["x"][worst], rows["y"][worst], rows["tasks"][worst])
+        if not self.sums:
+            return batch.replaying(*chosen)
+        # Each of r rows weighs n/r beside n rows, and the window is divided by these n alone.
+        return replace(batch.replaying(*chosen, weight=batch.items / len(worst)), items=batch.items)
 
     def stepped(self, window: Window, learner: Learner) -> None:
         fill(self.memory, window)

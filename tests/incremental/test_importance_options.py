@@ -52,7 +52,7 @@ def gradient(made: Learner, objective: Any) -> Tensor:
 
 def test_a_batch_of_all_rows_gives_the_squared_gradient_of_the_task():
     made, tasks = begun()
-    (batch,) = tasks[0].batches(90, rows=90, random=made.rng("fisher"))
+    (batch,) = tasks[0].batches(90, rows=90, random=made.rng("ewc"))
     method = EWC(fisher="batch", rows=90, batch=90)
     method.end(tasks[0], made)
     wanted = gradient(made, F.cross_entropy(made.model(batch.x), batch.y)).square()
@@ -65,7 +65,7 @@ def test_a_batch_of_all_rows_gives_the_squared_gradient_of_the_task():
 
 def test_weighted_squares_are_multiplied_by_the_probability_of_the_label():
     made, tasks = begun()
-    (batch,) = tasks[0].batches(30, rows=30, random=made.rng("fisher"))
+    (batch,) = tasks[0].batches(30, rows=30, random=made.rng("ewc"))
     method = EWC(fisher="weighted", rows=30)
     method.end(tasks[0], made)
     total = torch.zeros_like(made.weights.value)
@@ -231,7 +231,7 @@ def test_the_applied_path_is_the_rate_times_the_square_of_what_the_optimizer_get
 
 def test_batches_and_the_mean_of_the_outputs_are_those_of_hsu_s_program():
     made, tasks = begun()
-    batches = list(tasks[0].batches(20, rows=60, random=made.rng("importance")))
+    batches = list(tasks[0].batches(20, rows=60, random=made.rng("mas")))
     method = MAS(rows=60, batch=20, outputs="mean")
     method.end(tasks[0], made)
     wanted = sum(gradient(made, made.model(b.x).square().mean()).abs() for b in batches) / len(batches)

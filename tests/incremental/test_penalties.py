@@ -90,7 +90,7 @@ def test_the_fisher_information_is_the_mean_of_each_row_s_square():
     fresh = EWC(rows=40)
     fresh.end(tasks[0], made)
     total = torch.zeros_like(made.weights.value)
-    for batch in tasks[0].batches(32, rows=40, random=made.rng("fisher")):
+    for batch in tasks[0].batches(32, rows=40, random=made.rng("ewc")):
         for x, y in zip(batch.x, batch.y, strict=True):
             total += torch.func.grad(lambda w, x=x, y=y: loss_of_row(made, w, x, y))(made.weights.value).square()
     torch.testing.assert_close(fresh.fisher, total / 40, rtol=1e-10, atol=1e-14)
@@ -141,7 +141,7 @@ def test_the_true_fisher_takes_labels_of_the_model_and_the_empirical_one_the_dat
     kinds = {kind: EWC(fisher=kind, rows=60) for kind in ("empirical", "true", "argmax")}
     for method in kinds.values():
         method.end(task, made)
-    x = torch.cat([b.x for b in task.batches(32, rows=60, random=made.rng("fisher"))])
+    x = torch.cat([b.x for b in task.batches(32, rows=60, random=made.rng("ewc"))])
     y = made.model(x).argmax(1)
     total = sum(
         torch.func.grad(lambda w, i=i: loss_of_row(made, w, x[i], y[i]))(made.weights.value).square() for i in range(60)
@@ -196,7 +196,7 @@ def test_importance_is_the_sensitivity_of_the_squared_norm_of_the_outputs_row_by
     method = MAS(rows=30)
     method.end(task, made)
     total = torch.zeros_like(made.weights.value)
-    for batch in task.batches(32, rows=30, random=made.rng("importance")):
+    for batch in task.batches(32, rows=30, random=made.rng("mas")):
         for x in batch.x:
 
             def norm(w: Tensor, x: Tensor = x) -> Tensor:

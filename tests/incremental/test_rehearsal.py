@@ -303,6 +303,55 @@ def test_mir_replays_the_rows_whose_loss_rises_most_and_leaves_the_weights_alone
     assert chosen == {tuple(candidates["x"][i].flatten().tolist()) for i in best}
 
 
+def test_mir_among_past_tasks_takes_no_row_of_the_current_one():
+    going, tasks = made("mir", "~.candidates=40", "~.replay=7", "~.among=past", "~.memory=60")
+    plain = learner(tasks, *SPLIT)
+    for one in (going, plain):
+        until(one, tasks, (1, 0))
+    assert torch.equal(going.weights.value, plain.weights.value), "the first task has no past"
+    going, _ = made("mir", "~.candidates=40", "~.replay=7", "~.among=past", "~.memory=60")
+    method = until(going, tasks, (1, 4)).methods[0]
+    kept = method.memory.rows()["tasks"].tolist()
+    assert 0 in kept
+    assert 1 in kept
+    batch, _ = taken(going, micro_batches(tasks[1], 1, 8)[0])
+    assert batch.tasks[8:].tolist() == [0] * 7
+    candidates = method.memory.draw(40, going.rng("mir"))["tasks"].tolist()
+    assert 1 in candidates, "which the paper's algorithm does take"
+
+
+def test_mir_adds_two_means_as_its_authors_program_does():
+    going, tasks = made("mir", "~.replay=5", "~.loss=sum")
+    until(going, tasks, (1, 4))
+    fresh = micro_batches(tasks[1], 1, 8)[0]
+    batch, gradient = taken(going, fresh)
+    x, y = batch.x[8:], batch.y[8:]
+    assert len(y) == 5
+    summed = differentiated(going, lambda f: F.cross_entropy(f(fresh.x), fresh.y) + F.cross_entropy(f(x), y))
+    torch.testing.assert_close(gradient, summed, rtol=1e-12, atol=1e-14)
+    pooled = differentiated(going, lambda f: F.cross_entropy(f(batch.x), batch.y))
+    assert float((gradient - pooled).norm() / pooled.norm()) > 0.1
+    going.methods[0].sums = False
+    _, gradient = taken(going, fresh)
+    torch.testing.assert_close(gradient, pooled, rtol=1e-12, atol=1e-14)
+
+
+def test_a_window_of_micro_batches_with_two_means_each_is_the_mean_of_them():
+    going, tasks = made("mir", "~.replay=5", "~.loss=sum")
+    until(going, tasks, (1, 4))
+    going.open(16.0, 2)
+    for member in micro_batches(tasks[1], 2, 8):
+        going.take(member)
+    both = list(going.window.batches)
+    going.window.reduce(going.weights.grad)
+
+    def objective(f: Any) -> Tensor:
+        means = [F.cross_entropy(f(b.x[part]), b.y[part]) for b in both for part in (slice(8), slice(8, None))]
+        return torch.stack(means).sum() / 2
+
+    torch.testing.assert_close(going.weights.grad, differentiated(going, objective), rtol=1e-12, atol=1e-14)
+
+
 def test_gss_scores_are_the_largest_cosine_plus_1():
     going, tasks = made("gss", "~.memory=30", "~.compare=5")
     until(going, tasks, (1, 4))

@@ -1,9 +1,12 @@
 """Grokfast: what a plain loop over all gradients so far gives."""
 
+from collections import deque
+
 import pytest
 import torch
 from small_learners import accumulate, distance, learner, windows
 
+from gradinc.errors import UserError
 from gradinc.methods.grokfast import Grokfast
 
 
@@ -88,3 +91,40 @@ def test_a_steady_gradient_grows_by_1_plus_lambda_and_the_log_says_so(kind):
         method.transform(made, mine)
         assert distance(made, 5 * g) < 1e-13
     assert mine.drain()["notes"]["effective_lr"] == pytest.approx(0.2 * 5)
+
+
+def in_the_authors_program(given, window, lamb):
+    """A queue of the last gradients, whose mean is added once it is full."""
+    last = deque(maxlen=window)
+    for g in given:
+        last.append(g)
+        yield g + lamb * sum(last) / window if len(last) == window else g
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 100])
+def test_with_warmup_nothing_is_added_before_the_queue_is_full(window):
+    given = gradients(20)
+    method = Grokfast(kind="ma", window=window, lamb=3, warmup=True)
+    made = amplified(method, given)
+    for t, (mine, theirs) in enumerate(zip(made, in_the_authors_program(given, window, 3), strict=True)):
+        assert distance(mine, theirs) < 1e-13
+        assert torch.equal(mine, given[t]) == (t < window - 1)
+    without = amplified(Grokfast(kind="ma", window=window, lamb=3), given)
+    assert window == 1 or distance(without[0], made[0]) > 1
+    assert all(distance(a, b) < 1e-13 for a, b in zip(made[window - 1 :], without[window - 1 :], strict=True))
+
+
+def test_the_log_has_the_plain_rate_while_it_warms_up():
+    (g,) = gradients(1)
+    method = Grokfast(kind="ma", lamb=4, window=3, warmup=True)
+    mine = learner(method, lr=0.2)
+    rates = []
+    for _ in range(4):
+        method.transform(g.clone(), mine)
+        rates.append(mine.drain()["notes"]["effective_lr"])
+    assert rates == pytest.approx([0.2, 0.2, 1.0, 1.0])
+
+
+def test_an_exponential_average_has_no_queue_to_fill():
+    with pytest.raises(UserError, match=r"grokfast\.warmup=true: .* Use kind=ma, or leave it out\.$"):
+        Grokfast(warmup=True)

@@ -1,5 +1,7 @@
 """SAM and ASAM: the gradient from the steepest near point, and nothing else moves."""
 
+from functools import partial
+
 import pytest
 import torch
 from small_learners import accumulate, distance, learner, loss_and_gradient, network, train, windows
@@ -19,7 +21,22 @@ def asam_step(w, g, rho, eta=0.01):
     return rho * size**2 * g / (size * g).norm()
 
 
-METHODS = {"sam": (SAM, sam_step), "asam": (ASAM, asam_step)}
+def authors_asam_step(w, g, rho, eta=0.01):
+    """Their loop over named parameters: T only where the name has "weight" in it."""
+    named = {name: p.numel() for name, p in network().named_parameters()}
+    scales = [
+        part.abs() + eta if "weight" in name else torch.ones_like(part)
+        for name, part in zip(named, w.split(list(named.values())), strict=True)
+    ]
+    size = torch.cat(scales)
+    return rho * size**2 * g / (size * g).norm()
+
+
+METHODS = {
+    "sam": (SAM, sam_step),
+    "asam": (ASAM, asam_step),
+    "asam of weights": (partial(ASAM, scales="weights"), authors_asam_step),
+}
 
 
 @pytest.mark.parametrize("name", METHODS)
