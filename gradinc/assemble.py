@@ -95,7 +95,7 @@ def build_learner(
         check_layers(classes, heads)
     waits = sizes_of([name for name, p in model.named_parameters() if p.requires_grad], window.layers)
     weights = Weights(model, heads, waits)
-    optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config))
+    optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config, due))
     return Learner(
         model,
         weights,
@@ -113,7 +113,7 @@ def build_learner(
     )
 
 
-def _optimizer_options(config: Config) -> dict[str, Any]:
+def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:
     """The optimizer's options, with beta2 for the size of the window where that is asked for.
 
     Paper: Marek et al. 2025, arXiv 2507.07101: the second moment's half-life, in samples, should not depend on
@@ -125,7 +125,11 @@ def _optimizer_options(config: Config) -> dict[str, Any]:
             raise UserError(
                 "strategy.scale_beta2=true", f"optimizer={config.optimizer.name} has no beta2", "Use optimizer=adamw"
             )
-        options["beta2"] = options["beta2"] ** config.strategy.window.size
+        window = config.strategy.window
+        if not due.steady:
+            what = f"needs windows of one size, and due={window.due} changes it"
+            raise UserError("strategy.scale_beta2=true", what, "Use strategy.window.due=size or items")
+        options["beta2"] = options["beta2"] ** due.size(0, window.size, config.data.batch_size)
     return options
 
 
@@ -135,10 +139,12 @@ def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = 
     size = due.size(0, window.size, config.data.batch_size)
     spans = plan(math.ceil(rows / config.data.batch_size), size, 0, window.last)
     per_epoch = sum(span.closes for span in spans)
-    if window.last == "drop" and per_epoch == 0:
+    least = rows if stream is None else min(stream.lengths)
+    if window.last == "drop" and math.ceil(least / config.data.batch_size) < size:
+        of = "" if least == rows else " of the smallest task"
         raise UserError(
             "strategy.window.last=drop",
-            f"an epoch has fewer than the {size} micro-batches of a window, so no update would be made",
+            f"an epoch{of} has fewer than the {size} micro-batches of a window, so no update would be made",
             "Use last=flush or a smaller window",
         )
     updates = schedule.updates

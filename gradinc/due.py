@@ -34,6 +34,10 @@ class Due(ABC):
             batch_size: ``data.batch_size``.
         """
 
+    def most(self, window_size: int, batch_size: int) -> int:
+        """Most micro-batches that a window may ever have; the first one's where all have as many."""
+        return self.size(0, window_size, batch_size)
+
     def observe(self, squares: Sequence[tuple[Tensor, float]], square: Tensor) -> None:  # noqa: B027  (optional)
         """Learn from a window that is full, also where its rule will make no update of it.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+from gradinc.config.schema import Config
 from gradinc.criterion import Outputs
 from gradinc.data.stream import Setting
+from gradinc.due import Due
 from gradinc.method import Method
 
 NEAR = 1e-12
@@ -49,6 +52,55 @@ def small_memories(methods: Mapping[str, Method], setting: Setting, batch_size: 
                 f"{batch_size} for each"
             )
     return lines
+
+
+def short_epochs(config: Config, due: Due, lengths: Sequence[int], processes: int = 1) -> list[str]:
+    """A warning for each size of a micro-batch or a window that has no effect, or that an epoch is too short for.
+
+    Args:
+        lengths: training rows of each task.
+        processes: how many share the micro-batches of a window.
+    """
+    window, rows, lines = config.strategy.window, config.data.batch_size, []
+    if (few := _too_few(lengths, rows, "training row")) is not None:
+        lines.append(f"data.batch_size={rows}: {few}, so each micro-batch has all rows of its task")
+    size = due.size(0, window.size, rows)
+    if window.size != 1 and size == due.size(0, 1, rows):
+        does = f"makes {'' if due.steady else 'the first '}windows of {_count(size, 'micro-batch')}"
+        lines.append(f"strategy.window.size={window.size}: has no effect, since due={window.due} {does}")
+    where = f"strategy.window.{'size' if window.due == 'size' else 'due'}"
+    asked = {f"{where}={window.size if window.due == 'size' else window.due}": size * processes}
+    asked |= {f"strategy.window.layers={{{name}:{wait}}}": wait for name, wait in window.layers.items()}
+    epochs = [math.ceil(length / rows) for length in lengths]
+    for key, wanted in asked.items():
+        if (few := _too_few(epochs, wanted, "micro-batch")) is not None:
+            done = f"so {_SHORT[window.last]} (last={window.last})"
+            lines.append(f"{key}: {few} in an epoch for windows of {wanted:,}, {done}")
+    most = due.most(window.size, rows)
+    if window.last == "drop" and most > size and (few := _too_few(epochs, most, "micro-batch")) is not None:
+        grown = f"so no update follows once windows have grown beyond that, up to {most} (last=drop)"
+        lines.append(f"strategy.window.due={window.due}: {few} in an epoch, {grown}")
+    return lines
+
+
+_SHORT = {
+    "flush": "every window ends with its epoch",
+    "carry": "windows go on from epoch to epoch, and the last one ends with its task",
+    "drop": "no window is ever full and nothing is trained",
+}
+"""What is done with windows that are longer than an epoch, by ``strategy.window.last``."""
+
+
+def _too_few(found: Sequence[int], wanted: int, noun: str) -> str | None:
+    """How many there are at most, or else in the smallest task, where that is fewer than wanted."""
+    if max(found) < wanted:
+        return f"{'there are' if len(found) == 1 else 'a task has at most'} {_count(max(found), noun)}"
+    return f"the smallest task has {_count(min(found), noun)}" if min(found) < wanted else None
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def undone_projections(methods: Mapping[str, Method], optimizer: str, options: Mapping[str, object]) -> list[str]:

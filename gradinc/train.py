@@ -106,7 +106,7 @@ def _train(
     from gradinc import device as devices
     from gradinc.data.about import about
     from gradinc.fit import recorded
-    from gradinc.guards import expected, undone_projections
+    from gradinc.guards import expected, short_epochs, undone_projections
     from gradinc.prepare import prepare
     from gradinc.run import Run
     from gradinc.world import join
@@ -152,7 +152,10 @@ def _train(
         _write_meta(directory, earlier if step is not None else None, stream, environment, step, found)
         display.say(about(stream))
         named = dict(zip(config.strategy.methods, learner.methods, strict=True))
-        for line in undone_projections(named, config.optimizer.name, config.optimizer.options):
+        for line in (
+            *undone_projections(named, config.optimizer.name, config.optimizer.options),
+            *short_epochs(config, learner.window.due, stream.lengths, world.size),
+        ):
             display.warn(line)
         display.say(_headline(config, len(learner.weights), device, threads, directory, step))
         normal = expected(stream.outputs, stream.tested, config.stream.data, learner.methods)

@@ -122,3 +122,13 @@ def test_looking_on_changes_no_bit_even_in_mid_window(run, strategy):
     rarely = run("rarely", *keys, "evaluate.epochs=3")
     assert often["weights_digest"] == rarely["weights_digest"]
     assert often["weights_digest"] != run("other", *keys, "seed=1")["weights_digest"]
+
+
+def test_beta2_is_scaled_by_the_windows_that_there_really_are():
+    def beta2(*keys):
+        return learner("optimizer=adam", "strategy.scale_beta2=true", *keys).optimizer.param_groups[0]["betas"][1]
+
+    items = ("strategy.window.due=items", "strategy.window.items.rows=128", "data.batch_size=32")
+    assert beta2(*items) == beta2("strategy.window.size=4", "data.batch_size=32") != beta2()
+    with pytest.raises(UserError, match=r"scale_beta2=true: needs windows of one size, and due=norm_test changes it"):
+        beta2("strategy.window.due=norm_test")

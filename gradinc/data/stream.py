@@ -169,10 +169,15 @@ class Stream(Sequence[Task]):
     def __iter__(self) -> Iterator[Task]:
         return (self[index] for index in range(len(self)))
 
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Training rows of each task."""
+        return [sum(len(rows) for rows in self._chosen(index).values()) for index in range(len(self))]
+
     @property
     def longest(self) -> int:
         """Training rows of the task that has most of them."""
-        return max(sum(len(rows) for rows in self._chosen(index).values()) for index in range(len(self)))
+        return max(self.lengths)
 
     @property
     def budgets(self) -> tuple[int, int]:

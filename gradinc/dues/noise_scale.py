@@ -48,6 +48,9 @@ class NoiseScale(Due):
         wanted = self.factor * self.present / batch_size if self.present else window_size
         return int(max(self.smallest, min(self.largest, math.ceil(wanted) if math.isfinite(wanted) else self.largest)))
 
+    def most(self, window_size: int, batch_size: int) -> int:
+        return self.largest
+
     def observe(self, squares: Sequence[tuple[Tensor, float]], square: Tensor) -> None:
         if len(squares) < 2:
             return

@@ -39,6 +39,9 @@ class NormTest(Due):
         wanted = max(window_size, math.ceil(self.rows / batch_size) if math.isfinite(self.rows) else self.largest)
         return max(self.smallest, min(self.largest, wanted))
 
+    def most(self, window_size: int, batch_size: int) -> int:
+        return self.largest
+
     def observe(self, squares: Sequence[tuple[Tensor, float]], square: Tensor) -> None:
         if len(squares) < 2:
             return

@@ -31,3 +31,6 @@ class Stages(Due):
     def size(self, update: int, window_size: int, batch_size: int) -> int:
         stage = bisect_right(self.begin, update)
         return self.sizes[stage - 1] if stage else window_size
+
+    def most(self, window_size: int, batch_size: int) -> int:
+        return max(self.size(update, window_size, batch_size) for update in (0, *self.begin))
