@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Any, cast
 
 from gradinc import __version__
 from gradinc.errors import Lost, Stalled, StorageError, UserError
+from gradinc.streams import Enduring, settle
 
 COMMANDS = {
     "train": "train, resume or sweep: gradinc train model=cnn strategy=accumulate",
@@ -38,6 +40,9 @@ COMMANDS = {
 LONGEST_LINE = 1000
 """Letters of an error's line that are shown."""
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN)
+"""What the system says where standard output has no room, or no reader for the moment."""
+
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
@@ -51,12 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 something failed, 2 bad input, 130 and 143 interrupted.
     """
     if arguments is None:
-        arguments = sys.argv[1:]
         signal.signal(signal.SIGTERM, _terminate)
         _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a terminal that has no such letter gets its number
                 stream.reconfigure(errors="backslashreplace")
+        sys.stderr = cast(Any, Enduring(sys.stderr))  # whom nobody can tell, nothing is told
+        try:
+            return main(sys.argv[1:])
+        finally:
+            settle(sys.stdout)
+            sys.stderr.flush()
     try:
         code = _dispatch(list(arguments))
         sys.stdout.flush()
@@ -75,7 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path = UserError(os.fsdecode(error.filename), f"cannot be read ({error.strerror})", "Give another path")
             sys.stderr.write(one_line(path) + "\n")
             return BAD_INPUT
-        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if error.filename is not None or error.errno not in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EFBIG,
+            errno.EIO,
+            errno.EAGAIN,
+        ):
             raise  # it is not about what was printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stderr.write(f"standard output: cannot be written ({error.strerror}). Send it elsewhere.\n")

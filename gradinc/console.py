@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -26,38 +23,6 @@ FIRST_LINE = 2.0
 
 MOST_TASKS = 10
 """Tasks whose accuracies a plain line lists one by one."""
-
-
-class Standard:
-    """Standard output for a run that goes on when nobody reads it any more, or when the disk it goes to is full.
-
-    A rich console writes to it as to a file; what it is not asked for here, it asks of ``sys.stdout``.
-    """
-
-    def write(self, text: str) -> int:
-        """Write, unless that has failed before."""
-        with self._going_on():
-            sys.stdout.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, unless that fails."""
-        with self._going_on():
-            sys.stdout.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stdout, name)
-
-    @contextmanager
-    def _going_on(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if not isinstance(error, BrokenPipeError):
-                sys.stderr.write(
-                    f"standard output: cannot be written ({error.strerror}). The run goes on without it.\n"
-                )
 
 
 def printable(text: object) -> str:

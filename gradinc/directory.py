@@ -22,7 +22,8 @@ from gradinc.config.yaml_size import check_yaml_size
 from gradinc.crash import crash_point
 from gradinc.errors import UserError
 from gradinc.files import check_plain, storage_error, storing, write_json, write_whole
-from gradinc.records import ENDED, is_run, read_json, read_meta, read_result
+from gradinc.lock import ANOTHER, LOCK, OWNER, PATIENCE, living_owner, owner
+from gradinc.records import ENDED, is_run, read_meta, read_result
 from gradinc.seal import SEAL, check, seal
 
 FOLDERS = ("ckpt", "measured")
@@ -208,22 +209,22 @@ class RunDirectory:
         except OSError as error:
             raise storage_error(self.path, error) from error
         crash_point("directory-made")
-        lock = filelock.FileLock(self.path / ".lock")
+        lock = filelock.FileLock(self.path / LOCK)
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=PATIENCE)
         except filelock.Timeout:
             raise UserError(
                 str(self.path), f"is in use by {self._owner()}", "Wait for it, or use another name=…"
             ) from None
         except OSError as error:
-            raise storage_error(self.path / ".lock", error) from error
+            raise storage_error(self.path / LOCK, error) from error
         try:
             crash_point("lock-taken")
-            write_json(self.path / "owner.json", {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+            write_json(self.path / OWNER, owner())
             yield
         finally:
             with suppress(OSError):  # what ended the run is worth more than a name that stays
-                (self.path / "owner.json").unlink(missing_ok=True)
+                (self.path / OWNER).unlink(missing_ok=True)
             lock.release()
 
     def clear(self) -> None:
@@ -258,19 +259,10 @@ class RunDirectory:
     def _owner(self) -> str:
         """Who holds the directory. One that has only just taken it has a moment to say so."""
         for _ in range(20):
-            if (owner := living_owner(self.path)) is not None:
-                return owner
+            if (named := living_owner(self.path)) not in (None, ANOTHER):
+                return str(named)
             time.sleep(0.05)
-        return "another process"
-
-
-def living_owner(path: Path) -> str | None:
-    """The process that says it holds a run's directory, if it lives: ``process 4711 (since 12:03)``."""
-    owner = read_json(path / "owner.json") or {}
-    pid, since = owner.get("pid"), owner.get("since")
-    if isinstance(pid, int) and isinstance(since, str) and 0 < pid < 2**31 and _is_alive(pid):
-        return f"process {pid} (since {since[11:16]})"
-    return None
+        return ANOTHER
 
 
 def find_run(run: str | os.PathLike[str], output: str = "outputs") -> Path:
@@ -312,16 +304,6 @@ def read_config(path: Path) -> Config:
         return validate(document)
     except UserError as error:
         raise UserError(str(file), f"{error.where}: {error.what}", AGAIN) from error
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is another user's
-    return True
 
 
 def _written_places(run: Path) -> Iterator[Path]:

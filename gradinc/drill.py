@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradinc.directory import living_owner
 from gradinc.errors import UserError
+from gradinc.lock import living_owner
 from gradinc.outcome import run_differences
 from gradinc.records import read_json, read_result
 

@@ -16,10 +16,11 @@ from gradinc.checkpoint import Damaged, Mark
 from gradinc.config.identity import identity_digest
 from gradinc.config.schema import Config, validate
 from gradinc.console import Display
-from gradinc.directory import RunDirectory, living_owner, package_digest, read_config
+from gradinc.directory import RunDirectory, package_digest, read_config
 from gradinc.errors import Diverged, UserError
 from gradinc.fit import recorded
 from gradinc.interruption import Interruption
+from gradinc.lock import living_owner
 from gradinc.outcome import CLOCK, SHOWN, state_differences
 from gradinc.prepare import prepare
 from gradinc.records import read_json, read_meta, read_result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
     from rich.console import Console
 
     from gradinc.files import write_whole
+    from gradinc.streams import going_on
     from gradinc.tables.collecting import recorded_runs
     from gradinc.tables.document import table_document
     from gradinc.tables.rendering import FILES
@@ -67,7 +68,8 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
     code = 0
     console = Console()
     if not options.collect and (missing := missing_jobs(cells)):
-        with redirect_stdout(sys.stderr) if options.json else nullcontext():  # the document stands alone
+        # A document stands alone.
+        with redirect_stdout(sys.stderr) if options.json else going_on():
             code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
             return code

@@ -6,7 +6,6 @@ import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, cast
 
 from gradinc import __version__
 from gradinc.commands.arguments import Parser
@@ -61,18 +60,18 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Seq
         found_by(job.config)
     from rich.console import Console
 
-    from gradinc.console import Standard
+    from gradinc.streams import going_on
 
-    console = Console(file=cast(IO[str], Standard()))
-    if os.environ.get("RANK", "0") != "0":  # started by torchrun beside others, of which the first one speaks
-        console = Console(quiet=True)
-    if multirun or len(jobs) > 1 or not jobs[0].cluster.is_here:
-        from gradinc.commands.sweep import sweep
+    with going_on():
+        # Started by torchrun beside others, of which the first one speaks.
+        console = Console(quiet=os.environ.get("RANK", "0") != "0")
+        if multirun or len(jobs) > 1 or not jobs[0].cluster.is_here:
+            from gradinc.commands.sweep import sweep
 
-        return sweep(jobs, console, ["train", *arguments])
-    from gradinc.train import execute
+            return sweep(jobs, console, ["train", *arguments])
+        from gradinc.train import execute
 
-    return execute(jobs[0].config, console=console)
+        return execute(jobs[0].config, console=console)
 
 
 def _refuse_contradictions(options: Namespace) -> None:

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"--trials {options.trials}", "need a whole number ≥ 1")
         space = space.model_copy(update={"trials": options.trials})
     from gradinc.interruption import interruption
+    from gradinc.streams import going_on
     from gradinc.tune.study import Search
 
     search = Search(space, Path(config.output) / name, options.seed, ["tune", *arguments], config_dirs)
@@ -52,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         if not options.quiet:
             print(printable(line), flush=True)
 
-    say(f"{space.trials} trials in {search.folder}, judged by {space.judged_by()}")
-    with interruption() as stop, closing(search):
+    with going_on(), interruption() as stop, closing(search):
+        say(f"{space.trials} trials in {search.folder}, judged by {space.judged_by()}")
         stop.deferred = True
         search.run(options.n_jobs, stop, say)
     if stop.signum:

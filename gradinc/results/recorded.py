@@ -18,6 +18,7 @@ from gradinc.config.identity import document_digest
 from gradinc.config.protocol import recorded
 from gradinc.config.yaml_size import LOADER, check_yaml_size
 from gradinc.errors import UserError
+from gradinc.lock import is_held
 from gradinc.record import read_lines
 from gradinc.records import ENDED, read_json, read_result
 from gradinc.seal import SEAL, check
@@ -241,20 +242,6 @@ def _status(path: Path, result: Mapping[str, Any] | None) -> str:
     status = str(result["status"]) if result else "unfinished"
     if status == "finished":
         return status
-    if _is_held(path):
+    if is_held(path):
         return "running"
     return status if status in STATUSES else "damaged"
-
-
-def _is_held(path: Path) -> bool:
-    owner = read_json(path / "owner.json")
-    pid = owner.get("pid") if owner else None
-    if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True

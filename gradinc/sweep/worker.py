@@ -20,7 +20,7 @@ import traceback
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console, RenderableType
 
@@ -31,6 +31,7 @@ from gradinc.console import Display, printable
 from gradinc.directory import RunDirectory, package_digest
 from gradinc.errors import UserError
 from gradinc.files import write_whole
+from gradinc.streams import Enduring
 
 SHOWN_EVERY = 0.2
 """Seconds between two reports of a job's progress."""
@@ -67,6 +68,7 @@ class _Port:
     def __init__(self) -> None:
         self._out = os.dup(1)
         os.dup2(2, 1)
+        sys.stdout, sys.stderr = (cast(Any, Enduring(stream)) for stream in (sys.stdout, sys.stderr))
         self._jobs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._busy = self._told = False

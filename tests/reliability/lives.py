@@ -22,7 +22,7 @@ import torch
 
 import gradinc
 from gradinc import checkpoint
-from gradinc.directory import read_json
+from gradinc.records import read_json
 from gradinc.seal import seal
 
 PACKAGE = Path(gradinc.__file__).parent

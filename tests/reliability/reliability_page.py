@@ -49,13 +49,13 @@ PROMISES: list[tuple[str, str, str]] = [
     (
         "P8",
         "two processes never share a run directory, and one that was killed keeps nobody out",
-        "test_two_processes.py",
+        "test_two_processes.py, test_held.py",
     ),
     (
         "P9",
         "in a sweep one job that fails, exits or diverges does not stop the others; the same command skips what is"
         " finished and retries the rest",
-        "cli/test_running.py",
+        "cli/test_running.py, test_streams.py",
     ),
     ("P10", "a run in a sweep is the run alone, bit for bit, in any order", "test_watching.py"),
     ("P11", "all jobs of a sweep are composed before the first starts", "config/test_compose.py"),
