@@ -147,15 +147,17 @@ def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = 
             f"an epoch{of} has fewer than the {size} micro-batches of a window, so no update would be made",
             "Use last=flush or a smaller window",
         )
-    updates = schedule.updates
+    updates, work = schedule.updates, None
     if updates is None:
         known = limits(config.budget, rows, *(stream.budgets if stream is not None else ()))
         updates = known.updates(rows, per_epoch) if due.steady else known.steps
+        work = known.work(config.data.batch_size)
     return Schedule(
         schedule.name,
         schedule.options,
         warmup=schedule.warmup,
         updates=updates,
+        rows=work,
         task_factor=schedule.task_factor,
         task_floor=schedule.task_floor,
     )

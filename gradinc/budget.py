@@ -12,14 +12,24 @@ FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
 of each is enough."""
 
 
+COUNTED = ("steps", "samples", "rows", "passes", "seconds")
+"""The limits that are looked at before every window; epochs and accuracy are looked at where an epoch ends."""
+
+
 @dataclass(frozen=True)
 class Spent:
-    """What a task has used so far."""
+    """What a task has used so far.
+
+    Attributes:
+        rows: rows taken through the model, the mean of both ways (`gradinc.work.Work`).
+        passes: the same in micro-batches of ``data.batch_size``.
+    """
 
     epochs: int
     steps: int
     samples: int
-    passes: int
+    rows: float
+    passes: float
     seconds: float
 
 
@@ -30,17 +40,10 @@ class Limits:
     epochs: int | None = None
     steps: int | None = None
     samples: int | None = None
+    rows: int | None = None
     passes: int | None = None
     seconds: float | None = None
     accuracy: float | None = None
-
-    def reached(self, spent: Spent) -> str | None:
-        """The name of the first limit that is reached, in the order of the fields."""
-        for name in ("epochs", "steps", "samples", "passes", "seconds"):
-            limit = getattr(self, name)
-            if limit is not None and getattr(spent, name) >= limit:
-                return name
-        return None
 
     def share(self, spent: Spent, epoch_share: float) -> float:
         """How much of the budget is used, from 0 to 1: the largest share of any limit.
@@ -48,17 +51,21 @@ class Limits:
         Args:
             epoch_share: how much of the present epoch is done.
         """
-        shares = [
-            getattr(spent, name) / limit
-            for name in ("steps", "samples", "passes", "seconds")
-            if (limit := getattr(self, name)) is not None
-        ]
+        shares = [getattr(spent, name) / limit for name in COUNTED if (limit := getattr(self, name)) is not None]
         if self.epochs is not None:
             shares.append((spent.epochs + epoch_share) / self.epochs)
         return min(1.0, max(shares, default=0.0))
 
+    def work(self, batch_size: int) -> int | None:
+        """Rows through the model after which the task ends, by ``rows`` or by ``passes``."""
+        passes = None if self.passes is None else self.passes * batch_size
+        return min((limit for limit in (self.rows, passes) if limit is not None), default=None)
+
     def updates(self, rows: int, updates_per_epoch: int) -> int | None:
-        """How many updates there will be at most, where that is known beforehand; schedules need it."""
+        """How many updates there will be at most, where that is known beforehand; schedules need it.
+
+        How many rows go through the model for an update is up to the methods, so `work` is another limit.
+        """
         counts = []
         if self.epochs is not None:
             counts.append(self.epochs * updates_per_epoch)
@@ -78,7 +85,7 @@ def automatic_epochs(rows: int, tasks: int = 1) -> int:
 def limits(budget: object, rows: int, tasks: int = 1, together: int = 1) -> Limits:
     """The limits that a ``budget`` section sets for a task of so many training rows.
 
-    ``epochs: auto`` stands aside when steps, samples, passes or seconds end the task.
+    ``epochs: auto`` stands aside when one of `COUNTED` ends the task.
 
     Args:
         rows: training rows of the task, or of all that are trained on together.
@@ -87,9 +94,8 @@ def limits(budget: object, rows: int, tasks: int = 1, together: int = 1) -> Limi
     """
     values = {name: getattr(budget, name) for name in Limits.__dataclass_fields__}
     if values["epochs"] == "auto":
-        others = ("steps", "samples", "passes", "seconds")
-        ends = any(values[name] is not None for name in others)
+        ends = any(values[name] is not None for name in COUNTED)
         values["epochs"] = None if ends else automatic_epochs(rows // together, tasks)
-    for name in ("steps", "samples", "passes", "seconds"):
+    for name in COUNTED:
         values[name] = None if values[name] is None else values[name] * together
     return Limits(**values)

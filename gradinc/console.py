@@ -212,6 +212,10 @@ def _accuracies(row: list[float | None]) -> str:
     return f"mean {mean:.1f} %, from {known[low]:.1f} (task {low}) to {known[high]:.1f} (task {high})"
 
 
+ROWS = {"rows", "forward_rows", "backward_rows"}
+"""Keys of a result; before they came, ``passes`` counted calls of the model, which is another quantity."""
+
+
 def summary(result: dict[str, Any]) -> Table:
     """The table at the end of a run."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -226,7 +230,7 @@ def summary(result: dict[str, Any]) -> Table:
         ("ended by", f"budget.{result['ended_by']}"),
         ("samples", f"{result['samples']:,}"),
         ("updates", f"{result['steps']:,}"),
-        ("passes", f"{result['passes']:,}"),
+        *([("rows", _rows(result)), ("passes", f"{result['passes']:,.0f}")] if set(result) >= ROWS else []),
         ("time", duration(result["seconds"])),
         ("peak memory", bytes_shown(result["peak_memory"])),
         *([("kept", f"{bytes_shown(result['kept_bytes'])} by methods")] if result.get("kept_bytes") else []),
@@ -255,6 +259,13 @@ def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         shown = f"– ({result['undefined'].get(name)})" if value is None else f"{100 * value:.2f} %{more}"
         rows.append((LONG[name], shown))
     return rows
+
+
+def _rows(result: dict[str, Any]) -> str:
+    """The rows through the model, with both ways where they are not the same."""
+    forward, backward = result["forward_rows"], result["backward_rows"]
+    ways = "" if forward == backward else f"   {forward:,} forward, {backward:,} backward"
+    return f"{result['rows']:,}{ways}"
 
 
 def _measures(measures: dict[str, float] | None, otherwise: str) -> str:

@@ -27,6 +27,7 @@ from gradinc.rule import SeparateRule
 from gradinc.schedules import Schedule
 from gradinc.weights import Weights
 from gradinc.window import Window
+from gradinc.work import BEFORE_ROWS, Work
 from gradinc.world import World
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ class Learner:
         self.began = 0  # updates of the run when the task began
         self.windows = 0  # closed, also those that their rule made no update of
         self.updates = 0
-        self.samples = 0
-        self.passes = 0
+        self.work = Work()
 
         self._parameters = weights.parameters
         self._grads = weights.views(weights.grad)
@@ -158,24 +158,23 @@ class Learner:
             Shape (P,), or (rows, P) with `each`.
         """
         objective = objective or self.criterion
-        self.passes += 1
         self._reach(batch)
         with torch.enable_grad(), self._evaluation() if evaluated else self._undisturbed(self.window.taken):
             if each:
                 return self._gradient_of_each(batch, objective)
             loss = objective(batch, self._forward(batch))
             mean = loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.items
-            return self._vector(mean)
+            return self._vector(mean, len(batch.x))
 
     def input_gradient(self, batch: Batch) -> Tensor:
         """The gradient of each row's loss with respect to its input, in evaluation mode, shaped like ``batch.x``.
 
         At the present weights. Leaves the window, BatchNorm statistics and every ``.grad`` as they were.
         """
-        self.passes += 1
         with torch.enable_grad(), self._evaluation():
             x = batch.x.detach().requires_grad_()
             loss = self.criterion(replace(batch, x=x), self._forward(replace(batch, x=x))).sum()
+            self.work.backward_rows += len(x)
             (slope,) = torch.autograd.grad(loss, x, allow_unused=True, materialize_grads=True)
         return slope
 
@@ -202,6 +201,7 @@ class Learner:
         if rule is None:
             raise RuntimeError("a window's gradient is asked for again before it was there")
         total = torch.zeros_like(self.weights.grad)
+        self.work.mark()
         if isinstance(rule, SeparateRule):
             rule.open(total, window.size)
         for self._member, member in enumerate(window.batches):
@@ -211,6 +211,7 @@ class Learner:
             else:
                 total += self._again(member, factor)
         self.world.sum_(total)
+        self.work.share()
         rule.reduce(total, window.items, window.planned)
         return total
 
@@ -238,9 +239,11 @@ class Learner:
             self.optimizer.state.clear()
         for method in self.methods:
             method.begin(task, self)
+        self.work.began = self.work.opened = self.work.rows
 
     def end(self, task: Task) -> None:
         """After a task's last batch."""
+        self.work.ended = self.work.rows
         for end in self._ends:
             end(task, self)
             crash_point("method-ended")
@@ -252,6 +255,7 @@ class Learner:
         Args:
             ends: whether no other window follows in the epoch.
         """
+        self.work.open()
         self.window.open(planned, size, self.weights.grad, ends=ends)
 
     def take(self, batch: Batch) -> None:
@@ -278,29 +282,27 @@ class Learner:
         self._loss_items += batch.items
         self.window.add(batch, out, share)
         self._reach(batch)
-        if self.world.alone:
-            self.samples += batch.fresh
-            self.passes += 1
+        self.work.samples += batch.fresh
 
     def _collect(self, objective: Tensor, share: float, batch: Batch) -> None:
         """The backward pass of a micro-batch, its gradient times `share` into the window."""
         window, grad = self.window, self.weights.grad
         # A factor handed to backward costs no multiplication in the graph, neither way.
-        factor = self._factor(share)
+        factor, rows = self._factor(share), len(batch.x)
         if self._separate is None and self._corruption is None:
             measures = window.measures
             if not window.taken:
                 if self._clears:
                     grad.zero_()
-                    objective.backward(factor)
+                    self._backward(objective, factor, rows)
                 else:
-                    torch._foreach_copy_(self._grads, self._parts(objective, factor))
+                    torch._foreach_copy_(self._grads, self._parts(objective, factor, rows))
                 if measures:
                     window.measure(torch.dot(grad, grad), share * batch.items, batch.items)
             elif not measures:
-                objective.backward(factor)
+                self._backward(objective, factor, rows)
             else:  # a second vector, and a pass over it for the norm, would cost more than the layers as they are
-                parts = self._parts(objective, factor)
+                parts = self._parts(objective, factor, rows)
                 square = torch.stack(torch._foreach_norm(parts)).square().sum()
                 window.measure(square, share * batch.items, batch.items)
                 torch._foreach_add_(self._grads, parts)
@@ -309,7 +311,7 @@ class Learner:
         slot = grad if window.taken == 0 else None
         if self._separate is not None:
             slot = self._separate.slot(grad)
-        part = self._struck(self._vector(objective, factor, out=slot))
+        part = self._struck(self._vector(objective, rows, factor, slot))
         if self._corruption is not None:
             self.note("corrupted", torch.tensor(float(self._is_struck)))
         if window.measures:
@@ -332,8 +334,7 @@ class Learner:
                 self._gather(grad)
             self._observe(grad)
             if not self.window.reduce(grad):
-                self.window.close()
-                self.windows += 1
+                self._close()
                 return False
             if self.diagnostics is not None:
                 self.diagnostics.reduced(grad, self)
@@ -359,9 +360,14 @@ class Learner:
             if self.diagnostics is not None:
                 self.diagnostics.stepped(self)
         self.updates += 1
+        self._close()
+        return True
+
+    def _close(self) -> None:
+        """Leave the window behind."""
         self.window.close()
         self.windows += 1
-        return True
+        self.work.close(self.world)
 
     def _observe(self, grad: Tensor) -> None:
         """Let the noise among the micro-batches of a full window be estimated, also where no update will follow."""
@@ -382,8 +388,7 @@ class Learner:
         self.world.sum_(grad)
         window.items, window.taken = window.planned, window.size
         window.tasks.add(self.task)
-        self.samples += int(window.planned)
-        self.passes += window.size
+        self.work.share()
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -447,7 +452,8 @@ class Learner:
             "due": _state(self.window.due),
             "diagnostics": _state(self.diagnostics) if self.diagnostics is not None else {},
             "layers": _state(self._layers) if self._layers is not None else {},
-            "counts": [self.task, self.began, self.windows, self.updates, self.samples, self.passes],
+            "counts": [self.task, self.began, self.windows, self.updates],
+            "work": self.work.state_dict(),
             "log": [self._loss, self._loss_items, self._notes, self._noted],
         }
 
@@ -455,8 +461,11 @@ class Learner:
         """Go on from what `state_dict` gave.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError: it was another learner's.
+            KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError: it was another learner's, or
+                it is of before rows were counted.
         """
+        if "work" not in state:
+            raise ValueError(f"it {BEFORE_ROWS}")
         for name, tensor in self.model.state_dict().items():
             _expect(f"the weight {name}", state["model"][name], tensor)
         self.model.load_state_dict(state["model"])
@@ -482,14 +491,14 @@ class Learner:
             _expect("the window's gradient", state["grad"], self.weights.grad)
             self.window.load_state_dict(state["window"])
             self.weights.grad.copy_(state["grad"])
-        self.task, self.began, *windows, self.updates, self.samples, self.passes = state["counts"]
-        (self.windows,) = windows or [self.updates]  # older checkpoints do not have it
+        self.task, self.began, self.windows, self.updates = state["counts"]
         loss, self._loss_items, self._notes, self._noted = state["log"]
         self._loss.copy_(loss)
         self._loss_items += 0.0
         self._notes = {name: self._notes[name].reshape(()) for name in self._noted}
         self._noted = {name: int(count) for name, count in self._noted.items()}
         self._reread()
+        self.work.load_state_dict(state["work"])
 
     # ---- inside ----
 
@@ -512,18 +521,18 @@ class Learner:
 
     def _reread(self) -> None:
         """Look whether the batches that an open window has kept fit the model, as a method will read them again."""
-        passes, notes, noted = self.passes, self._notes, self._noted
+        notes, noted = self._notes, self._noted
         self._notes, self._noted = {}, {}
         for index, (batch, kept) in enumerate(zip(self.window.batches, self.window.outputs, strict=True)):
             with self._undisturbed(index):
                 out = self._forward(batch)
                 _expect("an output of the window", kept, out)
                 self._objective(batch, out)
-        self.passes, self._notes, self._noted = passes, notes, noted
+        self._notes, self._noted = notes, noted
 
     def _factor_of_rate(self, count: int) -> float:
         """What the learning rate is multiplied by for a window of so many micro-batches."""
-        return self.schedule(self.updates - self.began, self.task) * self._scale_lr(count)
+        return self.schedule(self.updates - self.began, self.task, *self.work.in_task) * self._scale_lr(count)
 
     def _reach(self, batch: Batch) -> None:
         """Note which tasks' heads a batch goes through."""
@@ -533,11 +542,17 @@ class Learner:
             )
 
     def _forward(self, batch: Batch) -> Tensor:
+        self.work.forward_rows += len(batch.x)
         if self.autocast is None:
             return self.model(batch.x)
         with torch.autocast(self._device.type, dtype=self.autocast):
             out: Tensor = self.model(batch.x)
         return out.float()
+
+    def _backward(self, objective: Tensor, factor: Tensor, rows: int) -> None:
+        """Add the gradient of an objective of so many rows, times a factor, to the weights' own."""
+        self.work.backward_rows += rows
+        objective.backward(factor)
 
     def _objective(self, batch: Batch, out: Tensor) -> Tensor:
         total = self.criterion.total(batch, out)
@@ -547,9 +562,9 @@ class Learner:
 
     def _again(self, batch: Batch, factor: float, out: Tensor | None = None) -> Tensor:
         """The gradient of the summed objective of the micro-batch at hand, times a factor, once more."""
-        self.passes += 1
         with self._undisturbed(self._own_place):
-            return self._struck(self._vector(self._objective(batch, self._forward(batch)), self._factor(factor), out))
+            objective = self._objective(batch, self._forward(batch))
+            return self._struck(self._vector(objective, len(batch.x), self._factor(factor), out))
 
     @property
     def _own_place(self) -> int:
@@ -590,12 +605,16 @@ class Learner:
             if name is not None:
                 raise Diverged(self.updates + 1, f"the gradient of {name}")
 
-    def _vector(self, scalar: Tensor, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        """The gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""
-        return self.weights.flatten(self._parts(scalar, factor), out)
+    def _vector(self, scalar: Tensor, rows: int, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """The gradient of a scalar of so many rows times a factor, shape (P,).
 
-    def _parts(self, scalar: Tensor, factor: Tensor | None) -> tuple[Tensor, ...]:
+        Weights that it does not depend on get 0.
+        """
+        return self.weights.flatten(self._parts(scalar, factor, rows), out)
+
+    def _parts(self, scalar: Tensor, factor: Tensor | None, rows: int) -> tuple[Tensor, ...]:
         """The same, layer by layer."""
+        self.work.backward_rows += rows
         return torch.autograd.grad(scalar, self._parameters, factor, allow_unused=True, materialize_grads=True)
 
     def _gradient_of_each(self, batch: Batch, objective: Objective) -> Tensor:
@@ -608,6 +627,8 @@ class Learner:
             tasks = None if batch.tasks is None else task.unsqueeze(0)
             return objective(Batch(x.unsqueeze(0), y.unsqueeze(0), batch.task, 1, tasks=tasks), out).squeeze(0)
 
+        self.work.forward_rows += len(batch.x)
+        self.work.backward_rows += len(batch.x)
         rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0, 0), randomness="different")
         grads = rows(trained, batch.x, batch.y, batch.task_of_rows)
         return self.weights.flatten([grads[name] for name in self.weights.names], rows=batch.x.shape[0])

@@ -68,7 +68,7 @@ def _leaves(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_clock(name: str) -> bool:
-    return name in ("seconds", "position.began.3")
+    return name in ("seconds", "position.began.2")
 
 
 def _same(was: Any, now: Any) -> bool:

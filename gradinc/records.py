@@ -64,7 +64,10 @@ class _Finished(_Record):
     ended_by: str
     samples: Count
     steps: Count
-    passes: Count
+    passes: Annotated[float, Ge(0)]
+    rows: Annotated[float, Ge(0)] = 0.0  # these three are younger, and passes were calls before
+    forward_rows: Count = 0
+    backward_rows: Count = 0
     seconds: Annotated[float, Ge(0)]
     peak_memory: Annotated[float, Ge(0)]
     search: _Search | None = None

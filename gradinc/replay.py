@@ -27,6 +27,7 @@ from gradinc.records import read_json, read_meta, read_result
 from gradinc.run import Run
 from gradinc.seal import SEAL, check
 from gradinc.train import WATCHING
+from gradinc.work import BEFORE_ROWS, Work
 
 LONGEST = 60
 """Letters of a value that are shown."""
@@ -78,8 +79,8 @@ class Replay(Run):
 
     def commit(self) -> None:
         """Stop here if this is the place; nothing is written."""
-        updates, samples, _ = _counts(self.wanted)
-        here = (_place(asdict(self.position)), self.learner.updates, self.learner.samples)
+        updates, samples = _counts(self.wanted)
+        here = (_place(asdict(self.position)), self.learner.updates, self.learner.work.samples)
         if here == (_place(self.wanted["position"]), updates, samples):
             self.state = {
                 "run": self.wanted["run"],
@@ -89,7 +90,7 @@ class Replay(Run):
                 "log_digest": self._metrics.digest,
             }
             raise Reached
-        if self.learner.samples > samples:
+        if self.learner.work.samples > samples:
             raise Reached
         self._next_commit = 0.0
 
@@ -101,7 +102,7 @@ class Replay(Run):
     def _reached(self) -> str | None:
         position, there = self.position, self.wanted["position"]
         done = there["tasks"][position.task] if position.task < there["task"] else {}
-        here = (position.epoch, self.learner.samples)
+        here = (position.epoch, self.learner.work.samples)
         if done.get("ended_by") == "seconds" and here == (done["epochs"], _counts(self.wanted)[1]):
             return "seconds"
         return super()._reached()
@@ -135,6 +136,8 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
         else:
             whole.append((mark, state))
             with checkpoint.fitting(path / "ckpt" / str(mark)):
+                if "work" not in state["learner"]:
+                    raise ValueError(f"it {BEFORE_ROWS}")
                 _check_log(path / "metrics.jsonl", mark, state, verdict)
         if len(whole) == 2:
             break
@@ -143,8 +146,9 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
         if not verdict.differences:
             raise UserError(str(path), "has no checkpoint yet", "Train it first, with the command in its meta.json")
         return verdict
+    micro_batch = recorded(meta) if config.strategy.window.micro_batch == "auto" else None
     with checkpoint.fitting(path / "ckpt" / str(whole[0][0])):
-        facts = _facts(whole[0][1])
+        facts = _facts(whole[0][1], micro_batch or config.data.batch_size)
     if not any(line.startswith("metrics.jsonl") for line in verdict.differences):
         facts |= _replay(path, config, meta, whole, verdict, display, stop)
     _check_result(path / "result.json", facts, verdict)
@@ -177,10 +181,11 @@ def _beginning(log: Path, length: int) -> bytes:
         return file.read(length)
 
 
-def _facts(newest: dict[str, Any]) -> dict[str, Any]:
+def _facts(newest: dict[str, Any], batch_size: int) -> dict[str, Any]:
     """What a checkpoint alone says about the result."""
-    last = (newest["position"]["tasks"] or [{}])[-1]
-    counts = dict(zip(("steps", "samples", "passes"), _counts(newest), strict=True))
+    last, work = (newest["position"]["tasks"] or [{}])[-1], Work()
+    work.load_state_dict(newest["learner"]["work"])
+    counts = {"steps": _counts(newest)[0], "samples": work.samples, **work.record(batch_size)}
     weights = checkpoint.digest(newest["learner"]["model"])
     return {"weights_digest": weights, **counts, "test": last.get("test"), "validation": last.get("validation")}
 
@@ -267,10 +272,9 @@ def _replay(
         return {**clocks_aside, **({"search": meta["search"]} if "search" in meta else {})}
 
 
-def _counts(state: dict[str, Any]) -> tuple[int, int, int]:
-    """Updates, samples and passes of a checkpoint."""
-    updates, samples, passes = state["learner"]["counts"][-3:]
-    return updates, samples, passes
+def _counts(state: dict[str, Any]) -> tuple[int, int]:
+    """Updates and samples of a checkpoint."""
+    return state["learner"]["counts"][-1], state["learner"]["work"]["samples"]
 
 
 def _place(position: dict[str, Any]) -> tuple[Any, ...]:

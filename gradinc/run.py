@@ -51,7 +51,7 @@ class Position:
         steps: updates of the run when the epoch began.
         stage: what comes next: ``training``, or the measuring on ``validation`` or, at a task's end, ``test`` data.
         ended_by: the limit that has ended the task, if one has.
-        began: steps, samples, passes and seconds of the run when the task began.
+        began: steps, samples and seconds of the run when the task began; the learner knows it of rows.
         best: score and step of the best validation in this task.
         validation: the last measures on validation data.
         tasks: what came of each task that is done.
@@ -65,7 +65,7 @@ class Position:
     steps: int = 0
     stage: str = "training"
     ended_by: str | None = None
-    began: list[float] = field(default_factory=lambda: [0, 0, 0, 0.0])
+    began: list[float] = field(default_factory=lambda: [0, 0, 0.0])
     best: list[float] = field(default_factory=list)
     validation: dict[str, float] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
@@ -150,7 +150,7 @@ class Run:
             if step is None:
                 (self._folder / checkpoint.BEST).unlink(missing_ok=True)
         self._clock_start = time.monotonic()
-        self._last_log = (self.seconds, self.learner.samples)
+        self._last_log = (self.seconds, self.learner.work.samples)
         return step
 
     def follow(self, step: int | None) -> None:
@@ -163,10 +163,12 @@ class Run:
             for mark, state in checkpoint.newest(self._folder, self.directory.identity, self.device):
                 if mark.updates == step and not isinstance(state, checkpoint.Damaged):
                     self._take_in(mark, state)
+                    if self.learner.window.taken:  # one process began it: its gradient goes into the sum once
+                        self.learner.weights.grad.zero_()
                     break
         self._metrics = self._timing = NoLog()
         self._clock_start = time.monotonic()
-        self._last_log = (self.seconds, self.learner.samples)
+        self._last_log = (self.seconds, self.learner.work.samples)
 
     def _take_in(self, mark: checkpoint.Mark, state: dict[str, Any]) -> tuple[int, str]:
         """Go on from a checkpoint; return how long the log was then, and its digest.
@@ -181,6 +183,8 @@ class Run:
             self.position = Position(**state["position"])
             if not len(self.position.tasks) == self.position.task <= len(self.stream):
                 raise ValueError("its position is not one of this stream")
+            if len(self.position.began) != len(Position().began):
+                raise ValueError("its position does not say where the task began")
             self._clock_base = state["seconds"]
         self._resumed = (file, self.learner.windows)
         return saved.log_offset, saved.log_digest
@@ -241,14 +245,17 @@ class Run:
             "best": last["best"],
             "ended_by": last["ended_by"],
             "epochs": last["epochs"],
-            "samples": self.learner.samples,
-            "steps": self.learner.updates,
-            "passes": self.learner.passes,
+            **self.counts(),
             "seconds": round(self.seconds, 3),
             "weights_digest": checkpoint.digest(self.learner.model.state_dict()),
             "kept_bytes": sum(method.nbytes for method in self.learner.methods),
             **self._matrices(),
         }
+
+    def counts(self) -> dict[str, Any]:
+        """What the run has used so far, for its records."""
+        work = self.learner.work
+        return {"samples": work.samples, "steps": self.learner.updates, **work.record(self.config.data.batch_size)}
 
     def last_checkpoints(self) -> list[str]:
         """The checkpoints that stand for the run's end, by their names in its directory: the newest, and the best."""
@@ -264,7 +271,7 @@ class Run:
         position, learner = self.position, self.learner
         learner.model.train()
         if (position.stage, position.epoch, position.batch) == ("training", 0, 0):
-            position.began = [learner.updates, learner.samples, learner.passes, self.seconds]
+            position.began = [learner.updates, learner.work.samples, self.seconds]
             restart = self.config.stream.restart if position.task else "nothing"
             if restart == "weights":
                 self._draw_weights(task)
@@ -274,7 +281,9 @@ class Run:
                 for warning in small_memories(named, self.stream.setting, self.config.data.batch_size):
                     self.display.warn(warning)
         self._limits = budget.limits(self.config.budget, len(task.train), *self.stream.budgets)
-        self._ends = self._absolute_limits()
+        if learner.work.rows > learner.work.ended and (limit := self._reached()) in ("rows", "passes"):
+            what = f"at the end of the task before, methods took as many rows as budget.{limit} has for this one"
+            self.display.warn(f"task {task.index + 1}: {what}, so that nothing is trained in it")
         self.display.begin(self._title(task), self._share(task))
         while position.stage != "test":
             if position.stage == "training":
@@ -337,7 +346,7 @@ class Run:
             Stalled: the rule has rejected all of them.
         """
         limits, learner = self._limits, self.learner
-        ends = any(limit is not None for limit in (limits.epochs, limits.samples, limits.passes, limits.seconds))
+        ends = any(getattr(limits, name) is not None for name in ("epochs", "samples", "rows", "passes", "seconds"))
         if not ends and learner.updates == self.position.steps and learner.window.taken == 0:
             rule = self.config.strategy.window.rule
             what = f"rejected every window of epoch {self.position.epoch + 1}, so that training would not end"
@@ -408,21 +417,30 @@ class Run:
     def _draw(self, *purpose: object) -> torch.Generator:
         return generator(self.config.seed, *purpose, device=self.device)
 
-    def _absolute_limits(self) -> list[tuple[str, float]]:
-        began = dict(zip(("steps", "samples", "passes", "seconds"), self.position.began, strict=True))
-        limits = ((name, getattr(self._limits, name)) for name in began)
-        return [(name, began[name] + limit) for name, limit in limits if limit is not None]
-
     def _reached(self) -> str | None:
-        learner = self.learner
-        for name, end in self._ends:
-            if name == "seconds":  # several processes go by the first one's clock
-                used: float = self.seconds if self.world.alone else self.world.first(round(self.seconds * 1000)) / 1000
-            else:
-                used = {"steps": learner.updates, "samples": learner.samples, "passes": learner.passes}[name]
-            if used >= end:
+        for name in budget.COUNTED:
+            limit = getattr(self._limits, name)
+            if limit is None:
+                continue
+            used: float = getattr(self._spent(), name)
+            if name == "seconds" and not self.world.alone:  # several processes go by the first one's clock
+                used = self.world.first(round(used * 1000)) / 1000
+            if used >= limit:
                 return name
         return None
+
+    def _spent(self) -> budget.Spent:
+        """What the task has used so far. What methods took at the end of the task before is part of it."""
+        (steps, samples, seconds), work = self.position.began, self.learner.work
+        rows = work.rows - work.ended
+        return budget.Spent(
+            self.position.epoch,
+            int(self.learner.updates - steps),
+            int(work.samples - samples),
+            rows,
+            rows / self.config.data.batch_size,
+            self.seconds - seconds,
+        )
 
     # ---- measuring and telling ----
 
@@ -531,7 +549,7 @@ class Run:
         self._log(lr=self.learner.lr, train={"loss": loss}, **values)
         self._watch(loss, values.get("notes", {}))
         seconds, rate = self.seconds, self._speed()
-        self._last_log = (seconds, self.learner.samples)
+        self._last_log = (seconds, self.learner.work.samples)
         self._timing.write(
             {
                 "step": self.learner.updates,
@@ -551,7 +569,7 @@ class Run:
     def _speed(self) -> float:
         """Samples per second since the last line of the log."""
         before, samples = self._last_log
-        return (self.learner.samples - samples) / max(self.seconds - before, 1e-9)
+        return (self.learner.work.samples - samples) / max(self.seconds - before, 1e-9)
 
     @property
     def _epoch(self) -> str:
@@ -572,21 +590,14 @@ class Run:
     def _log(self, **values: Any) -> None:
         learner, position = self.learner, self.position
         where = {"step": learner.updates, "task": position.task, "epoch": position.epoch}
-        self._metrics.write({**where, "samples": learner.samples, "passes": learner.passes, **values})
+        counts = {name: self.counts()[name] for name in ("samples", "rows", "passes")}
+        self._metrics.write({**where, **counts, **values})
 
     def _share(self, task: Task) -> float:
         """How much of the whole run is done, from 0 to 1."""
-        position, learner = self.position, self.learner
-        steps, samples, passes, seconds = position.began
-        spent = budget.Spent(
-            position.epoch,
-            int(learner.updates - steps),
-            int(learner.samples - samples),
-            int(learner.passes - passes),
-            self.seconds - seconds,
-        )
+        position = self.position
         epoch_share = position.batch * self.config.data.batch_size / max(1, len(task.train))
-        return (position.task + self._limits.share(spent, min(1.0, epoch_share))) / len(self.stream)
+        return (position.task + self._limits.share(self._spent(), min(1.0, epoch_share))) / len(self.stream)
 
     def _title(self, task: Task) -> str:
         count = len(self.stream)

@@ -258,9 +258,7 @@ def _finish(
 
 
 def _record_stop(run: Run, directory: RunDirectory, status: str, more: dict[str, Any]) -> None:
-    learner = run.learner
-    counts = {"samples": learner.samples, "steps": learner.updates, "passes": learner.passes}
-    record = {"status": status, **more, "test": None, "validation": run.position.validation or None, **counts}
+    record = {"status": status, **more, "test": None, "validation": run.position.validation or None, **run.counts()}
     record |= {"seconds": round(run.seconds, 3), "weights_digest": None}
     directory.write_result(record, run.last_checkpoints())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.distributed as distributed
@@ -63,6 +63,14 @@ class World:
         told = torch.tensor([number])
         distributed.all_reduce(told, distributed.ReduceOp.MAX)
         return int(told)
+
+    def total(self, numbers: Sequence[int]) -> list[int]:
+        """The sums of the processes' numbers, one by one."""
+        if self.alone:
+            return list(numbers)
+        told = torch.tensor(numbers)
+        distributed.all_reduce(told)
+        return [int(each) for each in told]
 
     def has_lost(self, error: Exception) -> bool:
         """Whether an error says that another process does not answer any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 
@@ -34,8 +35,11 @@ STRATEGIES = {"sgd": (1, 1), "accumulate": (8, 1), "enhance": (8, 1), "sam": (1,
 """Micro-batches of a window, and passes over each micro-batch."""
 
 
+AMOUNTS = [("samples", 960), ("steps", 6), ("rows", 3072), ("passes", 96), ("epochs", 2)]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize(("unit", "amount"), [("samples", 960), ("steps", 6), ("passes", 96), ("epochs", 2)])
+@pytest.mark.parametrize(("unit", "amount"), AMOUNTS)
 def test_a_budget_stops_every_strategy_at_the_same_amount_of_its_unit(run, strategy, unit, amount):
     """At the first window's end that reaches it: 960 rows are 30 micro-batches, so 4 windows of 8 go a little over."""
     size, passes = STRATEGIES[strategy]
@@ -45,14 +49,58 @@ def test_a_budget_stops_every_strategy_at_the_same_amount_of_its_unit(run, strat
     if unit == "epochs":
         assert (result["epochs"], result["samples"]) == (2, 2 * ROWS)
     else:
-        largest = {"samples": 32 * size, "steps": 1, "passes": size * passes}[unit]
+        largest = {"samples": 32 * size, "steps": 1, "rows": 32 * size * passes, "passes": size * passes}[unit]
         assert amount <= result[unit] < amount + largest
-    assert result["passes"] == passes * sum(-(-part // 32) for part in _epochs(result["samples"]))
+    assert result["rows"] == result["forward_rows"] == result["backward_rows"] == passes * result["samples"]
+    assert result["passes"] == result["rows"] / 32
     assert result["seconds"] > 0
 
 
-def _epochs(samples):
-    return [ROWS] * (samples // ROWS) + [samples % ROWS]
+SPLIT = ["stream=split", "stream.tasks=3", "budget.rows=1000", "data.batch_size=10"]
+
+
+def test_tasks_of_equal_rows_cost_the_same_whatever_the_strategy_does(run):
+    """Up to a window of each task's end and what is taken at the last one: here three windows of 10 + 10 rows, and 50.
+
+    EWC's rows at a task's end are part of the next one.
+    """
+    costs, samples = {}, {}
+    for strategy in ("finetune", "er", "lwf", "sam", "ewc", "mir"):
+        options = {"er": ["strategy.methods.er.replay=10"], "ewc": ["strategy.methods.ewc.rows=50"]}.get(strategy, [])
+        result = run(strategy, *SPLIT, f"strategy={strategy}", *options)
+        costs[strategy], samples[strategy] = result["rows"], result["samples"]
+        assert result["ended_by"] == "rows"
+    assert all(3000 <= rows <= 3000 + 3 * 60 + 50 for rows in costs.values()), costs
+    assert costs["finetune"] == samples["finetune"]
+    assert samples["er"] == pytest.approx(1500, abs=30)
+    assert samples["sam"] == costs["sam"] / 2
+    assert samples["lwf"] == pytest.approx(1000 + 2 * 1000 / 1.5, abs=30)
+    assert samples["ewc"] == pytest.approx(3000 - 2 * 50, abs=30)
+
+
+def test_a_schedule_ends_where_rows_end(run, tmp_path):
+    """Experience replay makes about half of the updates that the rows would make alone."""
+    for name in ("finetune", "er"):
+        run(name, *SPLIT, f"strategy={name}", "strategy.methods.er.replay=10", "schedule=linear", "log.steps=1")
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        rates = [line["lr"] for line in lines if line["task"] == 2 and "lr" in line]
+        assert rates[0] > 0.95 * 0.05
+        assert rates[-1] < 0.05 * 0.05
+
+
+def test_what_methods_take_at_a_task_s_end_can_leave_nothing_of_the_next_and_that_is_said(run, tmp_path):
+    ewc = ["budget.rows=300", "strategy=ewc", "strategy.methods.ewc.rows=400"]
+    config = load_config([*SMALL[:-3], *SPLIT[:2], *ewc, "progress=plain", f"output={tmp_path}", "name=all"])
+    text = io.StringIO()
+    assert execute(config, console=Console(file=text, width=300)) == 0
+    said = [line for line in text.getvalue().splitlines() if "warning: task" in line]
+    assert len(said) == 2
+    assert "task 2: at the end of the task before, methods took as many rows as budget.rows has for this one" in said[0]
+
+
+def test_a_budget_of_passes_is_refused_where_a_micro_batch_has_no_size_yet():
+    with pytest.raises(UserError, match=r"^budget\.passes=9: counts micro-batches.*Use budget\.rows"):
+        load_config([*SMALL, "strategy.window.micro_batch=auto", "budget.passes=9"])
 
 
 def test_a_budget_of_seconds_ends_after_them_and_not_long_after(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -113,6 +114,30 @@ def test_without_warm_up_the_first_update_has_the_whole_learning_rate() -> None:
 def test_a_run_that_ends_within_its_warm_up_never_reaches_the_schedule() -> None:
     schedule = Schedule("cosine", {}, warmup=100, updates=10)
     assert [schedule(update) for update in (0, 9)] == [1 / 101, 10 / 101]
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_where_rows_end_a_task_the_share_of_them_is_how_far_it_is(name: str) -> None:
+    """20 rows for each of 40 updates: as if the 40 were known. Twice as many for each: as if 20 were."""
+    of_rows = Schedule(name, {}, warmup=8, rows=800)
+    for each in (20, 40):
+        updates = 800 // each
+        known = Schedule(name, {}, warmup=8, updates=updates)
+        factors = [of_rows(update, 0, each * update) for update in range(updates + 1)]
+        assert factors == pytest.approx([known(update) for update in range(updates + 1)], abs=1e-12)
+        # The same behind 160 rows that were taken before the first update: 640 are left.
+        of_more = Schedule(name, {}, warmup=8, rows=960)
+        factors = [of_more(update, 0, 160 + each * update, 160) for update in range(updates + 1)]
+        assert factors == pytest.approx([known(update) for update in range(updates + 1)], abs=1e-12)
+
+
+def test_where_updates_take_more_and_more_rows_the_rate_still_falls_to_its_end() -> None:
+    schedule = Schedule("linear", {}, warmup=3, rows=1000)
+    rows = [0.0, 10, 20, 30, 40, 60, 100, 200, 400, 700, 1000]
+    factors = [schedule(update, 0, taken) for update, taken in enumerate(rows)]
+    assert factors[:4] == [0.25, 0.5, 0.75, 1]
+    assert all(later < before for before, later in pairwise(factors[3:]))
+    assert factors[-1] == 0
 
 
 @given(

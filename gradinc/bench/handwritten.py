@@ -181,7 +181,7 @@ def _train(bench: TrainingBench, rounds: int) -> Figure:
             run.train()
             seconds = time.perf_counter() - begun
             run.close()
-            return learner.samples / seconds
+            return learner.work.samples / seconds
 
     def theirs() -> float:
         # Few people think of channels_last, which `build_model` sets.

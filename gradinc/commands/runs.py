@@ -47,7 +47,7 @@ def _print(runs: Sequence[Any]) -> None:
     from gradinc.results.shown import NONE, count_text, duration_text, score_text
 
     now = time.time()
-    rows = [["status", "test", "protocol", "samples", "updates", "time", "age", "run"]]
+    rows = [["status", "test", "protocol", "samples", "updates", "rows", "time", "age", "run"]]
     for run in runs:
         age = None if run.last_written is None else max(0.0, now - run.last_written)
         rows.append(
@@ -57,6 +57,7 @@ def _print(runs: Sequence[Any]) -> None:
                 run.protocol or "",
                 count_text(run.number("result", "samples")),
                 count_text(run.number("result", "steps")),
+                count_text(run.number("result", "rows")),
                 duration_text(run.number("result", "seconds")),
                 NONE if age is None else duration_text(age),
                 printable(run.name),
@@ -86,8 +87,8 @@ def _parser() -> Parser:
         "gradinc runs model.name=cnn status=finished --sort test --reverse\n"
         "gradinc runs 'optimizer.lr<0.1' seed=0,1,2 --json\n\n"
         "Conditions: key=value (or several values with commas), !=, <, <=, >, >=; quote < and > for the shell.\n"
-        "Keys: those of a config, and run, status, seal, protocol, test, loss, samples, updates, passes, seconds,\n"
-        "written.",
+        "Keys: those of a config, and run, status, seal, protocol, test, loss, samples, updates, rows, passes,\n"
+        "seconds, written.",
     )
     parser.add_argument("conditions", nargs="*", metavar="key=value", help="list only the runs that meet all of them")
     parser.add_argument("--sort", default="written", metavar="KEY", help="order by this key, the smallest first")

@@ -31,6 +31,7 @@ runs and what it says of itself, but not what it computes. ``evaluate.epochs`` i
 ``budget.accuracy`` ends the training, which then depends on when the validation rows are looked at."""
 
 YOUNGER = {
+    "budget.rows": None,
     "data.task": "auto",
     "evaluate.rows": "test",
     "model.bias_init": None,

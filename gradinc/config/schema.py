@@ -135,6 +135,7 @@ class Budget:
     epochs: Literal["auto"] | Count | None = "auto"
     steps: Count | None = None
     samples: Count | None = None
+    rows: Count | None = None
     passes: Count | None = None
     seconds: Positive | None = None
     accuracy: Fraction | None = None
@@ -392,6 +393,9 @@ def _check_together(config: Config) -> None:
     if config.evaluate.rows == "validation" and config.data.validation == 0:
         where = written("evaluate.rows", config.evaluate.rows)
         raise UserError(where, "there are none, since data.validation is 0", "Set data.validation=0.1")
+    if config.budget.passes is not None and config.strategy.window.micro_batch == "auto":
+        what = "counts micro-batches, whose size strategy.window.micro_batch=auto finds on each machine anew"
+        raise UserError(written("budget.passes", config.budget.passes), what, "Use budget.rows")
     _check_windows(config.strategy)
 
 

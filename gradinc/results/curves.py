@@ -1,4 +1,4 @@
-"""Curves of runs against samples, updates, passes and seconds, and the averages of several."""
+"""Curves of runs against samples, updates, rows, passes and seconds, and the averages of several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import fmean
 from gradinc.results.recorded import POSITIONS, RecordedRun, finite
 from gradinc.results.statistics import quantile
 
-AXES = {"samples": "samples", "updates": "step", "passes": "passes", "seconds": "step"}
+AXES = {"samples": "samples", "updates": "step", "rows": "rows", "passes": "passes", "seconds": "step"}
 """What a curve can run against, and the key of a log line that leads to it; seconds are in ``timing.jsonl``."""
 
 NOTES = "notes"

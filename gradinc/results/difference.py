@@ -64,7 +64,8 @@ class Comparison:
 CODE = ("gradinc", "code", "commit")
 ENVIRONMENT = ("python", "torch", "processor", "device", "threads")
 DATA = ("name", "digest", "rows", "shape", "outputs", "classes", "mean", "std")
-RESULT = ("status", "test", "validation", "ended_by", "epochs", "samples", "steps", "passes", "weights_digest")
+COUNTS = ("samples", "steps", "rows", "forward_rows", "backward_rows", "passes")
+RESULT = ("status", "test", "validation", "ended_by", "epochs", *COUNTS, "weights_digest")
 
 
 def compare(first: RecordedRun, second: RecordedRun) -> Comparison:

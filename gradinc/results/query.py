@@ -30,6 +30,7 @@ FACTS: dict[str, Callable[[RecordedRun], float | str | None]] = {
     "loss": lambda run: run.number("result", "test", "loss"),
     "samples": lambda run: run.number("result", "samples"),
     "updates": lambda run: run.number("result", "steps"),
+    "rows": lambda run: run.number("result", "rows"),
     "passes": lambda run: run.number("result", "passes"),
     "seconds": lambda run: run.number("result", "seconds"),
     "written": lambda run: run.last_written,

@@ -28,7 +28,7 @@ SCORES = {"accuracy": True, "mse": False}
 
 STATUSES = ("finished", "running", "interrupted", "unfinished", "diverged", "failed", "damaged")
 
-POSITIONS = ("step", "samples", "passes")
+POSITIONS = ("step", "samples", "rows", "passes")
 """Keys of a log line that say how far the run had come."""
 
 
@@ -89,7 +89,7 @@ class RecordedRun:
         damage = next(iter(wrong.items()), None)
         if damage is None and status == "damaged":
             damage = "result.json", "has a status that no run has"
-        return cls(path, status, config or {}, (result or {}) if damage is None else {}, meta, damage)
+        return cls(path, status, config or {}, _comparable(result or {}) if damage is None else {}, meta, damage)
 
     @property
     def name(self) -> str:
@@ -175,6 +175,13 @@ class RecordedRun:
         return finite(self.value(part, *keys))
 
 
+def _comparable(record: dict[str, Any]) -> dict[str, Any]:
+    """A result or a log line without the ``passes`` of before rows were counted: they were calls of the model."""
+    if "passes" in record and "rows" not in record:
+        return {key: value for key, value in record.items() if key != "passes"}
+    return record
+
+
 def finite(value: Any) -> float | None:
     """The value if it is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -190,6 +197,7 @@ def _read_columns(path: Path) -> dict[tuple[str, ...], Column]:
     columns: dict[tuple[str, ...], Column] = {}
     places = [array("d") for _ in POSITIONS]
     for index, line in enumerate(read_lines(path)):
+        line = _comparable(line)
         for key, place in zip(POSITIONS, places, strict=True):
             found = finite(line.get(key))
             place.append(nan if found is None else found)

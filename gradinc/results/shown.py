@@ -70,6 +70,7 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "ended by": lambda run: str(run.value("result", "ended_by") or NONE),
     "samples": lambda run: count_text(run.number("result", "samples")),
     "updates": lambda run: count_text(run.number("result", "steps")),
+    "rows": lambda run: count_text(run.number("result", "rows")),
     "passes": lambda run: count_text(run.number("result", "passes")),
     "time": lambda run: duration_text(run.number("result", "seconds")),
     "peak memory": lambda run: bytes_text(run.number("result", "peak_memory")),

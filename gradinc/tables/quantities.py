@@ -32,7 +32,7 @@ RECORDED: dict[str, Sequence[str]] = {
 }
 """What runs record under the parts of ``result.json``: a table is not run for hours to find that it misspelt one."""
 
-COUNTS = ("steps", "samples", "passes", "seconds", "epochs", "peak_memory")
+COUNTS = ("steps", "samples", "rows", "forward_rows", "backward_rows", "passes", "seconds", "epochs", "peak_memory")
 """The numbers that stand there by themselves."""
 
 
@@ -110,6 +110,8 @@ def _recorded(run: RecordedRun, keys: tuple[str, ...]) -> float:
     if found is None:
         reasons = run.value("result", "undefined")
         reason = reasons.get(keys[-1]) if isinstance(reasons, Mapping) else None
+        if keys == ("passes",):
+            reason = "its passes are calls of the model, of before rows were counted"
         raise NoValue(str(reason or f"result.json has no {'.'.join(keys)}"))
     return found
 
@@ -122,6 +124,14 @@ def updates_to(run: RecordedRun, *, accuracy: Fraction) -> float:
 def samples_to(run: RecordedRun, *, accuracy: Fraction) -> float:
     """Training rows seen until the validation accuracy was reached."""
     return float(_reached(run, accuracy)["samples"])
+
+
+def rows_to(run: RecordedRun, *, accuracy: Fraction) -> float:
+    """Rows through the model, the mean of forward and backward, until the validation accuracy was reached."""
+    rows = finite(_reached(run, accuracy).get("rows"))
+    if rows is None:
+        raise NoValue("its log has no rows; it is of before they were counted")
+    return rows
 
 
 def updates_to_recover(run: RecordedRun, *, within: Fraction = 0.02) -> float:
@@ -240,6 +250,7 @@ QUANTITIES: dict[str, Callable[..., float]] = {
         updates_to,
         updates_to_recover,
         samples_to,
+        rows_to,
         seconds_to,
         samples_per_second,
         best_validation,

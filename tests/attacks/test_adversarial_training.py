@@ -66,10 +66,10 @@ def test_images_move_uphill_within_epsilon_and_leave_no_trace(digits):
     assert float(((moved.x - batch.x) * space.std).abs().max()) == pytest.approx(0.1, abs=1e-6)
     assert (moved.x >= space.low - 1e-6).all()
     assert (moved.x <= space.high + 1e-6).all()
+    assert (learner.work.forward_rows, learner.work.backward_rows) == (7 * 16, 7 * 16)
     losses = [learner.criterion(b, learner.outputs(b)) for b in (batch, moved)]
     assert (losses[1] > losses[0]).all()
     assert learner.model.training
-    assert learner.passes == 7
     assert not moved.x.requires_grad
     assert not learner.weights.grad.any()
     assert all(torch.equal(value, before[name]) for name, value in learner.model.state_dict().items())

@@ -80,21 +80,6 @@ def test_a_window_that_came_to_no_update_is_followed_by_one_with_other_luck(digi
     assert (mine.windows, mine.updates) == (30, sum(updates))
 
 
-def test_a_checkpoint_of_before_windows_were_counted_goes_on_with_the_same_bits(digits):
-    def run(restart):
-        mine = made(Corruption(0.4, 5.0, "flip", 0, None, seed=0))
-        for number in range(4):
-            if restart and number == 2:
-                state = mine.state_dict()
-                del state["counts"][2]
-                mine = made(Corruption(0.4, 5.0, "flip", 0, None, seed=0))
-                mine.load_state_dict(state)
-            window(mine, members(digits, number))
-        return mine.weights.value
-
-    assert torch.equal(run(True), run(False))
-
-
 def test_a_method_that_asks_again_gets_the_broken_gradient_again(digits):
     chosen = Corruption(0.4, 5.0, "flip", 0, None, seed=0)
     mine = made(chosen, methods=(SAM(rho=0),))

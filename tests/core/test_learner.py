@@ -186,7 +186,7 @@ def test_the_schedule_and_the_counters_tick_once_per_window(digits):
     counted = build("sgd", methods=(Watch(),), schedule=Schedule("step", {"every": 2, "gamma": 0.5}))
     train(counted, digits, batch_size=10, window=6, count=1)
     assert rates == [0.1, 0.1, 0.05, 0.05, 0.025]
-    assert (counted.updates, counted.passes, counted.samples) == (5, 30, 300)
+    assert (counted.updates, counted.work.rows, counted.work.samples) == (5, 300, 300)
 
 
 def test_a_schedule_that_ticks_per_micro_batch_is_caught(digits):
@@ -195,7 +195,7 @@ def test_a_schedule_that_ticks_per_micro_batch_is_caught(digits):
     def trained(micro, window, broken=False):
         mine = build("sgd", schedule=Schedule("step", {"every": 2, "gamma": 0.5}))
         if broken:
-            mine.schedule = lambda *_: 0.5 ** (mine.passes // 2)
+            mine.schedule = lambda *_: 0.5 ** (mine.work.forward_rows // 32)
         return train(mine, digits, batch_size=micro, window=window)
 
     large = trained(64, 1)

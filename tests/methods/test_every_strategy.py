@@ -211,8 +211,8 @@ def test_its_methods_act_once_per_window(strategy, monkeypatch):
     assert calls or all(getattr(m, h) is getattr(Method, h) for m in classes for h in ("transform", "stepped"))
     assert set(calls.values()) <= {3}
     again = any(method.recomputes for method in classes)
-    assert (learner.updates, learner.samples) == (3, 3 * SIZE * MICRO)
-    assert learner.passes == 3 * SIZE * (1 + again) + len(asked)
+    assert (learner.updates, learner.work.samples) == (3, 3 * SIZE * MICRO)
+    assert learner.work.backward_rows >= 3 * SIZE * MICRO * (1 + again) + sum(len(batch.x) for batch in asked)
 
 
 def counting_gradients(learner: Learner) -> list[Batch]:

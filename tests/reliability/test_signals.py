@@ -71,7 +71,7 @@ def test_it_is_committed_and_says_how_to_go_on(
         newest = checkpoint.marks(run / "ckpt")[0]
         assert newest.updates == result["steps"]
         state = checkpoint.read(run / "ckpt" / str(newest), None)
-        assert state["learner"]["counts"][-2] == result["samples"]
+        assert state["learner"]["work"]["samples"] == result["samples"]
         again = end.out.strip().splitlines()[-1].split("Go on with: gradinc train ")[1]
         assert tuple(shlex.split(again)) == COMMAND
         assert broken_invariants(folder, wanted["metrics"]) == []

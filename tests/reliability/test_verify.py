@@ -99,7 +99,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a bit of a weight": (lambda s: tensors(s["learner"]["model"])[0].view(torch.int32)[0].bitwise_xor_(1), "model"),
     "momentum": (lambda s: tensors(s["learner"]["optimizer"])[0].mul_(2), "optimizer"),
     "the gradient": (lambda s: s["learner"]["grad"].zero_(), "grad"),
-    "a count": (lambda s: s["learner"]["counts"].__setitem__(-1, 999), "counts"),
+    "a count": (lambda s: s["learner"]["work"].update(backward_rows=999), "work.backward_rows"),
 }
 
 

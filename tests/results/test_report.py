@@ -94,7 +94,7 @@ def test_the_page_is_one_small_file_that_asks_for_nothing(report: Any, empty: Pa
     identifiers = [a["id"] for _, a in page.tags if "id" in a]
     assert len(identifiers) == len(set(identifiers))
     pictures = [a for tag, a in page.tags if tag == "svg" and "aria-hidden" not in a]
-    assert len(pictures) >= 9  # eight learning curves, and the gradient's norm
+    assert len(pictures) >= 11  # ten learning curves, and the gradient's norm
     for picture in pictures:
         assert picture["role"] == "img"
         assert set((picture["aria-labelledby"] or "").split()) <= set(identifiers)
@@ -267,14 +267,14 @@ def test_dotted_lines_stand_where_the_tasks_of_all_runs_end(report: Any, written
         path = written(f"r{index}", optimizer__lr=0.1 * (1 + index)) / "metrics.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         for line in lines:
-            line.update(task=line["epoch"] // 3, passes=passes * line["passes"])
+            line.update(task=line["epoch"] // 3, rows=passes * line["rows"], passes=passes * line["passes"])
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def marked(*runs: str) -> int:
         return sum(tag == "path" and attributes.get("class") == "mark" for tag, attributes in report(*runs).tags)
 
-    assert marked("outputs/r0") == 4 + 4 + 1, "validation and loss against all four, and one diagnostic"
-    assert marked("outputs") == 3 + 3 + 1, "not against passes"
+    assert marked("outputs/r0") == 5 + 5 + 1, "validation and loss against all five, and one diagnostic"
+    assert marked("outputs") == 3 + 3 + 1, "not against rows and passes"
 
 
 def test_every_point_of_many_values_lies_in_its_figure(report: Any, written: Any) -> None:

@@ -57,7 +57,8 @@ def write_run(
     lines, times = [], []
     noise = random.Random(name)
     for epoch in range(1, 5):
-        where = {"step": 41 * epoch, "task": 0, "epoch": epoch, "samples": 1294 * epoch, "passes": 41 * epoch}
+        where = {"step": 41 * epoch, "task": 0, "epoch": epoch, "samples": 1294 * epoch}
+        where |= {"rows": 1294 * epoch, "passes": 1294 * epoch / 32}
         loss = 1 / epoch + noise.random() / 10
         score = test - 0.2 / epoch + noise.random() / 100
         lines.append({**where, "lr": 0.1, "train": {"loss": loss}, "notes": {"gradient_norm": loss * 2}})
@@ -71,7 +72,8 @@ def write_run(
     (path / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
     if status != "unfinished":
         result = {"status": status, "test": measures if status == "finished" else None, "validation": measures}
-        counts = {"samples": 5176, "steps": 164, "passes": 164, "seconds": 0.4, "peak_memory": 1e6}
+        counts = {"samples": 5176, "steps": 164, "seconds": 0.4, "peak_memory": 1e6}
+        counts |= {"rows": 5176, "forward_rows": 5176, "backward_rows": 5176, "passes": 161.75}
         end = {"ended_by": "epochs", "diverged_at": 165, "tensor": "loss", "weights_digest": "d1"}
         (path / "result.json").write_text(json.dumps({**result, **counts, **end}))
         if sealed:

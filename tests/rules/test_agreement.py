@@ -81,7 +81,7 @@ def test_where_all_disagree_there_is_no_update_and_nothing_ticks(optimizer):
     assert torch.equal(skipping.weights.value, plain.weights.value)
     assert counted_too.calls == counted.calls == ["transform", "stepped"] * 3
     assert skipping.updates == plain.updates == 3
-    assert skipping.samples == plain.samples + 3 * 60
+    assert skipping.work.samples == plain.work.samples + 3 * 60
 
 
 def test_a_short_last_window_of_one_has_nothing_to_disagree_with():

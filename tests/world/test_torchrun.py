@@ -25,9 +25,10 @@ def command(words: Sequence[str], processes: int) -> list[str]:
     return [sys.executable, *(torchrun if processes > 1 else []), "-m", "gradinc", "train", *RUN, *words]
 
 
-def run(folder: Path, *words: str, processes: int = 1, code: int = 0) -> str:
+def run(folder: Path, *words: str, processes: int = 1, code: int = 0, crash: str = "") -> str:
+    environment = {**ENVIRONMENT, "GRADINC_CRASH": crash}
     done = subprocess.run(
-        command(words, processes), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        command(words, processes), cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode == 0) == (code == 0), done.stderr
     return done.stdout + done.stderr
@@ -47,6 +48,14 @@ SETTINGS = {
         "strategy.methods.agem.memory=60",
         "strategy.methods.agem.sample=20",
     ),
+    "lwf, sam and ewc": (
+        "budget.rows=2000",
+        "stream=permuted",
+        "stream.tasks=3",
+        "strategy=[lwf,sam,ewc]",
+        "strategy.methods.ewc.rows=300",
+        "schedule=cosine",
+    ),
     "sam with dropout": ("budget.epochs=1", "strategy=sam", "model.dropout=0.2"),
 }
 
@@ -59,7 +68,7 @@ def test_two_processes_with_windows_of_2_are_one_with_windows_of_4(tmp_path: Pat
     one, two = tmp_path / "outputs/one", tmp_path / "outputs/two"
     assert float((weights(one) - weights(two)).norm() / weights(one).norm()) < 1e-12
     results = [json.loads((path / "result.json").read_text()) for path in (one, two)]
-    for count in ("samples", "steps"):
+    for count in ("samples", "steps", "forward_rows", "backward_rows", "passes"):
         assert results[0][count] == results[1][count]
     assert results[0].get("matrix") == results[1].get("matrix")
 
@@ -83,6 +92,20 @@ def test_a_run_that_loses_a_process_says_so_and_goes_on_with_another_number_of_t
     said = run(tmp_path, *shorter, "log.steps=1000")
     assert "going on from step" in said
     assert "processes 2, now 1" in said
+
+
+def test_a_window_that_one_process_began_is_ended_by_two(tmp_path: Path) -> None:
+    words = ("strategy.window.size=4", "budget.steps=2", "checkpoint.seconds=0")
+    run(tmp_path, *words, "name=one")
+    run(tmp_path, *words, "name=two", crash="pruned:4", code=1)
+    assert (tmp_path / "outputs/two/ckpt/1+2").exists()
+    assert "going on from step 1" in run(tmp_path, *words, "name=two", processes=2)
+    one, two = tmp_path / "outputs/one", tmp_path / "outputs/two"
+    assert float((weights(one) - weights(two)).norm() / weights(one).norm()) < 1e-12
+    results = [json.loads((path / "result.json").read_text()) for path in (one, two)]
+    assert [[result[count] for count in ("samples", "forward_rows", "rows")] for result in results] == [
+        [64, 64, 64]
+    ] * 2
 
 
 def test_what_cannot_be_shared_out_is_refused_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Learning curves against all four costs, and diagnostics."""
+"""Learning curves against all five costs, and diagnostics."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ Shown = Callable[[float | None], str]
 COUNTS: dict[str, tuple[str, Shown]] = {
     "samples": ("samples", shown.count_text),
     "updates": ("steps", shown.count_text),
+    "rows": ("rows", shown.count_text),
     "passes": ("passes", shown.count_text),
     "time": ("seconds", shown.duration_text),
 }
