@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradinc.environment import cpu, processor, variables
 from gradinc.errors import UserError
 
 FLOPS_PER_THREAD = 1e8
@@ -109,22 +110,15 @@ def peak_memory(device: torch.device) -> int:
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """What the last bits of a run depend on besides its config."""
+    """What the last bits of a run depend on besides its config, by the names in `gradinc.environment`."""
+    on_gpu = device.type == "cuda"
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "processor": _processor(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processor": processor(),
+        "cpu": cpu(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "variables": variables(on_gpu=on_gpu),
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": threads,
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

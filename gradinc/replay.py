@@ -17,6 +17,7 @@ from gradinc.config.identity import identity_digest
 from gradinc.config.schema import Config, validate
 from gradinc.console import Display
 from gradinc.directory import RunDirectory, package_digest, read_config
+from gradinc.environment import changes
 from gradinc.errors import Diverged, UserError
 from gradinc.fit import recorded
 from gradinc.interruption import Interruption
@@ -239,9 +240,7 @@ def _replay(
             return {}
         devices.pin(segment["threads"], parts.device)
         here = {**devices.environment(parts.device, segment["threads"]), "code": package_digest()[:12]}
-        verdict.notes += [
-            f"{key} was {segment[key]}, here {now}" for key, now in here.items() if segment.get(key) != now
-        ]
+        verdict.notes += [f"{name} was {before}, here {now}" for name, before, now in changes(segment, here)]
         (directory.path / "ckpt").mkdir(parents=True)
         if begun is not None:
             shutil.copyfile(path / "ckpt" / str(first), directory.path / "ckpt" / str(first))

@@ -18,6 +18,7 @@ from gradinc import __version__
 from gradinc.config.schema import Config
 from gradinc.console import Display, summary
 from gradinc.directory import RunDirectory, package_digest
+from gradinc.environment import changes
 from gradinc.errors import Diverged, Interrupted, Lost, StorageError, UserError
 from gradinc.files import write_json, write_whole
 from gradinc.heatmap import heat_map
@@ -291,17 +292,14 @@ def _check_segment(
     if digest != data_digest:
         what = f"was started with other data (digest {digest[:12]}, now {data_digest[:12]})"
         raise UserError(str(directory.path), what, "Bring the old data back, or use a new name=… or fresh=true")
-    before = earlier["segments"][-1]
-    for key, now in environment.items():
-        if before.get(key) != now:
-            line = f"{directory.path} ran with {key} {before.get(key)}, now {now}"
-            if config.strict:
-                raise UserError(
-                    str(directory.path),
-                    f"ran with {key} {before.get(key)}, now {now}, and strict=true",
-                    "Resume where it ran, or without strict",
-                )
-            display.warn(f"{line}: the last bits may differ from an uninterrupted run. It is recorded.")
+    differing = changes(earlier["segments"][-1], environment)
+    changed = "; ".join(f"{name} {before}, now {now}" for name, before, now in differing)
+    if changed and config.strict:
+        mend = "Resume where it ran, or without strict"
+        raise UserError(str(directory.path), f"ran with {changed}, and strict=true", mend)
+    if changed:
+        end = "the last bits may differ from an uninterrupted run. It is recorded."
+        display.warn(f"{directory.path} ran with {changed}: {end}")
 
 
 def _write_meta(

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from gradinc.config.names import shown
+from gradinc.environment import ENVIRONMENT
 from gradinc.results.keys import MISSING, flat, settings
 from gradinc.results.recorded import RecordedRun
 
@@ -62,7 +63,6 @@ class Comparison:
 
 
 CODE = ("gradinc", "code", "commit")
-ENVIRONMENT = ("python", "torch", "processor", "device", "threads")
 DATA = ("name", "digest", "rows", "shape", "outputs", "classes", "mean", "std")
 COUNTS = ("samples", "steps", "rows", "forward_rows", "backward_rows", "passes")
 RESULT = ("status", "test", "validation", "ended_by", "epochs", *COUNTS, "weights_digest")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from gradinc.config.identity import identity_digest
+from gradinc.environment import ENVIRONMENT, changes
 from gradinc.results.recorded import RecordedRun
 from gradinc.tables.cells import Cell
 from gradinc.tables.quantities import NoValue, Quantity
@@ -134,12 +136,10 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
     return Measured(seed, status, run.name, number, reason, code, data, seconds, _resumed(run), unsealed)
 
 
-SAME = ("python", "torch", "processor", "device", "threads", "code")
-"""What of a run's surroundings has to stay the same from one start to the next."""
-
-
 def _resumed(run: RecordedRun) -> bool:
-    return len({tuple(str(each.get(key)) for key in SAME) for each in _segments(run)}) > 1
+    """Whether a run's surroundings or code changed from one start to the next."""
+    starts = [{name: each.get(name) for name in (*ENVIRONMENT, "code") if name in each} for each in _segments(run)]
+    return any(changes(before, now) for before, now in pairwise(starts))
 
 
 def _segments(run: RecordedRun) -> list[Mapping[str, Any]]:

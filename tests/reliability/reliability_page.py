@@ -42,9 +42,9 @@ PROMISES: list[tuple[str, str, str]] = [
     ("P6", "changed data under a run are refused", "test_same_command_again.py"),
     (
         "P7",
-        "another torch, processor, number of threads or version of gradinc is told and recorded; `strict=true`"
-        " refuses it",
-        "test_same_command_again.py",
+        "another torch, processor, instruction set, number of threads or version of gradinc is told and recorded;"
+        " `strict=true` refuses it",
+        "test_same_command_again.py, test_environment.py",
     ),
     (
         "P8",

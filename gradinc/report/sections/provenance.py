@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from gradinc.config.names import shown as written
+from gradinc.environment import ENVIRONMENT
 from gradinc.report.document import Cell, Section, Table
 from gradinc.report.subject import Page
 from gradinc.results.keys import flat
@@ -24,7 +25,6 @@ FACTS = {
     "classes": ("data", "classes"),
     "values found by": ("search", "judged_by"),
 }
-SEGMENT = ("python", "torch", "processor", "device", "threads")
 LONGEST = 160
 MOST_VALUES = 6
 
@@ -50,7 +50,7 @@ def provenance_section(page: Page) -> Section:
     rows = []
     for name, keys in FACTS.items():
         rows += _rows(name, [_value(run, keys) for run in runs])
-    for name in SEGMENT:
+    for name in ENVIRONMENT:
         rows += _rows(name, [_segments(run, name) for run in runs])
     rows += _rows("starts", [str(len(_all_segments(run))) for run in runs])
     if len(runs) == 1:
@@ -71,7 +71,7 @@ def mixed(runs: Sequence[RecordedRun]) -> list[str]:
             sentences.append(f"The runs were made with {len(values)} {words}.")
     if len({run.part for run in runs}) > 1:
         sentences.append("Some runs are measured on validation rows, the others on test rows.")
-    several = [run for run in runs if any("→" in (_segments(run, name) or "") for name in SEGMENT)]
+    several = [run for run in runs if any("→" in (_segments(run, name) or "") for name in ENVIRONMENT)]
     if several:
         sentences.append(f"{_count(len(several), 'run')} changed software, hardware or threads on the way.")
     return sentences
