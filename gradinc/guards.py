@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor, nn
+
 from gradinc.config.schema import Config
 from gradinc.criterion import Outputs
-from gradinc.data.stream import Setting
+from gradinc.data.source import PARTS
+from gradinc.data.stream import Setting, Stream
 from gradinc.due import Due
+from gradinc.layer_inputs import BATCH_NORMS, NORMS
 from gradinc.method import Method
 
 NEAR = 1e-12
+
+MOST_NAMES = 5
+"""Classes that a warning names."""
 
 
 def expected(outputs: Outputs | None, tasks: int, mode: str, methods: Sequence[Method]) -> str | None:
@@ -158,3 +165,73 @@ def rising(first: float | None, last: float | None) -> str | None:
     if first is not None and last is not None and last > 3 * max(first, 0.1):
         return f"the training loss rose from {first:.3g} to {last:.3g} within the task. Use a smaller optimizer.lr"
     return None
+
+
+def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) -> list[str]:
+    """A warning where methods or keys act from the second task on, and the run trains on one."""
+    if len(stream) > 1:
+        return []
+    idle = [f"strategy.methods.{name}" for name, method in methods.items() if method.needs_past]
+    if stream.tested == 1 and config.stream.data in ("joint", "cumulative"):
+        idle.append(f"stream.data={config.stream.data}")
+    if config.stream.restart != "nothing":
+        idle.append(f"stream.restart={config.stream.restart}")
+    if config.schedule.task_factor != 1:
+        idle.append(f"schedule.task_factor={config.schedule.task_factor:g}")
+    if not idle:
+        return []
+    one = len(idle) == 1
+    trains = "stream.data=joint trains on all tasks as one" if stream.tested > 1 else "this run has one"
+    return [
+        f"{', '.join(idle)}: {'acts' if one else 'act'} from the second task on, and {trains}: "
+        f"training is the same without {'it' if one else 'them'}"
+    ]
+
+
+def resting_norms(methods: Mapping[str, Method], model: nn.Module, tasks: int) -> list[str]:
+    """A warning for each method that leaves the model's normalisations unchanged after the first of several tasks."""
+    norms = [m for m in model.modules() if isinstance(m, NORMS)]
+    own = {
+        "statistics": any(isinstance(m, BATCH_NORMS) and m.track_running_stats for m in norms),
+        "weights": any(p.requires_grad for m in norms for p in m.parameters(recurse=False)),
+    }
+    lines = []
+    for name, method in methods.items():
+        rests = [part for part in own if own[part] and part in method.rests]
+        if rests and tasks > 1:
+            lines.append(
+                f"{name} leaves the {' and '.join(rests)} of the model's normalisations as they are after the first "
+                "task, so that old outputs stay: later tasks are trained with those"
+            )
+    return lines
+
+
+def missing_classes(stream: Stream) -> list[str]:
+    """A warning for each part of the data in which classes have no row."""
+    lines = []
+    for dataset in {id(each.dataset): each.dataset for each in stream.experiences}.values():
+        if dataset.classes is None:
+            continue
+        counts = [getattr(dataset, part).y.bincount(minlength=len(dataset.classes)) for part in PARTS]
+        rows: Tensor = sum(counts[1:], counts[0])
+        for part, found in zip(PARTS, counts, strict=True):
+            missing = (found == 0).nonzero().flatten().tolist() if int(found.sum()) else []
+            if missing:
+                named = ", ".join(
+                    f"{dataset.classes[label]} ({int(rows[label])} in all)" for label in missing[:MOST_NAMES]
+                )
+                more = f" and {len(missing) - MOST_NAMES:,} more" if len(missing) > MOST_NAMES else ""
+                done = {"train": "are not trained", "validation": "have no say in validation", "test": "are not tested"}
+                lines.append(f"data={dataset.name}: classes without {part} rows {done[part]}: {named}{more}")
+    return lines
+
+
+def given_answers(stream: Stream) -> list[str]:
+    """A warning where tasks have one class and the task of a test row is known, which gives the class."""
+    if stream.protocol is None or stream.labels is None or stream.protocol.scenario == "class":
+        return []
+    single = [task + 1 for task, own in enumerate(stream.labels.of_task) if len(own) == 1]
+    if not single or (stream.protocol.scenario == "domain" and stream.setting.outputs > 1):
+        return []
+    which = "every task has" if len(single) == stream.tested else f"{len(single)} of {stream.tested} tasks have"
+    return [f"{which} one class only: its accuracy is 100 % without any training ({stream.protocol})"]

@@ -29,8 +29,8 @@ from gradinc.linalg import tiny
 from gradinc.weights import Weights, output_layer
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_BATCH_NORMS = nn.modules.batchnorm._NormBase
-_NORMS = (_BATCH_NORMS, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+BATCH_NORMS = nn.modules.batchnorm._NormBase
+NORMS = (BATCH_NORMS, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 def check_layers(method: str, model: nn.Module) -> None:
@@ -54,7 +54,7 @@ def check_layers(method: str, model: nn.Module) -> None:
 def _is_handled(module: nn.Module) -> bool:
     if isinstance(module, _CONVOLUTIONS):
         return module.groups == 1 and module.padding_mode == "zeros"
-    return isinstance(module, (nn.Linear, *_NORMS))
+    return isinstance(module, (nn.Linear, *NORMS))
 
 
 def held_layers(learner: Learner) -> dict[str, nn.Module]:
@@ -153,7 +153,7 @@ def norm_weights(learner: Learner) -> list[str]:
     names = [
         f"{name}.{own}"
         for name, module in learner.model.named_modules()
-        if isinstance(module, _NORMS)
+        if isinstance(module, NORMS)
         for own, _ in module.named_parameters(recurse=False)
     ]
     return [name for name in learner.weights.names if name in set(names)]
@@ -171,7 +171,7 @@ def hold(vector: Tensor, weights: Weights, names: Iterable[str]) -> None:
 def hold_statistics(model: nn.Module) -> None:
     """Let batch normalisation go by the statistics that it has, and gather no more, until the model's mode is set."""
     for module in model.modules():
-        if isinstance(module, _BATCH_NORMS):
+        if isinstance(module, BATCH_NORMS):
             module.eval()
 
 

@@ -38,6 +38,9 @@ class Method:
             see the update that was made in the end.
         layerwise: whether `transform` treats every layer by itself and remembers nothing of it.
             These are for `gradinc.order` and the learner.
+        needs_past: whether it acts only once a task is over, so that a run on one task is trained without it.
+        rests: what of a model's normalisations it leaves unchanged after the first task: ``statistics``, or
+            ``weights and statistics``; empty for nothing.
         capacity: examples that it trains on or compares with later, as its option says; 0 for a method that keeps none.
         stands: the one name in `state` of weights, shape (P,), that are measured and kept as the best instead of
             those being trained; empty where there are no others.
@@ -54,6 +57,8 @@ class Method:
     moves: ClassVar[bool] = False
     layerwise: ClassVar[bool] = False
     stands: ClassVar[str] = ""
+    needs_past: ClassVar[bool] = False
+    rests: ClassVar[str] = ""
     capacity: int = 0
 
     def check(self, model: nn.Module, setting: Setting) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradinc import device as devices
 from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-from gradinc.config.schema import Config
+from gradinc.config.schema import Config, Data
 from gradinc.data import dataset as data
 from gradinc.data.dataset import Dataset
 from gradinc.data.stream import Stream, open_stream
@@ -62,11 +63,30 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
         micro_batch = None
     model = build_model(config, shape, device)
     if config.init is not None:
-        _start_from(config.init, model, device)
+        model.load_state_dict(_weights_to_start_from(config.init, model, device))
     learner = build_learner(config, model, criterion, stream.longest, stream)
     if processes()[1] > 1:
         check_together(config, learner.methods)
     return Prepared(config, micro_batch, device, dataset, stream, learner)
+
+
+def check(config: Config, outlined: Callable[[Data], Dataset]) -> None:
+    """Refuse a config that does not fit its data, as `prepare` does; no input is read, and the model is on no device.
+
+    Args:
+        outlined: gives the outline of a data set.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    dataset, meta = outlined(config.data), torch.device("meta")
+    stream = open_stream(config, dataset, outlined)
+    _check_limits(config, dataset, stream)
+    with meta:
+        model = build_model(config, Shape(dataset.shape, stream.setting.outputs), meta)
+    if config.init is not None:
+        _weights_to_start_from(config.init, model, torch.device("cpu"))
+    build_learner(config, model, build_criterion(dataset, stream.outputs, config.criterion), stream.longest, stream)
 
 
 def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
@@ -77,15 +97,15 @@ def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
         raise UserError(
             f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1"
         )
-    if config.evaluate.rows == "validation":
-        for task in range(stream.tested):
-            if len(stream.part("validation", task)) == 0:
-                of = f" of task {task + 1}" if stream.is_sequence else ""
-                what, mend = f"there are no validation rows{of}", "Set a larger data.validation"
-                raise UserError("evaluate.rows=validation", what, mend)
+    part = config.evaluate.rows
+    for task in range(stream.tested):
+        if stream.size(part, task) == 0:
+            of, fewer = (f" of task {task + 1}", ", or use fewer tasks") if stream.is_sequence else ("", "")
+            what, mend = f"there are no {part} rows{of}", f"Set a larger data.{part}{fewer}"
+            raise UserError(f"evaluate.rows={part}", what, mend)
 
 
-def _start_from(init: str, model: nn.Module, device: torch.device) -> None:
+def _weights_to_start_from(init: str, model: nn.Module, device: torch.device) -> dict[str, Tensor]:
     from gradinc.finished import last_weights
 
     weights = last_weights(init, device)
@@ -96,4 +116,4 @@ def _start_from(init: str, model: nn.Module, device: torch.device) -> None:
             shapes = [None if t is None else tuple(t.shape) for t in (mine, theirs)]
             what = f"its weight {name} is {shapes[1] or 'missing'}, this model's is {shapes[0] or 'missing'}"
             raise UserError(f"init={init}", what, "Use the model and the kind of data that the run was trained with")
-    model.load_state_dict(weights)
+    return weights

@@ -107,7 +107,15 @@ def _train(
     from gradinc import device as devices
     from gradinc.data.about import about
     from gradinc.fit import recorded
-    from gradinc.guards import expected, short_epochs, undone_projections
+    from gradinc.guards import (
+        expected,
+        given_answers,
+        missing_classes,
+        resting_norms,
+        short_epochs,
+        undone_projections,
+        without_past,
+    )
     from gradinc.prepare import prepare
     from gradinc.run import Run
     from gradinc.world import join
@@ -153,8 +161,13 @@ def _train(
         _write_meta(directory, earlier if step is not None else None, stream, environment, step, found)
         display.say(about(stream))
         named = dict(zip(config.strategy.methods, learner.methods, strict=True))
+        acting = named if len(stream) > 1 else {}
         for line in (
-            *undone_projections(named, config.optimizer.name, config.optimizer.options),
+            *without_past(config, named, stream),
+            *undone_projections(acting, config.optimizer.name, config.optimizer.options),
+            *resting_norms(named, learner.model, len(stream)),
+            *missing_classes(stream),
+            *given_answers(stream),
             *short_epochs(config, learner.window.due, stream.lengths, world.size),
         ):
             display.warn(line)

@@ -16,6 +16,7 @@ from gradinc.console import printable
 from gradinc.directory import RunDirectory, package_digest
 from gradinc.interruption import interruption
 from gradinc.seal import check
+from gradinc.sweep.fit import check_fit
 from gradinc.sweep.grid import check_grid, write_grid
 from gradinc.sweep.shipment import Shipment
 from gradinc.sweep.watch import Watch
@@ -33,8 +34,8 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
         0 if all are finished, 1 if one failed, or the code of the signal that ended the sweep.
 
     Raises:
-        UserError: a run's place is taken, the folder of a named sweep belongs to another grid, or what
-            the engine needs is not there; nothing was created.
+        UserError: a run's place is taken, a run does not fit its data, the folder of a named sweep
+            belongs to another grid, or what the engine needs is not there; nothing was created.
     """
     command = shlex.join(["gradinc", *arguments])
     jobs = list({job.directory: job for job in reversed(jobs)}.values())[::-1]  # what is asked for twice runs once
@@ -42,6 +43,7 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
     for folder in {job.folder for job in jobs if job.folder is not None}:
         check_grid(folder, jobs)
     finished = [_is_finished(job) for job in jobs]
+    check_fit([job for job, done in zip(jobs, finished, strict=True) if not done])
     for folder in {job.folder for job in jobs if job.folder is not None}:
         write_grid(folder, jobs, command)
     progress = {job.config.progress for job in jobs}

@@ -38,16 +38,18 @@ def main(arguments: Sequence[str]) -> int:
     if options.n_jobs == 0:
         raise UserError("--n-jobs 0", "no trial would ever run", "Give 1 or more, or -1 for all processors")
     config_dirs = [Path(folder) for folder in options.config_dir]
-    space, config = read_space(path, options.overrides, config_dirs)
+    space, jobs = read_space(path, options.overrides, config_dirs)
     if options.trials is not None:
         if options.trials < 1:
             raise UserError(f"--trials {options.trials}", "need a whole number ≥ 1")
         space = space.model_copy(update={"trials": options.trials})
     from gradinc.interruption import interruption
     from gradinc.streams import going_on
+    from gradinc.sweep.fit import check_fit
     from gradinc.tune.study import Search
 
-    search = Search(space, Path(config.output) / name, options.seed, ["tune", *arguments], config_dirs)
+    check_fit(jobs)
+    search = Search(space, Path(jobs[0].config.output) / name, options.seed, ["tune", *arguments], config_dirs)
 
     def say(line: str) -> None:
         if not options.quiet:

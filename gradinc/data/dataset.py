@@ -14,7 +14,7 @@ from gradinc.config.schema import Data
 from gradinc.data.decode import read, threaded
 from gradinc.data.digest import digest
 from gradinc.data.memory import fits
-from gradinc.data.rows import FileRows, Rows, Standardize, TensorRows
+from gradinc.data.rows import FileRows, OutlinedRows, Rows, Standardize, TensorRows
 from gradinc.data.source import PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
 from gradinc.data.split import split
 from gradinc.data.statistics import PixelCounts, moments
@@ -111,10 +111,7 @@ def padded(source: Source, pixels: int, name: str) -> Source:
 
 def prepare_dataset(config: Data, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
     """Split and normalise what a data set's function returned. See `load`."""
-    part = split(source.y, source.classes is not None, source.part, config.validation, config.test, config.split_seed)
-    if config.augment and len(source.shape) != 3:
-        what = f"{config.name} has rows of shape {source.shape}, not images"
-        raise UserError(f"data.augment={','.join(config.augment)}", what, "Use data.augment=[]")
+    part = _parts(config, source)
     in_memory = _in_memory(config, source, device, dtype)
     rows = _Survey(source, part, in_memory)
     mean, std = _normalisation(config.normalize, source, rows, part)
@@ -135,7 +132,7 @@ def prepare_dataset(config: Data, source: Source, device: torch.device, dtype: t
         name=config.name,
         classes=source.classes,
         shape=source.shape,
-        outputs=len(source.classes) if source.classes is not None else source.y.shape[1],
+        outputs=_outputs(source),
         train=make(TRAIN),
         validation=make(VALIDATION),
         test=make(TEST),
@@ -146,6 +143,40 @@ def prepare_dataset(config: Data, source: Source, device: torch.device, dtype: t
         digest=digest(source, part, rows.files),
         origin=source.origin,
     )
+
+
+def outline(config: Data) -> Dataset:
+    """The data set without its inputs, and without the statistics that are taken from them.
+
+    No image is decoded: what is known are shape, targets and split, which a config is checked against.
+
+    Raises:
+        UserError: the set isn't here, a file that has to be read is damaged, or the options don't fit the set.
+    """
+    source = padded(open_source(config.name, config.root, config.options), config.pad, config.name)
+    device, dtype = torch.device("cpu"), torch.float32
+    part = _parts(config, source)
+    _in_memory(config, source, device, dtype)
+    y, mean, std = _targets(source, part, device, dtype)
+    train, validation, test = (
+        OutlinedRows(y[torch.from_numpy(part == number)], source.shape) for number in (TRAIN, VALIDATION, TEST)
+    )
+    zeros, ones = (0.0,) * source.shape[0], (1.0,) * source.shape[0]
+    head = (config.name, source.classes, source.shape, _outputs(source))
+    return Dataset(*head, train, validation, test, zeros, ones, mean, std, "", source.origin)
+
+
+def _parts(config: Data, source: Source) -> np.ndarray:
+    """The part of each row, once the options are known to fit the set."""
+    part = split(source.y, source.classes is not None, source.part, config.validation, config.test, config.split_seed)
+    if config.augment and len(source.shape) != 3:
+        what = f"{config.name} has rows of shape {source.shape}, not images"
+        raise UserError(f"data.augment={','.join(config.augment)}", what, "Use data.augment=[]")
+    return part
+
+
+def _outputs(source: Source) -> int:
+    return len(source.classes) if source.classes is not None else int(source.y.shape[1])
 
 
 class _Survey:

@@ -213,6 +213,28 @@ class FileRows(Rows):
             yield item
 
 
+class OutlinedRows(Rows):
+    """Rows whose inputs nobody has read: their number, their targets and their shape, to check a config against."""
+
+    def __init__(self, y: Tensor, shape: tuple[int, ...]) -> None:
+        self.y, self.shape = y, shape
+
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        raise AssertionError("an outline has no inputs")
+
+    def chunks(self, size: int) -> Iterator[Pair]:
+        return self.batches(self.y, size)
+
+    def subset(self, indices: Tensor) -> OutlinedRows:
+        return OutlinedRows(self.y.index_select(0, indices), self.shape)
+
+    def labelled(self, y: Tensor) -> OutlinedRows:
+        return OutlinedRows(y, self.shape)
+
+    def changed(self, change: Change) -> OutlinedRows:
+        return self
+
+
 class ChangedRows(Rows):
     """Rows whose inputs are changed as they are served.
 

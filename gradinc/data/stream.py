@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, overload
@@ -14,7 +14,7 @@ from torch import Tensor
 from gradinc.batch import Batch
 from gradinc.config.catalog import load_part
 from gradinc.config.protocol import Protocol, Scenario, protocol
-from gradinc.config.schema import Config
+from gradinc.config.schema import Config, Data
 from gradinc.config.schema import Stream as Options
 from gradinc.criterion import Outputs
 from gradinc.data import greedy
@@ -203,6 +203,12 @@ class Stream(Sequence[Task]):
         count = self.options.scored_tasks or self.tested
         return range(self.tested - count, self.tested)
 
+    def size(self, name: str, index: int) -> int:
+        """How many ``validation`` or ``test`` rows a task has."""
+        experience = self.experiences[index]
+        indices = experience.indices(name)
+        return experience.size(name) if indices is None else len(indices)
+
     def part(self, name: str, index: int) -> Rows:
         """The ``validation`` or ``test`` rows of one task; kept for the next time where all of them fit in memory."""
         key = (name, index)
@@ -330,17 +336,20 @@ class Stream(Sequence[Task]):
         return rows.labelled(self.labels.map(task, rows.y))
 
 
-def open_stream(config: Config, dataset: Dataset) -> Stream:
+def open_stream(config: Config, dataset: Dataset, read: Callable[[Data], Dataset] | None = None) -> Stream:
     """The stream that a configuration names, over a data set.
+
+    Args:
+        read: prepares another data set as this one was; `load` if not given.
 
     Raises:
         UserError: the data set cannot be made into such a stream.
     """
-    options, device, dtype = config.stream, dataset.train.y.device, _dtype(dataset)
+    options, device = config.stream, dataset.train.y.device
 
     def load_other(name: str, root: str | None) -> Dataset:
         section = replace(config.data, name=name, root=root, options=config.data.options if root else {})
-        return load(section, device, dtype)
+        return read(section) if read is not None else load(section, device, _dtype(dataset))
 
     seed = config.seed if options.seed is None else options.seed
     material = Material(dataset, seed, load_other)

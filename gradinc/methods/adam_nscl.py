@@ -52,6 +52,8 @@ class AdamNSCL(Method):
     projects = True
     confines = True
     moves = True
+    needs_past = True
+    rests = "weights and statistics"
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class AGEM(Method):
 
     state = ("memory", "chosen", "task")
     projects = True
+    needs_past = True
 
     def __init__(self, *, memory: Count = 256, sample: Count = 256) -> None:
         self.capacity, self.sample = memory, sample

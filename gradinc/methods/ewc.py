@@ -44,6 +44,7 @@ class EWC(Method):
     """
 
     state = ("fisher", "pull")
+    needs_past = True
 
     def __init__(
         self,

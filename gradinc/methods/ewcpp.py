@@ -29,6 +29,7 @@ class EWCpp(Method):
     """
 
     state = ("fisher", "squares", "held", "anchor", "updates")
+    needs_past = True
 
     def __init__(self, *, strength: NonNegative = 1.0, alpha: Positive = 0.1, every: Count = 1) -> None:
         self.strength, self.alpha, self.every = strength, alpha, every

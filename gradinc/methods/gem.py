@@ -32,6 +32,7 @@ class GEM(Method):
 
     state = ("memory", "task")
     projects = True
+    needs_past = True
 
     def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5) -> None:
         self.capacity, self.margin = memory, margin

@@ -47,6 +47,8 @@ class GPM(Method):
     state = ("bases", "still")
     projects = True
     confines = True
+    needs_past = True
+    rests = "weights and statistics"
 
     def __init__(
         self, *, threshold: Fraction | list[Fraction] = 0.95, increase: NonNegative = 0.0, rows: Count = 300

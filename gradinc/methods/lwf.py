@@ -33,6 +33,7 @@ class LwF(Method):
     """
 
     state = ("teacher",)
+    needs_past = True
 
     def __init__(self, *, alpha: NonNegative = 1.0, temperature: Positive = 2.0) -> None:
         self.alpha, self.temperature = alpha, temperature

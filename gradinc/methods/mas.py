@@ -38,6 +38,7 @@ class MAS(Method):
     """
 
     state = ("importance", "anchor")
+    needs_past = True
 
     def __init__(
         self,

@@ -39,6 +39,8 @@ class OGD(Method):
     state = ("basis",)
     projects = True
     confines = True
+    needs_past = True
+    rests = "statistics"
 
     def __init__(self, *, memory: Count = 200, kind: Literal["gtl", "ave", "all"] = "gtl") -> None:
         self.examples, self.kind = memory, kind

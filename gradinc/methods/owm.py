@@ -45,6 +45,8 @@ class OWM(Method):
     state = ("inverses", "still")
     projects = True
     confines = True
+    needs_past = True
+    rests = "weights and statistics"
 
     def __init__(
         self, *, alpha: Positive = 1.0, decay: Positive = 0.001, batch: Count = 32, rows: Count | None = None

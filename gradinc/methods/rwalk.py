@@ -35,6 +35,7 @@ class RWalk(Method):
     """
 
     state = ("fisher", "squares", "score", "past", "held", "gained", "point", "anchor", "updates")
+    needs_past = True
 
     def __init__(
         self,

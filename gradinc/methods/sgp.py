@@ -48,6 +48,8 @@ class SGP(Method):
     state = ("bases", "importance", "still")
     projects = True
     confines = True
+    needs_past = True
+    rests = "weights and statistics"
 
     def __init__(
         self,

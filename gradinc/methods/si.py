@@ -35,6 +35,7 @@ class SI(Method):
     """
 
     state = ("importance", "anchor", "path")
+    needs_past = True
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gradinc.config.compose import Composer
+from gradinc.config.compose import Composer, Job
 from gradinc.config.names import shown
 from gradinc.config.placing import is_choice
 from gradinc.config.schema import Config
@@ -120,7 +120,7 @@ class Space(BaseModel):
             yield from ({**here, key: value} for key in ends if key not in deciding for value in ends[key][1:])
 
 
-def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> tuple[Space, Config]:
+def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> tuple[Space, list[Job]]:
     """Read a search space and check every end of it.
 
     Args:
@@ -129,7 +129,7 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
         config_dirs: the user's configuration folders.
 
     Returns:
-        The space, and the config of one of its runs.
+        The space, and runs that have every end of every range and every choice.
 
     Raises:
         UserError: the file is none, or some of its values are not right.
@@ -155,9 +155,13 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
     space = space.model_copy(update={"base": [*space.base, *more]})
     composer = Composer(config_dirs)
     runs = [composer.single(space.arguments(values)) for values in space.corners()]
-    configs = [composer.config(each) for each in composer.placed(runs) if each is not None]
-    _check_mode(path, space, configs[0], composer)
-    return space, configs[0]
+    jobs = [
+        Job(tuple(a.text for a in each if a.key in space.space), composer.config(each))
+        for each in composer.placed(runs)
+        if each is not None
+    ]
+    _check_mode(path, space, jobs[0].config, composer)
+    return space, jobs
 
 
 def _check_mode(path: Path, space: Space, config: Config, composer: Composer) -> None:
