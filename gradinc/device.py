@@ -109,6 +109,24 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "size calculation overflowed",
+    "alloc_failed",  # cuBLAS and cuDNN
+    "allocation_failed",
+)
+"""What a RuntimeError says, in small letters, of memory that is short."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch, its allocator or a library had no memory left; the last two say so in words only."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
     """What the last bits of a run depend on besides its config, by the names in `gradinc.environment`."""
     on_gpu = device.type == "cuda"

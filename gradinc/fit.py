@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from gradinc.config.schema import Config
 from gradinc.criterion import Criterion
 from gradinc.data.memory import available_memory
 from gradinc.data.rows import Rows
-from gradinc.device import autocast_dtype
+from gradinc.device import autocast_dtype, is_out_of_memory
 
 SHARE = 0.7
 """What is taken of the memory that is available; kernels need some that is not seen beforehand."""
@@ -47,7 +48,9 @@ def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, 
     """Rows of the largest micro-batch that fits into memory and divides the window's rows.
 
     What a row costs is seen from the tensors that two small forward passes make: a backward pass has them all at
-    its beginning, and two of its own at a time. On a GPU the result is tried, and smaller ones where it fails.
+    its beginning, and two of its own at a time. On a GPU the result is tried beside as much memory as training keeps
+    besides, and smaller ones where it fails: libraries take more than can be seen, and memory that is free may lie in
+    pieces.
 
     Args:
         model: one to be thrown away, on its device.
@@ -56,19 +59,36 @@ def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, 
     """
     device = next(model.parameters()).device
     if available is None:
-        available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+        available = _free(device)
+    besides = VECTORS * sum(p.numel() * p.element_size() for p in model.parameters())
     probe = _Probe(config, model.train(), criterion, rows)
     few, more = (min(count, len(rows)) for count in PROBES)
+    if device.type == "cuda" and not probe.fits(more):
+        more = few = 1  # what a row costs cannot be seen: one is all that there may be room for
     small, large = probe.bytes(few), probe.bytes(more)
     each = max(1.0, (large - small) / (more - few) if more > few else large / more)
-    room = (SHARE * available - VECTORS * weights) / each
+    room = (SHARE * available - besides) / each
     total = config.data.batch_size * config.strategy.window.size
     # A micro-batch of more rows than there are has all of them.
     fitting = [n for n in range(1, total + 1) if total % n == 0 and min(n, len(rows)) <= room] or [1]
-    while device.type == "cuda" and len(fitting) > 1 and not probe.fits(fitting[-1]):
+    while device.type == "cuda" and len(fitting) > 1 and not probe.fits(fitting[-1], besides):
         fitting.pop()
     return fitting[-1]
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of memory that are free for a run, those included that PyTorch keeps for the next tensors."""
+    if device.type != "cuda":
+        return available_memory()
+    _let_go(device)
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def _let_go(device: torch.device) -> None:
+    """Give memory back that nothing uses any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 class _Probe:
@@ -85,16 +105,20 @@ class _Probe:
             self._loss(count)
         return sum(made.sizes.values()) + 2 * max(made.sizes.values(), default=0)
 
-    def fits(self, count: int) -> bool:
-        """Whether a forward and a backward pass of so many rows go through."""
+    def fits(self, count: int, besides: int = 0) -> bool:
+        """Whether a forward and a backward pass of so many rows go through, with so many other bytes in use."""
+        fitting, others = True, []
         try:
+            others.append(torch.empty(besides, dtype=torch.uint8, device=self._device))
             with self._forked():
                 torch.autograd.grad(self._loss(count), [p for p in self._model.parameters() if p.requires_grad])
-            return True
-        except torch.OutOfMemoryError:
-            return False
-        finally:
-            torch.cuda.empty_cache()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            fitting = False
+        others.clear()
+        _let_go(self._device)  # not before the error is gone, whose frames hold all tensors of the pass
+        return fitting
 
     def _loss(self, count: int) -> Tensor:
         index = torch.arange(count) % len(self._rows)

@@ -478,6 +478,10 @@ class Learner:
             for name, value in values.items():
                 if isinstance(value, Tensor) and value.dim():
                     _expect(f"the optimizer's {name}", value, leaf)
+                elif isinstance(
+                    value, Tensor
+                ):  # PyTorch counts steps on the CPU: elsewhere each step would wait for it
+                    values[name] = value.cpu()
         self._rate = None
         for method, values in zip(self.methods, state["methods"], strict=True):
             self._restore(method, values)

@@ -65,7 +65,8 @@ def execute(config: Config, *, console: Console, display: Display | None = None)
             if (code := _tell_if_done(directory, display)) is not None:
                 return code
         search = found_by(config)
-        from gradinc.interruption import interruption  # what follows needs torch
+        from gradinc.device import is_out_of_memory  # what follows needs torch
+        from gradinc.interruption import interruption
 
         with interruption() as stop:
             try:
@@ -74,7 +75,7 @@ def execute(config: Config, *, console: Console, display: Display | None = None)
                 display.warn(f"stopped by {_name(interrupted)} before training. Go on with: {_command()}")
                 return 128 + interrupted.signum
             except Exception as error:
-                if _is_out_of_memory(error):
+                if is_out_of_memory(error):
                     raise _out_of_memory(config) from error
                 raise
 
@@ -106,6 +107,7 @@ def _train(
 ) -> int:
     from gradinc import device as devices
     from gradinc.data.about import about
+    from gradinc.device import is_out_of_memory
     from gradinc.fit import recorded
     from gradinc.guards import (
         expected,
@@ -123,7 +125,7 @@ def _train(
     try:
         parts = prepare(config, None if config.fresh else recorded(directory.meta()))
     except Exception as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             where = f"model={config.model.name} with data={config.data.name}"
             raise StorageError(where, "does not fit into memory", "Use a smaller model or set") from error
         raise
@@ -229,7 +231,7 @@ def _finish(
 ) -> int:
     """Train to the end, whichever it is, and record which it was."""
     from gradinc.checkpoint import fitting
-    from gradinc.device import peak_memory
+    from gradinc.device import is_out_of_memory, peak_memory
 
     learner = run.learner
     try:
@@ -255,7 +257,7 @@ def _finish(
             what = f"lost one of its {run.world.size} processes at step {learner.updates}"
             raise Lost(str(directory.path), what, "The same command goes on, with as many of them or others") from error
         _record_stop(run, directory, "failed", {"error": f"{type(error).__name__}: {error}"})
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             write_whole(directory.path / "error.log", traceback.format_exc().encode())
             if run.resumed is not None:
                 with fitting(run.resumed):  # what it holds has only now shown to be of no use here
@@ -353,19 +355,13 @@ def _commit() -> str | None:
         return None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, torch or its allocator had no memory left; the last one says so in words only."""
-    import torch
-
-    words = ("not enough memory", "can't allocate memory", "out of memory", "size calculation overflowed")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
-
-
 def _out_of_memory(config: Config) -> StorageError:
     """The line that says what to do about it: smaller micro-batches, and as many more of them in a window."""
     size, window = config.data.batch_size, config.strategy.window.size
+    if config.strategy.window.micro_batch == "auto":
+        what = "found micro-batches that do not fit into memory any more"
+        mend = f"fresh=true looks again; data.batch_size={size} strategy.window.size={window} is the same update"
+        return StorageError("strategy.window.micro_batch=auto", what, mend)
     where, what = f"data.batch_size={size}", "does not fit into memory"
     if size == 1:
         return StorageError(where, what, "Use a smaller model")

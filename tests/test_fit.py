@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from gradinc import fit
 from gradinc.assemble import Shape, build_criterion, build_model
 from gradinc.config.compose import load_config
 from gradinc.data.dataset import load
+from gradinc.device import is_out_of_memory
 from gradinc.errors import UserError
 from gradinc.train import execute
 
@@ -137,3 +141,76 @@ def test_layers_with_windows_of_their_own_keep_their_rows():
     config = load_config([*SMALL, *WINDOW, AUTO, "strategy.window.layers={*:40}"])
     window = fit.fitted(config, 120).strategy.window
     assert (window.size, window.layers) == (2, {"*": 8})
+
+
+SHORT = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from test_fit import parts
+from gradinc import fit
+
+model, criterion, rows, config = parts("cnn")
+probe = fit._Probe(config, model.train(), criterion, rows)
+assert probe.fits(4) and probe.fits(64)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000, resource.RLIM_INFINITY))
+tried = [probe.fits(4), probe.fits(50_000), probe.fits(4), probe.fits(4, 500_000_000), probe.fits(4)]
+assert tried == [True, False, True, False, True], tried
+"""
+
+
+def test_what_does_not_fit_is_seen_by_trying_and_given_back():
+    """What a GPU's candidates go through, where the system refuses memory: it fails, and leaves none behind."""
+    words = [sys.executable, "-c", SHORT, str(Path(__file__).parent)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_memory_that_is_short_is_known_by_its_words(error, short):
+    assert is_out_of_memory(error) == short
+
+
+@pytest.fixture
+def small_gpu():
+    """A GPU of which this process may have 600 MB, whatever it says is free."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here: the trial on a GPU was not run")
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(600_000_000 / whole)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.cuda.empty_cache()
+
+
+def test_on_a_gpu_smaller_ones_are_tried_until_one_fits(run, small_gpu):
+    """The free memory that it is told promises far more than the process gets; the trial finds out."""
+    words = ["model=cnn", "model.width=64", "device=cuda", "dtype=float32", "data.batch_size=1200", "budget.epochs=1"]
+    result, meta = run("gpu", AUTO, *words, "strategy.window.size=40")
+    given, _ = run("given", *words, "data.batch_size=30", "strategy.window.size=1600")
+    assert 1 <= meta["micro_batch"] < 1294
+    assert result["steps"] == given["steps"] == 1
+    assert result["test"]["loss"] == pytest.approx(given["test"]["loss"], rel=1e-3)
+    assert torch.cuda.max_memory_allocated() < 600_000_000
+
+
+def test_on_a_gpu_what_the_cache_holds_counts_as_free(small_gpu):
+    device = torch.device("cuda:0")
+    before = fit._free(device)
+    del (held := [torch.empty(100_000_000, dtype=torch.uint8, device=device)])[:]
+    assert torch.cuda.memory_reserved() >= 100_000_000
+    assert fit._free(device) > before - 50_000_000
+    assert held == []

@@ -197,6 +197,16 @@ def test_no_memory_is_told_with_the_mend(nursery: Nursery, folder: Path, wanted:
     assert differences(only_run(folder), wanted) == []
 
 
+def test_micro_batches_that_were_found_and_do_not_fit_any_more_are_told(nursery: Nursery, folder: Path) -> None:
+    auto = ("strategy.window.micro_batch=auto", "strategy.window.size=2")
+    end = nursery.run(folder, *RUN, *auto, plant="no_memory_on_the_device")
+    assert (end.code, end.err.count("\n")) == (1, 1), end.err
+    assert end.err == (
+        "strategy.window.micro_batch=auto: found micro-batches that do not fit into memory any more."
+        " fresh=true looks again; data.batch_size=200 strategy.window.size=2 is the same update.\n"
+    )
+
+
 WIDE = ("model=mlp", "model.width=4096", "model.depth=2", "data.batch_size=1400", "budget.steps=2", "progress=plain")
 
 
