@@ -11,6 +11,7 @@ from gradinc.config import catalog
 from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.errors import UserError
+from gradinc.files import is_utf8
 
 GROUPS = ("data", "model", "stream", "optimizer", "schedule", "strategy", "experiment", "cluster")
 """The groups that a run chooses from, as ``group=name``."""
@@ -82,6 +83,8 @@ def _files(group: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, Path]
             if path.exists() and not path.is_file():
                 continue  # a pipe would be waited for
             name = path.relative_to(folder / group).with_suffix("").as_posix()
+            if not is_utf8(name):
+                raise UserError(str(path), "the name of this file is not UTF-8", "Rename it")
             if name not in seen:
                 seen.add(name)
                 yield name, path

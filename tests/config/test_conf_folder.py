@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from gradinc.config import catalog, groups
 from gradinc.config.check import plain
 from gradinc.config.compose import compose_jobs, load_config
 from gradinc.config.schema import PARTS, PLAIN, STRATEGY_KEYS, TOP, Config, Strategy, Window, common_keys
+from gradinc.errors import UserError
 
 CONF = groups.conf_folder()
 CHOICES = [(group, name) for group in groups.GROUPS for name in groups.names(group)]
@@ -96,3 +98,11 @@ def test_the_article_s_linear_model_is_the_article_s() -> None:
     assert (config.optimizer.name, config.budget.epochs) == ("sgd", 10)
     assert config.optimizer.options == {"lr": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
     assert (config.strategy.window.size, config.strategy.methods, config.schedule.name) == (1, {}, "constant")
+
+
+@pytest.mark.parametrize("group", ["strategy", "table"])
+def test_a_file_whose_name_is_not_utf_8_is_named(group: str, tmp_path: Path) -> None:
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "a\udce9.yaml").write_text("# Own\n")
+    with pytest.raises(UserError, match="the name of this file is not UTF-8"):
+        groups.names(group, [tmp_path])
