@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -313,17 +311,6 @@ def _written_places(run: Path) -> Iterator[Path]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if folder != run or path.name in (*OURS, ".lock") or path.name.endswith(".tmp"):
                 yield path
-
-
-@cache
-def package_digest() -> str:
-    """SHA-256 over the program's own source as this process found it, so that a record says which code made it."""
-    total = hashlib.sha256()
-    root = Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        total.update(f"{path.relative_to(root).as_posix()}\n".encode())
-        total.update(path.read_bytes())
-    return total.hexdigest()
 
 
 def _shown(value: Any) -> str:

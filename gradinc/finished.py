@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gradinc import checkpoint
 from gradinc.assemble import Shape, build_criterion, build_model
+from gradinc.config.code import edited
 from gradinc.config.identity import identity_digest
 from gradinc.config.schema import Config
 from gradinc.console import printable
@@ -50,7 +51,7 @@ class FinishedRun:
     def open(cls, run: str | os.PathLike[str]) -> FinishedRun:
         """Open the run at a path, or of a name under ``outputs``.
 
-        Of a run that has ended and has no seal a line on standard error says so.
+        Lines on standard error say that a run has ended and has no seal, or that it was made by other code.
 
         Raises:
             UserError: there is no such run, its config is not readable, or not its own, or it has ended and its files
@@ -66,6 +67,9 @@ class FinishedRun:
                 _last_weights(path)  # says which step the run can go on from, if there is one
                 raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
         _tell_unsealed(path, result)
+        if meta and (whose := edited(meta, config.document)) is not None:
+            line = f"warning: {path} was made by another version of {whose} code: its model may be another one now."
+            sys.stderr.write(printable(line) + "\n")
         return cls(path, config, result, meta)
 
     @cached_property

@@ -46,6 +46,7 @@ class _Meta(_Record):
     data: _Data
     segments: Annotated[list[_Segment], Len(1)]
     code: str
+    plugins: dict[str, str] = {}
 
 
 class _Search(_Record):

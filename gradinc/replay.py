@@ -13,10 +13,11 @@ from typing import Any
 from gradinc import checkpoint
 from gradinc import device as devices
 from gradinc.checkpoint import Damaged, Mark
+from gradinc.config.code import segment_digests
 from gradinc.config.identity import identity_digest
 from gradinc.config.schema import Config, validate
 from gradinc.console import Display
-from gradinc.directory import RunDirectory, package_digest, read_config
+from gradinc.directory import RunDirectory, read_config
 from gradinc.environment import changes
 from gradinc.errors import Diverged, UserError
 from gradinc.fit import recorded
@@ -239,7 +240,7 @@ def _replay(
             verdict.differences.append("data: are not those that the run was started with")
             return {}
         devices.pin(segment["threads"], parts.device)
-        here = {**devices.environment(parts.device, segment["threads"]), "code": package_digest()[:12]}
+        here = {**devices.environment(parts.device, segment["threads"]), **segment_digests(config.document)}
         verdict.notes += [f"{name} was {before}, here {now}" for name, before, now in changes(segment, here)]
         (directory.path / "ckpt").mkdir(parents=True)
         if begun is not None:

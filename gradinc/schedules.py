@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
+from gradinc.config.catalog import load_part
 from gradinc.config.values import Count, Fraction, Positive
 from gradinc.errors import UserError
 
@@ -21,7 +22,7 @@ class Schedule:
     """A schedule with its options and its warm-up: what the learner asks before each update.
 
     Args:
-        name: a public function of this module.
+        name: a public function of this module, or of another package that registers it.
         options: its options.
         warmup: updates over which the factor first rises, by equal steps, from 1 / (warmup + 1) to
             1; the update after the last of them is the first of the schedule itself.
@@ -47,7 +48,7 @@ class Schedule:
         task_floor: float = 0.0,
     ) -> None:
         self._task_factor, self._task_floor = task_factor, task_floor
-        self._factor = globals()[name]
+        self._factor = load_part("schedule", name)
         self._options = dict(options)
         self._warmup = warmup
         self._updates, self._rows = updates, rows

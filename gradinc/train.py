@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from gradinc import __version__
+from gradinc.config.code import OWN, code_digests, edited, segment_digests
 from gradinc.config.schema import Config
 from gradinc.console import Display, summary
-from gradinc.directory import RunDirectory, package_digest
+from gradinc.directory import RunDirectory
 from gradinc.environment import changes
 from gradinc.errors import Diverged, Interrupted, Lost, StorageError, UserError
 from gradinc.files import write_json, write_whole
@@ -94,8 +95,8 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
     if result["status"] == "diverged":
         display.warn(_divergence(directory.path, result))
         return 1
-    code = (read_meta(directory.path / "meta.json") or {}).get("code")
-    other = "" if code == package_digest() else " by another version of gradinc's code; fresh=true runs it again"
+    whose = edited(read_meta(directory.path / "meta.json"), directory.config.document)
+    other = "" if whose is None else f" by another version of {whose} code; fresh=true runs it again"
     unsealed = "" if SEAL in result else " (unsealed)"
     display.say(f"{directory.path} is finished already{other}{unsealed}.")
     _tell_end(directory, result, display)
@@ -122,6 +123,7 @@ def _train(
     from gradinc.run import Run
     from gradinc.world import join
 
+    made_by = segment_digests(config.document)  # before any of it is imported
     try:
         parts = prepare(config, None if config.fresh else recorded(directory.meta()))
     except Exception as error:
@@ -147,7 +149,7 @@ def _train(
         _check_micro_batch(directory, earlier, micro_batch)
         threads = _threads(config, earlier, learner.model, dataset)
         devices.pin(threads, device)
-        environment = {**devices.environment(device, threads), "code": package_digest()[:12]}
+        environment = {**devices.environment(device, threads), **made_by}
         if not world.alone or "processes" in ((earlier or {}).get("segments") or [{}])[-1]:
             environment["processes"] = world.size
         _check_segment(config, directory, earlier, stream.digest, environment, display)
@@ -327,12 +329,14 @@ def _write_meta(
 ) -> None:
     watching = {key: directory.config.document[key] for key in WATCHING}
     segment = {"from_step": step or 0, **environment, **watching, "pid": os.getpid(), "command": _command()}
+    codes = code_digests(directory.config.document)
     segments = [*(earlier or {}).get("segments", []), segment]
     write_json(
         directory.path / "meta.json",
         {
             "gradinc": __version__,
-            "code": package_digest(),
+            "code": codes.pop(OWN),
+            **({"plugins": codes} if codes else {}),
             "commit": _commit(),
             "identity": directory.identity,
             "data": stream.record(),

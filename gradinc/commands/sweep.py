@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -11,10 +12,12 @@ from rich.text import Text
 
 from gradinc.commands.arguments import print_columns
 from gradinc.config.catalog import load_part
+from gradinc.config.code import code_digests, edited
 from gradinc.config.compose import Job
 from gradinc.console import printable
-from gradinc.directory import RunDirectory, package_digest
+from gradinc.directory import RunDirectory
 from gradinc.interruption import interruption
+from gradinc.records import read_meta
 from gradinc.seal import check
 from gradinc.sweep.fit import check_fit
 from gradinc.sweep.grid import check_grid, write_grid
@@ -46,6 +49,7 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
     check_fit([job for job, done in zip(jobs, finished, strict=True) if not done])
     for folder in {job.folder for job in jobs if job.folder is not None}:
         write_grid(folder, jobs, command)
+    _tell_edited([job for job, done in zip(jobs, finished, strict=True) if done], console)
     progress = {job.config.progress for job in jobs}
     watch = Watch(jobs, console, quiet=progress == {"quiet"}, live=progress == {"auto"})
     shipments = []
@@ -90,5 +94,15 @@ def _is_finished(job: Job) -> bool:
     return result["status"] == "finished" and directory.has_config() and not check(result, directory.path)
 
 
+def _tell_edited(finished: Sequence[Job], console: Console) -> None:
+    """Say how many runs that are not made again were made by other code."""
+    records = [(read_meta(job.directory / "meta.json"), job.config.document) for job in finished]
+    for whose, count in Counter(edited(*record) for record in records).items():
+        if whose is not None:
+            line = f"{count} of the runs that are finished already were made by another version of {whose} code; "
+            console.print(Text(printable(line) + "fresh=true runs them again"), style="yellow", soft_wrap=True)
+
+
 def _shipment(number: int, job: Job, arguments: Sequence[str]) -> Shipment:
-    return Shipment(number, job.config.document, package_digest(), os.getcwd(), str(job.directory), tuple(arguments))
+    document = job.config.document
+    return Shipment(number, document, code_digests(document), os.getcwd(), str(job.directory), tuple(arguments))

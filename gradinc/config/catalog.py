@@ -153,10 +153,9 @@ def _elsewhere(kind: str) -> Iterator[_Source]:
 def _source_file(module: str) -> Path | None:
     """The file of a module, found without executing its parent packages."""
     spec: ModuleSpec | None = None
-    name = ""
     for piece in module.split("."):
-        name = f"{name}.{piece}" if name else piece
-        spec = PathFinder.find_spec(name, None if spec is None else list(spec.submodule_search_locations or ()))
+        # By its last word alone: a folder without __init__.py would look its parent up among the imported modules.
+        spec = PathFinder.find_spec(piece, None if spec is None else list(spec.submodule_search_locations or ()))
         if spec is None:
             return None
     return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None

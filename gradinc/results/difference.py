@@ -62,7 +62,7 @@ class Comparison:
         return self.parting is None and not any(self.subjects.values())
 
 
-CODE = ("gradinc", "code", "commit")
+CODE = ("gradinc", "code", "commit", "plugins")
 DATA = ("name", "digest", "rows", "shape", "outputs", "classes", "mean", "std")
 COUNTS = ("samples", "steps", "rows", "forward_rows", "backward_rows", "passes")
 RESULT = ("status", "test", "validation", "ended_by", "epochs", *COUNTS, "weights_digest")

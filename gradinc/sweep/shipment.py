@@ -15,7 +15,7 @@ class Shipment:
     Attributes:
         number: its place in the sweep, from 0.
         document: its config, composed and resolved when the sweep began.
-        digest: SHA-256 of the program that composed it; a worker of other code refuses it.
+        code: digests of the packages that it is to be made by, where it was composed; a worker of other code refuses.
         folder: the directory that relative paths in the config start from.
         directory: the run's directory, from there.
         arguments: the sweep's command line, which is also the one that goes on.
@@ -23,7 +23,7 @@ class Shipment:
 
     number: int
     document: dict[str, Any]
-    digest: str
+    code: dict[str, str]
     folder: str
     directory: str
     arguments: tuple[str, ...]

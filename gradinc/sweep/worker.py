@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Collection
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -26,9 +27,10 @@ from rich.console import Console, RenderableType
 
 from gradinc.cli import one_line
 from gradinc.config import catalog
+from gradinc.config.code import package_digest, registered_packages
 from gradinc.config.schema import Config, validate
 from gradinc.console import Display, printable
-from gradinc.directory import RunDirectory, package_digest
+from gradinc.directory import RunDirectory
 from gradinc.errors import UserError
 from gradinc.files import write_whole
 from gradinc.streams import Enduring
@@ -47,15 +49,14 @@ def main() -> None:
     """Serve until the input ends."""
     faulthandler.enable()
     port = _Port()
-    digest = package_digest()
+    before = {package: package_digest(package) for package in registered_packages()}
     _import_everything()
-    if package_digest.__wrapped__() != digest:
-        digest = "of code that was edited while it was loaded"
+    loaded = {package for package, digest in before.items() if package_digest.__wrapped__(package) == digest}
     gc.collect()
     gc.freeze()  # what was imported stays: looking through it again after each job would take longer than a small job
     port.listen()
     while (job := port.next_job()) is not None:
-        code, line = _attempt(job, digest, port)
+        code, line = _attempt(job, loaded, port)
         port.job_is_over()
         _forget()
         port.send({"ended": {"code": code, "line": line}})
@@ -148,12 +149,19 @@ class _Relay(Display):
         self._port.send({"share": self._share, "numbers": self._numbers})
 
 
-def _attempt(job: dict[str, Any], digest: str, port: _Port) -> tuple[int, str]:
-    """Run one job; how it ended as an exit code, and what went wrong in a line."""
+def _attempt(job: dict[str, Any], loaded: Collection[str], port: _Port) -> tuple[int, str]:
+    """Run one job; how it ended as an exit code, and what went wrong in a line.
+
+    Args:
+        loaded: packages whose code was not edited while it was imported.
+    """
     try:
-        if job["digest"] != digest:
-            what = f"the sweep was composed by other code (digest {job['digest'][:12]}) than this worker's"
-            raise UserError(job["directory"], f"{what} ({digest[:12]})", "Start the sweep again")
+        for package, there in job["code"].items():
+            here = package_digest(package)
+            if there != here or package not in loaded:
+                what = f"the sweep was composed by other code of {package} (digest {there[:12]}) than this worker's"
+                mine = here[:12] if package in loaded else "edited while it was loaded"
+                raise UserError(job["directory"], f"{what} ({mine})", "Start the sweep again")
         from gradinc.train import execute
 
         os.chdir(job["folder"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from gradinc.config.code import OWN, recorded_digests
 from gradinc.config.identity import identity_digest
 from gradinc.environment import ENVIRONMENT, changes
 from gradinc.results.recorded import RecordedRun
@@ -32,6 +33,7 @@ class Measured:
         data: digest of the data that it was made of, None where that is not known.
         resumed: whether it was made on more than one kind of software or hardware.
         unsealed: whether nothing says that its records are those that it ended with.
+        versions: digests of the code that made it, by package: gradinc's, and those of plug-ins.
     """
 
     seed: int
@@ -44,6 +46,7 @@ class Measured:
     seconds: float | None
     resumed: bool
     unsealed: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def recorded_runs(cells: Iterable[Cell]) -> list[RecordedRun]:
@@ -77,29 +80,32 @@ def measure(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> 
     return found
 
 
-def common_code(measured: Iterable[Measured]) -> str | None:
-    """The version of the code that made most of the runs; of several equally common ones the first by its digits."""
-    counts = Counter(each.code for each in {m.run: m for m in measured if m.run and m.code}.values())
-    return min(counts, key=lambda code: (-counts[code], str(code)), default=None)
+def common_code(measured: Iterable[Measured]) -> dict[str, str]:
+    """Of each package the version that made most of the runs; of equally common ones the first by its digits."""
+    counts = Counter(item for each in {m.run: m for m in measured if m.run}.values() for item in each.versions.items())
+    ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0][1]))
+    return {package: digest for (package, digest), _ in reversed(ranked)}
 
 
-def averaged(measured: Sequence[Measured], code: str | None) -> list[float]:
-    """The numbers that a mean is taken of: of finished runs, each made by this version of the code, in one place."""
+def averaged(measured: Sequence[Measured], code: Mapping[str, str]) -> list[float]:
+    """The numbers that a mean is taken of: of finished runs, each made by these versions of the code, in one place."""
     return [each.number for each in measured if each.number is not None and _obstacle(each, code) is None]
 
 
-def marks(measured: Sequence[Measured], code: str | None) -> list[str]:
+def marks(measured: Sequence[Measured], code: Mapping[str, str]) -> list[str]:
     """What stands in the way of a verdict: seeds that are in no mean, by the reason for it."""
     wrong = Counter(why for each in measured if (why := _obstacle(each, code)) is not None)
     return [f"{count} of {len(measured)} {why}" for why, count in wrong.items()]
 
 
-def _obstacle(each: Measured, code: str | None) -> str | None:
+def _obstacle(each: Measured, code: Mapping[str, str]) -> str | None:
     """Why a seed is in no mean; None where it is in one."""
     if each.number is None:
         return each.reason
-    if each.code is None or each.code != code:
-        return "by unknown code" if each.code is None else "by other code"
+    if each.code is None:
+        return "by unknown code"
+    if any(code.get(package) != digest for package, digest in each.versions.items()):
+        return "by other code"
     return "made on more than one software or hardware" if each.resumed else None
 
 
@@ -126,19 +132,21 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
         reason = f"diverged at update {run.value('result', 'diverged_at')}"
     else:
         reason = status if run.damage is None else f"damaged ({run.damage[0]})"
-    code = run.value("meta", "code")
-    code = code[:12] if isinstance(code, str) else None
+    versions = recorded_digests(run.meta)
+    code = versions[OWN][:12] if OWN in versions else None
     seconds = run.number("result", "seconds")
     data = run.value("meta", "data", "digest")
     data = data if isinstance(data, str) else None
     kept = quantity.measurement
     unsealed = run.unsealed or (kept is not None and kept.is_unsealed(run))
-    return Measured(seed, status, run.name, number, reason, code, data, seconds, _resumed(run), unsealed)
+    return Measured(seed, status, run.name, number, reason, code, data, seconds, _resumed(run), unsealed, versions)
 
 
 def _resumed(run: RecordedRun) -> bool:
     """Whether a run's surroundings or code changed from one start to the next."""
-    starts = [{name: each.get(name) for name in (*ENVIRONMENT, "code") if name in each} for each in _segments(run)]
+    starts = [
+        {name: each.get(name) for name in (*ENVIRONMENT, "code", "plugins") if name in each} for each in _segments(run)
+    ]
     return any(changes(before, now) for before, now in pairwise(starts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -71,7 +71,7 @@ def _grades(table: Table) -> set[str]:
     return {grade for row in table.rows.values() for p in row.published.values() for grade in (p.grade, p.spread_grade)}
 
 
-def _cell(table: Table, cell: Cell, measured: Sequence[Measured], code: str | None) -> dict[str, Any]:
+def _cell(table: Table, cell: Cell, measured: Sequence[Measured], code: Mapping[str, str]) -> dict[str, Any]:
     column = table.columns[cell.column]
     published = table.rows[cell.row].published.get(cell.column)
     numbers = [column.scale * number for number in averaged(measured, code)]
@@ -180,7 +180,7 @@ def _published(published: Published) -> dict[str, Any]:
 
 
 def _claim(
-    claim: Claim, table: Table, measured: dict[tuple[str, str], list[Measured]], code: str | None
+    claim: Claim, table: Table, measured: dict[tuple[str, str], list[Measured]], code: Mapping[str, str]
 ) -> dict[str, Any]:
     sides = [(side.row, side.column) for side in (claim.of, claim.against)]
     columns = [table.columns[column] for _, column in sides]

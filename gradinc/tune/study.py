@@ -14,10 +14,10 @@ from typing import Any
 
 import filelock
 
+from gradinc.config.code import code_digests
 from gradinc.config.compose import Composer, Job
 from gradinc.config.names import shown
 from gradinc.config.overrides import parse
-from gradinc.directory import package_digest
 from gradinc.errors import UserError
 from gradinc.files import check_plain, storing, write_json
 from gradinc.interruption import Interruption
@@ -200,7 +200,7 @@ class Search:
             shipment = Shipment(
                 trial.number,
                 job.config.document,
-                package_digest(),
+                code_digests(job.config.document),
                 os.getcwd(),
                 str(job.directory),
                 tuple(self.arguments),

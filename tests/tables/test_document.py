@@ -149,7 +149,19 @@ def test_a_run_of_another_version_of_the_code_is_marked_and_not_averaged(runs: P
     assert {each["verdict"] for row in collected()["rows"] for each in row["cells"]} >= {"differs"}
 
 
-@pytest.mark.parametrize("other", [{"torch": "1.0"}, {"processor": "Z80"}, {"threads": 7}, {"code": "0" * 12}])
+def test_a_run_of_another_version_of_a_plug_in_is_marked_and_rows_without_it_are_not(runs: Path) -> None:
+    before = collected()
+    for seed, version in enumerate("aab"):
+        rewrite(runs / run_of(before, "fast", seed) / "meta.json", plugins={"mylab": version * 64})
+    found = collected()
+    assert cell(found, "fast")["reason"] == "1 of 3 by other code"
+    assert cell(found, "fast")["ours"]["n"] == 2
+    assert cell(found, "slow") == cell(before, "slow")
+
+
+@pytest.mark.parametrize(
+    "other", [{"torch": "1.0"}, {"processor": "Z80"}, {"threads": 7}, {"code": "0" * 12}, {"plugins": "mylab 0"}]
+)
 def test_a_run_that_went_on_elsewhere_is_marked_and_not_averaged(runs: Path, other: dict[str, Any]) -> None:
     before = collected()
     path = runs / run_of(before, "fast", 2) / "meta.json"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from gradinc.config.code import recorded_digests
 from gradinc.config.names import shown as written
 from gradinc.environment import ENVIRONMENT
 from gradinc.report.document import Cell, Section, Table
@@ -17,6 +18,7 @@ from gradinc.results.recorded import RecordedRun
 FACTS = {
     "gradinc": ("gradinc",),
     "code": ("code",),
+    "plug-ins": ("plugins",),
     "commit": ("commit",),
     "data": ("data", "name"),
     "data digest": ("data", "digest"),
@@ -65,10 +67,15 @@ def provenance_section(page: Page) -> Section:
 def mixed(runs: Sequence[RecordedRun]) -> list[str]:
     """Sentences about what should be the same in all runs before they are compared, and is not."""
     sentences = []
-    for keys, words in ((("code",), "versions of gradinc's code"), (("data", "digest"), "sets of data")):
-        values = Counter(value for run in runs if (value := _value(run, keys)) is not None)
-        if len(values) > 1:
-            sentences.append(f"The runs were made with {len(values)} {words}.")
+    made = [recorded_digests(run.meta) for run in runs]
+    counted = {
+        f"versions of {name}'s code": [each.get(name) for each in made]
+        for name in dict.fromkeys(key for each in made for key in each)
+    }
+    counted["sets of data"] = [_value(run, ("data", "digest")) for run in runs]
+    for words, values in counted.items():
+        if (count := len(set(values) - {None})) > 1:
+            sentences.append(f"The runs were made with {count} {words}.")
     if len({run.part for run in runs}) > 1:
         sentences.append("Some runs are measured on validation rows, the others on test rows.")
     several = [run for run in runs if any("→" in (_segments(run, name) or "") for name in ENVIRONMENT)]
