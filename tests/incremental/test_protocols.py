@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from streams import stream
+from streams import config, digits, stream
 from torch import Tensor
 
 from gradinc.batch import Batch
 from gradinc.cli import main
 from gradinc.config.compose import load_config
 from gradinc.config.protocol import CHOICES, recorded
-from gradinc.data.stream import Stream
+from gradinc.config.schema import validate
+from gradinc.data.stream import Stream, open_stream
 from gradinc.errors import UserError
 from gradinc.results.recorded import RecordedRun
 
@@ -71,12 +72,14 @@ def test_a_stream_of_one_task_has_no_protocol(key: str) -> None:
 
 @pytest.mark.parametrize("kind", ["split", "permuted"])
 def test_every_combination_is_refused_or_recorded_as_what_its_outputs_do(kind: str) -> None:
-    accepted = 0
+    accepted, document = 0, config(f"stream={kind}", "stream.tasks=5").document
     choices = [(None, *CHOICES[key.rpartition(".")[2]]) for key in KEYS]
     for values in itertools.product(*choices):
-        words = [f"{key}={value}" for key, value in zip(KEYS, values, strict=True) if value is not None]
+        words = dict(zip(KEYS, values, strict=True))
+        section = {**document["stream"], **{key.rpartition(".")[2]: words[key] for key in KEYS[1:]}}
         try:
-            tasks = stream(f"stream={kind}", "stream.tasks=5", *words)
+            chosen = validate({**document, "scenario": values[0], "stream": section})
+            tasks = open_stream(chosen, digits())
         except UserError:
             continue
         accepted += 1
@@ -84,7 +87,7 @@ def test_every_combination_is_refused_or_recorded_as_what_its_outputs_do(kind: s
         assert tasks.protocol.scenario == (values[0] or observed(tasks)) == observed(tasks), words
         for name, seen in (("train_logits", in_training(tasks)), ("test_logits", in_testing(tasks))):
             assert seen == getattr(tasks.protocol, name), (words, name)
-            assert dict(zip(KEYS, values, strict=True))[f"stream.{name}"] in (None, seen), words
+            assert words[f"stream.{name}"] in (None, seen), words
     # By hand, class + task + domain, and without scenario those of class or domain with the variants of task.
     assert accepted == {"split": 24 + 20 + 8 + 44, "permuted": 24 + 20 + 8 + 8}[kind]
 
