@@ -57,6 +57,7 @@ def test_one_that_is_in_use_is_so_whatever_its_name_says(nursery: Nursery, folde
     life = nursery.start(folder, *LONG, "checkpoint.seconds=0")
     run = wait_for_run(folder, "ckpt")
     wait_for(run / "ckpt" / "20")
+    life.kill(signal.SIGSTOP)  # it holds the run as long as this takes
     assert (read_json(run / "owner.json") or {})["host"] == platform.node()
     for said, named in (
         (None, f"process {life.pid} (since "),
