@@ -71,7 +71,7 @@ def refuse_without_part(keys: Iterable[str], methods: Collection[str], strategie
         UserError: a key is such an option.
     """
     for key in keys:
-        owners = _owners(key)
+        owners = None if "_target_" in key.split(".") else _owners(key)  # an import path is refused as one
         if owners is not None and owners[0] == "method" and not owners[1] <= set(methods):
             (name,) = owners[1]
             named = f"strategy={_listed(strategies)}" if strategies else "the strategy"
