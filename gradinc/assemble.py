@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gradinc.budget import limits
-from gradinc.config.catalog import load_part
+from gradinc.config.catalog import load_part, parts
 from gradinc.config.schema import Config
 from gradinc.corruption import Corruption
 from gradinc.criterion import Criterion, CrossEntropy, OneHotError, Outputs, SquaredError
@@ -66,8 +66,10 @@ def build_criterion(dataset: Dataset, outputs: Outputs | None = None, name: str 
     """
     if dataset.classes is None:
         if name == "cross_entropy":
-            what = f"data={dataset.name} has no classes"
-            raise UserError("criterion=cross_entropy", what, "Leave it out, or choose a set with classes")
+            what = f"data={dataset.name} has values, not classes"
+            takes_either = any(part.name == dataset.name and "task" in part.parameters for part in parts("data"))
+            mend = "give data.task=classes where y holds labels" if takes_either else "choose a set with classes"
+            raise UserError("criterion=cross_entropy", what, f"Leave it out, or {mend}")
         return SquaredError()
     return OneHotError(outputs) if name == "squared_error" else CrossEntropy(outputs)
 

@@ -12,7 +12,7 @@ from io import TextIOWrapper
 from typing import Any, cast
 
 from gradinc import __version__
-from gradinc.errors import Lost, Stalled, StorageError, UserError
+from gradinc.errors import Lost, Stalled, StorageError, Unwritable, UserError
 from gradinc.streams import Enduring, settle
 
 COMMANDS = {
@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
             sys.stderr.write(one_line(error) + "\n")
-        return FAILED if isinstance(error, StorageError | Stalled | Lost) else BAD_INPUT
+        bad = isinstance(error, Unwritable) or not isinstance(error, StorageError | Stalled | Lost)
+        return BAD_INPUT if bad else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

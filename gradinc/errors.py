@@ -35,6 +35,10 @@ class StorageError(UserError):
     """A file of the run could not be written. Exit code 1: the run exists, and goes on later."""
 
 
+class Unwritable(StorageError):
+    """A place in which nothing can be made, found before there is a run: bad input, exit code 2."""
+
+
 class Stalled(UserError):
     """No window makes an update any more: training would never end. Exit code 1, since the run exists."""
 

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gradinc.crash import crash_point
-from gradinc.errors import StorageError, UserError
+from gradinc.errors import StorageError, Unwritable, UserError
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+"""What the operating system says of a place, and not of what is to be written there."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -104,7 +107,8 @@ def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         reason = f"{reason} ({needed:,} bytes are needed{_free(path.parent)})"
         mend = "Make room or choose another output=…; the same command then goes on"
-    return StorageError(str(path), f"cannot be written: {reason}", mend)
+    kind = Unwritable if error.errno in UNWRITABLE else StorageError
+    return kind(str(path), f"cannot be written: {reason}", mend)
 
 
 def _free(folder: Path) -> str:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from gradinc import __version__
+from gradinc.config.catalog import part
 from gradinc.config.code import OWN, code_digests, edited, segment_digests
 from gradinc.config.schema import Config
+from gradinc.config.values import Strength
 from gradinc.console import Display, summary
 from gradinc.directory import RunDirectory
 from gradinc.environment import changes
@@ -93,7 +95,7 @@ def _tell_if_done(directory: RunDirectory, display: Display) -> int | None:
     if (said := directory.check_seal(result)) is not None:
         display.warn(said)
     if result["status"] == "diverged":
-        display.warn(_divergence(directory.path, result))
+        display.warn(_divergence(directory, result))
         return 1
     whose = edited(read_meta(directory.path / "meta.json"), directory.config.document)
     other = "" if whose is None else f" by another version of {whose} code; fresh=true runs it again"
@@ -246,10 +248,10 @@ def _finish(
     except Diverged as diverged:
         stop_record = {"diverged_at": diverged.step, "tensor": diverged.tensor}
         _record_stop(run, directory, "diverged", stop_record)
-        display.warn(_divergence(directory.path, stop_record))
+        display.warn(_divergence(directory, stop_record))
         return 1
-    except StorageError:
-        raise
+    except StorageError as error:  # also where the place can be written no more: there is a run, which goes on
+        raise StorageError(error.where, error.what, error.mend) from error
     except UserError as error:  # a data file that broke while it was being read
         _record_stop(run, directory, "failed", {"error": str(error)})
         raise
@@ -374,11 +376,22 @@ def _out_of_memory(config: Config) -> StorageError:
     return StorageError(where, what, mend)
 
 
-def _divergence(path: Path, result: dict[str, Any]) -> str:
+def _divergence(directory: RunDirectory, result: dict[str, Any]) -> str:
+    smaller = " or ".join([*_strengths(directory.config), "optimizer.lr"])
     return (
-        f"{path} diverged at step {result['diverged_at']}: {result['tensor']} is not finite. "
-        "The last good checkpoint is kept. Use a smaller optimizer.lr; fresh=true runs it again."
+        f"{directory.path} diverged at step {result['diverged_at']}: {result['tensor']} is not finite. "
+        f"The last good checkpoint is kept. Use a smaller {smaller}; fresh=true runs it again."
     )
+
+
+def _strengths(config: Config) -> list[str]:
+    """The weights of methods' own terms, any of which can be too large for the learning rate."""
+    return [
+        f"strategy.methods.{name}.{option}"
+        for name, options in config.strategy.methods.items()
+        for option, parameter in part("method", name).parameters.items()
+        if parameter.annotation == Strength and options[option] > 0
+    ]
 
 
 def _tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) -> None:

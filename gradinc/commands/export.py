@@ -8,6 +8,9 @@ from pathlib import Path
 from gradinc.commands.arguments import Parser, print_warnings, printable
 from gradinc.errors import UserError
 
+OTHERS = "Give --tensorboard DIR; gradinc runs --json lists results, and a run's metrics.jsonl is one JSON per line"
+"""What there is, and where numbers for other programs are."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Write event files, one folder for each run.
@@ -15,7 +18,14 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         0, or 1 where a run is damaged and was left out.
     """
-    options = _parser().read(arguments)
+    try:
+        options = _parser().read(arguments)
+    except UserError as error:
+        if not error.where.startswith("--"):
+            raise
+        raise UserError(error.where, "runs are exported for TensorBoard only", OTHERS) from error
+    if options.tensorboard is None:
+        raise UserError("gradinc export", "needs --tensorboard DIR, which is the one format that it writes", OTHERS)
     from gradinc.results import tensorboard
     from gradinc.results.find import find_runs
     from gradinc.results.scalars import scalars
@@ -50,6 +60,6 @@ def _parser() -> Parser:
         "gradinc export outputs --tensorboard events\ngradinc export outputs/RUN --tensorboard events",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
-    parser.add_argument("--tensorboard", metavar="DIR", required=True, help="where to; a folder in it for each run")
+    parser.add_argument("--tensorboard", metavar="DIR", help="where to; a folder in it for each run")
     parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
     return parser

@@ -16,6 +16,7 @@ from gradinc.config.code import code_digests, edited
 from gradinc.config.compose import Job
 from gradinc.console import printable
 from gradinc.directory import RunDirectory
+from gradinc.files import storing
 from gradinc.interruption import interruption
 from gradinc.records import read_meta
 from gradinc.seal import check
@@ -50,6 +51,10 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
     for folder in {job.folder for job in jobs if job.folder is not None}:
         write_grid(folder, jobs, command)
     _tell_edited([job for job, done in zip(jobs, finished, strict=True) if done], console)
+    places = {job.config.output: job.directory for job, done in zip(jobs, finished, strict=True) if not done}
+    for place in places.values():  # a place where nothing can be made is known before the first job
+        with storing(place):
+            place.mkdir(parents=True, exist_ok=True)
     progress = {job.config.progress for job in jobs}
     watch = Watch(jobs, console, quiet=progress == {"quiet"}, live=progress == {"auto"})
     shipments = []

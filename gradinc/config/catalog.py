@@ -77,6 +77,21 @@ class Part:
     symbol: str = field(repr=False, compare=False)
 
 
+class UnknownPart(UserError):
+    """No package that is installed has such a part.
+
+    Args:
+        kind: one of `KINDS`.
+        name: what it was asked for by.
+        where: the key.
+        mend: what to do about it.
+    """
+
+    def __init__(self, kind: str, name: str, where: str, mend: str) -> None:
+        self.kind, self.name = kind, name
+        super().__init__(where, "unknown", mend)
+
+
 def parts(kind: str) -> list[Part]:
     """Every part of a kind, by name."""
     return [_read(kind, source) for _, source in sorted(_sources(kind).items())]
@@ -95,7 +110,11 @@ def part(kind: str, name: str, where: str | None = None) -> Part:
     """
     sources = _sources(kind)
     if name not in sources:
-        raise UserError(where or f"{kind}={name}", "unknown", choose(name, sorted(sources)))
+        for entry in entry_points(group=f"gradinc.{PLURALS[kind]}", name=name):
+            package = entry.dist.name if entry.dist is not None else entry.module.partition(".")[0]
+            what = f"is in the module {entry.module}, which cannot be found"
+            raise UserError(where or f"{kind}={name}", what, f"Install {package} again")
+        raise UnknownPart(kind, name, where or f"{kind}={name}", choose(name, sorted(sources)))
     return _read(kind, sources[name])
 
 

@@ -18,7 +18,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gradinc.config import groups
+from gradinc.config import catalog, groups
 from gradinc.config.cluster import Cluster, cluster
 from gradinc.config.identity import identity_digest, run_name
 from gradinc.config.names import choose, nearest_key, shown, written
@@ -146,7 +146,23 @@ class Composer:
         where = document.pop("cluster", {})
         if not isinstance(where, dict):
             raise UserError(written("cluster", where), "is a section, not a value", "Give cluster.<key>=…")
-        return validate(document), cluster(where)
+        try:
+            return validate(document), cluster(where)
+        except catalog.UnknownPart as error:
+            raise self._not_installed(error, by_key) from error
+
+    def _not_installed(self, error: catalog.UnknownPart, assignments: Iterable[Assignment]) -> UserError:
+        """For a part that a file of the user's asks for: which file, and the package that its header names."""
+        for choice in assignments:
+            for name in check_choice(choice, self.config_dirs) if choice.is_choice and not choice.deletes else []:
+                path = groups.file(choice.key, name, self.config_dirs)
+                if path is None or groups.conf_folder() in path.parents or not groups.mentions(path, error.name):
+                    continue
+                group = f"gradinc.{catalog.PLURALS[error.kind]}"
+                package = groups.package_of(path) or f"the package that registers it in the group {group}"
+                what = f"{path.relative_to(path.parents[1])} asks for it, and no package that is installed has it"
+                return UserError(error.where, what, f"Install {package}")
+        return error
 
     def tree(self, assignments: Iterable[Assignment]) -> DictConfig:
         """One run as Hydra's composed tree, its ``hydra`` node included and nothing resolved."""

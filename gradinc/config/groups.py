@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,24 @@ def content(group: str, name: str, config_dirs: Sequence[Path] = ()) -> dict[str
     return next((_read(path) for found, path in _files(group, config_dirs) if found == name), {})
 
 
+def file(group: str, name: str, config_dirs: Sequence[Path] = ()) -> Path | None:
+    """The YAML file of a choice."""
+    return next((path for found, path in _files(group, config_dirs) if found == name), None)
+
+
+def mentions(path: Path, part: str) -> bool:
+    """Whether a YAML file has a part's name as a word of its own."""
+    return re.search(rf"(?<![\w-]){re.escape(part)}(?![\w-])", path.read_text(encoding="utf-8")) is not None
+
+
+def package_of(path: Path) -> str | None:
+    """The package that a YAML file needs, by a line ``# Package: NAME`` in its header."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and line.lstrip("# ").startswith("Package:"):
+            return line.partition("Package:")[2].strip() or None
+    return None
+
+
 def methods(strategy: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The methods in the content of a strategy's file, with what it says of their options."""
     own = strategy.get("strategy") or strategy  # a file may speak of the whole tree
@@ -105,6 +124,8 @@ def _header(path: Path) -> tuple[str, str | None]:
         if not line.startswith("#"):
             break
         text = line.lstrip("#").strip().rstrip(".")
+        if text.startswith("Package:"):
+            continue
         if text.startswith("Paper:"):
             paper = text.removeprefix("Paper:").strip()
         elif text and not text.startswith("@") and not summary:

@@ -9,6 +9,21 @@ from typing import Any
 MOST_CHOICES = 12
 """Choices that a message spells out; a listing command shows the rest."""
 
+ALSO = {
+    "learning_rate": "lr",
+    "rate": "lr",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "wd": "weight_decay",
+    "l2": "weight_decay",
+    "iterations": "steps",
+    "updates": "steps",
+    "max_epochs": "epochs",
+    "num_epochs": "epochs",
+    "random_seed": "seed",
+}
+"""What other programs call a key, and its last word here."""
+
 LONGEST_VALUE = 60
 """Characters of a wrong value that a message repeats."""
 
@@ -26,6 +41,7 @@ def nearest_key(wrong: str, keys: Iterable[str]) -> str | None:
     """The key that was probably meant: one of the same last word, else one of a similar spelling."""
     keys = sorted(key for key in keys if not wrong.startswith(f"{key}."))
     last = wrong.rpartition(".")[2]
+    last = last if any(key.rpartition(".")[2] == last for key in keys) else ALSO.get(last, last)
     same = [key for key in keys if key.rpartition(".")[2] == last]
     if same:
         return max(same, key=lambda key: SequenceMatcher(None, wrong, key).ratio())
@@ -34,6 +50,15 @@ def nearest_key(wrong: str, keys: Iterable[str]) -> str | None:
     lasts = {key.rpartition(".")[2]: key for key in reversed(keys)}
     close = get_close_matches(last, lasts, n=1, cutoff=0.7)
     return lasts[close[0]] if close else None
+
+
+def nearest_word(wrong: str, words: Iterable[str]) -> str | None:
+    """The word that was probably meant: another name of it, one of a similar spelling, or one that begins with it."""
+    words = sorted(words)
+    if ALSO.get(wrong) in words:
+        return ALSO[wrong]
+    close = get_close_matches(wrong, words, n=1, cutoff=0.7)
+    return close[0] if close else next((word for word in words if word.startswith(wrong)), None)
 
 
 def written(key: str, value: Any) -> str:

@@ -14,7 +14,7 @@ from pydantic import StringConstraints
 from gradinc.config import catalog, groups
 from gradinc.config.check import Words, options, plain, section
 from gradinc.config.documents import leaves, mapping, refuse_targets
-from gradinc.config.names import nearest_key, shown, written
+from gradinc.config.names import choose, nearest_key, nearest_word, shown, written
 from gradinc.config.protocol import Heads, Scenario, Visible, check_one_task, protocol
 from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive, Threads, Whole
 from gradinc.errors import UserError
@@ -374,8 +374,27 @@ def _no_such_key(key: str, parts: _Parts, known: set[str]) -> UserError:
             if part != chosen and key in {f"strategy.window.{part.name}.{name}" for name in part.parameters}:
                 what = f"is for {kind} {part.name}, and strategy.window.{kind} is {chosen.name}"
                 return UserError(key, what, f"Set strategy.window.{kind}={part.name}, or leave it out")
+    section, _, last = key.rpartition(".")
+    words = {name.removeprefix(f"{section}.").partition(".")[0] for name in known if name.startswith(f"{section}.")}
+    if section and words:
+        deeper = sorted(name for name in known if name.startswith(f"{section}.") and name.endswith(f".{last}"))
+        if deeper:
+            return UserError(key, "no such key", f"Did you mean {deeper[0]}?")
+        return _no_such_word(key, section, last, words)
     near = nearest_key(key, known | set(groups.GROUPS))
     return UserError(key, "no such key", f"Did you mean {near}?" if near else "See gradinc train --help")
+
+
+def _no_such_word(key: str, section: str, last: str, words: set[str]) -> UserError:
+    """The message for an unknown key of a known section: what was meant, if not here then of another part, or all."""
+    if (near := nearest_word(last, words)) is not None:
+        return UserError(key, "no such key", f"Did you mean {section}.{near}?")
+    parts = catalog.parts(section) if section in PARTS else []
+    near = nearest_word(last, {option for part in parts for option in part.parameters})
+    if near is not None:
+        names = ", ".join(f"{section}={part.name}" for part in parts if near in part.parameters)
+        return UserError(key, "no such key", f"Did you mean {section}.{near}, an option of {names}?")
+    return UserError(key, "no such key", choose(last, sorted(words - {"name"})))
 
 
 def _check_together(config: Config) -> None:

@@ -26,6 +26,9 @@ NonNegative = Annotated[float, Ge(0)]
 Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 """Any number but ``inf`` and ``-inf``."""
 
+Strength = Annotated[float, Ge(0), "strength"]
+"""The weight of a method's own term beside the loss, 0 or more: where it is too large, training diverges."""
+
 Fraction = Annotated[float, Ge(0), Le(1)]
 """A number from 0 to 1, both included."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from gradinc.batch import Batch
-from gradinc.config.values import Count, NonNegative
+from gradinc.config.values import Count, Strength
 from gradinc.data.stream import Task
 from gradinc.learner import Learner
 from gradinc.memory import make_memory
@@ -35,7 +35,7 @@ class DER(Method):
     state = ("memory",)
     rereads = True
 
-    def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: NonNegative = 0.5) -> None:
+    def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: Strength = 0.5) -> None:
         self.capacity, self.replay, self.alpha = memory, replay, alpha
         self.memory = make_memory("reservoir")
 

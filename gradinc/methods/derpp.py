@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from gradinc.batch import Batch
-from gradinc.config.values import Count, NonNegative
+from gradinc.config.values import Count, Strength
 from gradinc.data.stream import Task
 from gradinc.learner import Learner
 from gradinc.memory import make_memory
@@ -35,9 +35,7 @@ class DERPP(Method):
     state = ("memory",)
     rereads = True
 
-    def __init__(
-        self, *, memory: Count = 500, replay: Count = 32, alpha: NonNegative = 0.5, beta: NonNegative = 0.5
-    ) -> None:
+    def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: Strength = 0.5, beta: Strength = 0.5) -> None:
         self.capacity, self.replay, self.alpha, self.beta = memory, replay, alpha, beta
         self.memory = make_memory("reservoir")
 

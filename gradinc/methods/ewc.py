@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.batch import Batch
-from gradinc.config.values import Count, Fraction, NonNegative
+from gradinc.config.values import Count, Fraction, Strength
 from gradinc.criterion import Criterion
 from gradinc.data.stream import Setting, Task
 from gradinc.errors import UserError
@@ -49,7 +49,7 @@ class EWC(Method):
     def __init__(
         self,
         *,
-        strength: NonNegative = 1.0,
+        strength: Strength = 1.0,
         mode: Literal["separate", "online"] = "separate",
         gamma: Fraction = 1.0,
         fisher: Literal["empirical", "true", "argmax", "weighted", "batch"] = "empirical",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradinc.config.values import Count, NonNegative, Positive
+from gradinc.config.values import Count, Positive, Strength
 from gradinc.data.stream import Task
 from gradinc.importance import fisher_with, squares_with, to_unit
 from gradinc.learner import Learner
@@ -31,7 +31,7 @@ class EWCpp(Method):
     state = ("fisher", "squares", "held", "anchor", "updates")
     needs_past = True
 
-    def __init__(self, *, strength: NonNegative = 1.0, alpha: Positive = 0.1, every: Count = 1) -> None:
+    def __init__(self, *, strength: Strength = 1.0, alpha: Positive = 0.1, every: Count = 1) -> None:
         self.strength, self.alpha, self.every = strength, alpha, every
         self.fisher: Tensor | None = None  # F, shape (P,); the others too
         self.squares: Tensor | None = None  # Σ g² since F last took some in

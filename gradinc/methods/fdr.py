@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from gradinc.batch import Batch
-from gradinc.config.values import Count, NonNegative
+from gradinc.config.values import Count, Strength
 from gradinc.data.stream import Setting, Task
 from gradinc.learner import Learner
 from gradinc.memory import Balanced
@@ -33,7 +33,7 @@ class FDR(Method):
     state = ("memory",)
     needs_past = True
 
-    def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: NonNegative = 1.0) -> None:
+    def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: Strength = 1.0) -> None:
         self.capacity, self.replay, self.alpha = memory, replay, alpha
         self.memory = Balanced(by="task")
 

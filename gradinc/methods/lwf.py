@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.batch import Batch
-from gradinc.config.values import NonNegative, Positive
+from gradinc.config.values import Positive, Strength
 from gradinc.criterion import CrossEntropy
 from gradinc.data.stream import Setting, Task
 from gradinc.learner import Learner
@@ -35,7 +35,7 @@ class LwF(Method):
     state = ("teacher",)
     needs_past = True
 
-    def __init__(self, *, alpha: NonNegative = 1.0, temperature: Positive = 2.0) -> None:
+    def __init__(self, *, alpha: Strength = 1.0, temperature: Positive = 2.0) -> None:
         self.alpha, self.temperature = alpha, temperature
         self.teacher: list[Tensor] = []  # the weights, shape (P,), and what else the model keeps
 

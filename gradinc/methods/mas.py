@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradinc.batch import Batch
-from gradinc.config.values import Count, Fraction, NonNegative
+from gradinc.config.values import Count, Fraction, Strength
 from gradinc.criterion import Criterion
 from gradinc.data.stream import Task
 from gradinc.learner import Learner
@@ -43,7 +43,7 @@ class MAS(Method):
     def __init__(
         self,
         *,
-        strength: NonNegative = 0.1,
+        strength: Strength = 0.1,
         rows: Count | None = 1024,
         batch: Count = 1,
         outputs: Literal["sum", "mean"] = "sum",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradinc.config.values import Count, NonNegative, Positive
+from gradinc.config.values import Count, NonNegative, Positive, Strength
 from gradinc.data.stream import Task
 from gradinc.importance import fisher_with, squares_with, to_unit
 from gradinc.learner import Learner
@@ -40,7 +40,7 @@ class RWalk(Method):
     def __init__(
         self,
         *,
-        strength: NonNegative = 1.0,
+        strength: Strength = 1.0,
         alpha: Positive = 0.1,
         every: Count = 10,
         eps: Positive = 1e-3,

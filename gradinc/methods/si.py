@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gradinc.config.values import NonNegative, Positive
+from gradinc.config.values import Positive, Strength
 from gradinc.data.stream import Task
 from gradinc.learner import Learner
 from gradinc.method import Method
@@ -40,7 +40,7 @@ class SI(Method):
     def __init__(
         self,
         *,
-        strength: NonNegative = 0.1,
+        strength: Strength = 0.1,
         damping: Positive = 0.1,
         bound: Literal["task", "sum", "none"] = "task",
         path: Literal["loss", "applied"] = "loss",

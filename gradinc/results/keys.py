@@ -12,6 +12,9 @@ from gradinc.results.recorded import RecordedRun
 
 SIZE = "strategy.window.size"
 
+STRATEGY = "strategy"
+"""A key of `settings` that no config has as a value."""
+
 MISSING = "–"
 """A key that a run does not have."""
 
@@ -34,6 +37,12 @@ def settings(run: RecordedRun) -> dict[str, str]:
     if run.config:
         keys["strategy"] = strategy_label(run.config)
     return keys
+
+
+def chosen_settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a config chooses by name, with its strategy as in `settings`; numbers, and options of methods, left out."""
+    texts = {key: value for key, value in flat(config) if isinstance(value, str) and ".methods." not in key}
+    return {**texts, STRATEGY: strategy_label(config)}
 
 
 def strategy_label(config: Mapping[str, Any]) -> str:

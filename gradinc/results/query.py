@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from gradinc.config.names import nearest_key
+from gradinc.config import groups
+from gradinc.config.names import choose, nearest_key
 from gradinc.errors import UserError
 from gradinc.records import ENDED
-from gradinc.results.keys import MISSING, settings
+from gradinc.results.keys import MISSING, STRATEGY, chosen_settings, settings
 from gradinc.results.recorded import RecordedRun
 
 _CONDITION = re.compile(r"([^=<>!]+)(<=|>=|!=|<|>|=)(.*)", re.DOTALL)
@@ -37,23 +38,40 @@ FACTS: dict[str, Callable[[RecordedRun], float | str | None]] = {
 }
 """What can be asked about a run besides the keys of its config."""
 
+WHAT = f"One of {', '.join(FACTS)}, or a key of a run's config, such as model.name=cnn or strategy=er"
+"""What there is to ask for."""
+
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition on runs, as it was written."""
+    """One condition on runs, as it was written.
+
+    Attributes:
+        strategies: what the strategies that it names say, by their names.
+    """
 
     key: str
     sign: str
     wanted: str
+    strategies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def alternatives(self) -> list[str]:
+        """The values that it takes, any of which will do."""
+        return [self.wanted] if self.wanted.startswith("[") else self.wanted.split(",")
 
     def holds(self, run: RecordedRun) -> bool:
         """Whether a run meets it. A key that it does not have meets only ``!=``."""
         value = lookup(run, self.key)
         if self.sign in ("=", "!="):
-            alternatives = [self.wanted] if self.wanted.startswith("[") else self.wanted.split(",")
-            return any(_equal(value, one) for one in alternatives) == (self.sign == "=")
+            found = any(_equal(value, one) or self._is_strategy(run, one) for one in self.alternatives)
+            return found == (self.sign == "=")
         number = _number(value)
         return number is not None and _COMPARE[self.sign](number, float(self.wanted))
+
+    def _is_strategy(self, run: RecordedRun, name: str) -> bool:
+        own = settings(run) if name in self.strategies else {}
+        return bool(own) and all(own.get(key) == value for key, value in self.strategies[name].items())
 
 
 def conditions(arguments: Sequence[str], runs: Sequence[RecordedRun]) -> list[Condition]:
@@ -73,7 +91,31 @@ def _condition(argument: str, runs: Sequence[RecordedRun]) -> Condition:
     key = known_key(key.strip(), runs)
     if sign in _COMPARE and _number(wanted) is None:
         raise UserError(argument, f"{wanted or 'nothing'} is not a number", f"Write '{key}{sign}0.1'")
-    return Condition(key, sign, wanted)
+    condition = Condition(key, sign, wanted)
+    return condition if key != STRATEGY or not runs else replace(condition, strategies=_strategies(condition, runs))
+
+
+def _strategies(condition: Condition, runs: Sequence[RecordedRun]) -> dict[str, dict[str, str]]:
+    """What the strategies in a condition say: a run's record has no names of files, only what came of them.
+
+    Raises:
+        UserError: there is no strategy of that name, and no run is called so.
+    """
+    from gradinc.config.compose import load_config  # Hydra takes a moment to import
+
+    labels = {str(lookup(run, STRATEGY)) for run in runs}
+    plain = chosen_settings(load_config(["strategy=[]"]).document)
+    found = {}
+    for name in condition.alternatives:
+        try:
+            said = chosen_settings(load_config([f"strategy={name}"]).document)
+        except UserError as error:
+            if name in (*labels, "null", MISSING):
+                continue
+            names = sorted({*labels, *groups.names(STRATEGY)})
+            raise UserError(f"strategy={name}", "no run has it, and there is none", choose(name, names)) from error
+        found[name] = {key: value for key, value in said.items() if key == STRATEGY or plain.get(key) != value}
+    return found
 
 
 def known_key(key: str, runs: Sequence[RecordedRun]) -> str:
@@ -88,7 +130,7 @@ def known_key(key: str, runs: Sequence[RecordedRun]) -> str:
     if f"{key}.name" in keys:
         return f"{key}.name"
     near = nearest_key(key, {*keys, *(name.removesuffix(".name") for name in keys)})
-    raise UserError(key, "no run has such a key", f"Did you mean {near}?" if near else f"One of {', '.join(FACTS)}")
+    raise UserError(key, "no run has such a key", f"Did you mean {near}?" if near else WHAT)
 
 
 def lookup(run: RecordedRun, key: str) -> float | str | None:

@@ -101,8 +101,24 @@ def test_it_trains_with_the_others(elsewhere):
     assert execute(together, console=Console(quiet=True)) == 0
 
 
-def test_without_its_package_it_is_unknown(tmp_path):
+def test_without_its_package_the_file_and_the_package_are_named(tmp_path):
     (tmp_path / "strategy").mkdir()
-    (tmp_path / "strategy" / "sign_descent.yaml").write_text(STRATEGY)
-    with pytest.raises(UserError, match=r"strategy\.methods\.sign_descent: unknown\. Choose from: "):
-        load_config(["strategy=sign_descent"], [tmp_path])
+    file = tmp_path / "strategy" / "sign_descent.yaml"
+    asks = r"strategy\.methods\.sign_descent: strategy/sign_descent\.yaml asks for it, and no package that is installed"
+    for header, mend in {
+        "": "Install the package that registers it in the group gradinc.methods",
+        "# Take the sign\n# Package: their-methods\n": "Install their-methods",
+    }.items():
+        file.write_text(header + STRATEGY)
+        with pytest.raises(UserError, match=asks) as caught:
+            load_config(["strategy=sign_descent"], [tmp_path])
+        assert caught.value.mend == mend
+    assert next(each.summary for each in groups.choices("strategy", [tmp_path]) if each.name == "sign_descent")
+    with pytest.raises(UserError, match=r"strategy\.methods\.signed: unknown\. Choose from: "):
+        load_config(["strategy=sgd", "strategy.methods.signed.scale=1"], [tmp_path])
+
+
+def test_a_package_of_which_only_the_metadata_are_left_is_named(elsewhere):
+    (elsewhere.parent / "site" / "their_methods" / "sign_descent.py").unlink()
+    with pytest.raises(UserError, match=r"their_methods\.sign_descent, which cannot be found\. Install their-methods"):
+        load_config(["strategy=sign_descent"], [elsewhere])
