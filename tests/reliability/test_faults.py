@@ -150,13 +150,13 @@ def test_a_read_only_disk_is_told(nursery: Nursery, folder: Path, disk: Path, wa
 
     remount("ro")
     end = nursery.run(folder, *RUN, f"output={disk}")
-    assert (end.code, end.out) == (1, "")
+    assert (end.code, end.out) == (2, "")
     assert end.err.startswith(f"{disk}/mine: cannot be written: Read-only file system. ")
     remount("rw")
     assert nursery.run(folder, *RUN, f"output={disk}", crash="pruned:6").code == -signal.SIGKILL
     remount("ro")
     end = nursery.run(folder, *RUN, f"output={disk}")
-    assert (end.code, end.out, end.err.count("\n")) == (1, "", 1)
+    assert (end.code, end.out, end.err.count("\n")) == (2, "", 1)
     remount("rw")
     assert nursery.run(folder, *RUN, f"output={disk}").code == 0
     assert differences(disk / "mine", wanted) == []
