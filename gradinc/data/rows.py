@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from abc import ABC, abstractmethod
 from collections import deque
@@ -12,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import util
 
 import numpy as np
 import torch
@@ -192,17 +190,16 @@ class FileRows(Rows):
                 yield _stack(image.result() for image in images)
 
     def _in_processes(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
-        # A DataLoader draws the seed of its workers from a generator: without one of its own that
-        # is PyTorch's default generator, from which dropout draws.
-        loader: DataLoader[Tensor | _Broken] = DataLoader(
+        # Workers send arrays, not tensors: a tensor is sent through a socket in the temporary folder, and never comes
+        # where the path of that folder is too long for a socket. A DataLoader draws the seed of its workers from a
+        # generator: by default from PyTorch's own, from which dropout draws.
+        loader: DataLoader[np.ndarray | _Broken] = DataLoader(
             _Images(self.files),
             batch_size=None,
             sampler=lists,
             num_workers=self.workers,
             collate_fn=_as_it_is,
-            # The folder of the sockets that pass tensors on: made here, so that a worker which is killed leaves none.
-            worker_init_fn=partial(_begin_worker, util.get_temp_dir(), os.getpid()),
-            pin_memory=self.y.device.type == "cuda",
+            worker_init_fn=partial(_begin_worker, os.getpid()),
             generator=torch.Generator().manual_seed(0),
         )
         with _signals_held():
@@ -210,7 +207,7 @@ class FileRows(Rows):
         for item in items:
             if isinstance(item, _Broken):
                 raise UserError(item.where, item.what, item.mend)
-            yield item
+            yield torch.from_numpy(item)
 
 
 class OutlinedRows(Rows):
@@ -371,15 +368,15 @@ class _Broken:
     mend: str
 
 
-class _Images(Dataset[Tensor | _Broken]):
+class _Images(Dataset[np.ndarray | _Broken]):
     """What a worker does with a list of row numbers."""
 
     def __init__(self, files: ImageFiles) -> None:
         self.files = files
 
-    def __getitem__(self, rows: list[int]) -> Tensor | _Broken:
+    def __getitem__(self, rows: list[int]) -> np.ndarray | _Broken:
         try:
-            return _stack(decode(self.files, row) for row in rows)
+            return np.stack([decode(self.files, row) for row in rows])
         except UserError as error:
             return _Broken(error.where, error.what, error.mend)
 
@@ -408,25 +405,16 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_worker(folder: str, parent: int, worker: int) -> None:
-    """Prepare a worker for the death of its parent.
+def _begin_worker(parent: int, worker: int) -> None:
+    """End a worker whose parent is dead already, which no worker notices later.
 
     SIGTERM alone is let through, later: Python ends workers that are left at its exit by it.
-
-    Args:
-        folder: the temporary folder of the parent's sockets, which the parent removes at its exit unless it is killed.
-        parent: its process.
-        worker: the worker's number.
     """
-    util.Finalize(None, _remove_if_orphaned, args=(folder, parent), exitpriority=-100)
+    if os.getppid() != parent:
+        os._exit(1)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _put_off)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
-def _remove_if_orphaned(folder: str, parent: int) -> None:
-    if os.getppid() != parent:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put_off(number: int, frame: object) -> None:

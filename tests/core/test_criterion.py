@@ -41,7 +41,7 @@ def test_outputs_of_other_tasks_pull_at_nothing() -> None:
 def test_cross_entropy_needs_classes() -> None:
     config = load_config(["data=diabetes", "model=linear"])
     dataset = load(config.data, "cpu", torch.float32)
-    with pytest.raises(UserError, match="criterion=cross_entropy: data=diabetes has no classes"):
+    with pytest.raises(UserError, match="criterion=cross_entropy: data=diabetes has values, not classes"):
         build_criterion(dataset, name="cross_entropy")
 
 

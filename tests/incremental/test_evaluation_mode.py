@@ -80,7 +80,7 @@ class Planted:
 @MODELS
 def test_the_fisher_is_that_of_a_hand_written_loop_in_evaluation_and_not_in_training(words: tuple[str, ...]) -> None:
     made, task = trained(*words)
-    wanted = by_hand(made, drawn(made, task, "fisher", 40), cross_entropy).square().mean(0)
+    wanted = by_hand(made, drawn(made, task, "ewc", 40), cross_entropy).square().mean(0)
     right, wrong = EWC(rows=40), EWC(rows=40)
     right.end(task, made)
     torch.testing.assert_close(right.fisher, wanted, rtol=1e-10, atol=1e-14)
@@ -92,7 +92,7 @@ def test_the_fisher_is_that_of_a_hand_written_loop_in_evaluation_and_not_in_trai
 @MODELS
 def test_the_squared_mean_of_some_rows_is_that_of_evaluation_too(words: tuple[str, ...]) -> None:
     made, task = trained(*words)
-    wanted = by_hand(made, drawn(made, task, "fisher", 40), cross_entropy).mean(0).square()
+    wanted = by_hand(made, drawn(made, task, "ewc", 40), cross_entropy).mean(0).square()
     method = EWC(rows=40, fisher="batch", batch=40)
     method.end(task, made)
     torch.testing.assert_close(method.fisher, wanted, rtol=1e-9, atol=1e-14)
@@ -101,7 +101,7 @@ def test_the_squared_mean_of_some_rows_is_that_of_evaluation_too(words: tuple[st
 @MODELS
 def test_the_importance_of_mas_is_that_of_evaluation_and_not_of_training(words: tuple[str, ...]) -> None:
     made, task = trained(*words)
-    wanted = by_hand(made, drawn(made, task, "importance", 40), squared_norm).abs().mean(0)
+    wanted = by_hand(made, drawn(made, task, "mas", 40), squared_norm).abs().mean(0)
     right, wrong = MAS(rows=40), MAS(rows=40)
     right.end(task, made)
     torch.testing.assert_close(right.importance, wanted, rtol=1e-10, atol=1e-14)

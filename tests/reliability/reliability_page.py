@@ -55,7 +55,7 @@ PROMISES: list[tuple[str, str, str]] = [
         "P9",
         "in a sweep one job that fails, exits or diverges does not stop the others; the same command skips what is"
         " finished and retries the rest",
-        "cli/test_running.py, test_streams.py",
+        "cli/test_running.py, test_killed_streams.py",
     ),
     ("P10", "a run in a sweep is the run alone, bit for bit, in any order", "test_watching.py"),
     ("P11", "all jobs of a sweep are composed before the first starts", "config/test_compose.py"),

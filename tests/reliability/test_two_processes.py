@@ -16,7 +16,7 @@ from PIL import Image
 from gradinc.records import read_json
 
 QUICK = ("model=mlp", "model.width=8", "data.batch_size=100", "budget.epochs=3", "progress=plain")
-LONG = (*QUICK[:-2], "budget.epochs=40", "progress=plain", "log.steps=1")
+LONG = (*QUICK[:-2], "budget.epochs=200", "progress=plain", "log.steps=1")
 
 
 def wait_for(path: Path, seconds: float = 60) -> None:

@@ -29,7 +29,7 @@ MISFITS = {
     "data=diabetes model=mlp budget.accuracy=0.9": "has no classes",
     "data=diabetes model=mlp stream=split": "tasks are made of classes",
     "data=diabetes model=mlp data.memory=stream": "cannot stream",
-    "data=diabetes model=mlp criterion=cross_entropy": "has no classes",
+    "data=diabetes model=mlp criterion=cross_entropy": "has values, not classes",
     "data=digits model=mlp stream=split stream.tasks=20": "has only 10 classes",
     "data=digits model=mlp stream=blurry scenario=domain": "rows of each other's classes",
     "data=digits model=mlp stream=split stream.scored_tasks=9": "has 5 tasks",
