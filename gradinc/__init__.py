@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradinc.finished import FinishedRun
+    from gradinc.runs.trained import FinishedRun
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -18,8 +18,8 @@ def load(run: Any) -> FinishedRun:
         run: path of a run directory, or the name of one under ``outputs``.
 
     Raises:
-        gradinc.errors.UserError: there is no such run, or its checkpoint is damaged.
+        gradinc.base.errors.UserError: there is no such run, or its checkpoint is damaged.
     """
-    from gradinc.finished import FinishedRun  # torch is imported here, not with the package
+    from gradinc.runs.trained import FinishedRun  # torch is imported here, not with the package
 
     return FinishedRun.open(run)

@@ -1,4 +1,4 @@
-from gradinc.cli import main
+from gradinc.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -10,11 +10,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from gradinc.assemble import SCALES, Shape, build_criterion, build_learner, build_model
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.data.dataset import load
-from gradinc.errors import UserError
-from gradinc.train import execute
+from gradinc.runs.build import SCALES, Shape, build_criterion, build_learner, build_model
+from gradinc.runs.train import execute
 
 SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1", "progress=quiet", "threads=1", "dtype=float64"]
 PLAIN = ["optimizer.momentum=0", "optimizer.lr=0.1"]

@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
-from gradinc import fit
-from gradinc.assemble import Shape, build_criterion, build_model
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.data.dataset import load
-from gradinc.device import is_out_of_memory
-from gradinc.errors import UserError
-from gradinc.train import execute
+from gradinc.runs import fit
+from gradinc.runs.build import Shape, build_criterion, build_model
+from gradinc.runs.device import is_out_of_memory
+from gradinc.runs.train import execute
 
 SMALL = ["data=digits", "model=mlp", "model.width=16", "progress=quiet", "threads=1", "dtype=float64"]
 PLAIN = ["optimizer.momentum=0", "optimizer.lr=0.1", "budget.epochs=2"]
@@ -148,7 +148,7 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 import torch
 from test_fit import parts
-from gradinc import fit
+from gradinc.runs import fit
 
 model, criterion, rows, config = parts("cnn")
 probe = fit._Probe(config, model.train(), criterion, rows)

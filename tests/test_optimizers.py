@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradinc import optimizers
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
+from gradinc.core import optimizers
+from gradinc.core.optimizers import stepper
+from gradinc.core.weights import Weights
 from gradinc.models.cnn import cnn
 from gradinc.models.linear import linear
 from gradinc.models.mlp import mlp
 from gradinc.models.vit import vit
-from gradinc.optimizers import stepper
-from gradinc.weights import Weights
 
 torch.set_num_threads(1)
 

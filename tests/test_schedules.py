@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.config.groups import conf_folder
-from gradinc.errors import UserError
-from gradinc.schedules import Schedule, constant, cosine, linear, step
+from gradinc.core.schedules import Schedule, constant, cosine, linear, step
 
 UPDATES = 40
 

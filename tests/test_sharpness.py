@@ -9,13 +9,13 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from gradinc.batch import Batch
-from gradinc.cli import main
+from gradinc.cli.main import main
 from gradinc.config.compose import load_config
-from gradinc.criterion import CrossEntropy
-from gradinc.finished import FinishedRun
-from gradinc.sharpness import Hessian, largest_eigenvalue, sharpness
-from gradinc.train import execute
+from gradinc.core.criterion import CrossEntropy
+from gradinc.data.batch import Batch
+from gradinc.runs.train import execute
+from gradinc.runs.trained import FinishedRun
+from gradinc.studies.sharpness import Hessian, largest_eigenvalue, sharpness
 
 
 def symmetric(eigenvalues, seed=0):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradinc.assemble import Shape, build_learner, build_model
-from gradinc.batch import Batch
 from gradinc.config import catalog
 from gradinc.config.compose import load_config
-from gradinc.criterion import CrossEntropy
+from gradinc.core.criterion import CrossEntropy
+from gradinc.data.batch import Batch
+from gradinc.runs.build import Shape, build_learner, build_model
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")

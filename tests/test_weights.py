@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradinc.core.weights import Weights
 from gradinc.models.mlp import mlp
-from gradinc.weights import Weights
 
 
 def build() -> nn.Module:

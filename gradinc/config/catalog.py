@@ -17,9 +17,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gradinc.base.errors import UserError
 from gradinc.config.names import choose
 from gradinc.config.signature import Parameter, arguments_of, paper_of, parameters_of, summary_of
-from gradinc.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -30,11 +30,11 @@ FILE_ROOMS = {
     "method": "methods",
     "rule": "rules",
     "due": "dues",
-    "cluster": "sweep/engines",
+    "cluster": "studies/sweep/engines",
 }
 """Kinds with one file per part, and their folder in the package."""
 
-MODULE_ROOMS = {"optimizer": ("optimizers.py", "weights"), "schedule": ("schedules.py", "update")}
+MODULE_ROOMS = {"optimizer": ("core/optimizers.py", "weights"), "schedule": ("core/schedules.py", "update")}
 """Kinds with one module for all: its file, and the name that the first argument of every part there has."""
 
 KINDS = (*FILE_ROOMS, *MODULE_ROOMS)
@@ -151,7 +151,7 @@ def _own(kind: str) -> Iterator[_Source]:
         functions = [n for n in _tree(path).body if isinstance(n, ast.FunctionDef)] if path.is_file() else []
         for node in functions:
             if not node.name.startswith("_") and [a.arg for a in node.args.args[:1]] == [first]:
-                yield _Source(node.name, f"gradinc.{path.stem}", path, node.name)
+                yield _Source(node.name, f"gradinc.{file.removesuffix('.py').replace('/', '.')}", path, node.name)
         return
     room = FILE_ROOMS[kind]
     for path in sorted((PACKAGE / room).glob("[!_]*.py")):

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from gradinc.base.errors import UserError
+from gradinc.base.files import is_utf8
 from gradinc.config.catalog import Part
 from gradinc.config.names import choose, shown, written
 from gradinc.config.signature import REQUIRED
-from gradinc.errors import UserError
-from gradinc.files import is_utf8
 
 Section = TypeVar("Section")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from gradinc.base.errors import UserError
 from gradinc.config import catalog
 from gradinc.config.check import options
 from gradinc.config.names import nearest_key, shown
-from gradinc.errors import UserError
 
 
 @dataclass(frozen=True)

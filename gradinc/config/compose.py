@@ -18,6 +18,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.cluster import Cluster, cluster
 from gradinc.config.identity import identity_digest, run_name
@@ -27,7 +28,6 @@ from gradinc.config.placing import Chosen, chosen, refuse_without_part
 from gradinc.config.replaced import replaced
 from gradinc.config.schema import Config, Data, common_keys, validate
 from gradinc.config.yaml_size import check_yaml_size
-from gradinc.errors import UserError
 
 HYDRA_BASE = "1.3"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gradinc.base.errors import UserError
 from gradinc.config.names import written
-from gradinc.errors import UserError
 
 
 def mapping(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:

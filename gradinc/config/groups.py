@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradinc.base.errors import UserError
+from gradinc.base.files import is_utf8
 from gradinc.config import catalog
 from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
-from gradinc.errors import UserError
-from gradinc.files import is_utf8
 
 GROUPS = ("data", "model", "stream", "optimizer", "schedule", "strategy", "experiment", "cluster")
 """The groups that a run chooses from, as ``group=name``."""

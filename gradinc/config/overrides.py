@@ -14,11 +14,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
+from gradinc.base.errors import UserError
 from gradinc.config import groups
 from gradinc.config.cluster import short_keys
 from gradinc.config.documents import leaves
 from gradinc.config.names import choose, shown, written
-from gradinc.errors import UserError
 
 TEXT_KEYS = ("name", "output", "init", "search", "data.root")
 """Keys whose value is taken as it is written: ``name=007`` is no number, and a path may hold brackets."""

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.documents import mapping
 from gradinc.config.schema import PARTS, Window, common_keys
-from gradinc.errors import UserError
 
 
 @dataclass(frozen=True)

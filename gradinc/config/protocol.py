@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
 
 if TYPE_CHECKING:
     from gradinc.config.schema import Stream

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 from annotated_types import Ge, Lt
 from pydantic import StringConstraints
 
+from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.check import Words, options, plain, section
 from gradinc.config.documents import leaves, mapping, refuse_targets
 from gradinc.config.names import choose, nearest_key, nearest_word, shown, written
 from gradinc.config.protocol import Heads, Scenario, Visible, check_one_task, protocol
 from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive, Threads, Whole
-from gradinc.errors import UserError
 
 LONGEST_NAME = 100
 

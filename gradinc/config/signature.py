@@ -12,8 +12,8 @@ from typing import Any
 
 import annotated_types
 
+from gradinc.base.errors import UserError
 from gradinc.config import values
-from gradinc.errors import UserError
 
 
 class _Required:

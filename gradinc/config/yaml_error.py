@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
 
 
 def not_yaml(path: Path, error: Exception, mend: str = "Correct the file") -> UserError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
 
 LARGEST_FILE = 1 << 20
 """Bytes of a file; gradinc's own have some hundred."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
 
 Layout = Literal["auto", "channels_first", "channels_last"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from gradinc.base.errors import UserError
 from gradinc.data import locations
 from gradinc.data.source import TEST, TRAIN, Source
-from gradinc.errors import UserError
-from gradinc.torchvision_import import import_torchvision
+from gradinc.data.torchvision_import import import_torchvision
 
 
 def cifar(name: str, root: str | None) -> Source:

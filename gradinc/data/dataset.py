@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import Data
+from gradinc.data.available_memory import fits
 from gradinc.data.decode import read, threaded
 from gradinc.data.digest import digest
-from gradinc.data.memory import fits
 from gradinc.data.rows import FileRows, OutlinedRows, Rows, Standardize, TensorRows
 from gradinc.data.source import PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
 from gradinc.data.split import split
 from gradinc.data.statistics import PixelCounts, moments
-from gradinc.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from gradinc.base.errors import UserError
 from gradinc.data.source import ImageFiles
-from gradinc.errors import UserError
 
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"})
 """PIL's modes of images without colour."""

@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gradinc.base.errors import UserError
 from gradinc.data import locations
-from gradinc.errors import UserError
-from gradinc.torchvision_import import import_torchvision
+from gradinc.data.torchvision_import import import_torchvision
 
 SECONDS = 30
 """How long a server may be silent."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradinc.base.errors import UserError
+from gradinc.base.randomness import generator
 from gradinc.data.dataset import Dataset
 from gradinc.data.rows import Change, Rows
-from gradinc.errors import UserError
-from gradinc.randomness import generator
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gradinc.base.errors import UserError
+from gradinc.base.files import is_utf8
 from gradinc.data.source import TEST, TRAIN, VALIDATION
-from gradinc.errors import UserError
-from gradinc.files import is_utf8
 
 FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Endings of the files that are taken for images, in small or capital letters."""

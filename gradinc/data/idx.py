@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
 
 PIECE = 1 << 20
 """Bytes read at a time: memory grows with what a file holds, never with what it claims to hold."""

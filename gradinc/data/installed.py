@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gradinc.base.errors import UserError
 from gradinc.data import locations
-from gradinc.errors import UserError
 
 _MEND = "Reinstall scikit-learn"
 

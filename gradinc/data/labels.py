@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradinc.config.protocol import Protocol
-from gradinc.criterion import Outputs
+from gradinc.data.outputs import Outputs
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gradinc.base.errors import UserError
 from gradinc.data import locations
 from gradinc.data.idx import read_images, read_labels
 from gradinc.data.source import TEST, TRAIN, Source
-from gradinc.errors import UserError
 
 
 def mnist_family(name: str, root: str | None, classes: tuple[str, ...]) -> Source:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from gradinc.data.memory import available_memory
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
+from gradinc.data.available_memory import available_memory
 
 HEADER = 10_000
 """Bytes of an array's header that are looked at, numpy's own limit."""

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gradinc.base.errors import UserError
+from gradinc.data.available_memory import fits
 from gradinc.data.decode import decode, threads
-from gradinc.data.memory import fits
 from gradinc.data.source import ImageFiles
-from gradinc.errors import UserError
 
 Pair = tuple[Tensor, Tensor]
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from gradinc.base.errors import UserError
+from gradinc.base.randomness import derive
 from gradinc.data.source import PARTS, TEST, TRAIN, VALIDATION
-from gradinc.errors import UserError
-from gradinc.randomness import derive
 
 
 def split(

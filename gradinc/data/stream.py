@@ -11,19 +11,19 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.protocol import Protocol, Scenario, protocol
 from gradinc.config.schema import Config, Data
 from gradinc.config.schema import Stream as Options
-from gradinc.criterion import Outputs
 from gradinc.data import greedy
+from gradinc.data.available_memory import fits
+from gradinc.data.batch import Batch
 from gradinc.data.dataset import Dataset, load
 from gradinc.data.experience import Experience, Material
 from gradinc.data.labels import Labels, assign, is_shared
-from gradinc.data.memory import fits
+from gradinc.data.outputs import Outputs
 from gradinc.data.rows import Rows, TensorRows, joined
-from gradinc.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from gradinc.base.errors import UserError
 from gradinc.data.arrays import Arrays, finite
-from gradinc.errors import UserError
 
 Task = Literal["auto", "classes", "values"]
 

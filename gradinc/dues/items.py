@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gradinc.config.values import Count
-from gradinc.due import Due
+from gradinc.core.due import Due
 
 
 class Items(Due):

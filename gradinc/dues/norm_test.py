@@ -10,8 +10,8 @@ from annotated_types import Ge
 from torch import Tensor
 
 from gradinc.config.values import Count, Positive
-from gradinc.due import Due
-from gradinc.noise import trace_and_signal
+from gradinc.core.due import Due
+from gradinc.core.noise_scale import trace_and_signal
 
 
 class NormTest(Due):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradinc.due import Due
+from gradinc.core.due import Due
 
 
 class Size(Due):

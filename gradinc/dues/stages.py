@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Whole
-from gradinc.due import Due
-from gradinc.errors import UserError
+from gradinc.core.due import Due
 
 
 class Stages(Due):

@@ -8,10 +8,8 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count
-from gradinc.data.stream import Setting, Task
-from gradinc.layer_inputs import (
+from gradinc.core.layer_inputs import (
     change_layers,
     check_layers,
     hold,
@@ -21,10 +19,12 @@ from gradinc.layer_inputs import (
     note_removed,
     second_moments,
 )
-from gradinc.learner import Learner
-from gradinc.linalg import small_directions
-from gradinc.method import Method
-from gradinc.window import Window
+from gradinc.core.learner import Learner
+from gradinc.core.linalg import small_directions
+from gradinc.core.method import Method
+from gradinc.core.window import Window
+from gradinc.data.batch import Batch
+from gradinc.data.stream import Setting, Task
 
 ROWS = 32
 """Rows that go through the model together."""

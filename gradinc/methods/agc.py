@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Positive
-from gradinc.learner import Learner
-from gradinc.method import Method
-from gradinc.weights import output_layer
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.core.weights import output_layer
 
 
 class AGC(Method):

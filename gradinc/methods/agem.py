@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count
+from gradinc.core.episodes import batch_of, check_share, drawn, share
+from gradinc.core.learner import Learner
+from gradinc.core.linalg import tiny
+from gradinc.core.method import Method
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
-from gradinc.episodes import batch_of, check_share, drawn, share
-from gradinc.learner import Learner
-from gradinc.linalg import tiny
-from gradinc.method import Method
 
 
 class AGEM(Method):

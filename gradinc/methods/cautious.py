@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gradinc.learner import Learner
-from gradinc.method import Method
-from gradinc.window import Window
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.core.window import Window
 
 
 class Cautious(Method):

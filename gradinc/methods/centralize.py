@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gradinc.learner import Learner
-from gradinc.method import Method
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 
 
 class Centralize(Method):

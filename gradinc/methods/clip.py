@@ -7,8 +7,8 @@ import math
 from torch import Tensor
 
 from gradinc.config.values import Positive
-from gradinc.learner import Learner
-from gradinc.method import Method
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 
 
 class Clip(Method):

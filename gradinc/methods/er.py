@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count, Kept
+from gradinc.core.learner import Learner
+from gradinc.core.memory import make_memory
+from gradinc.core.method import Method
+from gradinc.core.rehearsal import check_memory, fill, open_memory, replay
+from gradinc.core.window import Window
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
-from gradinc.learner import Learner
-from gradinc.memory import make_memory
-from gradinc.method import Method
-from gradinc.rehearsal import check_memory, fill, open_memory, replay
-from gradinc.window import Window
 
 
 class ER(Method):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count, Positive, Strength
+from gradinc.core.importance import fisher_with, squares_with, to_unit
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 from gradinc.data.stream import Task
-from gradinc.importance import fisher_with, squares_with, to_unit
-from gradinc.learner import Learner
-from gradinc.method import Method
 
 
 class EWCpp(Method):

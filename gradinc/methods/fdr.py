@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count, Strength
+from gradinc.core.learner import Learner
+from gradinc.core.memory import Balanced
+from gradinc.core.method import Method
+from gradinc.core.rehearsal import check_classes, open_memory, replay
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
-from gradinc.learner import Learner
-from gradinc.memory import Balanced
-from gradinc.method import Method
-from gradinc.rehearsal import check_classes, open_memory, replay
 
 
 class FDR(Method):

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count, NonNegative
+from gradinc.core.episodes import batch_of, check_share, drawn, share
+from gradinc.core.learner import Learner
+from gradinc.core.linalg import gramian, nonnegative_minimum, tiny
+from gradinc.core.method import Method
 from gradinc.data.stream import Setting, Task
-from gradinc.episodes import batch_of, check_share, drawn, share
-from gradinc.learner import Learner
-from gradinc.linalg import gramian, nonnegative_minimum, tiny
-from gradinc.method import Method
 
 
 class GEM(Method):

@@ -6,10 +6,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Decay, NonNegative
-from gradinc.errors import UserError
-from gradinc.learner import Learner
-from gradinc.method import Method
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 
 
 class Grokfast(Method):

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from gradinc.batch import Batch
+from gradinc.base.randomness import generator
 from gradinc.config.values import Count
+from gradinc.core.learner import Learner
+from gradinc.core.memory import Rows, make_memory
+from gradinc.core.method import Method
+from gradinc.core.rehearsal import open_memory, replay
+from gradinc.core.window import Window
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
-from gradinc.learner import Learner
-from gradinc.memory import Rows, make_memory
-from gradinc.method import Method
-from gradinc.randomness import generator
-from gradinc.rehearsal import open_memory, replay
-from gradinc.window import Window
 
 ROWS = 16
 """Rows whose gradients are made together."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count, Fraction
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.core.window import Window
 from gradinc.data.stream import Task
-from gradinc.learner import Learner
-from gradinc.method import Method
-from gradinc.window import Window
 
 
 class Lookahead(Method):

@@ -7,13 +7,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gradinc.batch import Batch
 from gradinc.config.values import Positive, Strength
-from gradinc.criterion import CrossEntropy
+from gradinc.core.criterion import CrossEntropy
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.core.rehearsal import check_classes
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
-from gradinc.learner import Learner
-from gradinc.method import Method
-from gradinc.rehearsal import check_classes
 
 
 class LwF(Method):

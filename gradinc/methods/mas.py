@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count, Fraction, Strength
-from gradinc.criterion import Criterion
+from gradinc.core.criterion import Criterion
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
-from gradinc.learner import Learner
-from gradinc.method import Method
 
 ROWS = 32
 """Rows whose gradients are made together."""

@@ -7,14 +7,14 @@ from typing import Literal
 
 import torch
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count
+from gradinc.core.learner import Learner
+from gradinc.core.memory import Rows, make_memory
+from gradinc.core.method import Method
+from gradinc.core.rehearsal import fill, open_memory
+from gradinc.core.window import Window
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
-from gradinc.learner import Learner
-from gradinc.memory import Rows, make_memory
-from gradinc.method import Method
-from gradinc.rehearsal import fill, open_memory
-from gradinc.window import Window
 
 
 class MIR(Method):

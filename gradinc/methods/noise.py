@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import NonNegative
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 from gradinc.data.stream import Task
-from gradinc.learner import Learner
-from gradinc.method import Method
 
 
 class Noise(Method):

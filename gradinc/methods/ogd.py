@@ -8,15 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count
+from gradinc.core.episodes import check_share, share
+from gradinc.core.layer_inputs import hold_statistics, note_removed, own_outputs
+from gradinc.core.learner import Learner, Objective
+from gradinc.core.linalg import orthonormal
+from gradinc.core.method import Method
+from gradinc.core.weights import output_layer
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
-from gradinc.episodes import check_share, share
-from gradinc.layer_inputs import hold_statistics, note_removed, own_outputs
-from gradinc.learner import Learner, Objective
-from gradinc.linalg import orthonormal
-from gradinc.method import Method
-from gradinc.weights import output_layer
 
 
 class OGD(Method):

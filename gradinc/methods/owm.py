@@ -7,10 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count, Positive
-from gradinc.data.stream import Setting, Task
-from gradinc.layer_inputs import (
+from gradinc.core.layer_inputs import (
     change_layers,
     check_layers,
     hold,
@@ -20,9 +18,11 @@ from gradinc.layer_inputs import (
     note_free,
     note_removed,
 )
-from gradinc.learner import Learner
-from gradinc.linalg import with_more_rows
-from gradinc.method import Method
+from gradinc.core.learner import Learner
+from gradinc.core.linalg import with_more_rows
+from gradinc.core.method import Method
+from gradinc.data.batch import Batch
+from gradinc.data.stream import Setting, Task
 
 
 class OWM(Method):

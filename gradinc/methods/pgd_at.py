@@ -8,13 +8,13 @@ from typing import Literal
 import torch
 from torch import nn
 
-from gradinc.attacks.space import InputSpace
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.values import Count, NonNegative
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.data.batch import Batch
+from gradinc.data.input_space import InputSpace
 from gradinc.data.stream import Setting, Task
-from gradinc.errors import UserError
-from gradinc.learner import Learner
-from gradinc.method import Method
 
 
 class PGDAT(Method):

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count, NonNegative, Positive, Strength
+from gradinc.core.importance import fisher_with, squares_with, to_unit
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.core.window import Window
 from gradinc.data.stream import Task
-from gradinc.importance import fisher_with, squares_with, to_unit
-from gradinc.learner import Learner
-from gradinc.method import Method
-from gradinc.window import Window
 
 
 class RWalk(Method):

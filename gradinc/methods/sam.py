@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import NonNegative
-from gradinc.learner import Learner
-from gradinc.method import Method
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 
 
 class SAM(Method):

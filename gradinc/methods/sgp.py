@@ -7,10 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gradinc.batch import Batch
 from gradinc.config.values import Count, Fraction, NonNegative
-from gradinc.data.stream import Setting, Task
-from gradinc.layer_inputs import (
+from gradinc.core.layer_inputs import (
     change_layers,
     check_layers,
     check_thresholds,
@@ -23,9 +21,11 @@ from gradinc.layer_inputs import (
     second_moments,
     thresholds_of,
 )
-from gradinc.learner import Learner
-from gradinc.linalg import leading_directions, tiny
-from gradinc.method import Method
+from gradinc.core.learner import Learner
+from gradinc.core.linalg import leading_directions, tiny
+from gradinc.core.method import Method
+from gradinc.data.batch import Batch
+from gradinc.data.stream import Setting, Task
 
 
 class SGP(Method):

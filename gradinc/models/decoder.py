@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Count
-from gradinc.errors import UserError
 from gradinc.models.layers import signal_length
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Activation, Init, Norm
-from gradinc.errors import UserError
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import nn
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Activation, Count, Decay, Finite, Init, Positive
-from gradinc.errors import UserError
 from gradinc.models.layers import Residual, chain, initialise
 from gradinc.models.layers import activation as activation_layer
 from gradinc.models.layers import dropout as dropout_layer

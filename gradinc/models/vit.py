@@ -6,10 +6,10 @@ import math
 
 from torch import nn
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Decay, Positive
-from gradinc.errors import UserError
+from gradinc.data.torchvision_import import import_torchvision
 from gradinc.models.layers import chain, image_shape
-from gradinc.torchvision_import import import_torchvision
 
 
 def vit(

@@ -9,10 +9,10 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from gradinc.batch import Batch
-from gradinc.errors import Diverged
-from gradinc.learner import Learner
-from gradinc.rule import SeparateRule
+from gradinc.base.errors import Diverged
+from gradinc.core.learner import Learner
+from gradinc.core.rule import SeparateRule
+from gradinc.data.batch import Batch
 
 
 class Agreement(SeparateRule):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
+from gradinc.base.randomness import generator
 from gradinc.config.values import Count, NonNegative, Positive
-from gradinc.errors import UserError
-from gradinc.learner import Learner
-from gradinc.randomness import generator
-from gradinc.rule import SeparateRule
+from gradinc.core.learner import Learner
+from gradinc.core.rule import SeparateRule
+from gradinc.data.batch import Batch
 
 
 class DP(SeparateRule):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gradinc.batch import Batch
 from gradinc.config.values import Fraction
-from gradinc.learner import Learner
-from gradinc.rule import SeparateRule
+from gradinc.core.learner import Learner
+from gradinc.core.rule import SeparateRule
+from gradinc.data.batch import Batch
 
 
 class EMA(SeparateRule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gradinc.rule import Rule
+from gradinc.core.rule import Rule
 
 
 class Mean(Rule):

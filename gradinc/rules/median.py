@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradinc.linalg import COLUMNS
-from gradinc.rule import RowRule
+from gradinc.core.linalg import COLUMNS
+from gradinc.core.rule import RowRule
 from gradinc.rules.selection import mean_of_ranks
 
 

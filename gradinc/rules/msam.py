@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradinc.batch import Batch
 from gradinc.config.values import NonNegative
-from gradinc.learner import Learner
-from gradinc.rule import SeparateRule
+from gradinc.core.learner import Learner
+from gradinc.core.rule import SeparateRule
+from gradinc.data.batch import Batch
 
 
 class MSAM(SeparateRule):

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradinc.batch import Batch
-from gradinc.learner import Learner
-from gradinc.linalg import gramian
-from gradinc.rule import RowRule
+from gradinc.core.learner import Learner
+from gradinc.core.linalg import gramian
+from gradinc.core.rule import RowRule
+from gradinc.data.batch import Batch
 
 
 class PCGrad(RowRule):

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gradinc.linalg import COLUMNS
+from gradinc.core.linalg import COLUMNS
 
 
 def mean_of_ranks(rows: Tensor, first: int, last: int, out: Tensor) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradinc.batch import Batch
-from gradinc.learner import Learner
-from gradinc.rule import SeparateRule
+from gradinc.core.learner import Learner
+from gradinc.core.rule import SeparateRule
+from gradinc.data.batch import Batch
 
 
 class SignVote(SeparateRule):

@@ -10,8 +10,8 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from gradinc.linalg import COLUMNS
-from gradinc.rule import RowRule
+from gradinc.core.linalg import COLUMNS
+from gradinc.core.rule import RowRule
 from gradinc.rules.selection import mean_of_ranks
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradinc.linalg import dual_cone_weights, gramian
-from gradinc.rule import RowRule
+from gradinc.core.linalg import dual_cone_weights, gramian
+from gradinc.core.rule import RowRule
 
 
 class UPGrad(RowRule):

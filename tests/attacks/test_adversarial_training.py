@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-from gradinc.attacks.measure import Settings, Target, measure
-from gradinc.attacks.space import InputSpace
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.data import dataset as data
+from gradinc.data.batch import Batch
+from gradinc.data.input_space import InputSpace
 from gradinc.data.stream import open_stream
-from gradinc.errors import UserError
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
+from gradinc.studies.attacks.measure import Settings, Target, measure
 
 SMALL = ["data=digits", "model=mlp", "model.width=32", "model.depth=1", "dtype=float64", "optimizer.momentum=0"]
 

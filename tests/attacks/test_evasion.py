@@ -11,14 +11,14 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from gradinc.attacks.evasion import Ball, cross_entropy, fgsm, margin, noisy, pgd
-from gradinc.attacks.masking import stronger, wilson
-from gradinc.attacks.measure import Settings, Target, _clean, measure, target_of
-from gradinc.attacks.space import InputSpace
-from gradinc.cli import main
+from gradinc.cli.main import main
 from gradinc.config.compose import load_config
-from gradinc.finished import FinishedRun
-from gradinc.train import execute
+from gradinc.data.input_space import InputSpace
+from gradinc.runs.train import execute
+from gradinc.runs.trained import FinishedRun
+from gradinc.studies.attacks.evasion import Ball, cross_entropy, fgsm, margin, noisy, pgd
+from gradinc.studies.attacks.masking import stronger, wilson
+from gradinc.studies.attacks.measure import Settings, Target, _clean, measure, target_of
 
 QUICK = Settings((0.03, 0.1), steps=10, restarts=1, rows=150)
 

@@ -10,13 +10,13 @@ from PIL import Image
 from rich.console import Console
 from torch import nn
 
-from gradinc.attacks.inversion import gradient_of, invert, labels_of, psnr
-from gradinc.attacks.space import InputSpace
-from gradinc.cli import main
+from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.config.schema import Data
 from gradinc.data.dataset import load
-from gradinc.train import execute
+from gradinc.data.input_space import InputSpace
+from gradinc.runs.train import execute
+from gradinc.studies.attacks.inversion import gradient_of, invert, labels_of, psnr
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gradinc.cli import main
+from gradinc.cli.main import main
 from gradinc.config.catalog import PACKAGE
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}

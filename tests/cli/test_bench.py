@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gradinc.bench.strategies import GOALS, METHODS, rules
 from gradinc.config import groups
+from gradinc.studies.bench.strategies import GOALS, METHODS, rules
 
 
 def test_the_cost_of_a_strategy_is_one_line(gradinc: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gradinc import doctor
-from gradinc.errors import StorageError
+from gradinc.base.errors import StorageError
+from gradinc.studies import doctor
 
 
 def findings(outcome: Any) -> dict[str, dict[str, str]]:

@@ -21,7 +21,7 @@ HEAVY = ("torch", "torchvision", "hydra", "pydantic", "numpy", "sklearn")
 def imported(empty: Path, environment: dict[str, str]) -> Callable[..., set[str]]:
     """The heavy packages that a command imports, in a process of its own."""
     script = (
-        "import sys; from gradinc.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from gradinc.cli.main import main; code = main(sys.argv[1:]); "
         f"print(code, *(m for m in {HEAVY} if m in sys.modules), file=sys.stderr)"
     )
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from gradinc.console import Display
-from gradinc.heatmap import heat_map
+from gradinc.runs.display import Display
+from gradinc.runs.heatmap import heat_map
 
 
 def test_a_run_in_a_file_says_how_far_it_is_before_anything_is_logged(empty: Path, environment: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gradinc.errors import StorageError, UserError
+from gradinc.base.errors import StorageError, UserError
 
 QUICK = ("model=linear", "budget.steps=5", "progress=plain")
 
@@ -92,7 +92,7 @@ def test_a_diverged_job_is_told_as_that(gradinc: Any, empty: Path) -> None:
 def test_the_exit_code_says_what_kind_of_end_it_was(
     gradinc: Any, monkeypatch: pytest.MonkeyPatch, failure: BaseException, code: int
 ) -> None:
-    import gradinc.train as train
+    import gradinc.runs.train as train
 
     def ending(config: Any, *, console: Any) -> int:
         raise failure
@@ -102,7 +102,7 @@ def test_the_exit_code_says_what_kind_of_end_it_was(
 
 
 def test_a_bug_is_not_hidden(gradinc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import gradinc.train as train
+    import gradinc.runs.train as train
 
     def broken(config: Any, *, console: Any) -> int:
         raise ZeroDivisionError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gradinc.cli import COMMANDS
+from gradinc.cli.main import COMMANDS
 from gradinc.config.compose import load_config
 from gradinc.config.schema import validate
 

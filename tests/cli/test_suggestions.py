@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradinc.cli import main
+from gradinc.base.errors import UserError
+from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.config.schema import validate
-from gradinc.errors import UserError
 
 
 @pytest.mark.parametrize(

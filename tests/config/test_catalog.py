@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge, Interval
 
+from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.signature import REQUIRED
 from gradinc.config.values import Count, Positive
-from gradinc.errors import UserError
 
 
 @pytest.mark.parametrize("kind", catalog.KINDS)

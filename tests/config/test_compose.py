@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gradinc.base.errors import UserError
 from gradinc.config import groups
 from gradinc.config.compose import compose_jobs, load_config, reconfigured
-from gradinc.errors import UserError
 
 
 def swept(*overrides: str, config_dirs: tuple[Path, ...] = ()) -> list[str]:

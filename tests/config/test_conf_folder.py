@@ -11,11 +11,11 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.check import plain
 from gradinc.config.compose import compose_jobs, load_config
 from gradinc.config.schema import PARTS, PLAIN, STRATEGY_KEYS, TOP, Config, Strategy, Window, common_keys
-from gradinc.errors import UserError
 
 CONF = groups.conf_folder()
 CHOICES = [(group, name) for group in groups.GROUPS for name in groups.names(group)]
@@ -78,7 +78,7 @@ def test_the_top_file_holds_every_key_with_the_default_of_the_schema() -> None:
 
 
 def test_every_key_of_the_top_file_has_its_line_of_help() -> None:
-    from gradinc.commands.train_help import _commented
+    from gradinc.cli.train_help import _commented
 
     lines = {key: comment for key, _, comment in _commented(CONF / "config.yaml")}
     for name in [*TOP, *(f"{kind}.{key}" for kind, section in PLAIN.items() for key in common_keys(section))]:

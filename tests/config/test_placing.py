@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gradinc.base.errors import UserError
 from gradinc.config.compose import compose_jobs, load_config
-from gradinc.errors import UserError
 
 
 def swept(line: str) -> list[str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gradinc.base.errors import UserError
 from gradinc.config.compose import Composer, load_config
 from gradinc.config.identity import run_name
 from gradinc.config.overrides import parse
-from gradinc.errors import UserError
 
 
 @pytest.mark.parametrize(

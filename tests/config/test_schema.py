@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge
 
+from gradinc.base.errors import UserError
 from gradinc.config.check import described, options, value
 from gradinc.config.compose import load_config
 from gradinc.config.schema import validate
-from gradinc.errors import UserError
 
 
 def complaint(document: dict[str, Any]) -> str:

@@ -9,20 +9,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gradinc import optimizers
-from gradinc.batch import Batch
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import Data
-from gradinc.criterion import CrossEntropy
+from gradinc.core import optimizers
+from gradinc.core.criterion import CrossEntropy
+from gradinc.core.diagnostics import Diagnostics
+from gradinc.core.due import Due
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.core.rule import Rule
+from gradinc.core.schedules import Schedule
+from gradinc.core.weights import Weights
+from gradinc.core.window import Window, plan
+from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
-from gradinc.diagnostics import Diagnostics
-from gradinc.due import Due
-from gradinc.learner import Learner
-from gradinc.method import Method
-from gradinc.rule import Rule
-from gradinc.schedules import Schedule
-from gradinc.weights import Weights
-from gradinc.window import Window, plan
 
 torch.set_num_threads(1)
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from core_learners import learner, network
 
-from gradinc.batch import Batch
 from gradinc.config.catalog import load_part
-from gradinc.corruption import Corruption
+from gradinc.core.corruption import Corruption
+from gradinc.data.batch import Batch
 from gradinc.methods.sam import SAM
 
 

@@ -8,14 +8,15 @@ from sklearn.metrics import r2_score
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradinc.assemble import build_criterion
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
-from gradinc.criterion import CrossEntropy, OneHotError, Outputs, SquaredError
+from gradinc.core.criterion import CrossEntropy, OneHotError, SquaredError
+from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
+from gradinc.data.outputs import Outputs
 from gradinc.data.rows import TensorRows
-from gradinc.errors import UserError
-from gradinc.evaluate import CHUNK, evaluate
+from gradinc.runs.build import build_criterion
+from gradinc.runs.evaluate import CHUNK, evaluate
 
 
 def test_it_is_the_mean_squared_error_to_one_hot_targets() -> None:

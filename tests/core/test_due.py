@@ -6,10 +6,10 @@ import pytest
 import torch
 from core_learners import learner, network
 
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
-from gradinc.errors import UserError
-from gradinc.noise import trace_and_signal
+from gradinc.core.noise_scale import trace_and_signal
+from gradinc.data.batch import Batch
 
 
 def due(name, **options):
@@ -141,7 +141,7 @@ def test_the_cosine_of_successive_updates_is_noted_from_the_second_on(digits):
 
 
 def test_the_learning_rate_is_scaled_by_the_micro_batches_of_the_window(digits):
-    from gradinc.assemble import SCALES
+    from gradinc.runs.build import SCALES
 
     by_hand = windows(learner(network(), options={"lr": 0.4}), digits)
     scaled = learner(network(), options={"lr": 0.1})

@@ -12,21 +12,21 @@ from core_learners import epochs, network
 from rich.console import Console
 from torch import nn
 
-from gradinc import optimizers
-from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
-from gradinc.criterion import CrossEntropy
+from gradinc.core import optimizers
+from gradinc.core.criterion import CrossEntropy
+from gradinc.core.layer_windows import Layers, sizes_of
+from gradinc.core.learner import Learner
+from gradinc.core.schedules import Schedule
+from gradinc.core.weights import Weights
+from gradinc.core.window import Window, extent
+from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
 from gradinc.dues.size import Size
-from gradinc.errors import UserError
-from gradinc.layers import Layers, sizes_of
-from gradinc.learner import Learner
 from gradinc.rules.mean import Mean
-from gradinc.schedules import Schedule
-from gradinc.train import execute
-from gradinc.weights import Weights
-from gradinc.window import Window, extent
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
+from gradinc.runs.train import execute
 
 SIZE, MICRO = 2, 16
 OPTIMIZERS = {

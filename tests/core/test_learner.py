@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from core_learners import epochs, learner, network, train
 from torch import nn
 
-from gradinc.batch import Batch
+from gradinc.base.errors import Diverged
 from gradinc.config.catalog import load_part
-from gradinc.errors import Diverged
-from gradinc.method import Method
-from gradinc.rule import Rule
-from gradinc.schedules import Schedule
+from gradinc.core.method import Method
+from gradinc.core.rule import Rule
+from gradinc.core.schedules import Schedule
+from gradinc.data.batch import Batch
 
 OPTIMIZERS = {
     "sgd": {"lr": 0.1},

@@ -6,10 +6,10 @@ import pytest
 import torch
 from core_learners import learner, network
 
-from gradinc.batch import Batch
-from gradinc.method import Method
-from gradinc.randomness import derive
-from gradinc.world import World
+from gradinc.base.randomness import derive
+from gradinc.core.method import Method
+from gradinc.core.world import World
+from gradinc.data.batch import Batch
 
 
 def drawn(seed, device="cpu"):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from gradinc.base.errors import UserError
 from gradinc.config import catalog
 from gradinc.data.availability import availability, prepare
-from gradinc.errors import UserError
 
 SETS = [part.name for part in catalog.parts("data")]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from gradinc.base.errors import UserError
 from gradinc.config.schema import Data
 from gradinc.data.dataset import Dataset, load, open_source, prepare_dataset
 from gradinc.data.rows import TensorRows
-from gradinc.errors import UserError
 
 Section = Callable[..., Data]
 RANDOM = np.random.default_rng(0)

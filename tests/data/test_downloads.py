@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradinc.base.errors import UserError
 from gradinc.data import locations
 from gradinc.data.availability import availability, prepare
 from gradinc.data.dataset import open_source
-from gradinc.errors import UserError
-from gradinc.torchvision_import import import_torchvision
+from gradinc.data.torchvision_import import import_torchvision
 
 
 @pytest.fixture(autouse=True)

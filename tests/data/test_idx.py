@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from gradinc.base.errors import UserError
 from gradinc.data.idx import read_idx, read_images, read_labels
-from gradinc.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 3), np.uint8)
 LABELS = np.arange(7, dtype=np.uint8) % 5

@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gradinc.cli import main
+from gradinc.base.errors import UserError
+from gradinc.cli.main import main
 from gradinc.config.schema import Data
 from gradinc.data.dataset import Dataset, load, open_source
 from gradinc.data.decode import decode
@@ -22,8 +23,7 @@ from gradinc.data.folder import FORMATS
 from gradinc.data.rows import FileRows, TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
 from gradinc.data.stream import Task
-from gradinc.errors import UserError
-from gradinc.run import Run
+from gradinc.runs.run import Run
 
 Section = Callable[..., Data]
 Pictures = Callable[..., Path]
@@ -326,5 +326,5 @@ def test_automatic_memory_goes_by_size(section: Section, pictures: Pictures, mon
     root = pictures()
     assert isinstance(opened(section, root).train, TensorRows)
     for available, kind in ((4 * 24 * 90 * 4, TensorRows), (4 * 24 * 90 * 4 - 1, FileRows)):
-        monkeypatch.setattr("gradinc.data.memory.available_memory", lambda size=available: size)
+        monkeypatch.setattr("gradinc.data.available_memory.available_memory", lambda size=available: size)
         assert isinstance(opened(section, root).train, kind)

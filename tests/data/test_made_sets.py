@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from gradinc.base.errors import UserError
 from gradinc.data.dataset import load, open_source
 from gradinc.data.rows import TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION
-from gradinc.errors import UserError
 
 Section = Callable[..., object]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from gradinc.base.errors import UserError
 from gradinc.config.schema import Data
 from gradinc.data import locations
 from gradinc.data.dataset import load, open_source
-from gradinc.errors import UserError
 
 Section = Callable[..., Data]
 Folder = Callable[..., Path]

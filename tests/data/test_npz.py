@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from gradinc.cli import main
+from gradinc.base.errors import UserError
+from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.config.identity import document_digest
 from gradinc.config.schema import Data
 from gradinc.data.dataset import load, open_source
 from gradinc.data.source import Source
-from gradinc.errors import UserError
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (30, 8, 9, 3), np.uint8)

@@ -17,10 +17,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from gradinc.base.errors import UserError
 from gradinc.config.schema import Data
 from gradinc.data.dataset import load
 from gradinc.data.rows import FileRows, Rows, TensorRows
-from gradinc.errors import UserError
 
 X = torch.randn(23, 2, 3, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(23)

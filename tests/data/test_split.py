@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradinc.base.errors import UserError
 from gradinc.data.source import TEST, TRAIN, VALIDATION
 from gradinc.data.split import split, stratified
-from gradinc.errors import UserError
 
 LABELS = np.arange(1000) % 10
 

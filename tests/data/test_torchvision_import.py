@@ -28,7 +28,7 @@ PROGRAM = """
 import warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    from gradinc.torchvision_import import import_torchvision
+    from gradinc.data.torchvision_import import import_torchvision
     first, second, part = import_torchvision(), import_torchvision(), import_torchvision("datasets")
 ours = [str(w.message) for w in caught if "gradinc" in str(w.message)]
 print(first is second, part.__name__, len(ours))
@@ -63,7 +63,7 @@ def test_other_errors_are_not_hidden(tmp_path: Path) -> None:
 
 
 def test_the_installed_torchvision_gives_models_and_data_sets() -> None:
-    from gradinc.torchvision_import import import_torchvision
+    from gradinc.data.torchvision_import import import_torchvision
 
     assert import_torchvision("datasets").CIFAR10.base_folder == "cifar-10-batches-py"
     assert import_torchvision("models").VisionTransformer is not None

@@ -8,13 +8,13 @@ from functools import cache
 
 import torch
 
-from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-from gradinc.batch import Batch
 from gradinc.config.compose import load_config
 from gradinc.config.schema import Config
+from gradinc.core.learner import Learner
+from gradinc.data.batch import Batch
 from gradinc.data.dataset import Dataset, load
 from gradinc.data.stream import Stream, Task, open_stream
-from gradinc.learner import Learner
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 
 torch.set_num_threads(1)
 

@@ -10,11 +10,11 @@ import torch
 from streams import config, digits, finished, learner, stream, train
 from torch import Tensor
 
-from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-from gradinc.errors import UserError
-from gradinc.learner import Learner
+from gradinc.base.errors import UserError
+from gradinc.core.learner import Learner
 from gradinc.methods.agem import AGEM
 from gradinc.methods.gem import GEM
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 
 PERMUTED = ("stream=permuted", "stream.tasks=4")
 KINDS = (

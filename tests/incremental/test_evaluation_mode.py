@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from streams import learner, micro_batches, stream, train
 from torch import Tensor, nn
 
-from gradinc.batch import Batch
-from gradinc.layer_inputs import hold_statistics
-from gradinc.learner import Learner
+from gradinc.core.layer_inputs import hold_statistics
+from gradinc.core.learner import Learner
+from gradinc.data.batch import Batch
 from gradinc.methods.ewc import EWC
 from gradinc.methods.gss import GSS
 from gradinc.methods.mas import MAS

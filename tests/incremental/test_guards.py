@@ -7,11 +7,11 @@ import shlex
 import pytest
 from streams import learner, stream
 
+from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.compose import load_config
 from gradinc.data.stream import Setting
-from gradinc.errors import UserError
-from gradinc.guards import short_epochs, small_memories, undone_projections
+from gradinc.runs.warnings import short_epochs, small_memories, undone_projections
 
 
 def lines(*words: str) -> list[str]:

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from streams import config, finished, learner, micro_batches, stream
 from torch import Tensor
 
+from gradinc.base.errors import UserError
+from gradinc.core.learner import Learner
 from gradinc.data.stream import Setting
-from gradinc.errors import UserError
-from gradinc.learner import Learner
 from gradinc.methods.adam_nscl import AdamNSCL
 from gradinc.methods.ewc import EWC
 from gradinc.methods.ewcpp import EWCpp

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from gradinc.memory import Balanced, Memory, Reservoir, make_memory
+from gradinc.core.memory import Balanced, Memory, Reservoir, make_memory
 
 KINDS = ("reservoir", "ring", "balanced")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradinc.metrics import METRICS, TOGETHER, intransigence, learning_curve_area, metrics
+from gradinc.records.metrics import METRICS, TOGETHER, intransigence, learning_curve_area, metrics
 
 WORKED = [[0.1, 0.1, 0.1], [0.9, 0.1, 0.1], [0.95, 0.8, 0.2], [0.6, 0.7, 0.9]]
 

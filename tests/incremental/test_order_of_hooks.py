@@ -8,7 +8,7 @@ import pytest
 import torch
 from streams import learner, micro_batches, stream
 
-from gradinc.learner import Learner
+from gradinc.core.learner import Learner
 from gradinc.methods.ewc import EWC
 from gradinc.methods.rwalk import RWalk
 from gradinc.methods.si import SI

@@ -8,7 +8,7 @@ from streams import config, digits, finished, learner, micro_batches, stream, tr
 from torch import Tensor
 from torch.func import functional_call
 
-from gradinc.learner import Learner
+from gradinc.core.learner import Learner
 from gradinc.methods.ewc import EWC
 from gradinc.methods.mas import MAS
 from gradinc.methods.si import SI

@@ -12,14 +12,14 @@ from streams import config, finished, learner, micro_batches, restored, stream, 
 from torch import Tensor
 from torch.func import functional_call
 
-from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
+from gradinc.core.learner import Learner
+from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
 from gradinc.data.stream import Stream, open_stream
-from gradinc.errors import UserError
-from gradinc.evaluate import evaluate
-from gradinc.learner import Learner
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
+from gradinc.runs.evaluate import evaluate
 
 PERMUTED = ("stream=permuted", "stream.tasks=3")
 SPLIT = ("stream=split", "stream.tasks=3")

@@ -11,14 +11,14 @@ import torch
 from streams import config, digits, stream
 from torch import Tensor
 
-from gradinc.batch import Batch
-from gradinc.cli import main
+from gradinc.base.errors import UserError
+from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.config.protocol import CHOICES, recorded
 from gradinc.config.schema import validate
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Stream, open_stream
-from gradinc.errors import UserError
-from gradinc.results.recorded import RecordedRun
+from gradinc.records.recorded import RecordedRun
 
 KEYS = ("scenario", "stream.heads", "stream.train_logits", "stream.test_logits")
 

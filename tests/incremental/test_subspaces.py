@@ -10,17 +10,17 @@ import torch
 from streams import SMALL, config, digits, finished, learner, micro_batches, restored, stream, train
 from torch import Tensor, nn
 
-from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
+from gradinc.core.layer_inputs import change_layers, held_layers, inputs_of, second_moments
+from gradinc.core.learner import Learner
+from gradinc.core.linalg import leading_directions, orthonormal, small_directions, with_more_rows
+from gradinc.core.weights import Weights
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Stream, open_stream
-from gradinc.errors import UserError
-from gradinc.layer_inputs import change_layers, held_layers, inputs_of, second_moments
-from gradinc.learner import Learner
-from gradinc.linalg import leading_directions, orthonormal, small_directions, with_more_rows
 from gradinc.methods.gpm import GPM
 from gradinc.methods.sgp import SGP
-from gradinc.weights import Weights
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 
 PERMUTED = ("stream=permuted", "stream.tasks=3")
 CNN = ("model=cnn", "model.width=4", "model.depth=2", "model.hidden=16")

@@ -12,12 +12,12 @@ import torch
 from streams import config, digits, stream
 from torch import Tensor
 
+from gradinc.base.errors import UserError
 from gradinc.data.dataset import load
 from gradinc.data.stream import open_stream
 from gradinc.data.streams.permuted import permutation
 from gradinc.data.streams.rotated import rotation
-from gradinc.errors import UserError
-from gradinc.torchvision_import import import_torchvision
+from gradinc.data.torchvision_import import import_torchvision
 
 # ---- split ----
 
@@ -210,7 +210,7 @@ def test_logits_that_do_not_count_are_masked_in_training_and_in_testing() -> Non
     tasks = stream("stream=split", "stream.train_logits=seen", "stream.test_logits=task")
     outputs = tasks.outputs
     assert outputs is not None
-    from gradinc.batch import Batch
+    from gradinc.data.batch import Batch
 
     out = torch.zeros(2, 10)
     batch = Batch(out, torch.tensor([2, 3]), 1, 2.0)

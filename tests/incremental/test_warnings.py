@@ -10,13 +10,13 @@ import torch
 from streams import config, finished, learner, stream, train
 from torch import Tensor
 
-from gradinc.cli import main
+from gradinc.cli.main import main
 from gradinc.config import groups
 from gradinc.config.catalog import load_part
 from gradinc.config.compose import load_config
 from gradinc.data.dataset import outline
 from gradinc.data.stream import open_stream
-from gradinc.guards import (
+from gradinc.runs.warnings import (
     given_answers,
     missing_classes,
     resting_norms,

@@ -10,8 +10,8 @@ from streams import finished, learner, restored, stream, train
 from torch import Tensor, nn
 
 from gradinc.config import groups
-from gradinc.learner import Learner
-from gradinc.method import Method
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 
 STRATEGIES = groups.names("strategy")
 SPLIT = ("stream=split", "stream.tasks=3", "scenario=task")

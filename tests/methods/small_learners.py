@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradinc import optimizers
-from gradinc.batch import Batch
 from gradinc.config.schema import Data
-from gradinc.criterion import CrossEntropy
+from gradinc.core import optimizers
+from gradinc.core.criterion import CrossEntropy
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
+from gradinc.core.rule import Rule
+from gradinc.core.schedules import Schedule
+from gradinc.core.weights import Weights
+from gradinc.core.window import Window
+from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
 from gradinc.data.stream import Task
 from gradinc.dues.size import Size
-from gradinc.learner import Learner
-from gradinc.method import Method
-from gradinc.rule import Rule
 from gradinc.rules.mean import Mean
-from gradinc.schedules import Schedule
-from gradinc.weights import Weights
-from gradinc.window import Window
 
 torch.set_num_threads(1)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.compose import load_config
-from gradinc.errors import UserError
-from gradinc.train import execute
+from gradinc.runs.train import execute
 
 METHOD = '''
 """sign(g)."""
@@ -19,8 +19,8 @@ METHOD = '''
 from torch import Tensor
 
 from gradinc.config.values import Positive
-from gradinc.learner import Learner
-from gradinc.method import Method
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 
 
 class SignDescent(Method):

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradinc.assemble import Shape, build_criterion, build_learner, build_model
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config import groups
 from gradinc.config.catalog import load_part
 from gradinc.config.compose import load_config
 from gradinc.config.schema import Config
+from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 from gradinc.data import dataset as data
+from gradinc.data.batch import Batch
 from gradinc.data.stream import Task, open_stream
-from gradinc.errors import UserError
-from gradinc.learner import Learner
-from gradinc.method import Method
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_learners import accumulate, distance, learner, windows
 
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
 from gradinc.methods.grokfast import Grokfast
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from small_learners import distance, learner, train
 
+from gradinc.core.rule import SeparateRule
 from gradinc.methods.agc import AGC
 from gradinc.methods.asam import ASAM
 from gradinc.methods.cautious import Cautious
@@ -13,7 +14,6 @@ from gradinc.methods.grokfast import Grokfast
 from gradinc.methods.lookahead import Lookahead
 from gradinc.methods.noise import Noise
 from gradinc.methods.sam import SAM, gradient_uphill
-from gradinc.rule import SeparateRule
 
 CHAINS = {
     "grokfast": lambda: [Grokfast(alpha=0.7)],

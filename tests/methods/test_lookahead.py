@@ -10,7 +10,7 @@ from small_learners import accumulate, distance, learner, loss_and_gradient, net
 import gradinc
 from gradinc.config.compose import load_config
 from gradinc.methods.lookahead import Lookahead
-from gradinc.train import execute
+from gradinc.runs.train import execute
 
 
 def reference(k, alpha, momentum):

@@ -5,19 +5,19 @@ from itertools import permutations
 import pytest
 import torch
 
-from gradinc.assemble import Shape, build_criterion, build_learner, build_model
+from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.compose import load_config
+from gradinc.core.method import Method
+from gradinc.core.order import check_order
 from gradinc.data.dataset import load
-from gradinc.errors import UserError
-from gradinc.method import Method
 from gradinc.methods.asam import ASAM
 from gradinc.methods.cautious import Cautious
 from gradinc.methods.clip import Clip
 from gradinc.methods.lookahead import Lookahead
 from gradinc.methods.noise import Noise
 from gradinc.methods.sam import SAM
-from gradinc.order import check_order
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 
 
 class Projection(Method):

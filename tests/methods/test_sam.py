@@ -7,7 +7,7 @@ import torch
 from small_learners import accumulate, distance, learner, loss_and_gradient, network, train, windows
 from torch import nn
 
-from gradinc.method import Method
+from gradinc.core.method import Method
 from gradinc.methods.asam import ASAM
 from gradinc.methods.sam import SAM, gradient_uphill
 

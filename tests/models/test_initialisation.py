@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
 from gradinc.models.cnn import cnn
 from gradinc.models.layers import chain, initialise
 from gradinc.models.linear import linear

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Activation
-from gradinc.errors import UserError
+from gradinc.core.weights import Weights
 from gradinc.models.cnn import cnn
 from gradinc.models.linear import linear
 from gradinc.models.mlp import mlp
 from gradinc.models.resnet18 import resnet18
 from gradinc.models.vit import vit
-from gradinc.weights import Weights
 
 torch.set_num_threads(1)
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from gradinc.data.torchvision_import import import_torchvision
 from gradinc.models.resnet18 import resnet18
-from gradinc.torchvision_import import import_torchvision
 
 torch.set_num_threads(1)
 

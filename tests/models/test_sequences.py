@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from gradinc.errors import UserError
+from gradinc.base.errors import UserError
+from gradinc.core.weights import Weights
 from gradinc.models.cnn1d import cnn1d
 from gradinc.models.decoder import decoder
 from gradinc.models.gru import gru
 from gradinc.models.mlp import mlp
-from gradinc.weights import Weights
 
 torch.set_num_threads(1)
 

@@ -48,7 +48,7 @@ def turned(material: Material, *, tasks: Count = 2) -> list[Experience]:
 """,
     "method/halve": """
 from gradinc.config.values import Positive
-from gradinc.method import Method
+from gradinc.core.method import Method
 
 class Halve(Method):
     \"\"\"Take a share of the gradient\"\"\"
@@ -61,7 +61,7 @@ class Halve(Method):
 """,
     "rule/doubled": """
 from gradinc.config.values import Positive
-from gradinc.rule import Rule
+from gradinc.core.rule import Rule
 
 class Doubled(Rule):
     \"\"\"A multiple of the mean\"\"\"
@@ -79,7 +79,7 @@ class Doubled(Rule):
 """,
     "due/growing": """
 from gradinc.config.values import Count
-from gradinc.due import Due
+from gradinc.core.due import Due
 
 class Growing(Due):
     \"\"\"A longer window after some updates\"\"\"
@@ -107,7 +107,7 @@ def halving(update: int, updates: int | None, *, every: Count = 3) -> float:
 """,
     "cluster/inline": """
 from gradinc.config.values import Count
-from gradinc.sweep.process import Worker
+from gradinc.studies.sweep.process import Worker
 
 class Inline:
     \"\"\"One worker, one job after another\"\"\"

@@ -10,7 +10,7 @@ import sys
 import pytest
 from lab import SMALL, Lab
 
-from gradinc.seal import seal
+from gradinc.records.seal import seal
 
 RUN = ("model=net", "name=mine", "budget.steps=20")
 

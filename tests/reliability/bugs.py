@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 
-from gradinc import directory, record, run
-from gradinc.criterion import CrossEntropy
+from gradinc.core.criterion import CrossEntropy
+from gradinc.core.learner import Learner
 from gradinc.data import dataset
 from gradinc.data.rows import TensorRows
-from gradinc.learner import Learner
+from gradinc.records import directory
+from gradinc.records import log as record
+from gradinc.runs import run
 
-evaluate = importlib.import_module("gradinc.evaluate")
+evaluate = importlib.import_module("gradinc.runs.evaluate")
 
 _load = Learner.load_state_dict
 

@@ -71,10 +71,10 @@ def live(request: dict[str, Any]) -> int:
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if request["crash"]:
-        import gradinc.crash
+        import gradinc.base.crash
 
         os.environ["GRADINC_CRASH"] = request["crash"]
-        importlib.reload(gradinc.crash)
+        importlib.reload(gradinc.base.crash)
     if request["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"],) * 2)
     if request["memory"] is not None:
@@ -84,7 +84,7 @@ def live(request: dict[str, Any]) -> int:
         import bugs
 
         getattr(bugs, request["plant"])()
-    from gradinc.cli import main
+    from gradinc.cli.main import main
 
     code = 0
     for arguments in (*request["before"], request["arguments"]):
@@ -92,7 +92,7 @@ def live(request: dict[str, Any]) -> int:
         code = main()
     if request["crash"]:
         sys.stdout.flush()
-        left = importlib.import_module("gradinc.crash")._left
+        left = importlib.import_module("gradinc.base.crash")._left
         Path(request["out"]).with_suffix(".left").write_text(str(left))
     return code
 

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 
 import gradinc
-from gradinc import checkpoint
-from gradinc.records import read_json
-from gradinc.seal import seal
+from gradinc.records.schemas import read_json
+from gradinc.records.seal import seal
+from gradinc.runs import checkpoint
 
 PACKAGE = Path(gradinc.__file__).parent
 HERE = Path(__file__).parent

@@ -12,8 +12,8 @@ import pytest
 from configs import CONFIGS, RICH, WATCHED
 from lives import Nursery, differences, only_run, outcome
 
-from gradinc import checkpoint
-from gradinc.files import write_whole
+from gradinc.base.files import write_whole
+from gradinc.runs import checkpoint
 
 COMMAND = (*CONFIGS[RICH], *WATCHED)
 Damage = Callable[[Path], None]

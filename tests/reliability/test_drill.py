@@ -13,7 +13,7 @@ from lives import HERE, PACKAGE, Nursery
 JOB = ("model=linear", "data.batch_size=100", "budget.epochs=4", "strategy=accumulate", "strategy.window.size=3")
 
 ANOTHER_ORDER = (
-    "import gradinc.randomness as r, os; derive = r.derive; "
+    "import gradinc.base.randomness as r, os; derive = r.derive; "
     "r.derive = lambda seed, *purpose: derive(os.getpid() if 'order' in purpose else seed, *purpose)"
 )
 """Rows come in an order that each process draws anew."""

@@ -14,9 +14,9 @@ import torch
 from lives import PACKAGE, Nursery, only_run
 from test_same_command_again import snapshot
 
-from gradinc import environment
-from gradinc.environment import changes, cpu, processor, variables
-from gradinc.records import read_json
+from gradinc.records import environment
+from gradinc.records.environment import changes, cpu, processor, variables
+from gradinc.records.schemas import read_json
 
 NETWORK = ("model=cnn", "model.width=4", "model.depth=1", "model.hidden=8", "data.batch_size=200")
 RUN = (*NETWORK, "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0", "threads=1")

@@ -16,8 +16,8 @@ import torch
 from lives import HERE, PACKAGE, Nursery, differences, only_run, outcome
 from test_same_command_again import snapshot
 
-from gradinc import checkpoint
-from gradinc.records import read_result
+from gradinc.records.schemas import read_result
+from gradinc.runs import checkpoint
 
 RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0")
 

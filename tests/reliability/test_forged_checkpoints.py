@@ -22,7 +22,7 @@ import torch
 from configs import CONFIGS, WATCHED
 from lives import PACKAGE, End, Nursery, differences, only_run, outcome
 
-from gradinc import checkpoint, torch_file
+from gradinc.runs import checkpoint, torch_file
 
 RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0")
 ROOM = 300_000_000
@@ -180,7 +180,7 @@ def test_weights_that_are_asked_for_are_read_through_the_same_door(nursery: Nurs
 
 PEAK = """
 import resource, sys
-from gradinc import checkpoint
+from gradinc.runs import checkpoint
 from pathlib import Path
 from contextlib import suppress
 with suppress(checkpoint.Damaged):

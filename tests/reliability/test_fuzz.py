@@ -17,15 +17,15 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gradinc import checkpoint
-from gradinc.cli import one_line
+from gradinc.base.errors import UserError
+from gradinc.base.text import one_line
 from gradinc.config.check import value
 from gradinc.config.compose import load_config
 from gradinc.config.overrides import Assignment, parse
 from gradinc.config.schema import Config, RunName
-from gradinc.directory import read_config
-from gradinc.errors import UserError
-from gradinc.records import read_meta, read_result
+from gradinc.records.directory import read_config
+from gradinc.records.schemas import read_meta, read_result
+from gradinc.runs import checkpoint
 
 QUICKLY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

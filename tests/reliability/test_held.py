@@ -14,8 +14,8 @@ import pytest
 from lives import Nursery, only_run
 from test_two_processes import LONG, wait_for, wait_for_run
 
-from gradinc.lock import is_held, living_owner
-from gradinc.records import read_json
+from gradinc.records.lock import is_held, living_owner
+from gradinc.records.schemas import read_json
 
 RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0")
 

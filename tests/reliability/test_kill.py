@@ -12,8 +12,8 @@ import pytest
 from configs import CONFIGS, RICH, STREAM, WATCHED
 from lives import Kill, Nursery, broken_invariants, crash_points, differences, kill_at_progress, only_run, outcome
 
-from gradinc import checkpoint
-from gradinc.directory import OURS
+from gradinc.records.directory import OURS
+from gradinc.runs import checkpoint
 
 KILLS_EACH = 3
 """Random kills of each config: 21 in all."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from lives import HERE, PACKAGE, Nursery, differences, only_run, outcome
 
-from gradinc.records import read_result
+from gradinc.records.schemas import read_result
 
 RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0")
 LONG = (*RUN[:2], "budget.epochs=100000", "progress=plain", "name=mine", "log.steps=1")
@@ -126,7 +126,7 @@ def test_whoever_reads_the_first_line_only_ends_nothing(tmp_path: Path, wanted: 
 
 SPEAKS = """
 import logging, sys, traceback, warnings
-from gradinc.streams import Enduring, going_on
+from gradinc.base.streams import Enduring, going_on
 sys.stderr = Enduring(sys.stderr)
 warnings.warn("first")
 logging.warning("second")

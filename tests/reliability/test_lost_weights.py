@@ -13,7 +13,7 @@ from lives import End, Nursery, differences, only_run, outcome
 from test_damaged_checkpoints import DAMAGES, Damage, cut
 from test_same_command_again import snapshot
 
-from gradinc import checkpoint
+from gradinc.runs import checkpoint
 
 RUN = (
     *("model=mlp", "model.width=8", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine"),

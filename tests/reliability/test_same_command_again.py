@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from lives import Nursery, differences, only_run, outcome, reseal
 
-from gradinc.records import read_json
+from gradinc.records.schemas import read_json
 
 RUN = ("model=mlp", "model.width=8", "data.batch_size=100", "budget.epochs=2", "name=mine", "progress=plain")
 HALF = {"crash": "pruned:12"}

@@ -14,13 +14,14 @@ import pytest
 from lives import Nursery, only_run
 from test_same_command_again import snapshot
 
-from gradinc import checkpoint, load
-from gradinc.cli import main
-from gradinc.errors import UserError
-from gradinc.records import read_result
-from gradinc.results.recorded import RecordedRun
-from gradinc.results.tensorboard import find_spec
-from gradinc.seal import check
+from gradinc import load
+from gradinc.base.errors import UserError
+from gradinc.cli.main import main
+from gradinc.records.recorded import RecordedRun
+from gradinc.records.schemas import read_result
+from gradinc.records.seal import check
+from gradinc.records.tensorboard import find_spec
+from gradinc.runs import checkpoint
 
 RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "device=cpu")
 FILES = ("config.yaml", "meta.json", "metrics.jsonl", "timing.jsonl", "result.json", "ckpt/14", "ckpt/best", "ckpt")
@@ -334,7 +335,7 @@ def test_a_run_that_goes_on_is_not_called_damaged(nursery: Nursery, tmp_path: Pa
 
 
 def test_names_in_a_seal_lead_to_no_harm(tmp_path: Path) -> None:
-    from gradinc.seal import seal
+    from gradinc.records.seal import seal
 
     files = ["../../etc/passwd", "/dev/zero", "a\0b", "x" * 5000, "."]
     record = seal({"status": "finished"}, tmp_path, files)

@@ -13,8 +13,8 @@ import pytest
 from configs import CONFIGS, RICH
 from lives import Kill, Life, Nursery, broken_invariants, differences, kill_at_progress, only_run, outcome
 
-from gradinc import checkpoint
-from gradinc.records import read_json
+from gradinc.records.schemas import read_json
+from gradinc.runs import checkpoint
 
 COMMAND = (*CONFIGS[RICH], "log.steps=1", "progress=plain")  # checkpoints only every 30 seconds
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}

@@ -13,7 +13,7 @@ import pytest
 from lives import Nursery, differences, only_run, outcome
 from PIL import Image
 
-from gradinc.records import read_json
+from gradinc.records.schemas import read_json
 
 QUICK = ("model=mlp", "model.width=8", "data.batch_size=100", "budget.epochs=3", "progress=plain")
 LONG = (*QUICK[:-2], "budget.epochs=200", "progress=plain", "log.steps=1")

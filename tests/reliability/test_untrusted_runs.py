@@ -18,8 +18,8 @@ import pytest
 import torch
 from lives import End, Nursery, differences, only_run, outcome
 
-from gradinc import checkpoint
-from gradinc.records import read_meta, read_result
+from gradinc.records.schemas import read_meta, read_result
+from gradinc.runs import checkpoint
 
 RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0")
 

@@ -16,8 +16,8 @@ import torch
 from lives import End, Nursery, only_run
 from test_same_command_again import snapshot
 
-from gradinc import checkpoint
-from gradinc.outcome import CLOCK
+from gradinc.runs import checkpoint
+from gradinc.runs.comparison import CLOCK
 
 SMALL = ("model=mlp", "model.width=8", "data.batch_size=100", "progress=plain", "name=mine")
 RUNS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {

@@ -14,7 +14,7 @@ import pytest
 from lives import PACKAGE, Nursery, only_run
 from test_two_processes import pictures
 
-from gradinc.records import read_result
+from gradinc.records.schemas import read_result
 
 RUN = (
     "model=cnn", "model.width=4", "model.depth=1", "model.hidden=8", "model.norm=batch", "model.dropout=0.2",

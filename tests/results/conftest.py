@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from written_runs import write_run
 
-from gradinc.cli import main
+from gradinc.cli.main import main
 
 
 @dataclass(frozen=True)

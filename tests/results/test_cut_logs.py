@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gradinc.results.recorded import RecordedRun
-from gradinc.results.tensorboard import find_spec
-from gradinc.tables.quantities import NoValue, read_quantity
+from gradinc.records.recorded import RecordedRun
+from gradinc.records.tensorboard import find_spec
+from gradinc.studies.tables.quantities import NoValue, read_quantity
 
 
 def flipped(content: bytes) -> bytes:

@@ -56,7 +56,7 @@ def test_without_tensorboard_it_says_how_to_get_it(
     gradinc: Any, written: Any, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written("a")
-    monkeypatch.setattr("gradinc.results.tensorboard.find_spec", lambda name: None)
+    monkeypatch.setattr("gradinc.records.tensorboard.find_spec", lambda name: None)
     outcome = gradinc("export", "a", "--tensorboard", "events")
     line = "--tensorboard: needs the package tensorboard. pip install 'gradinc[tensorboard]'.\n"
     assert (outcome.code, outcome.err) == (2, line)

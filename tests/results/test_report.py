@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from written_runs import write_run
 
-from gradinc.cli import main
-from gradinc.report.charts import cut_apart
-from gradinc.report.write import _source
-from gradinc.results.matrix import forgetting, mean_accuracy
-from gradinc.seal import seal
+from gradinc.cli.main import main
+from gradinc.records.matrix import forgetting, mean_accuracy
+from gradinc.records.seal import seal
+from gradinc.studies.report.charts import cut_apart
+from gradinc.studies.report.write import _source
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;x\x07 [a](http://evil) | `x` \u202e"
 
@@ -358,7 +358,7 @@ def test_the_page_of_a_real_run(report: Any, gradinc: Any, empty: Path) -> None:
 def test_neither_a_report_nor_a_listing_imports_torch(empty: Path) -> None:
     sweep(empty / "outputs", 3)
     script = (
-        "import sys; from gradinc.cli import main\n"
+        "import sys; from gradinc.cli.main import main\n"
         "for line in (['runs'], ['compare', 'outputs'], ['diff', 'run-000', 'run-001'], ['report', 'outputs']):\n"
         "    assert main(line) == 0\n"
         "print(*{'torch', 'hydra', 'matplotlib', 'pandas'} & set(sys.modules), file=sys.stderr)"

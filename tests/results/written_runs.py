@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from gradinc.directory import SEALED
-from gradinc.seal import seal
+from gradinc.records.directory import SEALED
+from gradinc.records.seal import seal
 
 CONFIG: dict[str, Any] = {
     "seed": 0,

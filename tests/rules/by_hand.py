@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from windows import learner, micro_gradient, micro_gradients, rule
 
-from gradinc.batch import Batch
-from gradinc.randomness import generator
+from gradinc.base.randomness import generator
+from gradinc.data.batch import Batch
 
 
 def expected(

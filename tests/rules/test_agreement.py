@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 from windows import distance, gradient, learner, members, rule, update
 
+from gradinc.base.errors import Stalled
 from gradinc.config.compose import load_config
-from gradinc.errors import Stalled
-from gradinc.method import Method
-from gradinc.schedules import Schedule
-from gradinc.train import execute
+from gradinc.core.method import Method
+from gradinc.core.schedules import Schedule
+from gradinc.runs.train import execute
 
 SIZES = (30, 20, 25, 30)
 

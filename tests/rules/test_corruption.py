@@ -6,8 +6,8 @@ import pytest
 import torch
 from windows import RAGGED, digits, distance, gradient, learner, members, rule, update
 
-from gradinc.batch import Batch
-from gradinc.errors import Diverged
+from gradinc.base.errors import Diverged
+from gradinc.data.batch import Batch
 
 CLEAN = {"equal": (10,) * 8, "ragged": RAGGED}
 

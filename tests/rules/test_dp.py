@@ -6,11 +6,11 @@ import pytest
 import torch
 from windows import digits, distance, gradient, learner, members, micro_gradient, network, rule, update
 
-from gradinc.assemble import Shape, build_learner, build_model
-from gradinc.batch import Batch
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
-from gradinc.criterion import CrossEntropy
-from gradinc.errors import UserError
+from gradinc.core.criterion import CrossEntropy
+from gradinc.data.batch import Batch
+from gradinc.runs.build import Shape, build_learner, build_model
 
 SPLITS = [(48,), (16,) * 3, (20, 20, 8), (1,) * 48]
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradinc.linalg import COLUMNS, dual_cone_weights, gramian, nonnegative_minimum
+from gradinc.core.linalg import COLUMNS, dual_cone_weights, gramian, nonnegative_minimum
 
 
 def brute_force(gram, linear):

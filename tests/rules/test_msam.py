@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from windows import RAGGED, distance, gradient, learner, members, network, rule, take, update
 
-from gradinc.method import Method
+from gradinc.core.method import Method
 from gradinc.methods.sam import SAM
 
 

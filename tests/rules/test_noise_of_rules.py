@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from windows import RAGGED, RULES, distance, learner, members, micro_gradients, rule, take, update
 
-from gradinc.batch import Batch
 from gradinc.config.catalog import load_part
-from gradinc.corruption import Corruption
-from gradinc.diagnostics import Diagnostics
-from gradinc.learner import Learner
-from gradinc.rule import Rule
+from gradinc.core.corruption import Corruption
+from gradinc.core.diagnostics import Diagnostics
+from gradinc.core.learner import Learner
+from gradinc.core.rule import Rule
+from gradinc.data.batch import Batch
 
 STILL = 1e-300
 """A learning rate that moves no weight in float64: every rule then sees the same gradients."""

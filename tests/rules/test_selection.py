@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from gradinc.linalg import COLUMNS
+from gradinc.core.linalg import COLUMNS
 from gradinc.rules.selection import mean_of_ranks, network
 
 

@@ -12,7 +12,7 @@ from gradinc.config.catalog import PACKAGE
 PLANTED = '''
 import os, resource, signal, sys, time
 from typing import Literal
-from gradinc.method import Method
+from gradinc.core.method import Method
 
 class Planted(Method):
     """Fails in its second update

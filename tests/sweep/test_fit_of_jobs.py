@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from gradinc.cli import main
+from gradinc.base.errors import UserError
+from gradinc.cli.main import main
 from gradinc.config.cluster import Cluster
 from gradinc.config.compose import Job, compose_jobs, load_config
 from gradinc.data import decode
 from gradinc.data.dataset import load, open_source, outline
 from gradinc.data.source import Source
 from gradinc.data.stream import open_stream
-from gradinc.errors import UserError
-from gradinc.prepare import check, prepare
-from gradinc.sweep.fit import check_fit
+from gradinc.runs.prepare import check, prepare
+from gradinc.studies.sweep.fit import check_fit
 
 SMALL = ("budget.epochs=1", "device=cpu", "threads=1")
 

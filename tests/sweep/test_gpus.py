@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from planted_sweeps import TINY, Sweeps
 
-from gradinc.sweep.gpus import dealt, gpus
+from gradinc.studies.sweep.gpus import dealt, gpus
 
 LISTED = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-11111111-aaaa-bbbb-cccc-000000000000)
   MIG 1g.10gb     Device  0: (UUID: MIG-22222222-aaaa-bbbb-cccc-000000000000)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gradinc.base.errors import UserError
 from gradinc.config.compose import Job, compose_jobs
-from gradinc.errors import UserError
-from gradinc.seal import seal
-from gradinc.sweep.grid import check_grid, write_grid
+from gradinc.records.seal import seal
+from gradinc.studies.sweep.grid import check_grid, write_grid
 
 COMMAND = ("model=linear", "name=rates")
 

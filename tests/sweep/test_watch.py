@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from gradinc.config.compose import compose_jobs
-from gradinc.sweep.shipment import Ending
-from gradinc.sweep.watch import Watch
+from gradinc.studies.sweep.shipment import Ending
+from gradinc.studies.sweep.watch import Watch
 
 GRID = ["optimizer.lr=0.01,0.1", "seed=0,1,2", "strategy.window.size=1,2,4,8", "schedule.warmup=0,1", "model.width=8"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small_table import DOCUMENT, Command, Outcome, write_table
 
-from gradinc.cli import main
+from gradinc.cli.main import main
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_table import DOCUMENT, write_table
 
-from gradinc.cli import one_line
-from gradinc.errors import UserError
-from gradinc.tables.cells import chosen_rows, compose_cells, open_table
-from gradinc.tables.document import table_document
-from gradinc.tables.rendering import FILES
+from gradinc.base.errors import UserError
+from gradinc.base.text import one_line
+from gradinc.studies.tables.cells import chosen_rows, compose_cells, open_table
+from gradinc.studies.tables.document import table_document
+from gradinc.studies.tables.rendering import FILES
 
 NAMES = [*DOCUMENT, *DOCUMENT["columns"]["accuracy"], "slow", "published", "printed", "_target_", "cells"]
 PRINTED = [

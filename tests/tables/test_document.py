@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from small_table import DOCUMENT
 
-from gradinc.cli import main
-from gradinc.results.recorded import RecordedRun
-from gradinc.seal import seal
-from gradinc.tables.cells import compose_cells
-from gradinc.tables.collecting import recorded_runs
-from gradinc.tables.document import table_document
-from gradinc.tables.reading import read_table
-from gradinc.tables.rendering import FILES
+from gradinc.cli.main import main
+from gradinc.records.recorded import RecordedRun
+from gradinc.records.seal import seal
+from gradinc.studies.tables.cells import compose_cells
+from gradinc.studies.tables.collecting import recorded_runs
+from gradinc.studies.tables.document import table_document
+from gradinc.studies.tables.reading import read_table
+from gradinc.studies.tables.rendering import FILES
 
 
 @pytest.fixture

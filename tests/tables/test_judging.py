@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from gradinc.tables.judging import judge, judge_claim, standard_deviation
+from gradinc.studies.tables.judging import judge, judge_claim, standard_deviation
 
 OURS = [79.0, 80.0, 81.0]  # mean 80, deviation 1
 T2 = 4.302653  # Student's t at 95 % with two degrees of freedom

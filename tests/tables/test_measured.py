@@ -15,9 +15,9 @@ import pytest
 import yaml
 from small_table import DOCUMENT, Command, write_table
 
-from gradinc.cli import main
-from gradinc.results.recorded import RecordedRun
-from gradinc.tables.quantities import NoValue, read_quantity
+from gradinc.cli.main import main
+from gradinc.records.recorded import RecordedRun
+from gradinc.studies.tables.quantities import NoValue, read_quantity
 
 SAFE = ("table", "safe", "--config-dir", "conf", "device=cpu")
 ROBUST = {"robust_accuracy": {"eps": 0.1, "steps": 3, "rows": 60}}
@@ -97,7 +97,7 @@ def test_collecting_measures_nothing_and_says_so(gradinc: Command, safe: Path, t
 def test_collecting_what_is_measured_needs_no_torch(gradinc: Command, safe: Path, tmp_path: Path) -> None:
     program = f"""
 import sys
-from gradinc.cli import main
+from gradinc.cli.main import main
 code = main({[*SAFE, "--collect"]!r})
 sys.exit(code or "torch" in sys.modules)
 """

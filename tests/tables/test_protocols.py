@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gradinc.config.schema import Config
-from gradinc.tables.cells import compose_cells, open_table
+from gradinc.studies.tables.cells import compose_cells, open_table
 
 ALL = None  # rows
 

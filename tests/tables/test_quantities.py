@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gradinc.diagnostics import Diagnostics
-from gradinc.results.recorded import RecordedRun
-from gradinc.tables.quantities import NoValue, read_quantity
+from gradinc.core.diagnostics import Diagnostics
+from gradinc.records.recorded import RecordedRun
+from gradinc.studies.tables.quantities import NoValue, read_quantity
 
 ROWS = 32
 

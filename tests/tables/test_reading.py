@@ -9,8 +9,8 @@ import pytest
 from small_table import Command, write_table
 
 from gradinc.config import groups
-from gradinc.tables.cells import compose_cells, open_table
-from gradinc.tables.reading import read_table
+from gradinc.studies.tables.cells import compose_cells, open_table
+from gradinc.studies.tables.reading import read_table
 
 MISSING = object()
 
@@ -180,7 +180,7 @@ def test_every_table_that_ships_is_right_and_every_run_of_it_composes(name: str)
 
 
 def test_a_code_to_run_in_a_table_is_refused(document: dict[str, Any]) -> None:
-    from gradinc.errors import UserError
+    from gradinc.base.errors import UserError
 
     document["columns"]["accuracy"]["_target_"] = "os.system"
     with pytest.raises(UserError, match="_target_: a config cannot name code to run"):
@@ -188,7 +188,7 @@ def test_a_code_to_run_in_a_table_is_refused(document: dict[str, Any]) -> None:
 
 
 def test_an_option_goes_to_the_rows_that_have_its_part_and_adds_nothing(document: dict[str, Any]) -> None:
-    from gradinc.errors import UserError
+    from gradinc.base.errors import UserError
 
     document["rows"]["slow"]["overrides"] = ["strategy=er"]
     document["rows"]["fast"]["overrides"] = ["strategy=ewc"]

@@ -155,7 +155,7 @@ def test_tables_are_listed_with_their_cost_and_what_is_done(gradinc: Command, tr
 def test_listing_dry_runs_and_collecting_need_no_torch(trained: Path) -> None:
     program = """
 import sys
-from gradinc.cli import main
+from gradinc.cli.main import main
 main(["table", "tiny", "--config-dir", "conf", "--dry-run"])
 main(["table", "tiny", "--config-dir", "conf", "--collect", "device=cpu"])
 sys.exit("torch" in sys.modules)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
-from gradinc.errors import UserError
-from gradinc.seal import seal
-from gradinc.tune.found import found_by
-from gradinc.tune.space import Space
-from gradinc.tune.study import Search
+from gradinc.records.seal import seal
+from gradinc.records.search import found_by
+from gradinc.studies.tune.space import Space
+from gradinc.studies.tune.study import Search
 
 SPACE = Space(space={"optimizer.lr": [0.1, 0.2]}, trials=2)
 

@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gradinc.base.errors import UserError
+from gradinc.base.signals import Interruption
 from gradinc.config.catalog import PACKAGE
 from gradinc.config.compose import load_config
 from gradinc.config.identity import run_name
-from gradinc.directory import read_config
-from gradinc.errors import UserError
-from gradinc.finished import FinishedRun
-from gradinc.interruption import Interruption
-from gradinc.record import read_log
-from gradinc.train import execute
-from gradinc.tune.found import found_by
-from gradinc.tune.space import Space, judged, read_space
-from gradinc.tune.study import Search
+from gradinc.records.directory import read_config
+from gradinc.records.log import read_log
+from gradinc.records.search import found_by
+from gradinc.runs.train import execute
+from gradinc.runs.trained import FinishedRun
+from gradinc.studies.tune.space import Space, judged, read_space
+from gradinc.studies.tune.study import Search
 
 RATES = """
 space:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gradinc.base.errors import UserError
 from gradinc.data.installed import installed_folder, read_table
 from gradinc.data.source import Source
-from gradinc.errors import UserError
 
 
 def diabetes(root: str | None, *, standardize_target: bool = True) -> Source:

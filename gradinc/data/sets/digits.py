@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gradinc.base.errors import UserError
 from gradinc.data.installed import installed_folder, read_table
 from gradinc.data.source import Source
-from gradinc.errors import UserError
 
 
 def digits(root: str | None) -> Source:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Count
 from gradinc.data.decode import headers
 from gradinc.data.folder import LAYOUT, scan
 from gradinc.data.source import ImageFiles, Source
-from gradinc.errors import UserError
 
 
 def image_folder(root: str | None, *, size: Count | None = None, channels: Literal["auto", 1, 3] = "auto") -> Source:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Whole
 from gradinc.data.source import TEST, TRAIN, VALIDATION, Source
-from gradinc.errors import UserError
 
 LENGTH, SEED, CLASSES = 40, 42, tuple("0123456789")
 

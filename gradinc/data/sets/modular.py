@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Le
 
+from gradinc.base.errors import UserError
 from gradinc.data.source import Source
-from gradinc.errors import UserError
 
 Modulus = Annotated[int, Ge(2), Le(1000)]
 

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from gradinc.base.errors import UserError
 from gradinc.data.arrays import rows_of
 from gradinc.data.npz_file import names, read_npz
 from gradinc.data.source import TEST, TRAIN, VALIDATION, Source
 from gradinc.data.targets import targets_of
-from gradinc.errors import UserError
 
 FORM = "x and y, or x_train, y_train, x_test, y_test and perhaps x_val, y_val"
 

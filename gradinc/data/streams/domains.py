@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gradinc.base.errors import UserError
 from gradinc.config.names import written
 from gradinc.data.experience import Experience, Material
-from gradinc.errors import UserError
 
 
 def domains(material: Material, *, sets: list[str] | None = None, roots: list[str] | None = None) -> list[Experience]:

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Count
 from gradinc.data.experience import Experience, Material
 from gradinc.data.rows import Change
-from gradinc.errors import UserError
 
 HALF_TURN = 180.0
 

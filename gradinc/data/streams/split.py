@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 import torch
 
+from gradinc.base.errors import UserError
 from gradinc.config.names import written
 from gradinc.config.values import Count, Whole
 from gradinc.data.experience import Experience, Material
-from gradinc.errors import UserError
 
 
 def split(

@@ -1,0 +1,1 @@
+"""Errors, files, text and randomness, for every other package."""

@@ -1,0 +1,122 @@
+"""Files that are whole or absent, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from gradinc.base.crash import crash_point
+from gradinc.base.errors import StorageError, Unwritable, UserError
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+"""What the operating system says of a place, and not of what is to be written there."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a restart, sees all of the new content or none of it.
+
+    Raises:
+        StorageError: the disk is full, read-only or over quota; what was there before stays.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with storing(path, len(content)):
+        try:
+            crash_point("before-write")
+            with open(temporary, "wb") as file:
+                half = len(content) // 2
+                file.write(content[:half])
+                crash_point("mid-write")
+                file.write(content[half:])
+                file.flush()
+                crash_point("before-fsync")
+                os.fsync(file.fileno())
+            crash_point("before-replace")
+            os.replace(temporary, path)
+            crash_point("after-replace")
+            sync_directory(path.parent)
+        except OSError:
+            with suppress(OSError):  # on a disk that is read-only now even this is refused
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON document for people and programs, whole. Bytes of paths that are not UTF-8 become JSON escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode(errors="backslashreplace"))
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name from the file system or the command line is text, not bytes that Python has escaped."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def check_plain(path: Path, what: str, mend: str) -> None:
+    """See that a place that is written to is free or a plain file: a link or a device would lead elsewhere.
+
+    Args:
+        path: the place.
+        what: who writes there, as in ``where a run writes``.
+        mend: what else can be done about it.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(kind):
+        raise UserError(str(path), f"is a link, {what}", f"Put the file itself in its place, {mend}")
+    if not stat.S_ISREG(kind):
+        raise UserError(str(path), f"is not a plain file, {what}", f"Remove it, {mend}")
+
+
+def sync_directory(path: Path) -> None:
+    """Make new names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def storing(path: Path, needed: int = 0) -> Iterator[None]:
+    """What the operating system refuses inside is told as that `path`, with `needed` bytes, cannot be written.
+
+    Raises:
+        StorageError: it refused something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error, needed) from error
+
+
+def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
+    """The one line that says why a file could not be written."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    mend = "Make it writable, or choose another place"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        reason = f"{reason} ({needed:,} bytes are needed{_free(path.parent)})"
+        mend = "Make room or choose another output=…; the same command then goes on"
+    kind = Unwritable if error.errno in UNWRITABLE else StorageError
+    return kind(str(path), f"cannot be written: {reason}", mend)
+
+
+def _free(folder: Path) -> str:
+    """What is left of a file system, in words: bytes, or files where no further file can be made."""
+    try:
+        left = os.statvfs(folder)
+    except OSError:
+        return ""
+    if left.f_files and not left.f_favail:
+        return f", and no inode is free: the limit of {left.f_files:,} files is reached"
+    return f", {left.f_bavail * left.f_frsize:,} bytes are free"

@@ -1,0 +1,58 @@
+"""Signals that ask a run to stop: what it did is saved first. A second one ends the process at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from gradinc.base.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interruption:
+    """Whether a signal has come.
+
+    Attributes:
+        signum: the signal's number, or 0.
+        deferred: whether a signal waits for the next `check`; before, there is nothing to save, and it
+            raises `Interrupted` wherever the program is.
+    """
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self.deferred = False
+
+    def check(self) -> None:
+        """Stop here if a signal has come.
+
+        Raises:
+            Interrupted: it has.
+        """
+        if self.signum:
+            raise Interrupted(self.signum)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        if not self.deferred:
+            self.check()
+
+
+@contextmanager
+def interruption() -> Iterator[Interruption]:
+    """Catch signals inside; where Python cannot (outside the main thread), they act as always."""
+    state = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield state
+        return
+    before = {number: signal.signal(number, state._handle) for number in SIGNALS}
+    try:
+        yield state
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,49 @@
+"""Reading options, and writing text that came from data."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from gradinc.base.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose every complaint is a `UserError`.
+
+    Args:
+        command: the command's name.
+        description: what it does.
+        examples: lines that `--help` ends in.
+    """
+
+    def __init__(self, command: str, description: str, examples: str = "", **options: Any) -> None:
+        super().__init__(
+            prog=f"gradinc {command}",
+            description=description,
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **options,
+        )
+        self.add_argument("--quiet", "-q", action="store_true", help="no progress, only errors and results")
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(self.prog, message, f"See {self.prog} --help")
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse all arguments.
+
+        Raises:
+            UserError: there is one that is not known.
+        """
+        options, others = self.parse_known_intermixed_args(arguments)
+        for other in others:
+            known = [name for action in self._actions for name in action.option_strings]
+            near = get_close_matches(other, known, n=1)
+            raise UserError(
+                other, f"{self.prog} does not take it", f"Did you mean {near[0]}?" if near else "Leave it out"
+            )
+        return options

@@ -1,0 +1,170 @@
+"""``gradinc attack RUN``: how many of a run's test images an adversary can fool."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradinc.base.errors import UserError
+from gradinc.base.text import print_columns, print_json, printable
+from gradinc.cli.arguments import Parser
+
+if TYPE_CHECKING:
+    from gradinc.studies.attacks.measure import Measured
+
+EPS = {"linf": "0.01,0.03,0.1,0.3", "l2": "0.25,0.5,1,2"}
+"""Sizes to try where none are given, by the norm."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the accuracy under each attack at each ε, and what casts doubt on it."""
+    options = _parser().read(arguments)
+    chosen = _checked(options)
+    from gradinc.records.directory import find_run
+
+    path = find_run(options.run)
+    if options.figure is not None:
+        _check_figure(options.figure, path)
+    from gradinc.runs.trained import FinishedRun
+    from gradinc.studies.attacks.measure import Settings, attack, document  # torch, when all else is right
+
+    run, settings = FinishedRun.open(path), Settings(**chosen)
+    measured = _with_progress(options.quiet, lambda watch: attack(run, settings, watch))
+    if options.figure is not None:
+        from gradinc.base.files import write_whole
+        from gradinc.studies.attacks.figure import figure
+
+        write_whole(options.figure, figure(f"{path.name} under attack", measured).encode())
+    if options.json:
+        print_json(document(measured, run, settings))
+    else:
+        _print(measured, str(path), settings)
+    for each in measured:
+        for said in each.warnings:
+            place = "" if each.attack in ("clean", "limit") else f"at ε = {each.eps:g} "
+            sys.stderr.write(f"gradient masking? {printable(place + said)}.\n")
+    return 0
+
+
+def _print(measured: list[Measured], run: str, settings: Any) -> None:
+    clean, *others, limit = measured
+    how = f"{settings.norm}, {settings.steps} steps, {settings.restarts} restarts, seed {settings.seed}"
+    print_columns(
+        [
+            ["run", run],
+            ["weights", f"{'best' if settings.best else 'last'}, {clean.rows:,} test images"],
+            ["attack", how],
+        ]
+    )
+    print()
+    names = list(dict.fromkeys(each.attack for each in others))
+    rows = [["ε", *names, "95 % interval of worst"], ["0", *[_percent(clean.accuracy)] * len(names), _interval(clean)]]
+    for start in range(0, len(others), len(names)):
+        row = others[start : start + len(names)]
+        rows.append([f"{row[0].eps:.4g}", *(_percent(each.accuracy) for each in row), _interval(row[-1])])
+    print_columns(rows)
+    print()
+    print(f"worst: a row counts if it withstands all. At ε = {limit.eps:.4g}, where any image")
+    print(f"can become grey, PGD leaves {_percent(limit.accuracy)}.")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _interval(each: Measured) -> str:
+    return f"{100 * each.low:.1f} – {100 * each.high:.1f} %"
+
+
+def _with_progress(quiet: bool, work: Any) -> Any:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed} passes over images"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("attacking", total=None)
+        return work(lambda: progress.advance(task))
+
+
+def _checked(options: Any) -> dict[str, Any]:
+    """The options as the measurement takes them.
+
+    Raises:
+        UserError: one is out of range.
+    """
+    if options.rows < 0:
+        raise UserError(f"--rows {options.rows}", "need a whole number ≥ 0", "0 takes all rows")
+    for name in ("steps", "restarts"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name} {getattr(options, name)}", "need a whole number ≥ 1")
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", options.device):
+        raise UserError(f"--device {options.device}", "need auto, cpu, cuda or cuda:N")
+    if not 0 <= options.seed < 2**63:
+        raise UserError(f"--seed {options.seed}", "need a whole number ≥ 0")
+    step = None if options.step_size is None else _size("--step-size", options.step_size)
+    if step == 0:
+        raise UserError(f"--step-size {options.step_size}", "need a number > 0")
+    eps = tuple(_size("--eps", item) for item in (options.eps or EPS[options.norm]).split(","))
+    if options.norm == "linf" and max(eps) > 1:
+        what = "is more than the whole range of an image, which is 0 to 1"
+        raise UserError(f"--eps {max(eps):g}", what, "Give it in input units, for example 8/255")
+    names = ("norm", "steps", "restarts", "rows", "seed", "best", "device")
+    return {"eps": eps, "step_size": step, **{name: getattr(options, name) for name in names}}
+
+
+def _size(option: str, given: str) -> float:
+    """A size in input units, also as a fraction.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        value = float(Fraction(given.strip())) if "/" in given else float(given)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise UserError(f"{option} {given or '(nothing)'}", "need a number ≥ 0, such as 0.03 or 8/255")
+    return value
+
+
+def _check_figure(figure: Path, run: Path) -> None:
+    if figure.suffix != ".svg" or not figure.parent.is_dir() or figure.is_dir():
+        raise UserError(f"--figure {figure}", "need the name of an SVG file in a folder that is there")
+    if figure.resolve().is_relative_to(run.resolve()):
+        raise UserError(f"--figure {figure}", "is inside the run, which stays as it is", "Choose another place")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "attack",
+        "How many of a run's test images an adversary can fool who knows its weights:\n"
+        "FGSM, PGD on the cross-entropy and on the margin of the logits, and noise of the\n"
+        "same size for comparison. Warns where the model only hides its gradients.",
+        "gradinc attack outputs/RUN\n"
+        "gradinc attack outputs/RUN --eps 2/255,4/255,8/255 --restarts 5 --figure robust.svg\n"
+        "gradinc attack outputs/RUN --norm l2 --eps 0.5,1 --rows 0 --json",
+    )
+    parser.add_argument("run", help="the run's directory, or its name under outputs/")
+    parser.add_argument("--eps", help=f"sizes, in input units of 0 to 1 (default {EPS['linf']}; l2: {EPS['l2']})")
+    parser.add_argument("--norm", choices=("linf", "l2"), default="linf", help="how size is measured (default linf)")
+    parser.add_argument("--steps", type=int, default=20, help="steps of PGD (default 20)")
+    parser.add_argument("--restarts", type=int, default=2, help="tries of PGD and of noise (default 2)")
+    parser.add_argument("--step-size", help="of PGD, in input units (default 2.5 ε / steps)")
+    parser.add_argument("--rows", type=int, default=1000, help="test images, drawn by the seed (default 1000, 0: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default 0)")
+    parser.add_argument("--best", action="store_true", help="the weights of the best validation, not the last ones")
+    parser.add_argument("--figure", type=Path, help="write accuracy against ε to this SVG file")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser

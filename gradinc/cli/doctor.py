@@ -1,0 +1,41 @@
+"""``gradinc doctor``: whether everything that runs need is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradinc.base.text import print_columns, print_json
+from gradinc.cli.arguments import Parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print what was found.
+
+    Returns:
+        0 where runs can be made, 1 where something that they need is not right.
+    """
+    options = _parser().read(arguments)
+    from gradinc.studies.doctor import examine
+
+    findings = examine(Path(options.output))
+    if options.json:
+        print_json([{"what": f.what, "state": f.state, "found": f.found, "mend": f.mend} for f in findings])
+    else:
+        print_columns([[f.state, f.what, f.found] for f in findings])
+        for finding in findings:
+            if finding.mend:
+                print_columns([[f"{finding.what}:", finding.mend]])
+    return int(any(finding.state == "wrong" for finding in findings))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "doctor",
+        "Look at versions, devices, data sets, launchers and the output directory.\n"
+        "Exit code 0: runs can be made; 1: something is wrong.",
+        "gradinc doctor\ngradinc doctor --json",
+    )
+    parser.add_argument("--output", default="outputs", help="the directory that runs are made in")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser

@@ -1,0 +1,66 @@
+"""``gradinc export``: the logs of runs for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradinc.base.errors import UserError
+from gradinc.base.text import print_warnings, printable
+from gradinc.cli.arguments import Parser
+
+OTHERS = "Give --tensorboard DIR; gradinc runs --json lists results, and a run's metrics.jsonl is one JSON per line"
+"""What there is, and where numbers for other programs are."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write event files, one folder for each run.
+
+    Returns:
+        0, or 1 where a run is damaged and was left out.
+    """
+    try:
+        options = _parser().read(arguments)
+    except UserError as error:
+        if not error.where.startswith("--"):
+            raise
+        raise UserError(error.where, "runs are exported for TensorBoard only", OTHERS) from error
+    if options.tensorboard is None:
+        raise UserError("gradinc export", "needs --tensorboard DIR, which is the one format that it writes", OTHERS)
+    from gradinc.records import tensorboard
+    from gradinc.records.find import find_runs
+    from gradinc.records.scalars import scalars
+    from gradinc.records.shown import doubts
+
+    found = find_runs(options.runs, options.output)
+    tensorboard.check()
+    runs = [run for run in found if run.damage is None]
+    folders = [Path(options.tensorboard) / run.name for run in runs]
+    for folder in folders:
+        if folder.exists():  # a second file beside the first would show everything twice
+            raise UserError(str(folder), "is there already", "Remove it, or give another directory")
+        if folders.count(folder) > 1:
+            raise UserError(folder.name, "is the name of several of these runs", "Export them one at a time")
+    print_warnings(doubts(found))
+    for run, folder in zip(runs, folders, strict=True):
+        count = tensorboard.write(scalars(run), folder)
+        if not run.log_is_whole:
+            log = run.path / "metrics.jsonl"
+            print_warnings([f"{log} is damaged after line {len(run.metrics)}. The numbers end there."])
+        if not options.quiet:
+            print(f"{printable(folder)}  {count:,} numbers")
+    if not options.quiet and runs:
+        print(f"next: tensorboard --logdir {printable(options.tensorboard)}")
+    return int(len(runs) < len(found))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "export",
+        "Write the numbers of metrics.jsonl as event files that TensorBoard reads.",
+        "gradinc export outputs --tensorboard events\ngradinc export outputs/RUN --tensorboard events",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
+    parser.add_argument("--tensorboard", metavar="DIR", help="where to; a folder in it for each run")
+    parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
+    return parser

@@ -1,0 +1,73 @@
+"""``gradinc report``: one page about one run or many."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradinc.base.errors import UserError
+from gradinc.base.text import printable
+from gradinc.cli.arguments import Parser
+
+if TYPE_CHECKING:
+    from gradinc.records.recorded import RecordedRun
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report of the runs, as HTML and as Markdown."""
+    options = _parser().read(arguments)
+    out = None if options.out is None else Path(options.out)
+    if out is not None and out.suffix not in (".html", ".htm"):
+        raise UserError(f"--out {options.out}", "is no HTML file", "Give a name that ends in .html")
+    from gradinc.records.find import find_runs
+    from gradinc.studies.report.compose import compose
+    from gradinc.studies.report.write import write
+
+    runs = find_runs(options.runs, options.output)
+    title = options.title or (runs[0].name if len(runs) == 1 else _common(options.runs, options.output))
+    _read_logs(runs, quiet=options.quiet)
+    report = compose(title, runs)
+    page = out or Path("reports") / f"{_file_name(title)}.html"
+    for path in write(report, page):
+        if not options.quiet:
+            print(f"{printable(path)}  {path.stat().st_size / 1000:,.0f} kB")
+    return 0
+
+
+def _read_logs(runs: Sequence[RecordedRun], *, quiet: bool) -> None:
+    """Read what takes longest, with a bar on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        return  # they are read when they are needed
+    from rich.console import Console
+    from rich.progress import track
+
+    for run in track(runs, "reading", console=Console(stderr=True), transient=True):
+        _ = run.columns
+
+
+def _common(arguments: Sequence[str], output: str) -> str:
+    """A name for what the arguments name together."""
+    names = [argument.rstrip("/*?") or argument for argument in arguments]
+    names = [Path(name).name or name for name in names]
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _file_name(title: str) -> str:
+    letters = "".join(letter if letter.isalnum() or letter in "._=,+-" else "-" for letter in title)
+    return letters.strip(".-")[:100] or "report"
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "report",
+        "Write one HTML file about a run or many, with figures, config and provenance, and the same as Markdown.\n"
+        "The page needs no network, and the same runs give the same page.",
+        "gradinc report outputs/RUN\ngradinc report outputs --out sweep.html\ngradinc report 'digits-cnn-*'",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
+    parser.add_argument("--out", metavar="FILE.html", help="where to; reports/NAME.html if not given")
+    parser.add_argument("--title", help="the heading, if not the name of the run or runs")
+    parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
+    return parser

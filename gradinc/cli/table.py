@@ -1,0 +1,206 @@
+"""``gradinc table``: published numbers beside ours, with a verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradinc.base.errors import UserError
+from gradinc.base.text import print_columns, print_json
+from gradinc.cli.arguments import Parser
+
+if TYPE_CHECKING:
+    from gradinc.studies.tables.cells import Cell
+    from gradinc.studies.tables.specification import Table
+
+FAILURES = ("failed", "diverged", "damaged")
+"""States of a run that came to no good end."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """List tables, or run what one lacks and show it.
+
+    Returns:
+        0 when nothing that is judged differs from what is printed and no run failed, now or earlier, else 1; that of
+        the signal that ended it.
+    """
+    options = _parser().read(arguments)
+    folders = [Path(folder) for folder in options.config_dir]
+    if options.name is not None and "=" in options.name:
+        options.name, options.overrides = None, [options.name, *options.overrides]
+    if options.name is None:
+        for option in ("rows", "seeds", "dry_run", "collect", "to"):
+            if getattr(options, option):
+                where = f"--{option.replace('_', '-')}"
+                raise UserError(where, "needs the NAME of a table", "gradinc table without it lists them")
+        return _list(folders, options.overrides, options.json)
+    from gradinc.studies.tables.cells import SET_BY_TABLE, chosen_rows, compose_cells, open_table
+
+    table = open_table(options.name, folders)
+    extra = list(options.overrides)
+    if options.quiet:
+        extra.append("progress=quiet")
+    for override in extra:
+        if "=" not in override:
+            raise UserError(override, "gradinc table takes one NAME and key=value", "See gradinc table --help")
+        if override.partition("=")[0].lstrip("+~") in SET_BY_TABLE:
+            raise UserError(override, "is set by the table", "Use --seeds 0,1,2")
+    rows = chosen_rows(table, options.rows)
+    cells = compose_cells(table, rows, _seeds(options.seeds, table), extra, folders)
+    if options.dry_run:
+        return _dry_run(table, cells)
+    return _run_and_show(table, cells, options, arguments)
+
+
+def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: Sequence[str]) -> int:
+    from rich.console import Console
+
+    from gradinc.base.files import write_whole
+    from gradinc.base.streams import going_on
+    from gradinc.studies.tables.collecting import recorded_runs
+    from gradinc.studies.tables.document import table_document
+    from gradinc.studies.tables.rendering import FILES
+    from gradinc.studies.tables.running import jobs_of, measure, missing_jobs, missing_measurements, run
+    from gradinc.studies.tables.terminal import show
+
+    code = 0
+    console = Console()
+    if not options.collect and (missing := missing_jobs(cells)):
+        # A document stands alone.
+        with redirect_stdout(sys.stderr) if options.json else going_on():
+            code = run(missing, console, ["table", *arguments])
+        if code > 1:  # a signal
+            return code
+    if not options.collect and (unmeasured := missing_measurements(table, cells)):
+        code = max(code, measure(unmeasured, Console(stderr=True, quiet=options.quiet)))
+    document = table_document(table, cells, recorded_runs(cells))
+    output = next((job.config.output for job in jobs_of(cells).values()), "outputs")
+    folder = Path(options.to) if options.to else Path(output) / "tables"
+    if options.json:
+        print_json(document)
+    else:
+        show(document, console)
+    if document["code"] or options.to:
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending, render in FILES.items():
+            write_whole(folder / f"{table.name}.{ending}", render(document).encode())
+        if not options.json:
+            print(f"written: {folder / table.name}.{{{','.join(FILES)}}}")
+    return code or int("differs" in document["verdicts"] or _has_failures(document))
+
+
+def _has_failures(document: Mapping[str, Any]) -> bool:
+    """Whether a run did not come to a good end, in this command or an earlier one."""
+    cells = [cell for row in document["rows"] for cell in row["cells"]]
+    return any(seed["status"] in FAILURES for cell in cells for seed in cell["seeds"])
+
+
+def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
+    from gradinc.studies.tables.running import jobs_of, missing_measurements, status
+
+    lines = [["row", "seed", "status", "run", "columns"]]
+    for row in dict.fromkeys(cell.row for cell in cells):
+        own = [cell for cell in cells if cell.row == row]
+        lines += [[row, "–", missing, "", ""] for missing in dict.fromkeys(c.missing for c in own if c.missing)]
+        for place, job in jobs_of(own).items():
+            columns = [cell.column for cell in own if place in (each.directory for each in cell.jobs.values())]
+            more = f" and {len(columns) - 2} more" if len(columns) > 3 else ""
+            shown = ", ".join(columns[:2] if more else columns) + more
+            lines.append([row, str(job.config.seed), status(job), place.name, shown])
+    print_columns(lines)
+    states = [status(job) for job in jobs_of(cells).values()]
+    left = sum(state not in ("finished", "diverged") for state in states)
+    print(f"{len(states)} runs, {left} to do ({table.budget} for the whole table)")
+    if unmeasured := missing_measurements(table, cells):
+        print(f"{len(unmeasured)} measurements of the weights of finished runs to do")
+    _tell_missing_data(cells)
+    return 0
+
+
+def _tell_missing_data(cells: Sequence[Cell]) -> None:
+    """Say which data sets a table needs that are not here, and what runs the same protocol."""
+    from gradinc.data.availability import availability
+    from gradinc.studies.tables.running import jobs_of
+
+    configs = {job.config.data.name: job.config.data for job in jobs_of(cells).values()}
+    for name, data in sorted(configs.items()):
+        found = availability(name, data.root)
+        if not found.here:
+            print(f"data={name} is not here: {found.how}.")
+            if name == "mnist" and availability("fashion_mnist").here:
+                print("data=fashion_mnist runs the same protocol; printed numbers are then not comparable.")
+
+
+def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
+    from rich.console import Console
+    from rich.progress import track
+
+    from gradinc.config import groups
+    from gradinc.studies.tables.cells import compose_cells, open_table
+    from gradinc.studies.tables.running import jobs_of, status
+    from gradinc.studies.tables.terminal import show_columns
+
+    found = []
+    # Hundreds of configs are composed to know which runs are there: that takes seconds.
+    waiting = Console(stderr=True)
+    for name in track(
+        groups.names("table", folders), "composing", console=waiting, transient=True, disable=not waiting.is_terminal
+    ):
+        table = open_table(name, folders)
+        cells = compose_cells(table, list(table.rows), table.seeds, extra, folders)
+        jobs = jobs_of(cells).values()
+        built = sum(cell.missing is None for cell in cells)
+        done = sum(status(job) == "finished" for job in jobs)
+        found.append((name, table.title, table.budget, built, len(cells), done, len(jobs)))
+    if as_json:
+        keys = ("table", "title", "budget", "cells_built", "cells", "runs_finished", "runs")
+        print_json([dict(zip(keys, each, strict=True)) for each in found])
+        return 0
+    lines = [["table", "cost", "cells built", "runs done", "title"]]
+    lines += [[n, cost, f"{b} of {c}", f"{d} of {r}", title] for n, title, cost, b, c, d, r in found]
+    show_columns(lines, Console())
+    return 0
+
+
+def _seeds(text: str | None, table: Table) -> list[int]:
+    """The seeds that were asked for, in order; the table's own if none were.
+
+    Raises:
+        UserError: the text is no list of seeds.
+    """
+    if text is None:
+        return list(table.seeds)
+    try:
+        seeds = sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        seeds = [-1]
+    if seeds[0] < 0:
+        raise UserError(f"--seeds {text}", "need whole numbers ≥ 0 with commas between them", "Such as --seeds 0,1,2")
+    return seeds
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "table",
+        "Run what a published table lacks, and show its numbers beside ours with a\n"
+        "verdict: reproduced, differs, interval too wide, or not judged.",
+        "gradinc table                          # which there are, what they cost, what is done\n"
+        "gradinc table mnist1d --dry-run        # which runs it is made of\n"
+        "gradinc table mnist1d --rows mlp --seeds 0,1,2\n"
+        "gradinc table der_rotated data=fashion_mnist --collect     # never trains\n\n"
+        "Exit code 1: a number differs from what is printed, or a run failed or diverged.",
+    )
+    parser.add_argument("name", nargs="?", help="the table; without it all are listed")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for all its runs, after its protocol")
+    parser.add_argument("--rows", type=lambda text: text.split(","), metavar="A,B", help="only these rows")
+    parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the table's")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and their state; train nothing")
+    parser.add_argument("--collect", action="store_true", help="show what there is; train nothing")
+    parser.add_argument("--to", metavar="DIR", help="where its files go (default: tables/ under the output directory)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    folder = "a folder of your own YAML"
+    parser.add_argument("--config-dir", "-cd", action="append", default=[], metavar="DIR", help=folder)
+    return parser

@@ -1,0 +1,61 @@
+"""``gradinc verify RUN``: run its last stretch again elsewhere, and compare bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from gradinc.base.errors import Interrupted, UserError
+from gradinc.base.text import print_json, printable
+from gradinc.cli.arguments import Parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the verdict.
+
+    Returns:
+        0 where everything is the same, 1 where something is not.
+    """
+    options = _parser().read(arguments)
+    if options.run is None:
+        raise UserError("gradinc verify", "names no run", "Give its directory: gradinc verify outputs/RUN")
+    from gradinc.records.directory import find_run
+
+    path = find_run(options.run)
+    from rich.console import Console
+
+    from gradinc.base.signals import interruption
+    from gradinc.studies.verify import ReplayDisplay, verify
+
+    console = Console(stderr=True)
+    setting = "quiet" if options.json or options.quiet or not console.is_terminal else "auto"
+    with ReplayDisplay(console, setting) as display, interruption() as stop:
+        try:
+            verdict = verify(path, display, stop)
+        except Interrupted as interrupted:
+            return 128 + interrupted.signum
+    same = not verdict.differences
+    if options.json:
+        print_json({"same": same, **asdict(verdict)})
+        return int(not same)
+    for line in verdict.differences:
+        print(printable(line))
+    for line in verdict.notes:
+        print(printable(f"note: {line}: the last bits may differ"))
+    stretch = f"steps {verdict.first} to {verdict.last}"
+    told = f"{stretch} again, the same bits" if same else f"not the same ({stretch})"
+    told += " (unsealed: the other files cannot be checked)" if verdict.unsealed else ""
+    print(printable(f"{verdict.run}: {told}"))
+    return int(not same)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "verify",
+        "Go on from a run's newest checkpoint but one to the newest, in a scratch place, and compare every bit.\n"
+        "Nothing in the run is changed. Exit code 0: the same; 1: not.",
+        "gradinc verify outputs/RUN",
+    )
+    parser.add_argument("run", nargs="?", help="the run's directory, or its name under outputs/")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser

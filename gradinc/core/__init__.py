@@ -1,0 +1,1 @@
+"""One update: weights, window, rule, method, learner."""

@@ -1,0 +1,176 @@
+"""What is minimised and what is reported: classification or regression."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gradinc.data.batch import Batch
+from gradinc.data.outputs import Outputs
+
+
+class Criterion(ABC):
+    """The loss of each row, and the measures made of its sums.
+
+    Attributes:
+        score: name of the measure that the best checkpoint and `budget.accuracy` go by.
+        higher: whether a higher score is better.
+    """
+
+    score: ClassVar[str]
+    higher: ClassVar[bool]
+
+    @abstractmethod
+    def __call__(self, batch: Batch, out: Tensor) -> Tensor:
+        """Loss of each row, shape (rows,)."""
+
+    def seen(self, batch: Batch, out: Tensor) -> Tensor:
+        """The model's outputs as the loss sees them, shape (rows, outputs): with those that do not count at -∞."""
+        return out
+
+    @property
+    def masks(self) -> bool:
+        """Whether some outputs do not count in training."""
+        return False
+
+    @abstractmethod
+    def total(self, batch: Batch, out: Tensor) -> Tensor:
+        """Σᵢ cᵢ ℓᵢ over the rows, a scalar; c is the batch's row weight."""
+
+    @abstractmethod
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        """What `measures` needs of some rows, as a float64 vector; `merged` joins those of two batches.
+
+        Args:
+            task: the task that the rows are of.
+            now: the last task that was trained on.
+        """
+
+    def merged(self, one: Tensor, other: Tensor) -> Tensor:
+        """The `sums` of two batches together, from those of each."""
+        return one + other
+
+    @abstractmethod
+    def measures(self, sums: list[float], rows: int) -> dict[str, float]:
+        """The reported numbers, from the merged `sums` of all `rows` rows."""
+
+    def better(self, new: float, old: float | None) -> bool:
+        """Whether a score beats the best so far; a tie does not, and neither does NaN."""
+        if old is None:
+            return new == new
+        return new > old if self.higher else new < old
+
+
+class CrossEntropy(Criterion):
+    """Softmax cross-entropy in nats; reports the mean loss and the accuracy, a share of 1.
+
+    Args:
+        outputs: which outputs count, where the stream has tasks that differ in them. Where all do in testing,
+            ``accuracy_in_task`` is reported too: that of the same logits, with those of other tasks masked.
+    """
+
+    score = "accuracy"
+    higher = True
+
+    def __init__(self, outputs: Outputs | None = None) -> None:
+        self.outputs = outputs
+
+    def __call__(self, batch: Batch, out: Tensor) -> Tensor:
+        return F.cross_entropy(self.seen(batch, out), batch.y, reduction="none")
+
+    def total(self, batch: Batch, out: Tensor) -> Tensor:
+        if batch.weight is None:
+            return F.cross_entropy(self.seen(batch, out), batch.y, reduction="sum")
+        return (self(batch, out) * batch.weight).sum()
+
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        logits = out if self.outputs is None else self.outputs.tested(out, task, now)
+        loss = F.cross_entropy(logits, y, reduction="sum")
+        found = [loss.double(), (logits.argmax(1) == y).sum().double()]
+        if self.outputs is not None and self.outputs.test != "task":
+            found.append(((out + self.outputs.of_task[task]).argmax(1) == y).sum().double())
+        return torch.stack(found)
+
+    def measures(self, sums: list[float], rows: int) -> dict[str, float]:
+        return dict(zip(("loss", "accuracy", "accuracy_in_task"), (each / rows for each in sums), strict=False))
+
+    def seen(self, batch: Batch, out: Tensor) -> Tensor:
+        seen = out if self.outputs is None else self.outputs.trained(batch, out)
+        return seen if batch.mask is None else seen + batch.mask
+
+    @property
+    def masks(self) -> bool:
+        return self.outputs is not None and self.outputs.train != "all"
+
+
+class OneHotError(CrossEntropy):
+    """Mean squared error to 1 for a row's class and 0 for the others; reports it and the accuracy.
+
+    Outputs that do not count are left out of the sum, not out of the number that it is divided by.
+    """
+
+    def __call__(self, batch: Batch, out: Tensor) -> Tensor:
+        return _one_hot_errors(self.seen(batch, out), batch.y)
+
+    def total(self, batch: Batch, out: Tensor) -> Tensor:
+        rows = self(batch, out)
+        return rows.sum() if batch.weight is None else (rows * batch.weight).sum()
+
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        found = super().sums(y, out, task, now)
+        logits = out if self.outputs is None else self.outputs.tested(out, task, now)
+        found[0] = _one_hot_errors(logits, y).sum().double()
+        return found
+
+
+def _one_hot_errors(logits: Tensor, y: Tensor) -> Tensor:
+    target = torch.zeros_like(logits).scatter_(1, y.view(-1, 1), 1.0)
+    return (logits - target).masked_fill(logits.isinf(), 0.0).square().mean(1)
+
+
+class SquaredError(Criterion):
+    """Mean squared error over a row's targets; reports the MSE, in the targets' units squared, and R².
+
+    R² is taken of each target by itself, and then their mean: targets of other units or spreads count alike. A target
+    that is constant has R² 1 where every prediction is exact and 0 elsewhere, as in scikit-learn's ``r2_score``.
+    """
+
+    score = "mse"
+    higher = False
+
+    def __call__(self, batch: Batch, out: Tensor) -> Tensor:
+        return (out - batch.y).square().mean(1)
+
+    def total(self, batch: Batch, out: Tensor) -> Tensor:
+        rows = self(batch, out)
+        return rows.sum() if batch.weight is None else (rows * batch.weight).sum()
+
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        """Rows, Σ of their errors, and for each target Σ (ŷ − y)², the mean of y and Σ (y − mean)²."""
+        y, out = y.double(), out.double()
+        squares = (out - y).square()
+        # Differences to the first row are exact zeros where a target is constant, and small where targets are large.
+        differences = y - y[0]
+        mean = differences.mean(0)
+        error = torch.stack((y.new_tensor(len(y)), squares.mean(1).sum()))
+        return torch.cat((error, squares.sum(0), y[0] + mean, (differences - mean).square().sum(0)))
+
+    def merged(self, one: Tensor, other: Tensor) -> Tensor:
+        """Paper: Chan et al. 1979, Updating formulae and a pairwise algorithm for computing sample variances."""
+        total = one + other
+        targets = (len(total) - 2) // 3
+        mean, spread = slice(2 + targets, 2 + 2 * targets), slice(2 + 2 * targets, None)
+        share, apart = other[0] / total[0], other[mean] - one[mean]
+        total[mean] = one[mean] + apart * share
+        total[spread] += apart.square() * one[0] * share
+        return total
+
+    def measures(self, sums: list[float], rows: int) -> dict[str, float]:
+        targets = (len(sums) - 2) // 3
+        errors, spreads = sums[2 : 2 + targets], sums[2 + 2 * targets :]
+        scores = [1 - e / s if s > 0 else float(e == 0) for e, s in zip(errors, spreads, strict=True)]
+        return {"mse": sums[1] / rows, "r2": sum(scores) / targets}

@@ -1,0 +1,97 @@
+"""Layers with longer windows than the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from torch import Tensor
+
+from gradinc.base.errors import UserError
+from gradinc.config.names import choose
+from gradinc.core.weights import Weights
+from gradinc.core.window import Last, Window
+
+
+class Layers:
+    """Lets some layers wait several windows for the mean gradient over all rows of these windows.
+
+    A layer's window ends after its number of micro-batches, and before that with an epoch or a task as the window
+    itself does (``strategy.window.last``). Until then the optimizer sees no gradient of that layer, so that its
+    momentum, its decay and its counters stand still.
+
+    Args:
+        weights: built with the waits of these layers.
+        size: micro-batches of an ordinary window.
+        last: what becomes of a window that an epoch cuts short.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ("held", "items", "taken", "task")
+
+    def __init__(self, weights: Weights, size: int, last: Last) -> None:
+        self._weights, self._size, self._last = weights, size, last
+        self._views = {longer: [weights.grad[a:b] for a, b in weights.waiting(longer)] for longer in weights.waits}
+        self.held: dict[int, list[Tensor]] = {}
+        self.items = dict.fromkeys(self._views, 0.0)
+        self.taken = dict.fromkeys(self._views, 0)
+        self.task = 0
+
+    def collect(self, window: Window, task: int) -> None:
+        """Take the waiting layers' part of a finished window's gradient, or hand out what has come together.
+
+        Afterwards the optimizer's next step moves the layers that are due, and no others.
+
+        Args:
+            window: whose mean gradient is in the vector.
+        """
+        if task != self.task:
+            self._forget(self._views)
+            self.task = task
+        moved = [self._size]
+        for size, views in self._views.items():
+            parts = [view * window.items for view in views]
+            if size in self.held:
+                for part, earlier in zip(parts, self.held[size], strict=True):
+                    part += earlier
+            self.items[size] += window.items
+            self.taken[size] += window.taken
+            if self.taken[size] >= size or (window.ends and self._last != "drop"):
+                for view, part in zip(views, parts, strict=True):
+                    view.copy_(part).div_(self.items[size])
+                moved.append(size)
+                self._forget([size])
+            else:
+                self.held[size] = parts
+                for view in views:
+                    view.zero_()
+                if window.ends:
+                    self._forget([size])
+        self._weights.wake(moved)
+
+    def _forget(self, sizes: Sequence[int] | Mapping[int, object]) -> None:
+        for size in sizes:
+            self.held.pop(size, None)
+            self.items[size], self.taken[size] = 0.0, 0
+
+
+def sizes_of(names: Sequence[str], layers: Mapping[str, int]) -> dict[str, int]:
+    """The windows of the layers that have one of their own, by their weights' names; the first pattern counts.
+
+    Args:
+        names: of all trainable weights.
+        layers: ``strategy.window.layers``: patterns in which ``*`` stands for anything, and micro-batches.
+
+    Raises:
+        UserError: a pattern fits no weight.
+    """
+    for pattern in layers:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            where = f"strategy.window.layers={{{pattern}:{layers[pattern]}}}"
+            raise UserError(where, "no weight of this model has such a name", choose(pattern, names))
+    found = {}
+    for name in names:
+        fitting = [size for pattern, size in layers.items() if fnmatchcase(name, pattern)]
+        if fitting:
+            found[name] = fitting[0]
+    return found

@@ -1,0 +1,313 @@
+"""The optimizers: PyTorch's own, on the weights as one vector.
+
+Each function here is an optimizer's name in ``optimizer=…``. It hands PyTorch's class the fewest
+contiguous slices of `Weights`, one for most models, so that a step is a few kernels over one
+vector. Which of PyTorch's implementations runs is pinned: ``fused`` and ``foreach`` round
+differently, and PyTorch would choose by device. Measured on one CPU thread over 270,000 weights,
+``fused`` against the plain loop: SGD with momentum 1.4, with Nesterov 20, Adam and AdamW 9, Adagrad
+2.4 times faster; SGD without momentum 0.8, so it stays plain. Over 8,000 weights the same order
+holds with smaller gains. NAdam and RAdam have no fused kernel; their ``foreach`` form makes fewer
+temporary vectors and is 3 and 8 times faster, RMSprop's is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch.optim import Optimizer
+
+from gradinc.base.errors import UserError
+from gradinc.config.values import Decay, NonNegative, Positive
+from gradinc.core.stepper import Joint, NAdam
+from gradinc.core.stepper import stepper as stepper
+from gradinc.core.weights import Weights
+
+
+def sgd(
+    weights: Weights,
+    *,
+    lr: Positive,
+    momentum: Decay = 0.0,
+    nesterov: bool = False,
+    weight_decay: NonNegative = 0.0,
+) -> Optimizer:
+    """Stochastic gradient descent, with momentum or Nesterov's momentum
+
+    Args:
+        lr: learning rate.
+        momentum: share of the velocity that each update keeps.
+        nesterov: whether the gradient is as if taken one momentum step ahead.
+        weight_decay: factor of the L2 penalty's gradient.
+
+    Raises:
+        UserError: Nesterov's momentum without momentum.
+    """
+    if nesterov and momentum == 0:
+        raise UserError("optimizer.nesterov", "needs momentum", "Set optimizer.momentum=0.9, or nesterov=false")
+    fused = momentum > 0 or weight_decay > 0
+    options: dict[str, Any] = {"fused": True} if fused else {"foreach": False}
+    return torch.optim.SGD(
+        weights.slices()[None], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, **options
+    )
+
+
+def adam(
+    weights: Weights,
+    *,
+    lr: Positive,
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    amsgrad: bool = False,
+) -> Optimizer:
+    """Adam: steps scaled by running moments of the gradient
+
+    Paper: Kingma & Ba 2015, arXiv 1412.6980
+
+    Args:
+        lr: learning rate.
+        beta1: decay of the gradient's running mean.
+        beta2: decay of the squared gradient's running mean.
+        eps: added to the denominator.
+        weight_decay: factor of the L2 penalty's gradient.
+        amsgrad: whether the denominator never shrinks (arXiv 1904.09237).
+    """
+    return torch.optim.Adam(
+        weights.slices()[None],
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        amsgrad=amsgrad,
+        fused=True,
+    )
+
+
+def adamw(
+    weights: Weights,
+    *,
+    lr: Positive,
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.01,
+    amsgrad: bool = False,
+) -> Optimizer:
+    """Adam with weight decay apart from the gradient
+
+    Paper: Loshchilov & Hutter 2019, arXiv 1711.05101
+
+    Args:
+        lr: learning rate.
+        beta1: decay of the gradient's running mean.
+        beta2: decay of the squared gradient's running mean.
+        eps: added to the denominator.
+        weight_decay: share of the weights, times lr, that each update takes away.
+        amsgrad: whether the denominator never shrinks (arXiv 1904.09237).
+    """
+    return torch.optim.AdamW(
+        weights.slices()[None],
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        amsgrad=amsgrad,
+        fused=True,
+    )
+
+
+def nadam(
+    weights: Weights,
+    *,
+    lr: Positive,
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    decoupled: bool = False,
+    momentum_decay: NonNegative = 0.004,
+) -> Optimizer:
+    """Adam with Nesterov's momentum
+
+    Paper: Dozat 2016, ICLR workshop
+
+    Args:
+        lr: learning rate.
+        beta1: decay of the gradient's running mean.
+        beta2: decay of the squared gradient's running mean.
+        eps: added to the denominator.
+        weight_decay: factor of the L2 penalty's gradient.
+        decoupled: whether weight decay stays out of the gradient, as in AdamW.
+        momentum_decay: how fast beta1 rises to its value.
+    """
+    return NAdam(
+        weights.slices()[None],
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled,
+        momentum_decay=momentum_decay,
+        foreach=True,
+    )
+
+
+def radam(
+    weights: Weights,
+    *,
+    lr: Positive,
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    decoupled: bool = False,
+) -> Optimizer:
+    """Adam with the early variance of its step rectified
+
+    Paper: Liu et al. 2020, arXiv 1908.03265
+
+    Args:
+        lr: learning rate.
+        beta1: decay of the gradient's running mean.
+        beta2: decay of the squared gradient's running mean.
+        eps: added to the denominator.
+        weight_decay: factor of the L2 penalty's gradient.
+        decoupled: whether weight decay stays out of the gradient, as in AdamW.
+    """
+    return torch.optim.RAdam(
+        weights.slices()[None],
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled,
+        foreach=True,
+    )
+
+
+def rmsprop(
+    weights: Weights,
+    *,
+    lr: Positive,
+    alpha: Decay = 0.99,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    momentum: Decay = 0.0,
+    centered: bool = False,
+) -> Optimizer:
+    """RMSProp: steps scaled by the gradient's running root mean square
+
+    Paper: Hinton 2012, lecture 6e of Neural Networks for Machine Learning
+
+    Args:
+        lr: learning rate.
+        alpha: decay of the squared gradient's running mean.
+        eps: added to the denominator.
+        weight_decay: factor of the L2 penalty's gradient.
+        momentum: share of the velocity that each update keeps.
+        centered: whether the gradient's running mean is taken out of the denominator.
+    """
+    return torch.optim.RMSprop(
+        weights.slices()[None],
+        lr=lr,
+        alpha=alpha,
+        eps=eps,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        centered=centered,
+        foreach=False,
+    )
+
+
+def adagrad(
+    weights: Weights,
+    *,
+    lr: Positive,
+    lr_decay: NonNegative = 0.0,
+    weight_decay: NonNegative = 0.0,
+    initial: NonNegative = 0.0,
+    eps: Positive = 1e-10,
+) -> Optimizer:
+    """Adagrad: steps scaled by the root of all squared gradients so far
+
+    Paper: Duchi et al. 2011, JMLR 12
+
+    Args:
+        lr: learning rate.
+        lr_decay: the learning rate is divided by 1 + lr_decay times the updates made.
+        weight_decay: factor of the L2 penalty's gradient.
+        initial: what the sum of squares starts from.
+        eps: added to the denominator.
+    """
+    return torch.optim.Adagrad(
+        weights.slices()[None],
+        lr=lr,
+        lr_decay=lr_decay,
+        weight_decay=weight_decay,
+        initial_accumulator_value=initial,
+        eps=eps,
+        fused=True,
+    )
+
+
+def muon(
+    weights: Weights,
+    *,
+    lr: Positive,
+    momentum: Decay = 0.95,
+    nesterov: bool = True,
+    weight_decay: NonNegative = 0.1,
+    adjust: Literal["original", "match_rms_adamw"] = "match_rms_adamw",
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    eps: Positive = 1e-8,
+) -> Optimizer:
+    """Orthogonalised momentum for hidden matrices, AdamW for the rest
+
+    Paper: Jordan et al. 2024, kellerjordan.github.io/posts/muon; Liu et al. 2025, arXiv 2502.16982
+
+    Args:
+        lr: learning rate of both.
+        momentum: share of the velocity that each update keeps, of the hidden matrices.
+        nesterov: whether the orthogonalised step looks one momentum step ahead.
+        weight_decay: share of the weights, times lr, that each update takes away.
+        adjust: how lr is fitted to a matrix's shape; match_rms_adamw makes one lr right for both.
+        beta1: AdamW's decay of the gradient's running mean.
+        beta2: AdamW's decay of the squared gradient's running mean.
+        eps: added to AdamW's denominator.
+
+    Raises:
+        UserError: this PyTorch has no Muon, or the model has no hidden matrix.
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise UserError("optimizer=muon", f"PyTorch {torch.__version__} has no Muon", "Use optimizer=adamw")
+    # The first layer and the last are AdamW's. Position embeddings and class tokens have as many
+    # dimensions as a matrix, but are not called weights.
+    shapes = zip(weights.names, weights.shapes, strict=True)
+    hidden = [name for name, shape in shapes if len(shape) > 1 and name.endswith("weight")][1:-1]
+    if not hidden:
+        raise UserError(
+            "optimizer=muon",
+            "this model has no hidden matrix: first and last layers are AdamW's",
+            "Use optimizer=adamw, or a deeper model",
+        )
+    matrices = torch.optim.Muon(
+        weights.matrices(hidden),
+        lr=lr,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        nesterov=nesterov,
+        adjust_lr_fn=adjust,
+    )
+    chosen = set(hidden)
+    rest = torch.optim.AdamW(
+        weights.slices(lambda name: name in chosen)[False],
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        fused=True,
+    )
+    return Joint([matrices, rest])

@@ -1,0 +1,136 @@
+"""The learning rate over a run: factors on ``optimizer.lr``, as pure functions of the update's number.
+
+Each public function here is a name in ``schedule=…``. It is given the number of the update about to
+be made, counted from 0, and the number of updates of the whole run where that is known, or can be told
+from the share of the budget that is used. Warm-up is common to all and comes before them: `Schedule`
+counts a schedule's updates from the end of warm-up.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+from gradinc.base.errors import UserError
+from gradinc.config.catalog import load_part
+from gradinc.config.values import Count, Fraction, Positive
+
+
+class Schedule:
+    """A schedule with its options and its warm-up: what the learner asks before each update.
+
+    Args:
+        name: a public function of this module, or of another package that registers it.
+        options: its options.
+        warmup: updates over which the factor first rises, by equal steps, from 1 / (warmup + 1) to
+            1; the update after the last of them is the first of the schedule itself.
+        updates: updates of a task with warm-up, or None where that is not known.
+        rows: rows through the model after which a task ends, or None where they do not end it. How many updates
+            they make is then seen from those so far.
+        task_factor: what each new task multiplies the factor by.
+        task_floor: the least factor that this leads to.
+
+    Raises:
+        UserError: the schedule needs to know the number of updates, and it is not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        *,
+        warmup: int = 0,
+        updates: int | None = None,
+        rows: int | None = None,
+        task_factor: float = 1.0,
+        task_floor: float = 0.0,
+    ) -> None:
+        self._task_factor, self._task_floor = task_factor, task_floor
+        self._factor = load_part("schedule", name)
+        self._options = dict(options)
+        self._warmup = warmup
+        self._updates, self._rows = updates, rows
+        self(warmup)  # whatever is missing is missing now, not after hours
+
+    def __call__(self, update: int, task: int = 0, rows: float = 0, before: float = 0) -> float:
+        """The factor on the learning rate of an update, counted from 0 in its task.
+
+        Args:
+            rows: of its task that have gone through the model before it.
+            before: those of them that went before the first update.
+        """
+        of_task = max(self._task_factor**task, self._task_floor)
+        if update < self._warmup:
+            return of_task * (update + 1) / (self._warmup + 1)
+        factor: float = self._factor(update - self._warmup, self._after_warmup(update, rows, before), **self._options)
+        return of_task * factor
+
+    def _after_warmup(self, update: int, rows: float, before: float) -> float | None:
+        """Updates of a task from the end of warm-up on, as far as they can be known before an update."""
+        known: list[float] = [] if self._updates is None else [self._updates]
+        if self._rows is not None:  # at the pace so far
+            known.append(update * (self._rows - before) / (rows - before) if rows > before else math.inf)
+        return max(1, min(known) - self._warmup) if known else None
+
+
+def constant(update: int, updates: float | None) -> float:
+    """The same learning rate throughout"""
+    return 1.0
+
+
+def step(
+    update: int,
+    updates: float | None,
+    *,
+    every: Count = 1000,
+    milestones: list[Count] | None = None,
+    gamma: Positive = 0.1,
+) -> float:
+    """The learning rate times gamma, again and again
+
+    Args:
+        every: updates between two such steps.
+        milestones: the updates at which to step instead, counted from the end of warm-up.
+        gamma: factor of each step.
+    """
+    steps = update // every if milestones is None else bisect_right(sorted(milestones), update)
+    return gamma**steps
+
+
+def cosine(update: int, updates: float | None, *, final: Fraction = 0.0) -> float:
+    """Down along half a cosine wave over the run
+
+    Paper: Loshchilov & Hutter 2017, arXiv 1608.03983
+
+    Args:
+        final: share of the learning rate that is left at the end of the run.
+
+    Raises:
+        UserError: the number of updates is not known.
+    """
+    return final + (1 - final) * (1 + math.cos(math.pi * _progress("cosine", update, updates))) / 2
+
+
+def linear(update: int, updates: float | None, *, final: Fraction = 0.0) -> float:
+    """Down along a straight line over the run
+
+    Args:
+        final: share of the learning rate that is left at the end of the run.
+
+    Raises:
+        UserError: the number of updates is not known.
+    """
+    return 1 - (1 - final) * _progress("linear", update, updates)
+
+
+def _progress(name: str, update: int, updates: float | None) -> float:
+    """The share of a run's updates that are made, at most 1."""
+    if updates is None:
+        raise UserError(
+            "schedule.updates",
+            f"schedule={name} must know how many updates the run has, and this budget does not say",
+            "Set schedule.updates=…, or a budget of epochs, steps, samples, rows or passes",
+        )
+    return min(1.0, update / updates)

@@ -1,0 +1,127 @@
+"""The processes that train one run together, as torchrun starts them: one sum of the gradient for each window."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor
+
+from gradinc.base.errors import UserError
+from gradinc.config.schema import Config
+from gradinc.core.method import Method
+
+
+class World:
+    """The processes of one run.
+
+    Each takes its share of a window's micro-batches; their gradients are summed once, before the window is reduced,
+    so that W processes with windows of K make the updates of one process with windows of W·K. The first one writes.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: how many there are.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one process only."""
+        return self.size == 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.rank == 0
+
+    def sum_(self, vector: Tensor) -> None:
+        """Put the sum over all processes into a tensor, in place."""
+        if not self.alone:
+            distributed.all_reduce(vector)
+
+    def copy_(self, tensors: Iterable[Tensor]) -> None:
+        """Give all processes the first one's values, in place."""
+        if not self.alone:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+    def first(self, number: int) -> int:
+        """The first process's number."""
+        told = torch.tensor([number])
+        if not self.alone:
+            distributed.broadcast(told, src=0)
+        return int(told)
+
+    def largest(self, number: int) -> int:
+        """The largest of the processes' numbers."""
+        if self.alone:
+            return number
+        told = torch.tensor([number])
+        distributed.all_reduce(told, distributed.ReduceOp.MAX)
+        return int(told)
+
+    def total(self, numbers: Sequence[int]) -> list[int]:
+        """The sums of the processes' numbers, one by one."""
+        if self.alone:
+            return list(numbers)
+        told = torch.tensor(numbers)
+        distributed.all_reduce(told)
+        return [int(each) for each in told]
+
+    def has_lost(self, error: Exception) -> bool:
+        """Whether an error says that another process does not answer any more."""
+        text = str(error).lower()
+        known = ("gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe")
+        return isinstance(error, RuntimeError) and any(word in text for word in known)
+
+
+def processes() -> tuple[int, int]:
+    """Number of this process and how many there are, by the environment that torchrun makes."""
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    if not all(name in os.environ for name in names):
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+def join(device: torch.device) -> World:
+    """Meet the other processes, if there are any."""
+    rank, size = processes()
+    if size > 1 and not distributed.is_initialized():
+        # Numbers of the host go by gloo, the gradient by the device's own way.
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    return World(rank, size)
+
+
+def own_device(name: str) -> str:
+    """The device of this process, where several share a machine."""
+    _, size = processes()
+    if size > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return name
+
+
+def check_together(config: Config, methods: Iterable[Method]) -> None:
+    """Refuse what cannot be shared out between processes.
+
+    Raises:
+        UserError: something needs the rows or gradients of all processes, and gets those of its own only.
+    """
+    window, several = config.strategy.window, "on several processes"
+    if window.rule not in ("mean", "sum"):
+        what = f"needs each micro-batch's gradient, and {several} only their sum is known"
+        raise UserError(f"strategy.window.rule={window.rule}", what, "Use mean, or one process")
+    if window.due != "size" or window.last == "carry" or window.layers:
+        raise UserError("strategy.window", f"{several} windows have one size and end with the epoch", "Use due=size")
+    if window.micro_batch == "auto":
+        raise UserError("strategy.window.micro_batch=auto", f"is not found {several}", "Give data.batch_size=…")
+    if config.diagnostics:
+        raise UserError("diagnostics=true", f"needs the gradients of all micro-batches {several}", "Leave it out")
+    for method in methods:
+        kind = type(method)
+        if kind.rereads and kind.stepped is not Method.stepped:
+            what = f"keeps the rows that it is trained on, and {several} each would keep its own"
+            raise UserError(f"strategy={kind.__name__.lower()}", what, "Use one process")

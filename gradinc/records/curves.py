@@ -1,0 +1,141 @@
+"""Curves of runs against samples, updates, rows, passes and seconds, and the averages of several."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
+
+from gradinc.records.recorded import POSITIONS, RecordedRun, finite
+from gradinc.records.statistics import quantile
+
+AXES = {"samples": "samples", "updates": "step", "rows": "rows", "passes": "passes", "seconds": "step"}
+"""What a curve can run against, and the key of a log line that leads to it; seconds are in ``timing.jsonl``."""
+
+NOTES = "notes"
+"""The key of a log line that diagnostics and what methods noted stand under."""
+
+GRID = 80
+"""Points of a curve that is drawn; a longer one is made of means."""
+
+Points = list[tuple[float, float]]
+Band = list[tuple[float, float, float]]
+"""x, lower end and upper end."""
+
+
+def curve(run: RecordedRun, axis: str, *keys: str) -> Points:
+    """The values under the keys of all log lines that have them, against one of `AXES`."""
+    column = run.columns.get(keys)
+    if column is None:
+        return []
+    along = column.places[POSITIONS.index(AXES[axis])]
+    places: Iterable[float | None] = (along[line] for line in column.lines)
+    if axis == "seconds":
+        clock = Clock(run, "seconds")
+        places = (clock.at(step) for step in places)
+    points = [(x, y) for x, y in zip(places, column.values, strict=True) if x is not None and x == x]
+    return sorted(points, key=lambda point: point[0])
+
+
+def diagnostics(run: RecordedRun) -> list[str]:
+    """The names of the numbers beside the loss that the run's log has, under `NOTES`."""
+    return [keys[1] for keys in run.columns if len(keys) == 2 and keys[0] == NOTES]
+
+
+class Clock:
+    """A column of ``timing.jsonl`` at each update. A life that was killed told of updates that the next one redid."""
+
+    def __init__(self, run: RecordedRun, column: str) -> None:
+        self.points: Points = []
+        for line in run.timing:
+            step, time = finite(line.get("step")), finite(line.get(column))
+            if step is not None and time is not None:
+                while self.points and self.points[-1][0] >= step:
+                    self.points.pop()
+                self.points.append((step, time))
+        self.steps = [point[0] for point in self.points]
+
+    def at(self, step: float | None) -> float | None:
+        """What the column says, or would say, at an update; None where it says nothing."""
+        known = self.points and step is not None and step == step
+        return value_at(self.points, step, self.steps) if known and step is not None else None
+
+
+def value_at(points: Points, x: float, xs: Sequence[float] | None = None) -> float:
+    """The curve's value, on a straight line between two points, and beyond its ends that of the end."""
+    xs = [point[0] for point in points] if xs is None else xs
+    above = bisect_left(xs, x)
+    if above == 0 or above == len(xs):
+        return points[min(above, len(xs) - 1)][1]
+    (x0, y0), (x1, y1) = points[above - 1], points[above]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0) if x1 > x0 else y1
+
+
+def thinned(points: Points, count: int = GRID) -> tuple[Points, Band]:
+    """A curve of few points: each the mean of a stretch of equal length, with the range of the stretch."""
+    if len(points) <= count:
+        return list(points), []
+    first, last = points[0][0], points[-1][0]
+    buckets: dict[int, Points] = {}
+    for x, y in points:
+        index = min(int(count * (x - first) / (last - first)), count - 1) if last > first else 0
+        buckets.setdefault(index, []).append((x, y))
+    line, band = [], []
+    for bucket in buckets.values():
+        x = fmean(point[0] for point in bucket)
+        ys = [point[1] for point in bucket]
+        line.append((x, fmean(ys)))
+        band.append((x, min(ys), max(ys)))
+    return line, band
+
+
+def average(curves: Sequence[Points]) -> tuple[Points, Band]:
+    """The mean of several curves where all of them have values, and their range."""
+    curves = [points for points in curves if points]
+    if not curves:
+        return [], []
+    if len(curves) == 1:
+        return thinned(curves[0])
+    first = max(points[0][0] for points in curves)
+    last = min(points[-1][0] for points in curves)
+    line, band = [], []
+    for x, ys in _read(curves, _grid(curves, first, last)):
+        line.append((x, fmean(ys)))
+        band.append((x, min(ys), max(ys)))
+    return line, band
+
+
+def spread(curves: Sequence[Points]) -> tuple[Points, Band, Band]:
+    """The median of many curves, the range of the middle 80 %, and the whole range, of those that got that far."""
+    curves = [points for points in curves if points]
+    if not curves:
+        return [], [], []
+    first = min(points[0][0] for points in curves)
+    last = max(points[-1][0] for points in curves)
+    line, middle, whole = [], [], []
+    for x, found in _read(curves, _grid(curves, first, last)):
+        ys = sorted(found)
+        line.append((x, quantile(ys, 0.5)))
+        middle.append((x, quantile(ys, 0.1), quantile(ys, 0.9)))
+        whole.append((x, ys[0], ys[-1]))
+    return line, middle, whole
+
+
+def _read(curves: Sequence[Points], places: Sequence[float]) -> Iterator[tuple[float, list[float]]]:
+    """The values of the curves that reach each place."""
+    sides = [[point[0] for point in points] for points in curves]
+    for x in places:
+        pairs = zip(curves, sides, strict=True)
+        values = [value_at(points, x, xs) for points, xs in pairs if xs[0] <= x <= xs[-1]]
+        if values:
+            yield x, values
+
+
+def _grid(curves: Sequence[Points], first: float, last: float) -> list[float]:
+    """Where several curves are read: at their own points if those are the same and few."""
+    places = [[point[0] for point in points] for points in curves]
+    if len(places[0]) <= GRID and all(xs == places[0] for xs in places[1:]):
+        return list(dict.fromkeys(places[0]))
+    if last <= first:
+        return [last] if last == first else []
+    return [first + (last - first) * index / (GRID - 1) for index in range(GRID)]

@@ -1,0 +1,149 @@
+"""From what was written on the command line to run directories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradinc.base.errors import UserError
+from gradinc.config.names import choose
+from gradinc.records.recorded import RecordedRun
+from gradinc.records.schemas import is_run, read_json
+
+_DIGEST = re.compile(r"[0-9a-f]{4,8}")
+
+
+def find_runs(arguments: Sequence[str], output: str = "outputs") -> list[RecordedRun]:
+    """The runs that the arguments name, each once, in the order of the arguments and then of names.
+
+    An argument is the path of a run or its name under `output`; a directory of runs; a pattern such as
+    ``outputs/digits-*``; the beginning of names; the digits that a run's name ends in; or a JSON file that lists runs
+    under ``runs``, as that of a table does.
+
+    Raises:
+        UserError: an argument names no run.
+    """
+    found: dict[Path, RecordedRun] = {}
+    for argument in arguments:
+        paths = _paths(argument, Path(output))
+        if not paths:
+            raise _nothing(argument, Path(output))
+        for path in paths:
+            found.setdefault(path.resolve(), RecordedRun.open(path))
+    return list(found.values())
+
+
+def find_one(argument: str, output: str = "outputs") -> RecordedRun:
+    """The one run that an argument names.
+
+    Raises:
+        UserError: it names none, or several.
+    """
+    runs = find_runs([argument], output)
+    if len(runs) > 1:
+        what = f"names {len(runs)} runs, {runs[0].name} and {runs[1].name} among them"
+        raise UserError(argument, what, "Give one of them")
+    return runs[0]
+
+
+def runs_under(folder: Path) -> list[RecordedRun]:
+    """All runs of an output directory, by name.
+
+    Raises:
+        UserError: it is not a directory.
+    """
+    if not folder.is_dir():
+        raise UserError(str(folder), "no such directory", "Train something first, or give --output DIR")
+    return [RecordedRun.open(path) for path in _runs_in(folder)]
+
+
+def _paths(argument: str, output: Path) -> list[Path]:
+    if not argument or "\0" in argument:
+        return []
+    try:
+        for path in (Path(argument), output / argument):
+            if is_run(path):
+                return [path]
+            if path.is_dir() and (inside := _runs_in(path)):
+                return inside
+            if path.suffix == ".json" and path.is_file():
+                return _listed(path, output)
+        if any(letter in argument for letter in "*?["):
+            return _matching(argument, output)
+        return _matching(f"{argument}*", output) or _ending(argument, output)
+    except OSError:  # a name that is too long for a file is none
+        return []
+
+
+def _matching(pattern: str, output: Path) -> list[Path]:
+    for folder, relative in ((Path(), pattern), (output, pattern)):
+        path = Path(relative)
+        if path.is_absolute():
+            folder, relative = Path(path.anchor), str(path.relative_to(path.anchor))
+        try:
+            paths = sorted(folder.glob(relative))
+        except (ValueError, NotImplementedError):
+            return []
+        if runs := [path for path in paths if is_run(path)]:
+            return runs
+    return []
+
+
+def _listed(file: Path, output: Path) -> list[Path]:
+    """The runs that a JSON document lists, wherever in it: paths from here or from its folder, or names.
+
+    Raises:
+        UserError: it lists none, or one that is not there.
+    """
+    names: dict[str, None] = {}
+    level: list[Any] = [read_json(file) or {}]
+    while level:
+        nodes = [node for node in level if isinstance(node, dict)]
+        for node in nodes:
+            listed = node.get("runs")
+            names |= {name: None for name in listed if isinstance(name, str)} if isinstance(listed, list) else {}
+        level = [item for node in level for item in (node.values() if isinstance(node, dict) else node)]
+        level = [item for item in level if isinstance(item, dict | list)]
+    if not names:
+        raise UserError(str(file), "lists no runs", "Give the JSON file of a table, or a run's directory")
+    found = []
+    for name in names:
+        places = [place for place in (Path(name), file.parent / name, output / name) if is_run(place)]
+        if not places:
+            raise UserError(str(file), f"lists {name}, which is not there", "Bring it back, or leave it out")
+        found.append(places[0])
+    return found
+
+
+def _ending(digits: str, output: Path) -> list[Path]:
+    if not _DIGEST.fullmatch(digits):
+        return []
+    return [path for path in _runs_in(output) if re.search(rf"-{digits}[0-9a-f]*$", path.name)]
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    return sorted(path for path in _listing(folder) if is_run(path))
+
+
+def _listing(folder: Path) -> Iterable[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _nothing(argument: str, output: Path) -> UserError:
+    names = [run.name for run in _runs_in(output)]
+    if _is_directory(argument):
+        return UserError(argument, "has no runs in it", "Give the directory of a run, or one with runs in it")
+    mend = choose(argument, names) if names else f"There is none under {output}/; give --output DIR"
+    return UserError(argument or '""', "no such run", mend)
+
+
+def _is_directory(argument: str) -> bool:
+    try:
+        return bool(argument) and Path(argument).is_dir()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False

@@ -1,0 +1,82 @@
+"""Runs that differ in nothing but the seed are one setting, measured several times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradinc.records.keys import MISSING, differing, label, settings
+from gradinc.records.recorded import SCORES, RecordedRun
+from gradinc.records.statistics import Estimate, estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """The runs of one setting.
+
+    Attributes:
+        name: the keys in which it differs from the others, or what it is where there is only one.
+        values: those keys, in full, with their values.
+        runs: its runs, by name.
+    """
+
+    name: str
+    values: dict[str, str]
+    runs: tuple[RecordedRun, ...]
+
+    @property
+    def finished(self) -> tuple[RecordedRun, ...]:
+        """The runs that came to their end; only they are averaged."""
+        return tuple(run for run in self.runs if run.status == "finished")
+
+    @property
+    def drawn(self) -> tuple[RecordedRun, ...]:
+        """The runs whose curves stand for the setting: the finished ones, or all where none is."""
+        return self.finished or self.runs
+
+    def score(self, measure: str) -> Estimate | None:
+        """The measure on the rows that the results are measured on, over the finished runs."""
+        values = [run.number("result", run.part, measure) for run in self.finished]
+        return estimate([value for value in values if value is not None])
+
+
+def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[Setting]]:
+    """The keys besides the seed in which runs differ, and the settings of these keys.
+
+    Runs whose config cannot be read belong to no setting. The order is that of the runs' values.
+    """
+    readable = [run for run in runs if run.config and run.status != "damaged"]
+    keys = [key for key in differing(readable) if key not in ("seed", "init")]
+    by_values: dict[tuple[str, ...], list[RecordedRun]] = {}
+    for run in readable:
+        values = settings(run)
+        by_values.setdefault(tuple(values.get(key, MISSING) for key in keys), []).append(run)
+    found = [
+        Setting(
+            label(members[0], keys) if keys else _whole_name(members[0]),
+            dict(zip(keys, values, strict=True)),
+            tuple(sorted(members, key=lambda run: run.name)),
+        )
+        for values, members in sorted(by_values.items(), key=lambda item: [value_order(value) for value in item[0]])
+    ]
+    return keys, found
+
+
+def ranked(found: Sequence[Setting], measure: str) -> list[Setting]:
+    """Settings by their score, the best first, and last those without one."""
+    scored = [(score.mean, one) for one in found if (score := one.score(measure)) is not None]
+    scored.sort(key=lambda pair: pair[0], reverse=SCORES[measure])
+    return [*(one for _, one in scored), *(one for one in found if one.score(measure) is None)]
+
+
+def _whole_name(run: RecordedRun) -> str:
+    values = settings(run)
+    return " · ".join(values.get(key, MISSING) for key in ("data.name", "model.name", "strategy"))
+
+
+def value_order(value: str) -> tuple[int, float, str]:
+    """Numbers by size, then text by letters."""
+    try:
+        return 0, float(value), ""
+    except ValueError:
+        return 1, 0.0, value

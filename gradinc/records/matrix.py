@@ -1,0 +1,66 @@
+"""The accuracy matrix of a run on a sequence of tasks, as its result has it, and what it says after each task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
+
+from gradinc.records import metrics
+from gradinc.records.curves import Points
+from gradinc.records.recorded import RecordedRun, finite
+
+Matrix = list[list[float | None]]
+"""Accuracy on each task (columns) before training (first row) and after each task (the others).
+
+A run that was trained on all tasks together has two rows: before, and after all of them.
+"""
+
+
+def accuracy_matrix(run: RecordedRun, name: str = "matrix") -> Matrix | None:
+    """The matrix under a name in the result; None where there is none, or only one task."""
+    rows: Any = run.result.get(name)
+    if not isinstance(rows, list) or len(rows) < 2 or not all(isinstance(row, list) for row in rows):
+        return None
+    tasks = max(len(row) for row in rows)
+    if tasks < 2 or len(rows) not in (2, tasks + 1):
+        return None
+    return [[finite(value) for value in [*row, *[None] * (tasks - len(row))]] for row in rows]
+
+
+def mean_matrix(matrices: Sequence[Matrix]) -> Matrix:
+    """The mean of matrices of one shape, entry by entry, of those that have the entry."""
+    columns, rows = range(len(matrices[0][0])), range(len(matrices[0]))
+    entries = [[[v for m in matrices if (v := m[i][j]) is not None] for j in columns] for i in rows]
+    return [[fmean(values) if values else None for values in row] for row in entries]
+
+
+def together(matrix: Matrix) -> bool:
+    """Whether all tasks were trained on at once."""
+    return len(matrix) != len(matrix[0]) + 1
+
+
+def mean_accuracy(matrix: Matrix) -> Points:
+    """After each number of tasks, the mean accuracy on those learnt so far; trained together, on all of them."""
+    if together(matrix):
+        return _defined(len(matrix[0]), metrics.acc, matrix)
+    return [point for i in range(1, len(matrix)) for point in _defined(i, metrics.acc, _after(matrix, i))]
+
+
+def forgetting(matrix: Matrix) -> Points:
+    """After each number of tasks but the first, the forgetting of those before."""
+    if together(matrix):
+        return []
+    return [point for i in range(2, len(matrix)) for point in _defined(i, metrics.forgetting, _after(matrix, i))]
+
+
+def _after(matrix: Matrix, tasks: int) -> Matrix:
+    """The matrix as it was after so many tasks, of these tasks."""
+    return [row[:tasks] for row in matrix[: tasks + 1]]
+
+
+def _defined(tasks: int, metric: Callable[[metrics.Matrix], float], matrix: Matrix) -> Points:
+    try:
+        return [(float(tasks), metric(matrix))]
+    except metrics.Undefined:
+        return []

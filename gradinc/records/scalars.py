@@ -1,0 +1,58 @@
+"""A run's log as single numbers, which is what other programs take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gradinc.records.curves import NOTES, Clock
+from gradinc.records.recorded import RecordedRun, finite
+
+
+class Scalar(NamedTuple):
+    """One number of a log.
+
+    Attributes:
+        name: what it is: ``train/loss``, ``validation/accuracy``, ``notes/gradient_norm``, ``row/task 1``, ``lr``.
+        value: the number.
+        step: the update that it belongs to.
+        time: when it was written, in seconds since 1970; 0 where the record does not say.
+    """
+
+    name: str
+    value: float
+    step: int
+    time: float
+
+
+PARTS = ("train", "validation", "test", NOTES)
+"""Sections of a log line whose numbers are exported."""
+
+ROWS = ("row", "task_row")
+"""Accuracies on each task, measured after a task."""
+
+
+def scalars(run: RecordedRun) -> Iterator[Scalar]:
+    """All numbers of ``metrics.jsonl``, in its order."""
+    clock = Clock(run, "clock")
+    for line in run.metrics:
+        step = finite(line.get("step"))
+        if step is None:
+            continue
+        time = clock.at(step) or 0.0
+        for name, value in _numbers(line):
+            yield Scalar(name, value, int(step), time)
+
+
+def _numbers(line: dict[str, object]) -> Iterator[tuple[str, float]]:
+    named: list[tuple[str, object]] = [("lr", line.get("lr"))]
+    for part in PARTS:
+        section = line.get(part)
+        named += [(f"{part}/{key}", value) for key, value in section.items()] if isinstance(section, dict) else []
+    for part in ROWS:
+        row = line.get(part)
+        named += [(f"{part}/task {j}", value) for j, value in enumerate(row, 1)] if isinstance(row, list) else []
+    for name, value in named:
+        number = finite(value)
+        if number is not None:
+            yield name, number

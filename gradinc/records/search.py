@@ -1,0 +1,77 @@
+"""Where the values of a run come from: the search that found them, checked, for the run's record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gradinc.base.errors import UserError
+from gradinc.config.names import shown, written
+from gradinc.config.schema import Config
+from gradinc.records.keys import strategy_label
+from gradinc.records.schemas import is_search, read_json
+from gradinc.records.seal import CHANGED, is_intact
+
+FILE = "tune.json"
+"""What a search keeps in its folder."""
+
+
+AGAIN = "Give the search's gradinc tune again, which writes it, or leave search out"
+
+
+def found_by(config: Config) -> dict[str, Any] | None:
+    """What a run's record says of the search that it names with ``search=``; None where it names none.
+
+    Returns:
+        ``folder``, ``mode``, ``judged_by`` (the mode in words), ``trials`` and the best trial's ``score``.
+
+    Raises:
+        UserError: there is no such search, it has found nothing yet, other values than these, or values that were
+            chosen by what this run is measured on.
+    """
+    if config.search is None:
+        return None
+    where = written("search", config.search)
+    file = Path(config.search) / FILE
+    record = read_json(file) or {}
+    if not is_intact(record):
+        raise UserError(str(file), CHANGED, AGAIN)
+    if "judged_by" not in record:
+        raise UserError(where, "is not the folder of a search that has ended", "Give the one that gradinc tune names")
+    if record.get("best") is None:
+        raise UserError(where, "has no best values yet", "Go on with its gradinc tune first")
+    if not is_search(record):
+        raise UserError(str(file), "is damaged", AGAIN)
+    judged, best = record["judged_by"], record["best"]
+    if config.evaluate.rows == "test":
+        _check_scored(config, judged, best)
+    for key, found in best["values"].items():
+        now = _value(config.document, str(key).split("."))
+        if key == "strategy" and best.get(key) == strategy_label(config.document):
+            continue
+        if now != found:
+            what = f"the search in {config.search} found {shown(found)}"
+            raise UserError(written(str(key), now), what, "Use that value, or leave search out")
+    trials = [trial for trial in record["trials"] if trial.get("score") is not None]
+    facts = {"mode": judged["mode"], "judged_by": judged["what"]}
+    return {"folder": config.search, **facts, "trials": len(trials), "score": best["score"]}
+
+
+def _check_scored(config: Config, judged: dict[str, Any], best: dict[str, Any]) -> None:
+    """The metrics of a result leave out the tasks that had a say in its values."""
+    own = config.stream.scored_tasks
+    if judged["mode"] != "first-tasks":
+        return
+    most = best["scored_tasks"]
+    if own is None or own > most:
+        where = written("stream.scored_tasks", own)
+        what = "the metrics would count tasks that the values were found on"
+        raise UserError(where, what, f"Use stream.scored_tasks={most}, or leave search out")
+
+
+def _value(document: dict[str, Any], key: list[str]) -> Any:
+    """The value of a key, or the name that stands for a whole section; None where there is no such key."""
+    node: Any = document
+    for name in key:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node.get("name") if isinstance(node, dict) else node

@@ -1,0 +1,101 @@
+"""The numbers of a run as people read them; a number that is not there is a dash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gradinc.records.recorded import RecordedRun
+
+NONE = "–"
+
+
+def score_text(value: float | None, measure: str | None) -> str:
+    """A score with its unit: ``99.16 %``, or ``MSE 0.4812``."""
+    if value is None or measure is None:
+        return NONE
+    return f"{100 * value:.2f} %" if measure == "accuracy" else f"{measure.upper()} {value:.4g}"
+
+
+def count_text(value: float | None) -> str:
+    """A count with its thousands set apart."""
+    return NONE if value is None else f"{round(value):,}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """Seconds in the largest unit that leaves a number of 1 or more, in one word."""
+    if seconds is None:
+        return NONE
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    for unit, size, limit in (("min", 60, 60), ("h", 3600, 48), ("d", 86400, 10000)):
+        if seconds < limit * size:
+            return f"{seconds / size:.1f} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def bytes_text(value: float | None) -> str:
+    """Bytes in the unit that leaves a number below 1,000."""
+    if value is None:
+        return NONE
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def number_text(value: float | None) -> str:
+    """A number of any kind in four digits."""
+    return NONE if value is None else f"{value:.4g}"
+
+
+MEASURES = ("acc", "aia", "la", "bwt", "forgetting", "fwt")
+"""Measures of the accuracy matrix, under ``metrics`` in a result: shares of 1."""
+
+
+def _share(part: str, name: str) -> Callable[[RecordedRun], str]:
+    return lambda run: score_text(run.number("result", part, name), "accuracy")
+
+
+RESULTS: dict[str, Callable[[RecordedRun], str]] = {
+    "status": lambda run: run.status,
+    "protocol": lambda run: run.protocol or NONE,
+    "test": lambda run: score_text(run.score, run.measure),
+    "test loss": lambda run: number_text(run.number("result", "test", "loss")),
+    "validation": lambda run: score_text(run.number("result", "validation", run.measure or ""), run.measure),
+    "best validation": lambda run: score_text(run.number("result", "best", "score"), run.measure),
+    **{name: _share("metrics", name) for name in MEASURES},
+    **{f"{name}, task known": _share("task_metrics", name) for name in ("acc", "forgetting")},
+    "values found by": lambda run: str(run.value("result", "search", "judged_by") or NONE),
+    "ended by": lambda run: str(run.value("result", "ended_by") or NONE),
+    "samples": lambda run: count_text(run.number("result", "samples")),
+    "updates": lambda run: count_text(run.number("result", "steps")),
+    "rows": lambda run: count_text(run.number("result", "rows")),
+    "passes": lambda run: count_text(run.number("result", "passes")),
+    "time": lambda run: duration_text(run.number("result", "seconds")),
+    "peak memory": lambda run: bytes_text(run.number("result", "peak_memory")),
+}
+"""What is shown of a run's result, line by line."""
+
+
+MOST = 5
+"""Damaged runs that are told one by one."""
+
+
+def doubts(runs: Sequence[RecordedRun]) -> list[str]:
+    """Sentences about runs whose numbers are left out because they are damaged, and about runs without a seal."""
+    damaged = [(run, *run.damage) for run in runs if run.damage is not None]
+    said = [f"{run.name} is damaged, its numbers are left out: {file} {what}." for run, file, what in damaged[:MOST]]
+    if len(damaged) > MOST:
+        said.append(f"{len(damaged) - MOST} more runs are damaged.")
+    unsealed = sum(run.unsealed for run in runs)
+    if unsealed:
+        of = f"{unsealed} of {len(runs)} runs" if len(runs) > 1 else runs[0].name
+        said.append(f"{of} unsealed (ended before gradinc sealed runs; damage may go unnoticed).")
+    return said
+
+
+def results_of(runs: list[RecordedRun]) -> dict[str, list[str]]:
+    """The lines of `RESULTS` for some runs, without those that none of them has."""
+    lines = {name: [show(run) for run in runs] for name, show in RESULTS.items()}
+    return {name: values for name, values in lines.items() if any(value != NONE for value in values)}

@@ -1,0 +1,101 @@
+"""When a task is done: the first of several limits that is reached."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+EPOCHS_FOR_ROWS = 400_000
+"""``budget.epochs=auto`` shows the model about this many rows …"""
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
+"""… in no fewer and no more epochs than these. In a stream of tasks that goes for all of them together, and one epoch
+of each is enough."""
+
+
+COUNTED = ("steps", "samples", "rows", "passes", "seconds")
+"""The limits that are looked at before every window; epochs and accuracy are looked at where an epoch ends."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a task has used so far.
+
+    Attributes:
+        rows: rows taken through the model, the mean of both ways (`gradinc.core.work.Work`).
+        passes: the same in micro-batches of ``data.batch_size``.
+    """
+
+    epochs: int
+    steps: int
+    samples: int
+    rows: float
+    passes: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one task; None is no limit. `accuracy` is on validation data, a share of 1."""
+
+    epochs: int | None = None
+    steps: int | None = None
+    samples: int | None = None
+    rows: int | None = None
+    passes: int | None = None
+    seconds: float | None = None
+    accuracy: float | None = None
+
+    def share(self, spent: Spent, epoch_share: float) -> float:
+        """How much of the budget is used, from 0 to 1: the largest share of any limit.
+
+        Args:
+            epoch_share: how much of the present epoch is done.
+        """
+        shares = [getattr(spent, name) / limit for name in COUNTED if (limit := getattr(self, name)) is not None]
+        if self.epochs is not None:
+            shares.append((spent.epochs + epoch_share) / self.epochs)
+        return min(1.0, max(shares, default=0.0))
+
+    def work(self, batch_size: int) -> int | None:
+        """Rows through the model after which the task ends, by ``rows`` or by ``passes``."""
+        passes = None if self.passes is None else self.passes * batch_size
+        return min((limit for limit in (self.rows, passes) if limit is not None), default=None)
+
+    def updates(self, rows: int, updates_per_epoch: int) -> int | None:
+        """How many updates there will be at most, where that is known beforehand; schedules need it.
+
+        How many rows go through the model for an update is up to the methods, so `work` is another limit.
+        """
+        counts = []
+        if self.epochs is not None:
+            counts.append(self.epochs * updates_per_epoch)
+        if self.steps is not None:
+            counts.append(self.steps)
+        if self.samples is not None:
+            counts.append(math.ceil(self.samples / rows * updates_per_epoch))
+        return min(counts, default=None)
+
+
+def automatic_epochs(rows: int, tasks: int = 1) -> int:
+    """Epochs for ``budget.epochs=auto``, by the number of training rows of a task and the number of tasks."""
+    fewest = FEWEST_EPOCHS if tasks == 1 else 1
+    return max(fewest, min(MOST_EPOCHS, math.ceil(EPOCHS_FOR_ROWS / max(rows * tasks, 1))))
+
+
+def limits(budget: object, rows: int, tasks: int = 1, together: int = 1) -> Limits:
+    """The limits that a ``budget`` section sets for a task of so many training rows.
+
+    ``epochs: auto`` stands aside when one of `COUNTED` ends the task.
+
+    Args:
+        rows: training rows of the task, or of all that are trained on together.
+        tasks: how many tasks the stream has.
+        together: how many of them are trained on together, each with its share of the limits.
+    """
+    values = {name: getattr(budget, name) for name in Limits.__dataclass_fields__}
+    if values["epochs"] == "auto":
+        ends = any(values[name] is not None for name in COUNTED)
+        values["epochs"] = None if ends else automatic_epochs(rows // together, tasks)
+    for name in COUNTED:
+        values[name] = None if values[name] is None else values[name] * together
+    return Limits(**values)

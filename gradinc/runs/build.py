@@ -1,0 +1,166 @@
+"""From a checked config to the parts that it names, joined into a learner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradinc.base.errors import UserError
+from gradinc.base.randomness import seeded
+from gradinc.config.catalog import load_part, parts
+from gradinc.config.schema import Config
+from gradinc.core.corruption import Corruption
+from gradinc.core.criterion import Criterion, CrossEntropy, OneHotError, SquaredError
+from gradinc.core.diagnostics import Diagnostics
+from gradinc.core.due import Due
+from gradinc.core.layer_windows import Layers, sizes_of
+from gradinc.core.learner import Learner
+from gradinc.core.order import check_layers, check_order, check_rows
+from gradinc.core.schedules import Schedule
+from gradinc.core.weights import Weights
+from gradinc.core.window import Window, plan
+from gradinc.data.dataset import Dataset
+from gradinc.data.outputs import Outputs
+from gradinc.data.stream import Setting, Stream
+from gradinc.runs.budget import limits
+from gradinc.runs.device import autocast_dtype, storage_dtype
+
+SCALES: dict[str, Callable[[int], float]] = {"none": lambda count: 1.0, "linear": float, "sqrt": math.sqrt}
+"""What the learning rate is multiplied by for a window of so many micro-batches (Goyal et al. 2017, 1706.02677)."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model has to fit: the shape of one input, and how many numbers it gives for it."""
+
+    inputs: tuple[int, ...]
+    outputs: int
+
+
+def build_model(config: Config, shape: Shape, device: torch.device, task: int = 0) -> nn.Module:
+    """The model with its fresh weights, which depend on the seed and on nothing else.
+
+    Args:
+        task: a run that starts anew with each task starts each from other weights.
+    """
+    with seeded(config.seed, "initialisation", *([task] if task else [])):
+        model: nn.Module = load_part("model", config.model.name)(shape.inputs, shape.outputs, **config.model.options)
+    # Convolutions are twice as fast with the channels last in memory, but for float64, which has no such kernel.
+    layout = torch.preserve_format if config.dtype == "float64" else torch.channels_last
+    return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
+
+
+def build_criterion(dataset: Dataset, outputs: Outputs | None = None, name: str = "auto") -> Criterion:
+    """Cross-entropy for sets with classes, squared error for regression, or the one that is named.
+
+    Args:
+        outputs: which outputs of the model count, where tasks differ in them.
+        name: ``auto``, ``cross_entropy`` or ``squared_error``.
+
+    Raises:
+        UserError: cross-entropy is asked for, and there are no classes.
+    """
+    if dataset.classes is None:
+        if name == "cross_entropy":
+            what = f"data={dataset.name} has values, not classes"
+            takes_either = any(part.name == dataset.name and "task" in part.parameters for part in parts("data"))
+            mend = "give data.task=classes where y holds labels" if takes_either else "choose a set with classes"
+            raise UserError("criterion=cross_entropy", what, f"Leave it out, or {mend}")
+        return SquaredError()
+    return OneHotError(outputs) if name == "squared_error" else CrossEntropy(outputs)
+
+
+def build_learner(
+    config: Config, model: nn.Module, criterion: Criterion, rows: int, stream: Stream | None = None
+) -> Learner:
+    """The learner for a model that is on its device.
+
+    Args:
+        rows: training rows of a task; schedules that end need to know how long a task is.
+        stream: what it learns from, where that is more than one task.
+    """
+    strategy = config.strategy
+    rule = load_part("rule", strategy.window.rule)(**strategy.window.rule_options)
+    due = load_part("due", strategy.window.due)(**strategy.window.due_options)
+    methods = [load_part("method", name)(**options) for name, options in strategy.methods.items()]
+    classes = {name: type(method) for name, method in zip(strategy.methods, methods, strict=True)}
+    check_order(classes)
+    check_rows(strategy.window.rule, rule, model, classes, corrupted=config.corrupt.prob > 0)
+    for method in methods:
+        method.check(model, Setting() if stream is None else stream.setting)
+    window, heads = strategy.window, () if stream is None else stream.heads
+    if window.layers:
+        check_layers(classes, heads)
+    waits = sizes_of([name for name, p in model.named_parameters() if p.requires_grad], window.layers)
+    weights = Weights(model, heads, waits)
+    optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config, due))
+    return Learner(
+        model,
+        weights,
+        criterion,
+        optimizer,
+        build_schedule(config, due, rows, stream),
+        Window(rule, due, keeps=any(method.rereads for method in methods), measures=config.diagnostics),
+        methods,
+        seed=config.seed,
+        autocast=autocast_dtype(config.dtype),
+        scale_lr=SCALES[strategy.scale_lr],
+        diagnostics=Diagnostics() if config.diagnostics else None,
+        layers=Layers(weights, window.size, window.last) if waits else None,
+        corruption=Corruption(**vars(config.corrupt), seed=config.seed) if config.corrupt.prob > 0 else None,
+    )
+
+
+def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:
+    """The optimizer's options, with beta2 for the size of the window where that is asked for.
+
+    Paper: Marek et al. 2025, arXiv 2507.07101: the second moment's half-life, in samples, should not depend on
+    how many of them make an update.
+    """
+    options = dict(config.optimizer.options)
+    if config.strategy.scale_beta2:
+        if "beta2" not in options:
+            raise UserError(
+                "strategy.scale_beta2=true", f"optimizer={config.optimizer.name} has no beta2", "Use optimizer=adamw"
+            )
+        window = config.strategy.window
+        if not due.steady:
+            what = f"needs windows of one size, and due={window.due} changes it"
+            raise UserError("strategy.scale_beta2=true", what, "Use strategy.window.due=size or items")
+        options["beta2"] = options["beta2"] ** due.size(0, window.size, config.data.batch_size)
+    return options
+
+
+def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = None) -> Schedule:
+    """The schedule over the updates that the budget allows, or over ``schedule.updates`` of them."""
+    window, schedule = config.strategy.window, config.schedule
+    size = due.size(0, window.size, config.data.batch_size)
+    spans = plan(math.ceil(rows / config.data.batch_size), size, 0, window.last)
+    per_epoch = sum(span.closes for span in spans)
+    least = rows if stream is None else min(stream.lengths)
+    if window.last == "drop" and math.ceil(least / config.data.batch_size) < size:
+        of = "" if least == rows else " of the smallest task"
+        raise UserError(
+            "strategy.window.last=drop",
+            f"an epoch{of} has fewer than the {size} micro-batches of a window, so no update would be made",
+            "Use last=flush or a smaller window",
+        )
+    updates, work = schedule.updates, None
+    if updates is None:
+        known = limits(config.budget, rows, *(stream.budgets if stream is not None else ()))
+        updates = known.updates(rows, per_epoch) if due.steady else known.steps
+        work = known.work(config.data.batch_size)
+    return Schedule(
+        schedule.name,
+        schedule.options,
+        warmup=schedule.warmup,
+        updates=updates,
+        rows=work,
+        task_factor=schedule.task_factor,
+        task_floor=schedule.task_floor,
+    )

@@ -1,0 +1,172 @@
+"""Checkpoints: whole or absent, checked before use, and the one before is kept.
+
+A file is 32 bytes of SHA-256 and then what ``torch.save`` wrote: dicts, lists, text, numbers and
+tensors, nothing that could run code. ``torch.load`` alone does not notice a flipped bit, nor what a
+file asks for that it does not hold; `gradinc.runs.torch_file` reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradinc.base.crash import crash_point
+from gradinc.base.errors import UserError
+from gradinc.base.files import storing, write_whole
+from gradinc.runs.torch_file import Refused, load, plain
+
+BEST = "best"
+PIECE = 1 << 20
+"""Bytes that are looked at at a time."""
+
+_NAME = re.compile(r"(0|[1-9][0-9]{0,17})(?:\+([1-9][0-9]{0,17}))?")
+
+
+class Damaged(Exception):
+    """A checkpoint that must not be used; its text says why."""
+
+
+@dataclass(frozen=True, order=True)
+class Mark:
+    """Where a checkpoint was taken: after this many updates, and micro-batches of the next."""
+
+    updates: int
+    taken: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.updates}+{self.taken}" if self.taken else f"{self.updates}"
+
+
+def write(folder: Path, name: str, run: str, state: dict[str, Any]) -> None:
+    """Write one checkpoint.
+
+    Args:
+        folder: the run's ``ckpt``.
+        name: file name in it.
+        run: identity of the run, so that a file from another run is not taken for one of this.
+        state: dicts, lists, text, numbers and tensors.
+
+    Raises:
+        gradinc.base.errors.StorageError: it could not be written; those before it stay.
+        gradinc.runs.torch_file.Refused: the state has something that would not be read again.
+    """
+    memory = io.BytesIO()  # torch.save to a full disk reports neither the path nor the errno
+    torch.save({"run": run, **{key: plain(value, key) for key, value in state.items()}}, memory)
+    content = memory.getbuffer()
+    write_whole(folder / name, hashlib.sha256(content).digest() + bytes(content))
+
+
+def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read one checkpoint, after checking it.
+
+    Raises:
+        Damaged: it is cut short, changed, of another run, or not a checkpoint.
+    """
+    content = _checked(path)
+    try:
+        state = load(content, device)
+    except Refused as error:
+        raise Damaged(f"not a checkpoint: {error}") from error
+    except Exception as error:  # a whole file that holds something else; the modules that read it raise many kinds
+        raise Damaged("not a checkpoint") from error
+    if not isinstance(state, dict) or not _is_weights(state.get("model", state.get("learner"))):
+        raise Damaged("not a checkpoint")
+    if run is not None and state.get("run") != run:
+        raise Damaged("of another run")
+    return state
+
+
+def _is_weights(found: Any) -> bool:
+    """Whether what stands where a checkpoint's weights are, or its learner, has weights by name."""
+    weights = found.get("model", found) if isinstance(found, dict) else None
+    return isinstance(weights, dict) and all(isinstance(tensor, Tensor) for tensor in weights.values())
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """A whole checkpoint whose state has no place in this program is another version's, and is left alone.
+
+    Raises:
+        UserError: it is one. What was to take the state in may have taken in half of it.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:100]
+        what = f"does not fit this version of gradinc ({type(error).__name__}: {said})"
+        mend = "Go on with the version that began the run, or use fresh=true to start again"
+        raise UserError(str(path), what, mend) from error
+
+
+def _checked(path: Path) -> io.BytesIO:
+    """What a file holds behind its digest, which was found to be right before any of it was kept in memory."""
+    if not path.is_file():
+        raise Damaged("not a file")
+    try:
+        with open(path, "rb") as file:
+            digest = file.read(32)
+            if len(digest) < 32 or not file.read(1):
+                raise Damaged("cut short")
+            file.seek(32)
+            total = hashlib.sha256()
+            while piece := file.read(PIECE):
+                total.update(piece)
+            if total.digest() != digest:
+                raise Damaged("checksum")
+            file.seek(32)
+            return io.BytesIO(file.read())
+    except OSError as error:
+        raise Damaged(error.strerror or str(error)) from error
+
+
+def marks(folder: Path) -> list[Mark]:
+    """The checkpoints there are, newest first, without those that only keep the best weights."""
+    found = (_NAME.fullmatch(path.name) for path in folder.glob("*"))
+    return sorted((Mark(int(m[1]), int(m[2] or 0)) for m in found if m), reverse=True)
+
+
+def newest(
+    folder: Path, run: str | None, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Mark, dict[str, Any] | Damaged]]:
+    """The checkpoints, newest first, each with its state or with what is wrong with it."""
+    for mark in marks(folder):
+        try:
+            state = read(folder / str(mark), run, device)
+        except Damaged as damage:
+            yield mark, damage
+        else:
+            yield mark, state if "learner" in state else Damaged("the best weights under another name")
+
+
+def set_aside(folder: Path, mark: Mark) -> None:
+    """Keep a damaged checkpoint under another name, where it is neither read again nor counted as one that is kept."""
+    path = folder / str(mark)
+    with storing(path):
+        path.replace(path.with_name(f"{mark}.damaged"))
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the newest checkpoints."""
+    for mark in marks(folder)[keep:]:
+        with storing(folder / str(mark)):
+            (folder / str(mark)).unlink(missing_ok=True)
+        crash_point("pruned")
+
+
+def digest(state: dict[str, Tensor]) -> str:
+    """SHA-256 over sorted names, dtypes, shapes and bytes: equal weights, equal digest, wherever they are stored."""
+    total = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        tensor = value.detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return total.hexdigest()

@@ -1,0 +1,142 @@
+"""Where a run computes: device, precision, threads, all pinned before the first number."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradinc.base.errors import UserError
+from gradinc.records.environment import cpu, processor, variables
+
+FLOPS_PER_THREAD = 1e8
+"""Floating-point operations of a forward pass that make one more thread worth its synchronisation."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for ``device=auto|cpu|cuda|cuda:N``.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(f"device={name}", "no CUDA device in this torch", "Use device=cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise UserError(
+                f"device={name}", f"only {torch.cuda.device_count()} CUDA devices here", "Use device=cuda:0"
+            )
+    return device
+
+
+def storage_dtype(name: str) -> torch.dtype:
+    """What weights and data are stored in; bfloat16 is for forward passes only."""
+    return torch.float64 if name == "float64" else torch.float32
+
+
+def autocast_dtype(name: str) -> torch.dtype | None:
+    """What forward passes are lowered to, or None."""
+    return torch.bfloat16 if name == "bfloat16" else None
+
+
+def pin(threads: int, device: torch.device) -> None:
+    """Fix everything that could change the last bits of a run on one machine."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs a pass over every new tensor
+
+
+def choose_threads(setting: int | str, model: nn.Module, shape: tuple[int, ...], rows: int) -> int:
+    """Threads for ``threads=auto|N``.
+
+    ``auto`` is one thread for every 10⁸ operations in a forward pass of one micro-batch, at most the
+    cores that this process may use: small models are slower with two threads than with one, several
+    times so on a busy machine.
+
+    Args:
+        setting: ``auto`` or a number.
+        model: the model, on any device.
+        shape: shape of one input.
+        rows: rows of a micro-batch.
+    """
+    if isinstance(setting, int):
+        return setting
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(forward_flops(model, shape) * rows / FLOPS_PER_THREAD)))
+
+
+def forward_flops(model: nn.Module, shape: tuple[int, ...]) -> int:
+    """Multiplications and additions in a forward pass of one row through linear and convolutional layers."""
+    total = 0
+
+    def count(module: nn.Module, _: Any, out: Any) -> None:
+        nonlocal total
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and isinstance(out, torch.Tensor):
+            fan_in = module.weight[0].numel()
+            total += 2 * fan_in * out.numel()
+
+    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    training = model.training
+    first = next(model.parameters())
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(torch.zeros((1, *shape), dtype=first.dtype, device=first.device))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process, or the device, has used at most."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "size calculation overflowed",
+    "alloc_failed",  # cuBLAS and cuDNN
+    "allocation_failed",
+)
+"""What a RuntimeError says, in small letters, of memory that is short."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch, its allocator or a library had no memory left; the last two say so in words only."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def environment(device: torch.device, threads: int) -> dict[str, Any]:
+    """What the last bits of a run depend on besides its config, by the names in `gradinc.records.environment`."""
+    on_gpu = device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "processor": processor(),
+        "cpu": cpu(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "variables": variables(on_gpu=on_gpu),
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "threads": threads,
+    }

@@ -1,0 +1,54 @@
+"""Measuring a model on rows that it is not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from gradinc.base.crash import crash_point
+from gradinc.core.criterion import Criterion
+from gradinc.data.rows import Rows
+
+CHUNK = 512
+"""Rows in one forward pass; fixed, since the last bits of a sum depend on it."""
+
+
+def evaluate(
+    model: nn.Module,
+    rows: Rows,
+    criterion: Criterion,
+    autocast: torch.dtype | None = None,
+    check: Callable[[], None] = lambda: None,
+    *,
+    task: int = 0,
+    now: int = 0,
+) -> dict[str, float]:
+    """Mean loss and accuracy, or MSE and R², over all rows, in evaluation mode.
+
+    Draws no random number, and leaves the model in the mode in which it was.
+
+    Args:
+        autocast: the lower precision that forward passes run in, or None.
+        check: called before each of them; what it raises ends the measuring.
+        task: the task that the rows are of.
+        now: the last task that the model was trained on.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            total: torch.Tensor | None = None
+            for x, y in rows.chunks(CHUNK):
+                check()
+                with torch.autocast(x.device.type, dtype=autocast, enabled=autocast is not None):
+                    out = model(x)
+                sums = criterion.sums(y, out.float() if autocast is not None else out, task, now)
+                total = sums if total is None else criterion.merged(total, sums)
+                crash_point("mid-evaluation")
+    finally:
+        model.train(training)
+    if total is None:
+        return {}
+    return criterion.measures(total.tolist(), len(rows))

@@ -1,0 +1,156 @@
+"""The largest micro-batch that fits into memory, for the same window: ``strategy.window.micro_batch=auto``."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradinc.config.schema import Config
+from gradinc.core.criterion import Criterion
+from gradinc.data.available_memory import available_memory
+from gradinc.data.batch import Batch
+from gradinc.data.rows import Rows
+from gradinc.runs.device import autocast_dtype, is_out_of_memory
+
+SHARE = 0.7
+"""What is taken of the memory that is available; kernels need some that is not seen beforehand."""
+
+VECTORS = 8
+"""Vectors as long as all weights that training may keep besides: gradients, the optimizer's state, methods."""
+
+PROBES = 4, 16
+"""Rows of the passes that show what a row costs."""
+
+
+def fitted(config: Config, rows: int) -> Config:
+    """The same training with micro-batches of so many rows, a divisor of the window's."""
+    window = config.strategy.window
+    size = config.data.batch_size * window.size // rows
+    layers = {pattern: longer // window.size * size for pattern, longer in window.layers.items()}
+    strategy = replace(config.strategy, window=replace(window, size=size, layers=layers))
+    return replace(config, data=replace(config.data, batch_size=rows), strategy=strategy)
+
+
+def recorded(meta: Mapping[str, Any] | None) -> int | None:
+    """Rows of a micro-batch that were found when the run was started, from its ``meta.json``."""
+    rows = (meta or {}).get("micro_batch")
+    return rows if isinstance(rows, int) and rows > 0 else None
+
+
+def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, *, available: int | None = None) -> int:
+    """Rows of the largest micro-batch that fits into memory and divides the window's rows.
+
+    What a row costs is seen from the tensors that two small forward passes make: a backward pass has them all at
+    its beginning, and two of its own at a time. On a GPU the result is tried beside as much memory as training keeps
+    besides, and smaller ones where it fails: libraries take more than can be seen, and memory that is free may lie in
+    pieces.
+
+    Args:
+        model: one to be thrown away, on its device.
+        rows: training data, of which a few are read.
+        available: bytes to use at most; the device's free memory when left out.
+    """
+    device = next(model.parameters()).device
+    if available is None:
+        available = _free(device)
+    besides = VECTORS * sum(p.numel() * p.element_size() for p in model.parameters())
+    probe = _Probe(config, model.train(), criterion, rows)
+    few, more = (min(count, len(rows)) for count in PROBES)
+    if device.type == "cuda" and not probe.fits(more):
+        more = few = 1  # what a row costs cannot be seen: one is all that there may be room for
+    small, large = probe.bytes(few), probe.bytes(more)
+    each = max(1.0, (large - small) / (more - few) if more > few else large / more)
+    room = (SHARE * available - besides) / each
+    total = config.data.batch_size * config.strategy.window.size
+    # A micro-batch of more rows than there are has all of them.
+    fitting = [n for n in range(1, total + 1) if total % n == 0 and min(n, len(rows)) <= room] or [1]
+    while device.type == "cuda" and len(fitting) > 1 and not probe.fits(fitting[-1], besides):
+        fitting.pop()
+    return fitting[-1]
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of memory that are free for a run, those included that PyTorch keeps for the next tensors."""
+    if device.type != "cuda":
+        return available_memory()
+    _let_go(device)
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+def _let_go(device: torch.device) -> None:
+    """Give memory back that nothing uses any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+class _Probe:
+    """Passes that leave no trace but in the model."""
+
+    def __init__(self, config: Config, model: nn.Module, criterion: Criterion, rows: Rows) -> None:
+        self._model, self._criterion, self._rows = model, criterion, rows
+        self._dtype = autocast_dtype(config.dtype)
+        self._device = next(model.parameters()).device
+
+    def bytes(self, count: int) -> int:
+        """Bytes that a micro-batch of so many rows needs at most, with its backward pass."""
+        with self._forked(), _Allocations() as made:
+            self._loss(count)
+        return sum(made.sizes.values()) + 2 * max(made.sizes.values(), default=0)
+
+    def fits(self, count: int, besides: int = 0) -> bool:
+        """Whether a forward and a backward pass of so many rows go through, with so many other bytes in use."""
+        fitting, others = True, []
+        try:
+            others.append(torch.empty(besides, dtype=torch.uint8, device=self._device))
+            with self._forked():
+                torch.autograd.grad(self._loss(count), [p for p in self._model.parameters() if p.requires_grad])
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            fitting = False
+        others.clear()
+        _let_go(self._device)  # not before the error is gone, whose frames hold all tensors of the pass
+        return fitting
+
+    def _loss(self, count: int) -> Tensor:
+        index = torch.arange(count) % len(self._rows)
+        x, y = next(self._rows.batches(index, count))
+        with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):
+            out = self._model(x)
+        return self._criterion.total(Batch(x, y, 0, count), out.float() if self._dtype is not None else out)
+
+    @contextmanager
+    def _forked(self) -> Iterator[None]:
+        devices = [self._device.index or 0] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            yield
+
+
+class _Allocations(TorchDispatchMode):
+    """Notes the memory of every tensor that an operation makes.
+
+    Attributes:
+        sizes: bytes by the tensors' addresses while all of them are kept.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}
+        self._kept: list[Tensor] = []  # else an address could be another tensor's soon
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                self.sizes[storage.data_ptr()] = storage.nbytes()
+                self._kept.append(tensor)
+        return out

@@ -1,0 +1,119 @@
+"""From a checked config to everything that a run is made of, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.base.errors import UserError
+from gradinc.config.schema import Config, Data
+from gradinc.core.learner import Learner
+from gradinc.core.world import check_together, own_device, processes
+from gradinc.data import dataset as data
+from gradinc.data.dataset import Dataset
+from gradinc.data.stream import Stream, open_stream
+from gradinc.runs import device as devices
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
+from gradinc.runs.fit import fitted, largest
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a config stands for on this machine.
+
+    Attributes:
+        config: with the micro-batch that ``strategy.window.micro_batch=auto`` has found.
+        micro_batch: its rows, or None where they were given.
+    """
+
+    config: Config
+    micro_batch: int | None
+    device: torch.device
+    dataset: Dataset
+    stream: Stream
+    learner: Learner
+
+
+def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
+    """Choose the device, read the data and build the learner.
+
+    Args:
+        config: what is asked for.
+        micro_batch: rows that ``strategy.window.micro_batch=auto`` has found earlier. A run that goes on elsewhere
+            keeps them, and so its numbers.
+
+    Raises:
+        UserError: the config does not fit its data or its device.
+    """
+    device = devices.choose_device(own_device(config.device))
+    dataset = data.load(config.data, device, devices.storage_dtype(config.dtype))
+    stream = open_stream(config, dataset)
+    _check_limits(config, dataset, stream)
+    devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
+    shape = Shape(dataset.shape, stream.setting.outputs)
+    criterion = build_criterion(dataset, stream.outputs, config.criterion)
+    if config.strategy.window.micro_batch == "auto":
+        if micro_batch is None or config.data.batch_size * config.strategy.window.size % micro_batch:
+            micro_batch = largest(config, build_model(config, shape, device), criterion, stream[0].train)
+        config = fitted(config, micro_batch)
+    else:
+        micro_batch = None
+    model = build_model(config, shape, device)
+    if config.init is not None:
+        model.load_state_dict(_weights_to_start_from(config.init, model, device))
+    learner = build_learner(config, model, criterion, stream.longest, stream)
+    if processes()[1] > 1:
+        check_together(config, learner.methods)
+    return Prepared(config, micro_batch, device, dataset, stream, learner)
+
+
+def check(config: Config, outlined: Callable[[Data], Dataset]) -> None:
+    """Refuse a config that does not fit its data, as `prepare` does; no input is read, and the model is on no device.
+
+    Args:
+        outlined: gives the outline of a data set.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    dataset, meta = outlined(config.data), torch.device("meta")
+    stream = open_stream(config, dataset, outlined)
+    _check_limits(config, dataset, stream)
+    with meta:
+        model = build_model(config, Shape(dataset.shape, stream.setting.outputs), meta)
+    if config.init is not None:
+        _weights_to_start_from(config.init, model, torch.device("cpu"))
+    build_learner(config, model, build_criterion(dataset, stream.outputs, config.criterion), stream.longest, stream)
+
+
+def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
+    if config.budget.accuracy is not None and dataset.classes is None:
+        where = f"budget.accuracy={config.budget.accuracy}"
+        raise UserError(where, f"{config.data.name} has no classes", "Use budget.epochs or budget.steps")
+    if config.budget.accuracy is not None and len(dataset.validation) == 0:
+        raise UserError(
+            f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1"
+        )
+    part = config.evaluate.rows
+    for task in range(stream.tested):
+        if stream.size(part, task) == 0:
+            of, fewer = (f" of task {task + 1}", ", or use fewer tasks") if stream.is_sequence else ("", "")
+            what, mend = f"there are no {part} rows{of}", f"Set a larger data.{part}{fewer}"
+            raise UserError(f"evaluate.rows={part}", what, mend)
+
+
+def _weights_to_start_from(init: str, model: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    from gradinc.runs.trained import last_weights
+
+    weights = last_weights(init, device)
+    own = model.state_dict()
+    for name in [*own, *weights]:
+        mine, theirs = own.get(name), weights.get(name)
+        if mine is None or theirs is None or mine.shape != theirs.shape:
+            shapes = [None if t is None else tuple(t.shape) for t in (mine, theirs)]
+            what = f"its weight {name} is {shapes[1] or 'missing'}, this model's is {shapes[0] or 'missing'}"
+            raise UserError(f"init={init}", what, "Use the model and the kind of data that the run was trained with")
+    return weights

@@ -1,0 +1,273 @@
+"""Runs that are there already: their weights, their record, and measuring them again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.base.errors import UserError
+from gradinc.base.text import printable
+from gradinc.config.code import edited
+from gradinc.config.identity import identity_digest
+from gradinc.config.schema import Config
+from gradinc.data import dataset as data
+from gradinc.data.stream import open_stream
+from gradinc.records.directory import AGAIN, find_run, read_config
+from gradinc.records.log import read_log
+from gradinc.records.schemas import read_meta, read_result
+from gradinc.records.seal import SEAL, check
+from gradinc.runs import checkpoint
+from gradinc.runs.build import Shape, build_criterion, build_model
+from gradinc.runs.device import autocast_dtype, choose_device, storage_dtype
+from gradinc.runs.evaluate import evaluate
+
+BEST = f"ckpt/{checkpoint.BEST}"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run directory, opened for reading.
+
+    Attributes:
+        path: the directory.
+        config: what the run was asked to do.
+        result: ``result.json``; its ``status`` says how the run ended.
+        meta: ``meta.json``: data, software, hardware.
+    """
+
+    path: Path
+    config: Config
+    result: dict[str, Any]
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, run: str | os.PathLike[str]) -> FinishedRun:
+        """Open the run at a path, or of a name under ``outputs``.
+
+        Lines on standard error say that a run has ended and has no seal, or that it was made by other code.
+
+        Raises:
+            UserError: there is no such run, its config is not readable, or not its own, or it has ended and its files
+                are not those that it ended with.
+        """
+        path = find_run(run)
+        config, meta = read_config(path), read_meta(path / "meta.json") or {}
+        if meta and meta["identity"] != identity_digest(config):
+            raise UserError(str(path / "config.yaml"), "is not the config that the run was started with", AGAIN)
+        result = read_ended(path)
+        for name, what in check(result, path).items():
+            if name != BEST:
+                _last_weights(path)  # says which step the run can go on from, if there is one
+                raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
+        _tell_unsealed(path, result)
+        if meta and (whose := edited(meta, config.document)) is not None:
+            line = f"warning: {path} was made by another version of {whose} code: its model may be another one now."
+            sys.stderr.write(printable(line) + "\n")
+        return cls(path, config, result, meta)
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``."""
+        return read_log(self.path / "metrics.jsonl")
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model with the weights of the newest checkpoint, on the CPU, in evaluation mode."""
+        return self.with_weights(best=False)
+
+    @cached_property
+    def best(self) -> nn.Module:
+        """The model with the weights of the best validation, on the CPU, in evaluation mode."""
+        return self.with_weights(best=True)
+
+    def with_weights(self, *, best: bool, device: torch.device | str = "cpu") -> nn.Module:
+        """The model with the run's last or best weights.
+
+        Raises:
+            UserError: the run has no such checkpoint, it is damaged, or it is of another model than the config's.
+        """
+        model = build_model(self.config, self.shape, torch.device(device))
+        weights = best_weights(self.path, device) if best else _last_weights(self.path, device)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            what = "does not describe the model that the run's weights are of"
+            mend = "Bring the old file back, or run it again with fresh=true"
+            raise UserError(str(self.path / "config.yaml"), what, mend) from error
+        return model.eval()
+
+    @property
+    def shape(self) -> Shape:
+        """What the model was built for."""
+        record = self.meta.get("data")
+        if record is None:
+            mend = "Bring it back, or run the experiment again with fresh=true"
+            raise UserError(str(self.path / "meta.json"), "is missing or damaged", mend)
+        return Shape(tuple(record["shape"]), record["outputs"])
+
+    def dataset(self, config: data.Data | None = None, device: torch.device | str = "cpu") -> data.Dataset:
+        """The run's data set, split as it was, or another one."""
+        return data.load(config or self.config.data, device, storage_dtype(self.config.dtype))
+
+    def evaluate(self, config: data.Data | None = None, *, best: bool = False, device: str = "auto") -> dict[str, Any]:
+        """Measure the run on the test rows of its data set, or of another one.
+
+        Returns:
+            ``run``, ``data``, ``weights`` (``last`` or ``best``), ``rows`` and ``test``, the measures.
+
+        Raises:
+            UserError: the other set's rows do not fit the model.
+        """
+        chosen = choose_device(device)
+        dataset = self.dataset(config, chosen)
+        if self.config.stream.name != "iid":
+            return self._evaluate_tasks(config, dataset, best=best, device=chosen)
+        fits = Shape(dataset.shape, dataset.outputs)
+        if fits != self.shape:
+            what = (
+                f"has rows of shape {fits.inputs} and {fits.outputs} outputs; "
+                f"the run was trained for {self.shape.inputs} and {self.shape.outputs}"
+            )
+            raise UserError(f"data={dataset.name}", what, "Choose a set of the same shape")
+        model = self.with_weights(best=best, device=chosen)
+        criterion = build_criterion(dataset, name=self.config.criterion)
+        measures = evaluate(model, dataset.test, criterion, autocast_dtype(self.config.dtype))
+        weights = "best" if best else "last"
+        return {
+            "run": str(self.path),
+            "data": dataset.name,
+            "weights": weights,
+            "rows": len(dataset.test),
+            "test": measures,
+        }
+
+    def _evaluate_tasks(
+        self, config: data.Data | None, dataset: data.Dataset, *, best: bool, device: torch.device
+    ) -> dict[str, Any]:
+        """As `evaluate`, for a run on a stream of tasks: on the test rows of each of them."""
+        own = replace(self.config, data=config or self.config.data)
+        stream = open_stream(own, dataset)
+        fits = Shape(dataset.shape, stream.setting.outputs)
+        if fits != self.shape:
+            what = f"makes tasks of shape {fits.inputs} with {fits.outputs} outputs; the run was trained for"
+            where = f"data={dataset.name}"
+            raise UserError(
+                where, f"{what} {self.shape.inputs} and {self.shape.outputs}", "Choose a set like the run's"
+            )
+        model = self.with_weights(best=best, device=device)
+        criterion = build_criterion(dataset, stream.outputs, self.config.criterion)
+        autocast, last = autocast_dtype(self.config.dtype), stream.tested - 1
+        row = [
+            evaluate(model, stream.part("test", task), criterion, autocast, task=task, now=last)
+            for task in range(stream.tested)
+        ]
+        scored = [row[task] for task in stream.scored]
+        return {
+            "run": str(self.path),
+            "data": dataset.name,
+            "weights": "best" if best else "last",
+            "rows": sum(len(stream.part("test", task)) for task in range(stream.tested)),
+            "test": {name: sum(each[name] for each in scored) / len(scored) for name in scored[0]},
+            "row": [each["accuracy"] for each in row],
+        }
+
+
+def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The weights and buffers of a run's newest checkpoint that is whole.
+
+    Of a run that is not at its end they can be those of an earlier step, which a line on standard error then says, and
+    so does one for a run that has ended and has no seal.
+
+    Raises:
+        UserError: there is none; or the run is finished, and they are not those that it ended with.
+    """
+    path = find_run(run)
+    _tell_unsealed(path, read_ended(path))
+    return _last_weights(path, device)
+
+
+def _last_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    result = read_ended(path)
+    finished = result.get("status") == "finished"
+    damaged: list[str] = []
+    for mark, state in checkpoint.newest(path / "ckpt", read_identity(path), device):
+        if isinstance(state, checkpoint.Damaged):
+            damaged.append(f"{path / 'ckpt' / str(mark)} is damaged ({state})")
+            continue
+        weights: dict[str, Tensor] = state["learner"]["model"]
+        if finished and result.get("weights_digest") not in (None, checkpoint.digest(weights)):
+            what = f"has lost its last weights: {damaged[0]}" if damaged else "has lost its last weights"
+            mend = (
+                f"Remove {path / 'result.json'} and give the run's command again: it goes on from step {mark.updates}"
+            )
+            raise UserError(str(path), what, mend)
+        for line in damaged:
+            sys.stderr.write(printable(f"warning: {line}. These are the weights of step {mark.updates}.") + "\n")
+        return weights
+    what = f"has no checkpoint that is whole: {damaged[0]}" if damaged else "has no checkpoint"
+    mend = (
+        "Give its command again, with fresh=true" if finished else "Train it first, with the command in its meta.json"
+    )
+    raise UserError(str(path), what, mend)
+
+
+def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The weights and buffers of a run's best validation.
+
+    Raises:
+        UserError: it never validated, or the file is damaged or lost.
+    """
+    path = find_run(run)
+    wrong = check(read_ended(path), path)
+    file = path / BEST
+    mend = "Use its last weights, or run it again with fresh=true"
+    if not file.exists() and BEST in wrong:
+        raise UserError(str(file), wrong[BEST], mend)
+    if not file.exists():
+        raise UserError(str(path), "has no best checkpoint, since it has no validation rows", "Use its last weights")
+    try:
+        state = checkpoint.read(file, read_identity(path), device)
+        if "model" not in state:
+            raise checkpoint.Damaged("a checkpoint under another name")
+        if BEST in wrong:
+            raise checkpoint.Damaged(f"it {wrong[BEST]}")
+    except checkpoint.Damaged as damage:
+        raise UserError(str(file), f"is damaged ({damage})", mend) from damage
+    weights: dict[str, Tensor] = state["model"]
+    return weights
+
+
+def read_ended(path: Path) -> dict[str, Any]:
+    """``result.json`` of a run, empty where there is none. What the seal says of checkpoints is left to their readers.
+
+    Raises:
+        UserError: it is damaged, or the run has ended and its log, config or record is not the one that it ended with.
+    """
+    file = path / "result.json"
+    result = read_result(file)
+    if result is None:
+        if os.path.lexists(file):
+            raise UserError(str(file), "is damaged", "Give the run's own command again, which writes it")
+        return {}
+    for name, what in check(result, path).items():
+        if not name.startswith("ckpt/"):
+            raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
+    return result
+
+
+def _tell_unsealed(path: Path, result: dict[str, Any]) -> None:
+    if result.get("status") == "finished" and SEAL not in result:
+        line = f"warning: {path} unsealed (ended before gradinc sealed runs; damage may go unnoticed)."
+        sys.stderr.write(printable(line) + "\n")
+
+
+def read_identity(path: Path) -> str | None:
+    """The identity that the checkpoints of a run directory must carry."""
+    return (read_meta(path / "meta.json") or {}).get("identity")

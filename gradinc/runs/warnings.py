@@ -1,0 +1,237 @@
+"""What is normal in a stream of tasks, said before a run, and what is not, said when it is seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from gradinc.config.schema import Config
+from gradinc.core.due import Due
+from gradinc.core.layer_inputs import BATCH_NORMS, NORMS
+from gradinc.core.method import Method
+from gradinc.data.outputs import Outputs
+from gradinc.data.source import PARTS
+from gradinc.data.stream import Setting, Stream
+
+NEAR = 1e-12
+
+MOST_NAMES = 5
+"""Classes that a warning names."""
+
+
+def expected(outputs: Outputs | None, tasks: int, mode: str, methods: Sequence[Method]) -> str | None:
+    """The range that is normal for a scenario with these methods, in a sentence; None where there is one task only.
+
+    Args:
+        outputs: which outputs of the model count, None where the tasks share all.
+        mode: ``stream.data``.
+    """
+    if tasks == 1:
+        return None
+    if mode in ("joint", "cumulative"):
+        return "Training on earlier data again: what comes out is the upper bound for the other strategies."
+    changing = [method for method in methods if type(method).batch is not Method.batch]
+    replays = any(not method.projects for method in changing) or mode == "memory"
+    if outputs is None:
+        return (
+            "The tasks share their classes: later tasks overwrite a part of what was learned; replay and projections "
+            "keep most of it, and joint training is the upper bound."
+        )
+    if outputs.test == "task":
+        return "Which task a row is of is known: accuracies far above those without that knowledge are normal."
+    if replays:
+        return "Class-incremental with replay: between that of the last task alone and joint training is normal."
+    return (
+        f"Class-incremental without replay: an accuracy near 1/{tasks}, the last task's classes only, is normal, "
+        "whatever holds or projects the weights."
+    )
+
+
+def small_memories(methods: Mapping[str, Method], setting: Setting, batch_size: int) -> list[str]:
+    """A warning for each method that keeps less than a batch of each task."""
+    lines = []
+    for name, method in methods.items():
+        if 0 < (rows := setting.capacity(method.capacity)) < setting.tasks * batch_size:
+            lines.append(
+                f"the memory of {name} holds {rows} examples for {setting.tasks} tasks, less than one batch of "
+                f"{batch_size} for each"
+            )
+    return lines
+
+
+def short_epochs(config: Config, due: Due, lengths: Sequence[int], processes: int = 1) -> list[str]:
+    """A warning for each size of a micro-batch or a window that has no effect, or that an epoch is too short for.
+
+    Args:
+        lengths: training rows of each task.
+        processes: how many share the micro-batches of a window.
+    """
+    window, rows, lines = config.strategy.window, config.data.batch_size, []
+    if (few := _too_few(lengths, rows, "training row")) is not None:
+        lines.append(f"data.batch_size={rows}: {few}, so each micro-batch has all rows of its task")
+    size = due.size(0, window.size, rows)
+    if window.size != 1 and size == due.size(0, 1, rows):
+        does = f"makes {'' if due.steady else 'the first '}windows of {_count(size, 'micro-batch')}"
+        lines.append(f"strategy.window.size={window.size}: has no effect, since due={window.due} {does}")
+    where = f"strategy.window.{'size' if window.due == 'size' else 'due'}"
+    asked = {f"{where}={window.size if window.due == 'size' else window.due}": size * processes}
+    asked |= {f"strategy.window.layers={{{name}:{wait}}}": wait for name, wait in window.layers.items()}
+    epochs = [math.ceil(length / rows) for length in lengths]
+    for key, wanted in asked.items():
+        if (few := _too_few(epochs, wanted, "micro-batch")) is not None:
+            done = f"so {_SHORT[window.last]} (last={window.last})"
+            lines.append(f"{key}: {few} in an epoch for windows of {wanted:,}, {done}")
+    most = due.most(window.size, rows)
+    if window.last == "drop" and most > size and (few := _too_few(epochs, most, "micro-batch")) is not None:
+        grown = f"so no update follows once windows have grown beyond that, up to {most} (last=drop)"
+        lines.append(f"strategy.window.due={window.due}: {few} in an epoch, {grown}")
+    return lines
+
+
+_SHORT = {
+    "flush": "every window ends with its epoch",
+    "carry": "windows go on from epoch to epoch, and the last one ends with its task",
+    "drop": "no window is ever full and nothing is trained",
+}
+"""What is done with windows that are longer than an epoch, by ``strategy.window.last``."""
+
+
+def _too_few(found: Sequence[int], wanted: int, noun: str) -> str | None:
+    """How many there are at most, or else in the smallest task, where that is fewer than wanted."""
+    if max(found) < wanted:
+        return f"{'there are' if len(found) == 1 else 'a task has at most'} {_count(max(found), noun)}"
+    return f"the smallest task has {_count(min(found), noun)}" if min(found) < wanted else None
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def undone_projections(methods: Mapping[str, Method], optimizer: str, options: Mapping[str, object]) -> list[str]:
+    """A warning for each method whose projected gradient the optimizer turns into another step.
+
+    A step has to be a multiple of the projected gradient, or a sum of gradients projected onto one space.
+
+    Args:
+        optimizer: its name.
+        options: the optimizer's.
+    """
+    lines = []
+    for name, method in methods.items():
+        if not method.projects or type(method).stepped is not Method.stepped:
+            continue  # those with `stepped` project the step itself
+        if optimizer != "sgd":
+            why, mend = f"optimizer={optimizer} makes other steps of it", "optimizer=sgd optimizer.momentum=0"
+        elif options.get("weight_decay"):
+            why, mend = "weight decay leaves what it allows", "optimizer.weight_decay=0"
+        elif options.get("momentum") and not method.confines:
+            why, mend = "momentum brings back what it took away", "optimizer.momentum=0"
+        else:
+            continue
+        lines.append(f"{name} projects the gradient, and {why}: its paper's guarantee does not hold. Use {mend}")
+    return lines
+
+
+def idle_penalty(notes: Mapping[str, float], task: int) -> str | None:
+    """A warning where a penalty has no gradient after the first task."""
+    if task > 0 and notes.get("penalty_gradient", 1.0) < NEAR:
+        return "the penalty has had no gradient since the first task: nothing is held. Use a larger strength"
+    return None
+
+
+def known_task_hurts(row: Sequence[float | None], task_row: Sequence[float | None]) -> str | None:
+    """A warning where accuracy falls by knowing the task, which cannot be."""
+    for task, (of_all, in_task) in enumerate(zip(row, task_row, strict=True)):
+        if of_all is not None and in_task is not None and in_task < of_all - NEAR:
+            return f"on task {task + 1} the accuracy is lower among the task's own classes than among all: a mistake"
+    return None
+
+
+def no_effect(own: Sequence[Mapping[str, object]], plain: Sequence[Mapping[str, object]]) -> bool:
+    """Whether every training loss of a run is exactly that of plain fine-tuning.
+
+    Args:
+        own, plain: the lines of the two logs.
+    """
+    losses = [[line["train"] for line in log if "train" in line] for log in (own, plain)]
+    return bool(losses[0]) and losses[0] == losses[1]
+
+
+def rising(first: float | None, last: float | None) -> str | None:
+    """A warning where the training loss at the end of a task is far above that at its beginning."""
+    if first is not None and last is not None and last > 3 * max(first, 0.1):
+        return f"the training loss rose from {first:.3g} to {last:.3g} within the task. Use a smaller optimizer.lr"
+    return None
+
+
+def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) -> list[str]:
+    """A warning where methods or keys act from the second task on, and the run trains on one."""
+    if len(stream) > 1:
+        return []
+    idle = [f"strategy.methods.{name}" for name, method in methods.items() if method.needs_past]
+    if stream.tested == 1 and config.stream.data in ("joint", "cumulative"):
+        idle.append(f"stream.data={config.stream.data}")
+    if config.stream.restart != "nothing":
+        idle.append(f"stream.restart={config.stream.restart}")
+    if config.schedule.task_factor != 1:
+        idle.append(f"schedule.task_factor={config.schedule.task_factor:g}")
+    if not idle:
+        return []
+    one = len(idle) == 1
+    trains = "stream.data=joint trains on all tasks as one" if stream.tested > 1 else "this run has one"
+    return [
+        f"{', '.join(idle)}: {'acts' if one else 'act'} from the second task on, and {trains}: "
+        f"training is the same without {'it' if one else 'them'}"
+    ]
+
+
+def resting_norms(methods: Mapping[str, Method], model: nn.Module, tasks: int) -> list[str]:
+    """A warning for each method that leaves the model's normalisations unchanged after the first of several tasks."""
+    norms = [m for m in model.modules() if isinstance(m, NORMS)]
+    own = {
+        "statistics": any(isinstance(m, BATCH_NORMS) and m.track_running_stats for m in norms),
+        "weights": any(p.requires_grad for m in norms for p in m.parameters(recurse=False)),
+    }
+    lines = []
+    for name, method in methods.items():
+        rests = [part for part in own if own[part] and part in method.rests]
+        if rests and tasks > 1:
+            lines.append(
+                f"{name} leaves the {' and '.join(rests)} of the model's normalisations as they are after the first "
+                "task, so that old outputs stay: later tasks are trained with those"
+            )
+    return lines
+
+
+def missing_classes(stream: Stream) -> list[str]:
+    """A warning for each part of the data in which classes have no row."""
+    lines = []
+    for dataset in {id(each.dataset): each.dataset for each in stream.experiences}.values():
+        if dataset.classes is None:
+            continue
+        counts = [getattr(dataset, part).y.bincount(minlength=len(dataset.classes)) for part in PARTS]
+        rows: Tensor = sum(counts[1:], counts[0])
+        for part, found in zip(PARTS, counts, strict=True):
+            missing = (found == 0).nonzero().flatten().tolist() if int(found.sum()) else []
+            if missing:
+                named = ", ".join(
+                    f"{dataset.classes[label]} ({int(rows[label])} in all)" for label in missing[:MOST_NAMES]
+                )
+                more = f" and {len(missing) - MOST_NAMES:,} more" if len(missing) > MOST_NAMES else ""
+                done = {"train": "are not trained", "validation": "have no say in validation", "test": "are not tested"}
+                lines.append(f"data={dataset.name}: classes without {part} rows {done[part]}: {named}{more}")
+    return lines
+
+
+def given_answers(stream: Stream) -> list[str]:
+    """A warning where tasks have one class and the task of a test row is known, which gives the class."""
+    if stream.protocol is None or stream.labels is None or stream.protocol.scenario == "class":
+        return []
+    single = [task + 1 for task, own in enumerate(stream.labels.of_task) if len(own) == 1]
+    if not single or (stream.protocol.scenario == "domain" and stream.setting.outputs > 1):
+        return []
+    which = "every task has" if len(single) == stream.tested else f"{len(single)} of {stream.tested} tasks have"
+    return [f"{which} one class only: its accuracy is 100 % without any training ({stream.protocol})"]

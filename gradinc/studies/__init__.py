@@ -1,0 +1,1 @@
+"""Many runs, or finished ones: sweeps, searches, tables, reports, attacks and checks."""

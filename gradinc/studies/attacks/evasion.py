@@ -1,0 +1,114 @@
+"""Inputs that fool a model: one step, many steps with restarts, and noise of the same size for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gradinc.data.input_space import InputSpace, Norm
+
+Logits = Callable[[Tensor], Tensor]
+"""A model in evaluation mode: from images, shape (rows, C, H, W), to logits, shape (rows, classes)."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""What an adversary wants large, for each row, from logits and labels: shape (rows,)."""
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """The loss that most models are trained on. It goes flat where a model is very sure of itself."""
+    return F.cross_entropy(logits, y, reduction="none")
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """The largest other logit minus the label's: above 0 where the row is misclassified, and never flat at the top.
+
+    Paper: Carlini & Wagner 2017, arXiv 1608.04644, equation f6, with the sign turned.
+    """
+    own = F.one_hot(y, logits.shape[1]).bool()
+    return logits.masked_fill(own, -torch.inf).amax(1) - logits.gather(1, y[:, None]).squeeze(1)
+
+
+def misclassified(logits: Tensor, y: Tensor) -> Tensor:
+    """Which rows are, shape (rows,): as accuracy counts them, and where no logit is a number."""
+    return (logits.argmax(1) != y) | logits.isnan().any(1)
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Where an adversary may move.
+
+    Attributes:
+        eps: how far from the image, in input units.
+        norm: in which norm.
+    """
+
+    space: InputSpace
+    eps: float
+    norm: Norm = "linf"
+
+
+def input_gradient(logits: Logits, loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of each row's loss with respect to its image, and the logits. Touches no ``.grad``."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        out = logits(x)
+        total = loss(out, y).sum()
+        if not total.requires_grad:  # the model cuts every path from its inputs
+            return torch.zeros_like(x), out.detach()
+        (gradient,) = torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)
+    return gradient.nan_to_num(0.0), out.detach()
+
+
+def fgsm(logits: Logits, x: Tensor, y: Tensor, ball: Ball, loss: Loss = cross_entropy) -> Tensor:
+    """One step of length ε along the sign of the gradient, or along the gradient itself in the Euclidean norm.
+
+    Paper: Goodfellow et al. 2015, arXiv 1412.6572.
+    """
+    gradient, _ = input_gradient(logits, loss, x, y)
+    return ball.space.project(x + ball.space.steepest(gradient, ball.eps, ball.norm), x, ball.eps, ball.norm)
+
+
+def pgd(
+    logits: Logits,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    *,
+    steps: int,
+    step_size: float,
+    start: Tensor,
+    loss: Loss = cross_entropy,
+) -> tuple[Tensor, Tensor]:
+    """Steps uphill, each put back into the ball and the data's range.
+
+    Paper: Madry et al. 2018, arXiv 1706.06083. A row stays at the first point where it is misclassified:
+    the point that is wanted is any in the ball, and not the last one.
+
+    Args:
+        step_size: length of a step, in input units.
+        start: where to begin, inside the ball.
+
+    Returns:
+        The images, and which of them are misclassified, shape (rows,).
+    """
+    space, at = ball.space, start
+    fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for _ in range(steps):
+        gradient, out = input_gradient(logits, loss, at, y)
+        fooled |= misclassified(out, y)
+        moved = space.project(at + space.steepest(gradient, step_size, ball.norm), x, ball.eps, ball.norm)
+        at = torch.where(fooled.view(-1, 1, 1, 1), at, moved)
+    with torch.no_grad():
+        fooled |= misclassified(logits(at), y)
+    return at, fooled
+
+
+def noisy(x: Tensor, ball: Ball, random: torch.Generator) -> Tensor:
+    """Images with noise of the full size ε: a random corner of the cube, or a random point of the sphere."""
+    draw = torch.randn(x.shape, generator=random, device=x.device, dtype=x.dtype)
+    away = ball.space.steepest(draw * ball.space.std, ball.eps, ball.norm)
+    return ball.space.project(x + away, x, ball.eps, ball.norm)

@@ -1,0 +1,140 @@
+"""What runs need of a machine, looked at piece by piece."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from gradinc.base.errors import UserError
+from gradinc.base.files import write_whole
+from gradinc.base.text import bytes_shown
+from gradinc.config import catalog
+from gradinc.data.availability import availability
+
+LEAST_FREE = 100_000_000
+"""Bytes that a disk should have free for a run's checkpoints."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: its name.
+        state: ``ok``, ``–`` (not here, and only needed for some things) or ``wrong``.
+        found: what was found.
+        mend: what to do about it; empty where there is nothing to do.
+    """
+
+    what: str
+    state: str
+    found: str
+    mend: str = ""
+
+
+def examine(output: Path) -> list[Finding]:
+    """Look at everything. Nothing is changed; in `output`, or where it would be made, a file comes and goes.
+
+    Args:
+        output: the directory that runs are to be made in.
+    """
+    return [
+        Finding("python", "ok", platform.python_version()),
+        *_packages(),
+        _torchvision(),
+        *_devices(),
+        _place(output),
+        *_data_sets(),
+        _slurm(),
+        _package("ray", "runs on a Ray cluster"),
+    ]
+
+
+def _packages() -> Iterator[Finding]:
+    """The packages that gradinc asks for, and whether they are of a version that it takes."""
+    for line in metadata.requires("gradinc") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            yield Finding(requirement.name, "wrong", "not installed", f"pip install '{line}'")
+            continue
+        fits = requirement.specifier.contains(version, prereleases=True)
+        needed = f"{version}, needs {requirement.specifier}"
+        yield Finding(requirement.name, *(("ok", version) if fits else ("wrong", needed, f"pip install '{line}'")))
+
+
+def _torchvision() -> Finding:
+    """Whether torchvision was built for this torch."""
+    from gradinc.data.torchvision_import import import_torchvision
+
+    mend = "Install torch and torchvision from one source, with -c constraints.txt"
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            import_torchvision()
+        except Exception as error:  # a broken pair raises many kinds
+            return Finding("torch and torchvision", "wrong", f"{type(error).__name__}: {str(error)[:80]}", mend)
+    if any("built for another torch" in str(warning.message) for warning in heard):
+        return Finding("torch and torchvision", "ok", "built for each other: no; gradinc needs none of what is missing")
+    return Finding("torch and torchvision", "ok", "built for each other")
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    yield Finding("CUDA devices", "ok" if names else "–", ", ".join(names) or "none; device=auto takes the CPU")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS")
+    limit = f", OMP_NUM_THREADS={given}" if given else ""
+    yield Finding("CPU cores", "ok", f"{cores} for this process{limit}")
+
+
+def _place(output: Path) -> Finding:
+    """Whether runs can be written to: a file is made there, synced, replaced and removed."""
+    what, place = f"output {output}", output
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".gradinc-doctor-", dir=place) as folder:
+            for content in (b"once", b"again"):
+                write_whole(Path(folder) / "file", content)
+            free = shutil.disk_usage(folder).free
+    except (OSError, UserError) as error:
+        return Finding(what, "wrong", str(error), "Choose another directory: output=DIR")
+    if free < LEAST_FREE:
+        return Finding(what, "wrong", f"{bytes_shown(free)} are free", "Make room, or choose another: output=DIR")
+    return Finding(what, "ok", f"can be written, {bytes_shown(free)} are free")
+
+
+def _data_sets() -> Iterator[Finding]:
+    for part in catalog.parts("data"):
+        found = availability(part.name)
+        yield Finding(f"data={part.name}", "ok" if found.here else "–", found.where or found.how)
+
+
+def _slurm() -> Finding:
+    if shutil.which("sbatch") is None:
+        return Finding("Slurm", "–", "no sbatch here; only needed to run on a Slurm cluster")
+    python_side = _package("submitit", "runs on a Slurm cluster")
+    return Finding("Slurm", python_side.state, f"{shutil.which('sbatch')}; submitit {python_side.found}")
+
+
+def _package(name: str, need: str) -> Finding:
+    """A package that only some things need. It is not imported."""
+    if importlib.util.find_spec(name) is None:
+        return Finding(name, "–", f"not installed; only needed for {need}")
+    return Finding(name, "ok", metadata.version(name))

@@ -1,0 +1,81 @@
+"""Learning curves against all five costs, and diagnostics."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from gradinc.records import shown
+from gradinc.records.curves import AXES, NOTES, Points, average, curve, diagnostics, value_at
+from gradinc.records.groups import Setting
+from gradinc.studies.report.charts import chart
+from gradinc.studies.report.document import Cell, Figure, Section, Table
+from gradinc.studies.report.subject import Page
+
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the way at which the table says the value."""
+
+MOST_ENDS = 3
+"""Runs of a setting that are asked where their tasks end."""
+
+
+def learning_section(page: Page) -> Section | None:
+    """Score on the validation rows, and training loss; None where no log has either."""
+    figures, tables = [], []
+    measure = page.subject.measure
+    for title, keys in ((f"validation {measure}", ("validation", measure)), ("training loss", ("train", "loss"))):
+        for axis in AXES:
+            figures += _figures(page, title, axis, keys, percent=keys[-1] == "accuracy")
+        tables += _table(page, title, keys)
+    notes = []
+    if len(page.subject.runs) > 1:
+        notes.append("A line is the mean of a setting's runs where all of them have values; the band is their range.")
+    if _task_ends(page, "samples") or any(run.value("result", "matrix") for run in page.subject.runs):
+        notes.append("Validation rows are those of the task being learnt; dotted lines are where a task ends.")
+    notes.append("A log of more than 80 lines is drawn as means of stretches of equal length, with their range.")
+    return Section("Learning curves", notes, page.subject.legend, figures, tables=tables) if figures else None
+
+
+def diagnostics_section(page: Page) -> Section | None:
+    """The other numbers of the log, against updates; None where it has none."""
+    names = sorted({name for one in page.subject.settings for run in one.drawn for name in diagnostics(run)})
+    figures = [figure for name in names for figure in _figures(page, name.replace("_", " "), "updates", (NOTES, name))]
+    if not figures:
+        return None
+    note = "Means over the updates between two lines of the log."
+    return Section("Diagnostics", [note], page.subject.legend, figures)
+
+
+def _curves(page: Page, axis: str, keys: tuple[str, ...]) -> dict[Setting, list[Points]]:
+    return {one: [curve(run, axis, *keys) for run in one.drawn] for one in page.subject.settings}
+
+
+def _figures(page: Page, title: str, axis: str, keys: tuple[str, ...], *, percent: bool = False) -> list[Figure]:
+    curves = {one: found for one, found in _curves(page, axis, keys).items() if any(found)}
+    lines = page.subject.lines(curves)
+    if not any(line.points for line in lines):
+        return []
+    picture = chart(page.numbers, title, lines, axis, percent=percent, marks=_task_ends(page, axis))
+    return [Figure(picture, f"{title} against {axis}")] if picture else []
+
+
+def _task_ends(page: Page, axis: str) -> list[float]:
+    """Where tasks end, if it is the same place for all that is drawn one by one."""
+    ends = set()
+    for run in (run for one in page.subject.coloured.values() for run in one.drawn[:MOST_ENDS]):
+        points = curve(run, axis, "task")
+        ends.add(tuple(x for (x, task), (_, following) in pairwise(points) if following > task))
+    ends.discard(())  # trained on all tasks together, or on one
+    return list(ends.pop())[:40] if len(ends) == 1 else []
+
+
+def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[Table]:
+    rows = []
+    for one in page.subject.coloured.values():
+        points, _ = average([curve(run, "samples", *keys) for run in one.drawn])
+        if points:
+            places = [points[0][0] + share * (points[-1][0] - points[0][0]) for share in SHARES]
+            values = [value_at(points, x) for x in places]
+            texts = [shown.score_text(v, "accuracy") if keys[-1] == "accuracy" else f"{v:.4g}" for v in values]
+            rows.append([Cell(one.name), Cell(shown.count_text(points[-1][0])), *map(Cell, texts)])
+    head = ["setting", "samples", *(f"at {share:.0%}" for share in SHARES)]
+    return [Table(f"{title}, along the samples", head, rows, folded=True)] if rows else []

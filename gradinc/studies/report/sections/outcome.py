@@ -1,0 +1,100 @@
+"""What came out: settings with their intervals, and every run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from gradinc.config.names import short
+from gradinc.records import shown
+from gradinc.records.groups import Setting
+from gradinc.records.keys import MISSING, settings
+from gradinc.records.recorded import RecordedRun
+from gradinc.records.statistics import estimate
+from gradinc.studies.report.document import Cell, Section, Table
+from gradinc.studies.report.subject import Page, Subject
+
+Shown = Callable[[float | None], str]
+
+COUNTS: dict[str, tuple[str, Shown]] = {
+    "samples": ("samples", shown.count_text),
+    "updates": ("steps", shown.count_text),
+    "rows": ("rows", shown.count_text),
+    "passes": ("passes", shown.count_text),
+    "time": ("seconds", shown.duration_text),
+}
+"""What a run cost: the key of its result, and how it is written."""
+
+
+def settings_section(page: Page) -> Section | None:
+    """The settings, the best first; None where each is a single run anyway."""
+    subject = page.subject
+    if len(subject.settings) == len([run for run in subject.runs if run.config]) or len(subject.runs) < 2:
+        return None
+    heads = [short(key, subject.keys) for key in subject.keys] or ["setting"]
+    rows = [_setting_row(subject, one) for one in subject.ranked]
+    note = (
+        "A setting is what runs share that differ in nothing but the seed. Scores are means over its finished runs, "
+        "± half of Student's 95 % interval of the mean; a single run has none. Other numbers are means."
+    )
+    table = Table("Settings", [*heads, "runs", subject.score_name, "±", *_measures(subject.runs), *COUNTS], rows)
+    return Section("Settings", [note], tables=[table])
+
+
+def _setting_row(subject: Subject, one: Setting) -> list[Cell]:
+    found = one.score(subject.measure)
+    names = [Cell(value) for value in one.values.values()] or [Cell(one.name)]
+    count = f"{len(one.finished)} of {len(one.runs)}" if len(one.finished) < len(one.runs) else str(len(one.runs))
+    half = found.half if found else None
+    scored = [
+        Cell(count, len(one.finished)),
+        Cell(shown.score_text(found.mean if found else None, subject.measure), found.mean if found else None),
+        Cell(shown.score_text(half, subject.measure).removeprefix("MSE "), half),
+    ]
+    kept = [_mean_cell(one, "metrics", name, show=_percent) for name in _measures(subject.runs)]
+    return [*names, *scored, *kept, *(_mean_cell(one, key, show=show) for key, show in COUNTS.values())]
+
+
+def _mean_cell(one: Setting, *keys: str, show: Shown) -> Cell:
+    values = [value for run in one.finished if (value := run.number("result", *keys)) is not None]
+    found = estimate(values)
+    value = found.mean if found else None
+    return Cell(show(value), value)
+
+
+def runs_section(page: Page) -> Section:
+    """Every run with its result."""
+    subject = page.subject
+    keys = [*(["seed"] if len({settings(run).get("seed") for run in subject.runs}) > 1 else []), *subject.keys]
+    head = ["run", "status", *(short(key, keys) for key in keys), subject.score_name, "loss"]
+    named = Counter(run.name for run in subject.runs)
+    rows = [_run_row(subject, run, keys, path=named[run.name] > 1) for run in subject.runs]
+    return Section("Runs", tables=[Table("Runs", [*head, *_measures(subject.runs), *COUNTS], rows)])
+
+
+def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: bool) -> list[Cell]:
+    values, score = settings(run), run.number("result", run.part, subject.measure)
+    loss = run.number("result", run.part, "loss")
+    row = [
+        Cell(str(run.path) if path else run.name),
+        Cell(run.status),
+        *(Cell(values.get(key, MISSING)) for key in keys),
+    ]
+    row += [Cell(shown.score_text(score, subject.measure), score), Cell(shown.number_text(loss), loss)]
+    for name in _measures(subject.runs):
+        value = run.number("result", "metrics", name)
+        row.append(Cell(_percent(value), value))
+    for key, show in COUNTS.values():
+        value = run.number("result", key)
+        row.append(Cell(show(value), value))
+    return row
+
+
+def _measures(runs: Sequence[RecordedRun]) -> list[str]:
+    """The measures of the accuracy matrix that any run has."""
+    had = (name for name in shown.MEASURES if any(run.number("result", "metrics", name) is not None for run in runs))
+    return list(had)
+
+
+def _percent(value: float | None) -> str:
+    return shown.score_text(value, "accuracy")

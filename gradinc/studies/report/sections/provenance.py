@@ -1,0 +1,115 @@
+"""What the runs were asked, and what made them: config, code, data, software and hardware."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import yaml
+
+from gradinc.config.code import recorded_digests
+from gradinc.config.names import shown as written
+from gradinc.records.environment import ENVIRONMENT
+from gradinc.records.keys import flat
+from gradinc.records.recorded import RecordedRun
+from gradinc.studies.report.document import Cell, Section, Table
+from gradinc.studies.report.subject import Page
+
+FACTS = {
+    "gradinc": ("gradinc",),
+    "code": ("code",),
+    "plug-ins": ("plugins",),
+    "commit": ("commit",),
+    "data": ("data", "name"),
+    "data digest": ("data", "digest"),
+    "rows": ("data", "rows"),
+    "shape": ("data", "shape"),
+    "classes": ("data", "classes"),
+    "values found by": ("search", "judged_by"),
+}
+LONGEST = 160
+MOST_VALUES = 6
+
+
+def config_section(page: Page) -> Section:
+    """The config that all runs share, as YAML; what differs is in the tables of settings and runs."""
+    readable = [run for run in page.subject.runs if run.config]
+    if len(readable) == 1:
+        text = yaml.safe_dump(dict(readable[0].config), sort_keys=False, allow_unicode=True, default_flow_style=False)
+        return Section("Config", listings=[("config.yaml", text)])
+    configs = [{key: written(value) for key, value in flat(run.config)} for run in readable]
+    first = configs[0] if configs else {}
+    common = {key: value for key, value in first.items() if all(config.get(key) == value for config in configs)}
+    keys = {key for config in configs for key in config}
+    note = f"{len(common)} of {len(keys)} keys have one value in all {len(readable)} runs."
+    listing = "".join(f"{key}={value}\n" for key, value in common.items())
+    return Section("Config", [note], listings=[("the keys that all runs share", listing)] if common else [])
+
+
+def provenance_section(page: Page) -> Section:
+    """Code, data and environments, with how many runs have which."""
+    runs = page.subject.runs
+    rows = []
+    for name, keys in FACTS.items():
+        rows += _rows(name, [_value(run, keys) for run in runs])
+    for name in ENVIRONMENT:
+        rows += _rows(name, [_segments(run, name) for run in runs])
+    rows += _rows("starts", [str(len(_all_segments(run))) for run in runs])
+    if len(runs) == 1:
+        for segment in _all_segments(runs[0]):
+            rows.append(
+                [Cell(f"command, from step {segment.get('from_step')}"), Cell(str(segment.get("command"))[:400])]
+            )
+    head = ["", "value"] if len(runs) == 1 else ["", "value", "runs"]
+    return Section("Provenance", tables=[Table("Provenance", head, rows)])
+
+
+def mixed(runs: Sequence[RecordedRun]) -> list[str]:
+    """Sentences about what should be the same in all runs before they are compared, and is not."""
+    sentences = []
+    made = [recorded_digests(run.meta) for run in runs]
+    counted = {
+        f"versions of {name}'s code": [each.get(name) for each in made]
+        for name in dict.fromkeys(key for each in made for key in each)
+    }
+    counted["sets of data"] = [_value(run, ("data", "digest")) for run in runs]
+    for words, values in counted.items():
+        if (count := len(set(values) - {None})) > 1:
+            sentences.append(f"The runs were made with {count} {words}.")
+    if len({run.part for run in runs}) > 1:
+        sentences.append("Some runs are measured on validation rows, the others on test rows.")
+    several = [run for run in runs if any("→" in (_segments(run, name) or "") for name in ENVIRONMENT)]
+    if several:
+        sentences.append(f"{_count(len(several), 'run')} changed software, hardware or threads on the way.")
+    return sentences
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _rows(name: str, values: Sequence[str | None]) -> list[list[Cell]]:
+    counts = Counter(value for value in values if value is not None)
+    rows = []
+    for value, number in counts.most_common(MOST_VALUES):
+        text = value if len(value) <= LONGEST else value[:LONGEST] + "…"
+        rows.append([Cell(name), Cell(text), *([Cell(str(number), number)] if len(values) > 1 else [])])
+    if len(counts) > MOST_VALUES:
+        rest = sum(number for _, number in counts.most_common()[MOST_VALUES:])
+        rows.append([Cell(name), Cell(f"{len(counts) - MOST_VALUES} other values"), Cell(str(rest), rest)])
+    return rows
+
+
+def _value(run: RecordedRun, keys: tuple[str, ...]) -> str | None:
+    value = run.value("meta", *keys)
+    return None if value is None else written(value)
+
+
+def _all_segments(run: RecordedRun) -> list[Mapping[str, object]]:
+    segments = run.meta.get("segments")
+    return [each for each in segments if isinstance(each, Mapping)] if isinstance(segments, list) else []
+
+
+def _segments(run: RecordedRun, name: str) -> str | None:
+    values = dict.fromkeys(written(segment[name]) for segment in _all_segments(run) if name in segment)
+    return " → ".join(values) if values else None

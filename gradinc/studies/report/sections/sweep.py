@@ -1,0 +1,184 @@
+"""How the score depends on what was varied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from gradinc.config.names import short
+from gradinc.records.curves import Points
+from gradinc.records.groups import Setting, value_order
+from gradinc.records.recorded import SCORES
+from gradinc.studies.report.axes import fit, tick_text
+from gradinc.studies.report.charts import Line, Upright, chart, cut, parallel
+from gradinc.studies.report.document import Figure, Section
+from gradinc.studies.report.subject import COLOURS, Page
+
+WIDE = 8.0
+"""Values that are so many times apart are laid out by their logarithms."""
+
+FEW = 7
+"""Values of a key of which each has its name on the axis."""
+
+APART = 0.06
+"""Share of an axis that a line of text takes."""
+
+MOST_AXES = 7
+"""Keys that parallel coordinates show."""
+
+
+def sweep_section(page: Page) -> Section | None:
+    """Figures of the score over the keys that differ between settings with a score; None where none does."""
+    subject = page.subject
+    scored = [one for one in subject.settings if one.score(subject.measure) is not None]
+    varied = {key: len({one.values[key] for one in scored}) for key in subject.keys}
+    varied = {key: count for key, count in varied.items() if count > 1}
+    if not varied:
+        return None
+    notes, wide, figures = [], [], []
+    keys = sorted(varied, key=lambda key: varied[key], reverse=True)[:MOST_AXES]
+    if len(varied) > len(keys):
+        notes.append(f"{len(keys)} of the {len(varied)} keys that differ are drawn, those with most values.")
+    if len(subject.keys) > 1:
+        wide.append(_parallel(page, keys))
+        notes.append(
+            "Parallel coordinates: a line is a setting; the stronger, the better. "
+            "Dashed: no finished run. Drawn on top in colour: those of the legend."
+        )
+    legend: list[tuple[str, str]] = []
+    if len(subject.keys) == 1:
+        figures.append(_one_factor(page, keys[0], scored))
+        notes.append(
+            "A dot is the mean of a setting's finished runs; a bar is Student's 95 % interval, of several runs."
+        )
+    else:
+        legend = subject.legend
+        figures += [_marginal(page, key, scored) for key in keys]
+        notes.append("One key at a time: a dot is a setting, the line goes through the medians of each value.")
+    return Section("What was varied", notes, legend, figures, wide)
+
+
+def _places(values: Sequence[str]) -> tuple[dict[str, float], bool]:
+    """Where values stand on an axis: numbers at their size, everything else one after another; which it is."""
+    ordered = sorted(set(values), key=value_order)
+    numbers = [_number(value) for value in ordered]
+    if None in numbers or len(numbers) < 3:
+        return {value: float(index) for index, value in enumerate(ordered)}, False
+    return {value: number for value, number in zip(ordered, numbers, strict=True) if number is not None}, True
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _one_factor(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
+    """The score over the only key that differs, with intervals."""
+    measure = page.subject.measure
+    places, numeric = _places([one.values[key] for one in scored])
+    points: Points = []
+    errors = []
+    for one in sorted(scored, key=lambda one: places[one.values[key]]):
+        found = one.score(measure)
+        assert found is not None  # the scored ones have a score
+        points.append((places[one.values[key]], found.mean))
+        if found.half is not None:
+            errors.append((places[one.values[key]], found.mean - found.half, found.mean + found.half))
+    style = "c1" if numeric else "c1 dots"
+    line = Line(page.subject.score_name, points, style, errors=errors, dots=True)
+    title = f"{page.subject.score_name} by {key.removesuffix('.name')}"
+    return _by_key(page, title, [line], key, places)
+
+
+def _marginal(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
+    """The scores of all settings over one of several keys."""
+    measure = page.subject.measure
+    places, _ = _places([one.values[key] for one in scored])
+    values: dict[float, list[float]] = {}
+    for one in scored:
+        found = one.score(measure)
+        values.setdefault(places[one.values[key]], []).append(found.mean if found else math.nan)
+    dots = [(x, y) for x, ys in sorted(values.items()) for y in ys]
+    lines = [
+        Line("settings", dots, "all dots", dots=True),
+        Line("median", [(x, median(ys)) for x, ys in sorted(values.items())], "all", dots=False),
+    ]
+    for style, one in page.subject.coloured.items() if len(page.subject.settings) > COLOURS else ():
+        found = one.score(measure)
+        if found is not None:
+            lines.append(Line(one.name, [(places[one.values[key]], found.mean)], f"{style} dots", dots=True))
+    title = f"{page.subject.score_name} by {key.removesuffix('.name')}"
+    return _by_key(page, title, lines, key, places)
+
+
+def _by_key(page: Page, title: str, lines: Sequence[Line], key: str, places: dict[str, float]) -> Figure:
+    ticks = [(place, value) for value, place in places.items()]
+    if len(places) > FEW and all(_number(value) is not None for value in places):  # drawn from a range by a search
+        scale = fit(list(places.values()), 0.0, 1.0, wide=WIDE)
+        ticks = [(t, tick_text(t)) for t in scale.ticks(4) if min(places.values()) <= t <= max(places.values())]
+    picture = chart(
+        page.numbers,
+        title,
+        lines,
+        short(key, page.subject.keys),
+        percent=page.subject.measure == "accuracy",
+        ticks=ticks,
+        logarithmic=min(places.values()) > 0 and max(places.values()) / min(places.values()) >= WIDE,
+    )
+    return Figure(picture, title)
+
+
+def _parallel(page: Page, keys: Sequence[str]) -> Figure:
+    subject = page.subject
+    uprights, heights = [], []
+    for key in keys:
+        upright, places = _upright(short(key, subject.keys), [one.values[key] for one in subject.settings])
+        uprights.append(upright)
+        heights.append([places[one.values[key]] for one in subject.settings])
+    found = [one.score(subject.measure) for one in subject.settings]
+    scores = [each.mean for each in found if each is not None]
+    scale = fit(scores, 0.06, 1.0, wide=math.inf if subject.measure == "accuracy" else 50.0)
+    percent = subject.measure == "accuracy"
+    ticks = [(scale(tick), tick_text(tick, percent=percent)) for tick in scale.ticks(6)]
+    uprights.append(Upright(subject.score_name, ticks))
+    heights.append([0.0 if each is None else scale(each.mean) for each in found])
+    order = {id(one): place for place, one in enumerate(reversed(subject.ranked))}
+    styles = {id(one): style for style, one in subject.coloured.items()}
+    threads = []
+    for index, one in enumerate(subject.settings):
+        better = order[id(one)] / max(1, len(order) - 1)
+        style = "lost" if found[index] is None else styles.get(id(one), "c0")
+        opacity = 1.0 if style in styles.values() else 0.35 if style == "lost" else 0.08 + 0.6 * better**2
+        threads.append((order[id(one)], (one.name, [h[index] for h in heights], style, opacity)))
+    threads.sort(key=lambda thread: thread[0])
+    title = f"all settings and their {subject.score_name}"
+    higher = "higher" if SCORES[subject.measure] else "lower"
+    return Figure(
+        parallel(page.numbers, title, uprights, [thread for _, thread in threads]), f"{title}; {higher} is better"
+    )
+
+
+def _upright(name: str, values: Sequence[str]) -> tuple[Upright, dict[str, float]]:
+    """One axis: numbers at their size, everything else evenly."""
+    places, numeric = _places(values)
+    if not numeric:
+        heights = {value: place / max(1, len(places) - 1) for value, place in places.items()}
+        return Upright(name, [(heights[value], value) for value in list(places)[:: -(-len(places) // 12)]]), heights
+    scale = fit(list(places.values()), 0.0, 1.0, wide=WIDE)
+    heights = {value: scale(place) for value, place in places.items()}
+    few = len(places) <= FEW
+    ticks = [(heights[v], cut(v, 12)) for v in places] if few else [(scale(t), tick_text(t)) for t in scale.ticks()]
+    return Upright(name, _apart(ticks)), heights
+
+
+def _apart(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The ticks, without those whose text would lie over another one's."""
+    kept: list[tuple[float, str]] = []
+    for height, words in sorted(ticks):
+        if not kept or height - kept[-1][0] >= APART:
+            kept.append((height, words))
+    return kept

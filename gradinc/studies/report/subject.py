@@ -1,0 +1,111 @@
+"""What a report is about: runs, their settings, and which of them get a colour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from gradinc.records.curves import Points, average, spread
+from gradinc.records.groups import Setting, group, ranked
+from gradinc.records.recorded import SCORES, RecordedRun
+from gradinc.studies.report.charts import Line, Numbers
+
+COLOURS = 6
+"""Settings that are drawn one by one; of more, the best ones before a background of all."""
+
+BEST = 3
+"""How many of many settings are drawn one by one."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The runs of a report.
+
+    Attributes:
+        title: the name of the whole.
+        runs: all runs.
+    """
+
+    title: str
+    runs: Sequence[RecordedRun]
+
+    @cached_property
+    def _grouped(self) -> tuple[list[str], list[Setting]]:
+        return group(self.runs)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys besides the seed in which the runs differ."""
+        return self._grouped[0]
+
+    @property
+    def settings(self) -> list[Setting]:
+        """The settings, in the order of their values."""
+        return self._grouped[1]
+
+    @cached_property
+    def measure(self) -> str:
+        """The measure that the report compares by: the first that any run has."""
+        had = {run.measure for run in self.runs}
+        return next((name for name in SCORES if name in had), "accuracy")
+
+    @cached_property
+    def part(self) -> str:
+        """The rows that the results are measured on."""
+        return "validation" if {run.part for run in self.runs} == {"validation"} else "test"
+
+    @property
+    def score_name(self) -> str:
+        """What the report compares by, in words: ``test accuracy``."""
+        return f"{self.part} {self.measure}"
+
+    @cached_property
+    def ranked(self) -> list[Setting]:
+        """The settings, the best first."""
+        return ranked(self.settings, self.measure)
+
+    @property
+    def many(self) -> bool:
+        """Whether there are too many settings to draw each of them."""
+        return len(self.settings) > COLOURS
+
+    @cached_property
+    def coloured(self) -> dict[str, Setting]:
+        """The settings that are drawn one by one, by their style."""
+        chosen = self.ranked[:BEST] if self.many else self.settings
+        return {f"c{number}": one for number, one in enumerate(chosen, start=1)}
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """What the styles of `lines` stand for."""
+        own = [(style, _counted(one)) for style, one in self.coloured.items()]
+        if not self.many:
+            return own if len(self.runs) > 1 else []
+        return [*own, ("all", f"median of all {len(self.settings)} settings; bands: the middle 80 %, and all")]
+
+    def lines(self, curves: dict[Setting, list[Points]]) -> list[Line]:
+        """Lines of the settings from the curves of their runs: each coloured one, and all the others as bands."""
+        lines = []
+        if self.many:
+            means = [average(of_runs)[0] for of_runs in curves.values()]
+            middle, most, whole = spread(means)
+            lines = [Line("the whole range", middle, "all none", whole), Line("the median", middle, "all", most)]
+        for style, one in self.coloured.items():
+            points, band = average(curves.get(one, []))
+            lines.append(Line(one.name, points, style, band))
+        return lines
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the sections of one report share: its subject, and the numbers of its elements."""
+
+    subject: Subject
+    numbers: Numbers
+
+
+def _counted(one: Setting) -> str:
+    count = len(one.drawn)
+    unfinished = "" if one.finished else ", not finished"
+    return f"{one.name} ({count} run{'' if count == 1 else 's'}{unfinished})"

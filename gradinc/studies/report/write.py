@@ -1,0 +1,103 @@
+"""Writing a report down: as one page that needs nothing else, and as Markdown."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from gradinc import __version__
+from gradinc.base.errors import UserError
+from gradinc.base.files import storing, write_whole
+from gradinc.base.text import printable
+from gradinc.studies.report.document import Report
+
+MARK = f"gradinc {__version__}"
+_OURS = re.compile(rb"gradinc [0-9]")
+
+
+def html(report: Report) -> str:
+    """The report as one HTML file.
+
+    Its security policy allows its own style and its own script, by its digest, and nothing from elsewhere.
+    """
+    script = _source("sort.js").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment(autoescape=True)
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            style=Markup(_source("style.css").strip()),
+            script=Markup(script),
+            digest=digest,
+            mark=MARK,
+        )
+    )
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown: all of it but the figures."""
+    text = _environment(autoescape=False).get_template("page.md.j2").render(report=report, mark=MARK)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def write(report: Report, page: Path) -> list[Path]:
+    """Write the page, and the Markdown beside it.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: one of them is there and is no report.
+        StorageError: one could not be written.
+    """
+    contents = {page: html(report), page.with_suffix(".md"): markdown(report)}
+    for path in contents:
+        if path.exists() and (not path.is_file() or not _OURS.search(path.read_bytes()[:400])):
+            raise UserError(str(path), "is there already and is no report", "Give another place with --out FILE.html")
+    with storing(page.parent):
+        page.parent.mkdir(parents=True, exist_ok=True)
+    for path, content in contents.items():
+        write_whole(path, content.encode())
+    return list(contents)
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_source),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_clean,
+    )
+    environment.filters["md"] = _for_markdown
+    environment.filters["code"] = lambda text: re.sub(r"`{3,}", "``", str(text))
+    return environment
+
+
+def _clean(value: Any) -> Any:
+    """Text from data, line by line without characters that are none."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(printable(line) for line in value.split("\n"))
+    return value
+
+
+def _for_markdown(value: object) -> str:
+    """Text that Markdown takes as it is, on one line: no markup, no HTML, no cell of its own."""
+    line = " ".join(printable(part) for part in str(value).split("\n"))
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", line)
+
+
+@cache
+def _source(name: str) -> str:
+    return files("gradinc.studies.report").joinpath("page", name).read_text(encoding="utf-8")

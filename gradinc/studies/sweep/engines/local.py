@@ -1,0 +1,55 @@
+"""Jobs on this machine: joblib hands them out, and each of its threads has a worker process of its own."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+
+from gradinc.base.signals import Interruption
+from gradinc.config.values import Jobs
+from gradinc.studies.sweep.gpus import dealt
+from gradinc.studies.sweep.process import Worker
+from gradinc.studies.sweep.shipment import Ending, Shipment
+from gradinc.studies.sweep.watch import Watch
+
+
+class Local:
+    """Worker processes on this machine; GPUs are dealt out to them in turn.
+
+    joblib's own pools give up all their workers when one dies, and set the number of threads that numbers depend
+    on; so joblib counts the processors and hands out the jobs, and the processes are gradinc's.
+
+    Args:
+        n_jobs: jobs at a time; -1 is one for each processor, -2 leaves one free.
+    """
+
+    def __init__(self, *, n_jobs: Jobs = 1) -> None:
+        self.n_jobs = n_jobs
+
+    def run(self, shipments: Sequence[Shipment], watch: Watch, stop: Interruption) -> None:
+        """Run the jobs, in their order as far as workers are free."""
+        import joblib
+
+        count = min(joblib.effective_n_jobs(self.n_jobs), len(shipments))
+        workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for environment in dealt(count, (str(shipment.document.get("device")) for shipment in shipments)):
+            workers.put(Worker(environment))
+
+        def one(shipment: Shipment) -> None:
+            if stop.signum:
+                return
+            worker = workers.get()
+            try:
+                ending = worker.run(shipment, lambda said: watch.told(shipment.number, said), lambda: stop.signum)
+            except Exception as error:
+                ending = Ending(1, f"{type(error).__name__}: {error}")
+            finally:
+                workers.put(worker)
+            watch.ended(shipment.number, ending)
+
+        try:
+            tasks = (joblib.delayed(one)(shipment) for shipment in shipments)
+            joblib.Parallel(n_jobs=count, backend="threading", batch_size=1, pre_dispatch="n_jobs")(tasks)
+        finally:
+            while not workers.empty():
+                workers.get().close()

@@ -1,0 +1,94 @@
+"""A sweep under a name of its own: its folder, and the grid that the folder belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gradinc.base.errors import UserError
+from gradinc.base.files import storing, write_json
+from gradinc.config.compose import Job
+from gradinc.config.identity import identified
+from gradinc.config.names import shown
+from gradinc.records.schemas import is_run, read_json
+from gradinc.records.seal import is_intact, seal
+
+FILE = "sweep.json"
+LONGEST_LIST = 8
+"""Values of a key that a message repeats."""
+
+
+def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
+    """Compare a sweep with the one that its folder was made for.
+
+    Raises:
+        UserError: the folder is something else's, its grid had other values, or nobody can say which it had.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UserError(str(folder), "is a link or a file, where the sweep's folder should be", "Use another name=…")
+    if (folder / "config.yaml").exists():
+        raise UserError(str(folder), "is the directory of a run, and a sweep has several", "Use another name=…")
+    if not folder.exists():
+        return
+    record = _record(folder)
+    if record is None:
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {FILE}
+        if names <= set(_runs(jobs)):  # a run's name says what it computes: nothing else can be meant
+            return
+        if any(is_run(folder / name) for name in names):
+            what = "is missing or damaged, and there are runs of another grid in the folder"
+            raise UserError(str(folder / FILE), what, "Bring it back, or use another name=…")
+        raise UserError(str(folder), "is not the folder of a sweep", "Use another name=…")
+    before, now = record["grid"], _grid(jobs)
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if sorted(record["runs"]) == sorted(_runs(jobs)):
+        return
+    if keys:
+        rest = [*keys[1:LONGEST_LIST], *(["…"] if len(keys) > LONGEST_LIST else [])]
+        more = f"; {', '.join(rest)} also changed" if rest else ""
+        what = f"was started with {_values(keys[0], before)}, now {_values(keys[0], now)}{more}"
+    else:
+        what = f"was started with {len(record['runs'])} other runs of the same values, now {len(jobs)}"
+    raise UserError(str(folder), what, "Use a new name=…, leave name out to run only what is new, or use the old grid")
+
+
+def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
+    """Keep the grid that a sweep is started with, unless it is there already."""
+    if _record(folder) is None:
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        record = {"command": command, "grid": _grid(jobs), "runs": _runs(jobs)}
+        write_json(folder / FILE, seal(record, folder))
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """What the folder's file says, or None where it is missing or damaged."""
+    record = read_json(folder / FILE) or {}
+    if not is_intact(record):
+        return None
+    grid, runs = record.get("grid"), record.get("runs")
+    lists = isinstance(grid, dict) and all(isinstance(values, list) for values in grid.values())
+    return record if lists and isinstance(runs, list) and all(isinstance(run, str) for run in runs) else None
+
+
+def _grid(jobs: Sequence[Job]) -> dict[str, list[Any]]:
+    """The values that each key has in the sweep, in the order in which they first come."""
+    grid: dict[str, list[Any]] = {}
+    for job in jobs:
+        for key, value in identified(job.config.document).items():
+            values = grid.setdefault(key, [])
+            if value not in values:
+                values.append(value)
+    return grid
+
+
+def _runs(jobs: Sequence[Job]) -> list[str]:
+    return [job.directory.name for job in jobs]
+
+
+def _values(key: str, grid: dict[str, Any]) -> str:
+    if key not in grid:
+        return f"no {key}"
+    values = [shown(value) for value in grid[key]]
+    return f"{key}=" + ",".join(values[:LONGEST_LIST]) + (",…" if len(values) > LONGEST_LIST else "")

@@ -1,0 +1,241 @@
+"""What a user sees while a sweep goes: a live table of all jobs on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from gradinc.base.text import duration, printable
+from gradinc.config.compose import Job
+from gradinc.config.names import short
+from gradinc.records.directory import RunDirectory
+from gradinc.runs.display import LINE_EVERY, score_shown
+from gradinc.studies.sweep.shipment import Ending
+
+STOPS = (130, 138, 143)
+"""Exit codes of a run that SIGINT, SIGUSR1 or SIGTERM ended."""
+
+STYLES = {"finished": "green", "running": "bold", "waiting": "dim", "not started": "dim", "interrupted": "yellow"}
+"""What a state looks like; all others are failures."""
+
+SPENT_LINES = 3
+"""Lines of the terminal that jobs cannot have: the heads of the columns, the counts, and the cursor's."""
+
+GAP = 2
+"""Spaces between two columns."""
+
+LONGEST_END = 9
+"""Characters of a run's name that are always shown: the digits that it ends in, by which commands find it."""
+
+
+@dataclass
+class Line:
+    """One job as it is shown.
+
+    Attributes:
+        label: the arguments in which it differs from the others.
+        short: the same with the last word of each key, where that is clear.
+        state: ``waiting``, ``running``, or its fate.
+        failed: whether the fate is a failure.
+        share: how much of it is done, from 0 to 1.
+        score: the measure that people look at first: of validation while it runs, then of the test.
+        seconds: what it has taken.
+    """
+
+    label: str
+    short: str
+    directory: str
+    state: str = "waiting"
+    failed: bool = False
+    share: float = 0.0
+    score: str = ""
+    seconds: float | None = None
+    begun: float = 0.0
+    numbers: dict[str, str] = field(default_factory=dict)
+    told_at: float = 0.0
+
+
+class Watch:
+    """The state of every job of a sweep, shown as it changes. Engines call it from several threads.
+
+    Args:
+        jobs: the jobs of the sweep.
+        console: where it goes.
+        quiet: whether nothing but warnings and failures is shown.
+        live: whether there may be a table that changes in place.
+    """
+
+    def __init__(self, jobs: Sequence[Job], console: Console, *, quiet: bool, live: bool) -> None:
+        self.jobs, self.console, self.quiet = jobs, console, quiet
+        self.lines = [Line(*_labels(job), str(job.directory)) for job in jobs]
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+        if live and console.is_terminal and not quiet:
+            self._live = Live(
+                console=console,
+                get_renderable=self._render,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stderr=False,
+            )
+
+    def __enter__(self) -> Watch:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    # ---- what happens ----
+
+    def told(self, number: int, said: dict[str, Any]) -> None:
+        """A worker says something of a job."""
+        with self._lock:
+            line = self.lines[number]
+            if line.state != "running":
+                line.state, line.begun, line.told_at = "running", time.monotonic(), time.monotonic()
+            if "share" in said:
+                line.share, line.numbers = said["share"], said["numbers"]
+                line.score = line.numbers.get("validation", line.score)
+            if "warning" in said:
+                self._print(number, "warning: " + said["warning"], "yellow", even_quiet=True)
+            elif self._live is None and line.numbers and time.monotonic() - line.told_at > LINE_EVERY:
+                line.told_at = time.monotonic()
+                numbers = "  ".join(f"{name} {value}" for name, value in line.numbers.items() if name != "at")
+                self._print(number, f"{100 * line.share:.0f} %  {numbers}")
+
+    def finished_before(self, number: int) -> None:
+        """A job had nothing left to do."""
+        with self._lock:
+            line = self.lines[number]
+            result = RunDirectory(self.jobs[number].config).result() or {}
+            line.state, line.share, line.score = "finished", 1.0, score_shown(result.get("test"))
+            self._print(number, f"is finished already, test {line.score}")
+
+    def ended(self, number: int, ending: Ending) -> None:
+        """A job has come back from its worker."""
+        with self._lock:
+            line = self.lines[number]
+            try:
+                result = RunDirectory(self.jobs[number].config).result() or {}
+            except Exception:  # the job's failure, told below, is that its place is none
+                result = {}
+            status = result.get("status")
+            line.seconds = ending.seconds
+            if ending.code == 0:
+                line.state, line.share, line.score = "finished", 1.0, score_shown(result.get("test"))
+            elif ending.code in STOPS:
+                line.state = "interrupted"
+            else:
+                diverged = status == "diverged" and not ending.line
+                line.state, line.failed = "diverged" if diverged else ending.death or "failed", True
+            if ending.line and line.failed:
+                self._print(number, ending.line, "red", even_quiet=True)
+            score = f", test {line.score}" if line.state == "finished" else ""
+            self._print(number, f"{line.state}{score}, {duration(ending.seconds)}")
+
+    def not_started(self) -> None:
+        """What still waits will not be started by this command."""
+        for line in self.lines:
+            if line.state in ("waiting", "running"):
+                line.state = "not started" if line.state == "waiting" else "interrupted"
+
+    # ---- how it is shown ----
+
+    def summary(self) -> list[list[str]]:
+        """The fate of every job, as rows of a table under their heads; in fewer words on a narrow terminal."""
+        fates = [line.state + (f", test {line.score}" if line.state == "finished" else "") for line in self.lines]
+        rows = [[line.label, fate, line.directory] for line, fate in zip(self.lines, fates, strict=True)]
+        head, room = "directory", self.console.width
+        folders = {str(job.directory.parent) for job in self.jobs}
+        if self.console.is_terminal and len(folders) == 1 and sum(_widths(rows)) + 2 * GAP > room:
+            head = f"in {folders.pop()}"
+            names = [job.directory.name for job in self.jobs]
+            rows = [[line.short, fate, name] for line, fate, name in zip(self.lines, fates, names, strict=True)]
+            left = max(LONGEST_END, room - sum(_widths(rows)[:2]) - 2 * GAP)
+            rows = [[label, fate, _end(name, left)] for label, fate, name in rows]
+        return [["job", "fate", head], *rows]
+
+    def counts(self) -> str:
+        """How many jobs are in which state: ``21 finished · 2 failed · 1 waiting``."""
+        order = ["finished", "running", "diverged", "failed", "interrupted", "waiting", "not started"]
+        states = [line.state for line in self.lines]
+        names = [name for name in order if name in states] + sorted(set(states) - set(order))
+        return " · ".join(f"{states.count(name)} {name}" for name in names)
+
+    def _print(self, number: int, text: str, style: str = "", *, even_quiet: bool = False) -> None:
+        if self.quiet and not even_quiet:
+            return
+        if self._live is not None and not even_quiet:
+            return  # the table shows it
+        label = f"[{number + 1}/{len(self.lines)}] {self.lines[number].label}: "
+        self.console.print(Text.assemble((printable(label), "bold"), (printable(text), style)), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        with self._lock:
+            shown, hidden = self._chosen(self.console.height - SPENT_LINES)
+            rows = [_cells(line) for line in shown]
+            heads = ("state", "done", "score", "time")
+            widths = _widths([heads, *rows])
+            room = max(1, self.console.width - sum(widths) - GAP * len(widths))
+            long = any(len(line.label) > room for line in self.lines)
+            labels = [_end(line.short if long else line.label, room) for line in shown]
+            table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+            table.add_column("job", no_wrap=True, width=min(room, max([3, *map(len, labels)])))
+            for head, width in zip(heads, widths, strict=True):
+                table.add_column(head, no_wrap=True, width=width, justify="left" if head == "state" else "right")
+            for line, label, (state, *rest) in zip(shown, labels, rows, strict=True):
+                style = "red" if line.failed else STYLES.get(line.state, "")
+                table.add_row(Text(label), Text(state, style), *map(Text, rest))
+            more = f" ({hidden} not shown)" if hidden else ""
+            return Group(table, Text(self.counts() + more, style="bold", no_wrap=True, overflow="ellipsis"))
+
+    def _chosen(self, room: int) -> tuple[list[Line], int]:
+        """The jobs that there is room for, in their order: those that run, failures, then their neighbours."""
+        if len(self.lines) <= room:
+            return self.lines, 0
+        now = next((n for n, line in enumerate(self.lines) if line.state in ("running", "waiting")), 0)
+        ranked = sorted(
+            range(len(self.lines)),
+            key=lambda n: (self.lines[n].state != "running", not self.lines[n].failed, abs(n - now)),
+        )
+        kept = sorted(ranked[: max(1, room)])
+        return [self.lines[n] for n in kept], len(self.lines) - len(kept)
+
+
+def _labels(job: Job) -> tuple[str, str]:
+    """What a job is called where there is room, and where there is little."""
+    pairs = [word.partition("=") for word in job.swept]
+    keys = [key for key, _, _ in pairs]
+    few = " ".join(f"{short(key, keys)}={value}" for key, _, value in pairs)
+    return " ".join(job.swept) or job.directory.name, few or job.directory.name
+
+
+def _cells(line: Line) -> tuple[str, str, str, str]:
+    """State, share that is done, score and time, as they are shown."""
+    seconds = time.monotonic() - line.begun if line.state == "running" else line.seconds
+    done = f"{100 * line.share:.0f} %" if line.share else ""
+    return printable(line.state), done, line.score, "" if seconds is None else duration(seconds)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _end(text: str, room: int) -> str:
+    """The end of a text, which tells neighbours in a grid apart, where there is no room for all of it."""
+    text = printable(text)
+    return text if len(text) <= room else "…" + text[len(text) - room + 1 :]

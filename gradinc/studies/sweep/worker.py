@@ -1,0 +1,226 @@
+"""A process that runs jobs one after another: torch is imported once, and a job that dies takes only it along.
+
+Requests come as JSON lines on its standard input, ``{"job": …}`` or ``{"stop": signal}``; what happens goes back as
+JSON lines on what was its standard output. Everything that the worker could need is imported, and read from the
+program's sources, before the first job: what is edited while a sweep runs is for the next one.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Collection
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console, RenderableType
+
+from gradinc.base.errors import UserError
+from gradinc.base.files import write_whole
+from gradinc.base.streams import Enduring
+from gradinc.base.text import one_line, printable
+from gradinc.config import catalog
+from gradinc.config.code import package_digest, registered_packages
+from gradinc.config.schema import Config, validate
+from gradinc.records.directory import RunDirectory
+from gradinc.runs.display import Display
+
+SHOWN_EVERY = 0.2
+"""Seconds between two reports of a job's progress."""
+
+PATIENCE = 10.0
+"""Seconds that a job has for saving itself once whoever started the worker is gone."""
+
+NOT_NEEDED = ("cli", "studies")
+"""Rooms of the package that no run enters."""
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    faulthandler.enable()
+    port = _Port()
+    before = {package: package_digest(package) for package in registered_packages()}
+    _import_everything()
+    loaded = {package for package, digest in before.items() if package_digest.__wrapped__(package) == digest}
+    gc.collect()
+    gc.freeze()  # what was imported stays: looking through it again after each job would take longer than a small job
+    port.listen()
+    while (job := port.next_job()) is not None:
+        code, line = _attempt(job, loaded, port)
+        port.job_is_over()
+        _forget()
+        port.send({"ended": {"code": code, "line": line}})
+    os._exit(0)  # there is a thread that still reads
+
+
+class _Port:
+    """The worker's two pipes; what it or a library prints goes to its standard error."""
+
+    def __init__(self) -> None:
+        self._out = os.dup(1)
+        os.dup2(2, 1)
+        sys.stdout, sys.stderr = (cast(Any, Enduring(stream)) for stream in (sys.stdout, sys.stderr))
+        self._jobs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._busy = self._told = False
+
+    def listen(self) -> None:
+        """Read requests from now on."""
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, message: dict[str, Any]) -> None:
+        content = (json.dumps(message) + "\n").encode()
+        with suppress(BrokenPipeError), self._lock:
+            while content:
+                content = content[os.write(self._out, content) :]
+
+    def next_job(self) -> dict[str, Any] | None:
+        """The next job, or None where there will be none."""
+        job = self._jobs.get()
+        self._busy = job is not None
+        return job
+
+    def job_is_over(self) -> None:
+        self._busy = self._told = False
+
+    def _listen(self) -> None:
+        rest = b""
+        while content := os.read(0, 1 << 16):
+            *lines, rest = (rest + content).split(b"\n")
+            for line in lines:
+                request = json.loads(line)
+                if "job" in request:
+                    self._jobs.put(request["job"])
+                else:
+                    self._stop(request["stop"])
+        self._jobs.put(None)
+        if self._busy:  # nobody is there any more who would want to know how the job ends
+            self._stop(signal.SIGTERM)
+            time.sleep(PATIENCE)
+            os._exit(1)
+
+    def _stop(self, number: int) -> None:
+        """Have the job saved and stopped; a second signal would cut its saving short."""
+        if not self._told:
+            self._told = True
+            os.kill(os.getpid(), number)
+
+
+class _Relay(Display):
+    """A display that tells the sweep what it would show."""
+
+    def __init__(self, port: _Port) -> None:
+        super().__init__(Console(file=sys.stderr), "quiet")
+        self._port, self._shown_at = port, 0.0
+
+    def begin(self, title: str, share: float) -> None:
+        super().begin(title, share)
+        self._tell()
+
+    def numbers(self, share: float, **numbers: str) -> None:
+        super().numbers(share, **numbers)
+        if time.monotonic() - self._shown_at > SHOWN_EVERY:
+            self._tell()
+
+    def evaluated(self, where: str) -> None:
+        self._tell()
+
+    def say(self, line: str, style: str | None = None) -> None:
+        """Headlines and ends are the sweep's to show."""
+
+    def warn(self, line: str) -> None:
+        self._port.send({"warning": line})
+
+    def show(self, table: RenderableType) -> None:
+        """A run's summary is a line of the sweep's table."""
+
+    def _tell(self) -> None:
+        self._shown_at = time.monotonic()
+        self._port.send({"share": self._share, "numbers": self._numbers})
+
+
+def _attempt(job: dict[str, Any], loaded: Collection[str], port: _Port) -> tuple[int, str]:
+    """Run one job; how it ended as an exit code, and what went wrong in a line.
+
+    Args:
+        loaded: packages whose code was not edited while it was imported.
+    """
+    try:
+        for package, there in job["code"].items():
+            here = package_digest(package)
+            if there != here or package not in loaded:
+                what = f"the sweep was composed by other code of {package} (digest {there[:12]}) than this worker's"
+                mine = here[:12] if package in loaded else "edited while it was loaded"
+                raise UserError(job["directory"], f"{what} ({mine})", "Start the sweep again")
+        from gradinc.runs.train import execute
+
+        os.chdir(job["folder"])
+        sys.argv = ["gradinc", *job["arguments"]]
+        port.send({"begun": os.getpid()})
+        config = validate(job["document"])
+        return _executed(execute(config, console=Console(file=sys.stderr), display=_Relay(port)), config)
+    except UserError as error:
+        return 1, one_line(error)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT, ""
+    except SystemExit as leaving:
+        return (leaving.code if isinstance(leaving.code, int) else 1) or 1, f"left by sys.exit({leaving.code!r})"
+    except BaseException as error:
+        _record(Path(job["directory"]), error)
+        return 1, printable(f"{job['directory']}: {type(error).__name__}: {error}{_place(error)}")
+
+
+def _executed(code: int, config: Config) -> tuple[int, str]:
+    """Exit code 0 is believed when the run has written that it is finished."""
+    if code == 0 and (RunDirectory(config).result() or {}).get("status") != "finished":
+        return 1, "ended without a result"
+    return code, ""
+
+
+def _record(directory: Path, error: BaseException) -> None:
+    """Keep the traceback of a bug with its run, where there is one."""
+    if (directory / "config.yaml").exists():
+        with suppress(OSError, UserError):
+            write_whole(directory / "error.log", "".join(traceback.format_exception(error)).encode())
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
+def _forget() -> None:
+    """Give back what the job held."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _import_everything() -> None:
+    """Import what runs are made of, and read the signatures of all parts, those of other packages included."""
+    for path in sorted(catalog.PACKAGE.rglob("*.py")):
+        words = path.relative_to(catalog.PACKAGE).with_suffix("").parts
+        if words[0] not in NOT_NEEDED and words[-1] != "__main__":
+            with suppress(ImportError):  # of an optional package, which a run that needs it asks for itself
+                import_module(".".join(("gradinc", *words)).removesuffix(".__init__"))
+    for kind in catalog.KINDS:
+        for part in catalog.parts(kind):
+            if kind != "cluster":
+                with suppress(Exception):  # another package's part: a run that chooses it says what is wrong
+                    import_module(part.module)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""From a table to the runs that its cells are made of: every one composed and checked before anything starts."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gradinc.base.errors import UserError
+from gradinc.config import groups
+from gradinc.config.compose import Composer, Job, refuse_sweeps
+from gradinc.config.identity import changed
+from gradinc.config.names import choose, shown
+from gradinc.config.overrides import Assignment, latest, parse
+from gradinc.config.schema import Config
+from gradinc.studies.tables.reading import read_table
+from gradinc.studies.tables.specification import Row, Table
+
+HIDDEN = ("output", "progress", "fresh", "cluster")
+"""Overrides that no command shows: where runs lie and are made, and what is said while they go, is not the table's."""
+
+SET_BY_TABLE = ("seed", "name")
+"""Keys in which the runs of a cell differ, or by which they are found."""
+
+ONCE = "fresh"
+"""What somebody may ask for once: in a table's file it would make every run again each time."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row's number in one column.
+
+    Attributes:
+        jobs: its runs, by seed; none where the method is not built.
+        missing: why it has no runs, such as a method that is not built.
+        overrides: of all its runs, in the order in which they were applied, the seed left out.
+        altered: the key by which the user's own overrides change what is computed.
+        data: the data set that it runs on.
+    """
+
+    row: str
+    column: str
+    jobs: dict[int, Job]
+    missing: str | None
+    overrides: tuple[str, ...]
+    altered: str | None = None
+    data: str | None = None
+
+    @property
+    def command(self) -> str | None:
+        """The command that trains its runs and nothing else."""
+        if not self.jobs:
+            return None
+        several = "-m " if len(self.jobs) > 1 else ""
+        seeds = ",".join(map(str, self.jobs))
+        return f"gradinc train {several}{shlex.join(self.overrides)} seed={seeds}"
+
+
+def open_table(name: str, config_dirs: Sequence[Path] = ()) -> Table:
+    """The table of that name.
+
+    Raises:
+        UserError: there is none, or its file is wrong.
+    """
+    names = groups.names("table", config_dirs)
+    if name not in names:
+        raise UserError(f"table {name}", "unknown", choose(name, names))
+    return read_table(name, groups.content("table", name, config_dirs))
+
+
+def chosen_rows(table: Table, wanted: Sequence[str] | None) -> list[str]:
+    """The rows that were asked for, in the table's order.
+
+    Raises:
+        UserError: there is no such row.
+    """
+    for row in wanted or ():
+        if row not in table.rows:
+            raise UserError(f"--rows {row}", f"table {table.name} has no such row", choose(row, list(table.rows)))
+    return [row for row in table.rows if wanted is None or row in wanted]
+
+
+def compose_cells(
+    table: Table,
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    extra: Sequence[str] = (),
+    config_dirs: Sequence[Path] = (),
+) -> list[Cell]:
+    """Compose every run of some rows.
+
+    Overrides are applied in this order: the table's protocol, the column's, the row's, the cell's, the user's.
+
+    Args:
+        extra: the user's own ``key=value``.
+
+    Raises:
+        UserError: an override is wrong.
+    """
+    composer = Composer(config_dirs)
+    own = [parse(text, config_dirs) for text in extra]
+    refuse_sweeps(own)
+    composed: dict[tuple[str, ...], Cell] = {}  # columns that are read from the same runs are composed once
+    cells = []
+    seeds = sorted(seeds)
+    for row in rows:
+        line = table.rows[row]
+        for column in line.columns or table.columns:
+            before = (*table.protocol, *table.columns[column].overrides)
+            texts = (*before, *(line.overrides or ()), *line.cells.get(column, ()))
+            if (missing := not_built(line, config_dirs)) is not None:
+                cells.append(Cell(row, column, {}, missing, texts))
+                continue
+            if texts not in composed:
+                where = f"table {table.name}: rows.{row}, column {column}"
+                composed[texts] = _compose(texts, seeds, own, composer, where, (row, column), table.digest is not None)
+            cells.append(replace(composed[texts], row=row, column=column))
+    runs = [[*(parse(text, config_dirs) for text in texts), *own] for texts in composed] if own else []
+    for each in own:
+        if runs and not any(each in composer.fitting(run) for run in runs):
+            composer.run(runs[0])  # an option of no row's parts: this says whose it is
+    return cells
+
+
+def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
+    """The strategy of a row that is not there, if one is not."""
+    if row.overrides is None:
+        return row.absent
+    strategies = groups.names("strategy", config_dirs)
+    for override in [*row.overrides, *(each for overrides in row.cells.values() for each in overrides)]:
+        assignment = parse(override, config_dirs)
+        if assignment.key == "strategy" and assignment.is_choice:
+            names = assignment.value if isinstance(assignment.value, list) else [assignment.value]
+            for name in names:
+                if shown(name) not in strategies:
+                    return f"method not built (strategy={shown(name)})"
+    return None
+
+
+def _compose(
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    own: Sequence[Assignment],
+    composer: Composer,
+    where: str,
+    label: tuple[str, str],
+    any_place: bool,
+) -> Cell:
+    """A cell without its place.
+
+    Args:
+        label: row and column, by which its jobs are told from others while they run.
+        any_place: whether the table says which data its numbers are of, so that nobody need ask where they lie.
+
+    Raises:
+        UserError: an override is wrong; one of the table's is named with `where`.
+    """
+    dirs = composer.config_dirs
+    try:
+        published = [parse(text, dirs) for text in texts]
+        refuse_sweeps(published)
+        for each in published:
+            if each.key in SET_BY_TABLE:
+                raise UserError(each.text, "is set by the table", "Leave it out; seeds: lists its seeds")
+            if each.key == ONCE:
+                raise UserError(each.text, "would make its runs again each time", "Give it on the command line")
+        as_published, cluster = composer.run(published)
+    except UserError as error:
+        raise UserError(f"{where}: {error.where}", error.what, error.mend) from error
+    config = as_published
+    own = [a for a in own if a in composer.fitting([*published, *own])]  # options go to the rows that have their part
+    if own:
+        config, cluster = composer.run([*published, *own])
+    if any("${" in text for text in texts):  # something else follows the seed
+        configs = {seed: composer.config([*published, *own, parse(f"seed={seed}")]) for seed in seeds}
+    else:
+        configs = {seed: replace(config, seed=seed) for seed in seeds}
+    jobs = {seed: Job((*label, f"seed={seed}"), configs[seed], cluster) for seed in seeds}
+    keys = latest([*published, *own])
+    shown_keys = [a for a in keys.values() if a.key.split(".")[0] not in HIDDEN]
+    overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in shown_keys)
+    return Cell("", "", jobs, None, overrides, _altered(as_published, config, any_place), config.data.name)
+
+
+def _altered(published: Config, asked: Config, any_place: bool) -> str | None:
+    """The first key, other than the seed and what says which data they are, that the user has changed."""
+    other_set = published.data.name != asked.data.name
+    told = ["seed", *(["data.name"] if other_set else []), *(["data.root"] if other_set or any_place else [])]
+    return next((key for key, _, _ in changed(published.document, asked.document) if key not in told), None)

@@ -1,0 +1,156 @@
+"""What the runs of a cell say: read from their records, never from anywhere else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from gradinc.config.code import OWN, recorded_digests
+from gradinc.config.identity import identity_digest
+from gradinc.records.environment import ENVIRONMENT, changes
+from gradinc.records.recorded import RecordedRun
+from gradinc.studies.tables.cells import Cell
+from gradinc.studies.tables.quantities import NoValue, Quantity
+
+MISSING = "missing"
+
+LARGEST = 1e100
+"""Numbers beyond it have no mean and no spread: the arithmetic would overflow."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One seed of a cell.
+
+    Attributes:
+        status: of its run, or ``missing``.
+        run: the run's name, None where there is none.
+        number: None where there is none; then `reason` says why.
+        code: the version of gradinc's code that made it, None where that is not known.
+        data: digest of the data that it was made of, None where that is not known.
+        resumed: whether it was made on more than one kind of software or hardware.
+        unsealed: whether nothing says that its records are those that it ended with.
+        versions: digests of the code that made it, by package: gradinc's, and those of plug-ins.
+    """
+
+    seed: int
+    status: str
+    run: str | None
+    number: float | None
+    reason: str | None
+    code: str | None
+    data: str | None
+    seconds: float | None
+    resumed: bool
+    unsealed: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def recorded_runs(cells: Iterable[Cell]) -> list[RecordedRun]:
+    """The runs of some cells that are there, each once."""
+    places = dict.fromkeys(job.directory for cell in cells for job in cell.jobs.values())
+    return [RecordedRun.open(place) for place in places if (place / "config.yaml").is_file()]
+
+
+def by_identity(runs: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
+    """Runs by what they compute, whatever the order in which they come; of copies a finished one, then by name.
+
+    A run whose ``meta.json`` does not say what it computes goes by its name.
+    """
+    found: dict[str, RecordedRun] = {}
+    for run in sorted(runs, key=lambda run: (run.status != "finished", run.name, str(run.path))):
+        identity = run.value("meta", "identity")
+        found.setdefault(identity if isinstance(identity, str) else run.name, run)
+    return found
+
+
+def measure(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> list[Measured]:
+    """One number for each seed of a cell.
+
+    Args:
+        runs: by identity, as `by_identity` gives them.
+    """
+    found = []
+    for seed, job in cell.jobs.items():
+        run, unnamed = runs.get(identity_digest(job.config)), runs.get(job.directory.name)
+        found.append(_measure(seed, run or unnamed, quantity, damaged=run is None))
+    return found
+
+
+def common_code(measured: Iterable[Measured]) -> dict[str, str]:
+    """Of each package the version that made most of the runs; of equally common ones the first by its digits."""
+    counts = Counter(item for each in {m.run: m for m in measured if m.run}.values() for item in each.versions.items())
+    ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0][1]))
+    return {package: digest for (package, digest), _ in reversed(ranked)}
+
+
+def averaged(measured: Sequence[Measured], code: Mapping[str, str]) -> list[float]:
+    """The numbers that a mean is taken of: of finished runs, each made by these versions of the code, in one place."""
+    return [each.number for each in measured if each.number is not None and _obstacle(each, code) is None]
+
+
+def marks(measured: Sequence[Measured], code: Mapping[str, str]) -> list[str]:
+    """What stands in the way of a verdict: seeds that are in no mean, by the reason for it."""
+    wrong = Counter(why for each in measured if (why := _obstacle(each, code)) is not None)
+    return [f"{count} of {len(measured)} {why}" for why, count in wrong.items()]
+
+
+def _obstacle(each: Measured, code: Mapping[str, str]) -> str | None:
+    """Why a seed is in no mean; None where it is in one."""
+    if each.number is None:
+        return each.reason
+    if each.code is None:
+        return "by unknown code"
+    if any(code.get(package) != digest for package, digest in each.versions.items()):
+        return "by other code"
+    return "made on more than one software or hardware" if each.resumed else None
+
+
+def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged: bool) -> Measured:
+    """One seed.
+
+    Args:
+        run: its run, None where there is none.
+        damaged: whether nothing but its name says that it is this one.
+    """
+    if run is None:
+        return Measured(seed, MISSING, None, None, MISSING, None, None, None, False)
+    status, number, reason = run.status, None, None
+    if status == "finished" and (damaged or not _segments(run)):
+        status, reason = "damaged", "damaged (meta.json)"
+    elif status == "finished":
+        try:
+            number = quantity.read(run)
+        except NoValue as none:
+            reason = str(none)
+        if number is not None and not abs(number) < LARGEST:
+            number, reason = None, f"{quantity.name} is {number:.2g}"
+    elif status == "diverged":
+        reason = f"diverged at update {run.value('result', 'diverged_at')}"
+    else:
+        reason = status if run.damage is None else f"damaged ({run.damage[0]})"
+    versions = recorded_digests(run.meta)
+    code = versions[OWN][:12] if OWN in versions else None
+    seconds = run.number("result", "seconds")
+    data = run.value("meta", "data", "digest")
+    data = data if isinstance(data, str) else None
+    kept = quantity.measurement
+    unsealed = run.unsealed or (kept is not None and kept.is_unsealed(run))
+    return Measured(seed, status, run.name, number, reason, code, data, seconds, _resumed(run), unsealed, versions)
+
+
+def _resumed(run: RecordedRun) -> bool:
+    """Whether a run's surroundings or code changed from one start to the next."""
+    starts = [
+        {name: each.get(name) for name in (*ENVIRONMENT, "code", "plugins") if name in each} for each in _segments(run)
+    ]
+    return any(changes(before, now) for before, now in pairwise(starts))
+
+
+def _segments(run: RecordedRun) -> list[Mapping[str, Any]]:
+    """The starts of a run, with what it ran on."""
+    segments = run.value("meta", "segments")
+    return [each for each in segments if isinstance(each, Mapping)] if isinstance(segments, list) else []

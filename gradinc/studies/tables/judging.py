@@ -1,0 +1,144 @@
+"""The verdict about a number, and about a claim: pure functions of a few numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+from gradinc.records.statistics import CONFIDENCE, student
+
+FEWEST_RUNS = 3
+"""Runs of our own below which nothing is judged."""
+
+Verdict = Literal["reproduced", "differs", "interval too wide", "not judged"]
+
+RULE = (
+    "h = t · √(s²/n + s'²/n') + half a unit of the last printed digit, with t at 95 % (Welch). "
+    "differs: |m − m'| > h. reproduced: |m − m'| ≤ h and h ≤ the column's tolerance. Otherwise: interval too wide. "
+    "Where no spread is printed (or only by a secondary source), ours stands for it (marked b); where the number of "
+    "runs is not known, it is taken for one (marked n). Fewer than three runs of ours, other data, changed "
+    "hyper-parameters, or a mean from a secondary source: not judged."
+)
+CLAIM_RULE = (
+    "Paired by seed, 95 % interval of Student's t. supported: the whole interval is beyond the smallest effect that "
+    "counts, on the side of the claim. contradicted: the whole interval is on the other side of zero. Otherwise: not "
+    "shown. Ratios are compared by their logarithms; the spread over seeds by the F interval of the ratio of variances."
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What comes of comparing a printed number with ours.
+
+    Attributes:
+        difference: ours less the printed one.
+        half: h of `RULE`.
+        borrowed: whether our spread stands for the printed one.
+    """
+
+    verdict: Verdict
+    difference: float
+    half: float
+    borrowed: bool
+
+
+def judge(
+    mean: float,
+    sd: float | None,
+    n: int | None,
+    ours: Sequence[float],
+    *,
+    unit: float,
+    tolerance: float,
+) -> Judgement:
+    """Compare a printed mean with ours, by `RULE`.
+
+    Args:
+        mean, sd, n: of the publication; sd None where none is printed, n None where nobody knows it.
+        ours: at least `FEWEST_RUNS` numbers.
+        unit: one in the last printed digit.
+        tolerance: the widest h with which a number counts as reproduced.
+    """
+    count, m, s = len(ours), fmean(ours), stdev(ours)
+    theirs = (s if sd is None else sd) ** 2 / (n or 1)
+    own = s**2 / count
+    # Where no number of runs is printed, nothing but our own runs says how well a spread is known.
+    freedom = float(count - 1) if sd is None or n is None or n < 2 else _welch(theirs, n, own, count)
+    half = student(freedom) * math.sqrt(theirs + own) + unit / 2
+    difference = m - mean
+    # Both sides come from decimals: a tie must not be decided by the last bit of a float.
+    apart = abs(difference) > half * (1 + 1e-12)
+    verdict: Verdict = "differs" if apart else "reproduced" if half <= tolerance else "interval too wide"
+    return Judgement(verdict, difference, half, sd is None)
+
+
+def standard_deviation(spread: float, kind: str, n: int | None) -> float:
+    """The standard deviation that a printed spread stands for.
+
+    Args:
+        kind: ``sd``, ``sem`` (of the mean) or ``ci95`` (half the 95 % interval of the mean).
+        n: runs behind it; needed for the last two.
+    """
+    if kind == "sd":
+        return spread
+    assert n is not None
+    return spread * math.sqrt(n) / (1.0 if kind == "sem" else student(n - 1))
+
+
+def _welch(theirs: float, n: int, own: float, count: int) -> float:
+    """The degrees of freedom of Welch and Satterthwaite, from the two variances of the means."""
+    below = theirs**2 / (n - 1) + own**2 / (count - 1)
+    return (theirs + own) ** 2 / below if below else float(n + count - 2)
+
+
+ClaimVerdict = Literal["supported", "contradicted", "not shown"]
+
+
+@dataclass(frozen=True)
+class ClaimJudgement:
+    """What comes of comparing two cells of our own.
+
+    Attributes:
+        estimate, low, high: the advantage in the direction of the claim, with its 95 % interval; of a ratio its
+            logarithm.
+        pairs: seeds that both have.
+    """
+
+    verdict: ClaimVerdict
+    estimate: float
+    low: float
+    high: float
+    pairs: int
+
+
+def judge_claim(
+    of: Sequence[float], against: Sequence[float], *, higher: bool, effect: float, compare: str
+) -> ClaimJudgement:
+    """Compare two cells by `CLAIM_RULE`.
+
+    Args:
+        of, against: their numbers, paired by seed, at least two; above zero for ratios.
+        higher: whether the claim is that `of` is higher.
+        effect: the smallest difference that counts; of a ratio, its distance from 1.
+        compare: ``difference``, ``ratio`` or ``spread``.
+    """
+    sign, pairs = (1.0 if higher else -1.0), len(of)
+    if compare == "spread":
+        estimate, reach = math.log(stdev(of) / stdev(against)), _f_reach(pairs)
+    else:
+        each = [math.log(a / b) if compare == "ratio" else a - b for a, b in zip(of, against, strict=True)]
+        estimate, reach = fmean(each), student(pairs - 1) * stdev(each) / math.sqrt(pairs)
+    least = effect if compare == "difference" else math.log1p(effect)
+    low, high = sorted((sign * (estimate - reach), sign * (estimate + reach)))
+    verdict: ClaimVerdict = "supported" if low > least else "contradicted" if high < 0 else "not shown"
+    return ClaimJudgement(verdict, sign * estimate, low, high, pairs)
+
+
+def _f_reach(pairs: int) -> float:
+    """Half the width of the 95 % interval of the logarithm of a ratio of two standard deviations."""
+    from scipy.special import fdtri
+
+    return 0.5 * math.log(float(fdtri(pairs - 1, pairs - 1, (1 + CONFIDENCE) / 2)))

@@ -1,0 +1,43 @@
+"""Quantities that are measured on a finished run's weights, once, and kept in its directory.
+
+Collecting a table only reads what is kept; `running.measure` makes what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+from gradinc.config.values import Count
+from gradinc.records.measured import Measurement
+
+Size = Annotated[float, Gt(0)]
+Rows = Annotated[int, Ge(0)]
+
+
+def robust_accuracy(
+    *, eps: Size, norm: Literal["linf", "l2"] = "linf", steps: Count = 20, restarts: Count = 2, rows: Rows = 1000
+) -> Measurement:
+    """The share of test rows that withstand FGSM, PGD on two losses, and noise of size ε: `gradinc attack`."""
+    return Measurement("attack", {"eps": eps, "norm": norm, "steps": steps, "restarts": restarts, "rows": rows})
+
+
+def inversion_psnr(
+    *, rows: Count = 1, variant: Literal["dlg", "cosine"] = "cosine", steps: Count = 400, windows: Count = 1
+) -> Measurement:
+    """Mean PSNR, in dB, of images read back from the gradient of a window of `rows`: `gradinc invert`.
+
+    The mean over `windows` windows with other rows, drawn by their number.
+    """
+    return Measurement("inversion", {"rows": rows, "variant": variant, "steps": steps, "windows": windows})
+
+
+NUMBER = {"attack": "worst", "inversion": "psnr"}
+"""Which number of a measurement the quantity is."""
+
+MEASURED: dict[str, Callable[..., Measurement]] = {each.__name__: each for each in (robust_accuracy, inversion_psnr)}
+
+NOT_MEASURED = "not measured (gradinc table without --collect does it)"
+"""Why a finished run has no such number."""

@@ -1,0 +1,215 @@
+"""From a table's YAML to a checked `Table`, or one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Annotated, Any
+
+from annotated_types import Ge, Len
+from pydantic import StringConstraints
+
+from gradinc.base.errors import UserError
+from gradinc.config import catalog
+from gradinc.config.check import Words, section, value
+from gradinc.config.documents import refuse_targets
+from gradinc.config.names import nearest_key, shown, written
+from gradinc.config.values import Count
+from gradinc.studies.tables.quantities import read_quantity
+from gradinc.studies.tables.specification import (
+    PRINTED,
+    Article,
+    Citation,
+    Claim,
+    Column,
+    Grade,
+    Kind,
+    Published,
+    Row,
+    Side,
+    Table,
+    Text,
+)
+
+NAME = Annotated[str, StringConstraints(pattern=r"\A[\w.+-]+\z"), Words("a word without spaces and commas")]
+"""Of a row or a column: --rows takes several, with commas between them."""
+
+_PLAIN = ("title", "budget", "protocol", "data", "digest", "unmeasured")
+"""Keys that are checked by their types alone."""
+
+
+def read_table(name: str, document: Mapping[str, Any]) -> Table:
+    """Check a document and return it as a `Table`.
+
+    Raises:
+        UserError: a key is unknown or missing, a value does not fit, or the citation is not complete.
+    """
+    where = f"table {name}: "
+    refuse_targets(document, where)
+    defaults = {key: document.get(key) for key in ("grade", "spread", "n")}
+    given = {key: item for key, item in document.items() if key not in defaults}
+    _refuse_unknown(given, [f.name for f in fields(Table) if f.name != "name"] + list(defaults), where)
+    rows = {key: _row(item, defaults, f"{where}rows.{key}.") for key, item in _named(given, "rows", where)}
+    columns = {key: _column(item, f"{where}columns.{key}.") for key, item in _named(given, "columns", where)}
+    printed = any(row.published for row in rows.values())
+    plain: dict[str, Any] = {key: given[key] for key in _PLAIN if key in given}
+    table = section(
+        Table,
+        plain,
+        where,
+        name=name,
+        citation=_citation(given.get("citation"), where, printed),
+        seeds=value(Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)], given.get("seeds"), f"{where}seeds"),
+        columns=columns,
+        rows=rows,
+        claims=tuple(_claim(item, f"{where}claims.{number}.") for number, item in enumerate(_claims(given, where))),
+        notes=tuple(value(list[Text], _or(given.get("notes"), []), f"{where}notes")),
+    )
+    _check_together(table, where)
+    return table
+
+
+def _check_together(table: Table, where: str) -> None:
+    """What no single key shows."""
+    printed = [column for row in table.rows.values() for column in row.published]
+    if printed and table.data is None:
+        raise UserError(f"{where}data", "is missing", "Name the data set that the published numbers are of")
+    known = [part.name for part in catalog.parts("data")]
+    if table.data is not None and table.data not in known and (near := nearest_key(table.data, known)):
+        raise UserError(f"{where}data={table.data}", "no such data set", f"Did you mean {near}?")
+    if len(set(table.seeds)) != len(table.seeds):
+        raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Name each once")
+    for key, row in table.rows.items():
+        for column in [*row.published, *row.cells, *(row.columns or ())]:
+            if column not in table.columns:
+                raise _unknown(f"{where}rows.{key}.{column}", column, table.columns)
+            if row.columns is not None and column not in row.columns:
+                raise UserError(f"{where}rows.{key}.{column}", "is not among the row's columns", "Add it to them")
+        if row.columns is not None and len(set(row.columns)) != len(row.columns):
+            raise UserError(f"{where}rows.{key}.columns={shown(row.columns)}", "has a column twice", "Name each once")
+    for column in printed:
+        if table.columns[column].tolerance is None:
+            mend = "Give the widest interval with which a number counts as reproduced"
+            raise UserError(f"{where}columns.{column}.tolerance", "is missing", mend)
+    for number, claim in enumerate(table.claims):
+        _check_claim(claim, table, f"{where}claims.{number}")
+
+
+def _check_claim(claim: Claim, table: Table, where: str) -> None:
+    for side in (claim.of, claim.against):
+        if side.row not in table.rows:
+            raise _unknown(f"{where}.row={side.row}", side.row, table.rows)
+        if side.column not in table.columns:
+            raise _unknown(f"{where}.column={side.column}", side.column, table.columns)
+        if side.column not in (table.rows[side.row].columns or table.columns):
+            what = f"row {side.row} has no such column"
+            raise UserError(f"{where}.column={side.column}", what, "Add it to the row's columns")
+    if claim.of == claim.against:
+        raise UserError(f"{where}.against", "is the cell that it is compared with", "Give another row or column")
+    units = [table.columns[side.column].unit for side in (claim.of, claim.against)]
+    if claim.compare == "difference" and units[0] != units[1]:
+        what = f"a difference of columns with different units, {units[0] or 'none'} and {units[1] or 'none'}"
+        raise UserError(where, what, "Give columns of one unit, or compare: ratio")
+
+
+def _citation(given: Any, where: str, printed: bool) -> Citation | Article:
+    if given is None:
+        raise UserError(f"{where}citation", "is missing", "Give authors, title, arxiv and table")
+    kind: type[Citation] | type[Article] = Citation if printed else Article
+    if not printed and isinstance(given, Mapping) and "arxiv" in given:
+        kind = Citation
+    found: Citation | Article = _filled(kind, given, f"{where}citation.")
+    return found
+
+
+def _column(given: Any, where: str) -> Column:
+    given = _mapping(given, where)
+    own = {key: item for key, item in given.items() if key != "quantity"}
+    quantity = read_quantity(given.get("quantity"), f"{where}quantity")
+    found: Column = _filled(Column, own, where, quantity=quantity)
+    return found
+
+
+def _row(given: Any, defaults: Mapping[str, Any], where: str) -> Row:
+    given = _mapping(given, where)
+    printed = _mapping(_or(given.get("published"), {}), f"{where}published.")
+    published = {str(key): _published(item, defaults, f"{where}published.{key}") for key, item in printed.items()}
+    own = {key: item for key, item in given.items() if key != "published"}
+    found: Row = _filled(Row, own, where, published=published)
+    return found
+
+
+def _published(given: Any, defaults: Mapping[str, Any], where: str) -> Published:
+    own: Mapping[str, Any] = given if isinstance(given, Mapping) else {"printed": given}
+    _refuse_unknown(own, ["printed", "spread", "n", "grade", "spread_grade"], f"{where}.")
+    merged = {**defaults, **own}
+    printed = merged.get("printed")
+    if not isinstance(printed, str) or not PRINTED.fullmatch(printed):
+        what = "need a number in quotes as it is printed, such as '85.01 ± 1.90'"
+        raise UserError(written(where, printed), what)
+    grade = value(Grade, merged.get("grade"), f"{where}.grade")
+    kind = value(Kind | None, merged.get("spread"), f"{where}.spread")
+    n = value(Count | None, merged.get("n"), f"{where}.n")
+    found = Published(
+        printed, kind, n, grade, value(Grade, merged.get("spread_grade") or grade, f"{where}.spread_grade")
+    )
+    if found.spread is not None and kind is None:
+        raise UserError(f"{where}.spread", "is missing", "Say what follows the ±: sd, sem or ci95")
+    if kind in ("sem", "ci95") and found.spread is not None and (n is None or n < 2):
+        raise UserError(f"{where}.n", f"is missing, and a {kind} means nothing without it", "Give n, 2 or more")
+    return found
+
+
+def _claims(given: Mapping[str, Any], where: str) -> list[Any]:
+    found = _or(given.get("claims"), [])
+    if not isinstance(found, list):
+        raise UserError(f"{where}claims", "is no list", "Begin each claim with a dash")
+    return found
+
+
+def _claim(given: Any, where: str) -> Claim:
+    given = _mapping(given, where)
+    sides = {key: _filled(Side, given.get(key), f"{where}{key}.") for key in ("of", "against")}
+    own = {key: item for key, item in given.items() if key not in sides}
+    found: Claim = _filled(Claim, own, where, **sides)
+    return found
+
+
+def _filled(kind: type, given: Any, where: str, **rest: Any) -> Any:
+    """A section whose keys are all known."""
+    given = _mapping(given, where)
+    _refuse_unknown(given, [f.name for f in fields(kind) if f.name not in rest], where)
+    for field in fields(kind):
+        if field.name not in (*given, *rest) and field.default is MISSING and field.default_factory is MISSING:
+            raise UserError(f"{where}{field.name}", "is missing", "Give it in the table's file")
+    return section(kind, given, where, **rest)
+
+
+def _named(given: Mapping[str, Any], key: str, where: str) -> Sequence[tuple[str, Any]]:
+    found = _mapping(given.get(key), f"{where}{key}.")
+    if not found:
+        raise UserError(f"{where}{key}", "is missing", "Give at least one")
+    return [(value(NAME, str(name), f"{where}{key}"), item) for name, item in found.items()]
+
+
+def _or(given: Any, default: Any) -> Any:
+    """What is given; the default where nothing is."""
+    return default if given is None else given
+
+
+def _mapping(given: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        what = "is missing" if given is None else "is a value, not a section"
+        raise UserError(where.rstrip("."), what, "Give keys and values")
+    return given
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in given:
+        if key not in known:
+            raise _unknown(f"{where}{key}", str(key), known)
+
+
+def _unknown(where: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> UserError:
+    near = nearest_key(name, list(known))
+    return UserError(where, "no such key", f"Did you mean {near}?" if near else f"One of {', '.join(known)}")

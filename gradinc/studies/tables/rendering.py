@@ -1,0 +1,144 @@
+"""A table's document as Markdown, CSV, LaTeX and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gradinc.base.text import printable
+from gradinc.studies.tables.specification import PRINTED
+from gradinc.studies.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
+
+
+def markdown(document: Mapping[str, Any], level: int = 1) -> str:
+    """The whole table as Markdown.
+
+    Args:
+        level: of its heading.
+    """
+    head, body = grid_texts(document)
+    parts = [f"{'#' * level} {_md(document['title'])}", *map(_md, facts(document)), _md_grid(head, body)]
+    if document["claims"] or document["unmeasured"]:
+        if document["claim_rule"]:
+            parts.append(_md("Rule of the claims: " + document["claim_rule"]))
+        parts.append(_md_grid(CLAIM_HEAD, claim_lines(document)))
+    notes = [f"{row['title']}: {row['note']}" for row in document["rows"] if row["note"]]
+    if notes or document["notes"]:
+        parts.append("\n".join(f"- {_md(note)}" for note in [*document["notes"], *notes]))
+    parts.append(_md(" ".join(each for each in (code_text(document), counts_text(document)) if each)))
+    runs = [f"- {_md(what)}. {_md(time)}\n\n      {printable(command)}" for what, time, command in runs_lines(document)]
+    if runs:
+        parts.append("<details><summary>Runs and commands</summary>\n\n" + "\n".join(runs) + "\n\n</details>")
+    return "\n\n".join(parts) + "\n"
+
+
+def comma_separated(document: Mapping[str, Any]) -> str:
+    """One line a cell, with its numbers in full."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("row", "column", "published", "published_grade", "mean", "sd", "n", "difference", "half_width")
+    writer.writerow([*names, "verdict", "reason", "seconds", "runs", "command"])
+    for row in document["rows"]:
+        for cell in row["cells"]:
+            published, ours = cell["published"] or {}, cell["ours"] or {}
+            own: tuple[Any, ...] = (
+                ours.get("mean"),
+                ours.get("sd"),
+                ours.get("n", 0),
+                cell["difference"],
+                cell["half_width"],
+            )
+            reason = "; ".join(dict.fromkeys([*([cell["reason"]] if cell["reason"] else []), *cell["marks"]]))
+            ends: tuple[Any, ...] = (cell["verdict"], reason, cell["seconds"], " ".join(cell["runs"]), cell["command"])
+            begins = (row["row"], cell["column"], published.get("printed"), published.get("grade"))
+            writer.writerow([_csv(each) for each in (*begins, *own, *ends)])
+    for claim in document["claims"]:
+        numbers = (claim["estimate"], None, claim["pairs"], claim["low"], claim["high"])
+        ends = (claim["verdict"], claim["reason"], None, None, None)
+        writer.writerow([_csv(each) for each in ("claim", claim["claim"], None, None, *numbers, *ends)])
+    return out.getvalue()
+
+
+def latex(document: Mapping[str, Any]) -> str:
+    """A ``tabular`` for each of the cells and the claims."""
+    head, body = grid_texts(document)
+    parts = [f"% {_one_line(document['title'])}. {_one_line(document['citation'])}", _tex_grid(head, body)]
+    if document["claims"]:
+        parts.append(_tex_grid(CLAIM_HEAD, claim_lines(document)))
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """The document itself."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+FILES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "md": markdown,
+    "csv": comma_separated,
+    "tex": latex,
+    "json": as_json,
+}
+"""What is written, by the ending of its name."""
+
+FORMULA = ("=", "@", "+", "-")
+"""What a spreadsheet takes for the beginning of one."""
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _md(text: str) -> str:
+    text = _one_line(text)
+    for letter, instead in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(letter, instead)
+    return re.sub(r"[|*_\[`$~]", r"\\\g<0>", text)
+
+
+def _md_grid(head: Any, body: Any) -> str:
+    rows = [tuple(head), tuple("---" for _ in head), *(tuple(map(_md, line)) for line in body)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after \\ it would begin a length, and * would stand for a row that is not torn off
+    "*": "{*}",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in _one_line(text))
+
+
+def _tex_grid(head: Any, body: Any) -> str:
+    rows = [" & ".join(map(_tex, line)) + r" \\" for line in body]
+    heading = " & ".join(map(_tex, head)) + r" \\ \hline"
+    return "\n".join([rf"\begin{{tabular}}{{{'l' * len(head)}}}", heading, *rows, r"\end{tabular}"])
+
+
+def _csv(item: Any) -> Any:
+    """A field; text that a spreadsheet would take for a formula gets an apostrophe, and a printed number does not."""
+    if isinstance(item, str):
+        item = printable(item)
+        return f"'{item}" if item.lstrip().startswith(FORMULA) and not PRINTED.fullmatch(item) else item
+    return item

@@ -1,0 +1,87 @@
+"""Running the cells that are missing, and measuring the weights of finished runs where a cell asks for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from gradinc.base.errors import UserError
+from gradinc.config.compose import Job
+from gradinc.records.measured import Measurement
+from gradinc.records.recorded import RecordedRun
+from gradinc.records.schemas import read_result
+from gradinc.studies.tables.cells import Cell
+from gradinc.studies.tables.specification import Table
+
+
+def jobs_of(cells: Sequence[Cell]) -> dict[Path, Job]:
+    """The runs of some cells, each once: cells of one row can share a run."""
+    return {job.directory: job for cell in cells for job in cell.jobs.values()}
+
+
+def status(job: Job) -> str:
+    """What has come of a run: a status of ``result.json``, ``unfinished`` or ``missing``."""
+    if not (job.directory / "config.yaml").is_file():
+        return "missing"
+    result = read_result(job.directory / "result.json")
+    return "unfinished" if result is None else str(result["status"])
+
+
+def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
+    """The runs that have not come to their end, in the order of the table; those that diverged have."""
+    return [job for job in jobs_of(cells).values() if job.config.fresh or status(job) not in ("finished", "diverged")]
+
+
+def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
+    """Run jobs, whatever becomes of each, and return the exit code.
+
+    Everything that a table needs of the machinery of sweeps is here.
+
+    Args:
+        arguments: the command line that stands for them.
+    """
+    from gradinc.studies.sweep.sweep import sweep
+
+    return sweep(jobs, console, arguments)
+
+
+def missing_measurements(table: Table, cells: Sequence[Cell]) -> list[tuple[RecordedRun, Measurement]]:
+    """What the cells ask to be measured on the weights of runs that are finished, and is not, each once."""
+    wanted = {  # several measurements of a run, which is opened once
+        (job.directory, measurement.file): (job.directory, measurement)
+        for cell in cells
+        if (measurement := table.columns[cell.column].quantity.measurement) is not None
+        for job in cell.jobs.values()
+    }
+    runs = {place: RecordedRun.open(place) for place, _ in wanted.values() if (place / "config.yaml").is_file()}
+    found = [(runs[place], each) for place, each in wanted.values() if place in runs]
+    return [(run, each) for run, each in found if run.status == "finished" and each.found(run) is None]
+
+
+def measure(missing: Sequence[tuple[RecordedRun, Measurement]], console: Console) -> int:
+    """Make measurements and keep them with their runs; return 1 if one could not be made, which is told, else 0.
+
+    Args:
+        console: shows a progress bar where it is a terminal.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from gradinc.base.text import one_line
+    from gradinc.studies.attacks.keeping import keep  # torch, when there is something to measure
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    code = 0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("measuring weights", total=len(missing))
+        for run, measurement in missing:
+            progress.update(task, description=f"{measurement.kind}: {run.name}")
+            try:
+                keep(measurement, run)
+            except UserError as error:
+                sys.stderr.write(one_line(error) + "\n")
+                code = 1
+            progress.advance(task)
+    return code

@@ -1,0 +1,220 @@
+"""What ``conf/table/<name>.yaml`` says: whose numbers, by which protocol, and how a cell is measured."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Len
+from pydantic import StringConstraints
+
+from gradinc.config.check import Words
+from gradinc.studies.tables.quantities import Quantity
+
+Text = Annotated[str, StringConstraints(pattern=r"\S"), Words("text")]
+Overrides = list[Text]
+Grade = Literal["A", "B", "C", "D"]
+Kind = Literal["sd", "sem", "ci95"]
+Digest = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z"), Words("a sha256 of 64 digits")]
+Arxiv = Annotated[
+    str, StringConstraints(pattern=r"\A[0-9]{2}(0[1-9]|1[0-2])\.[0-9]{4,5}\z"), Words("text like '2004.07211'")
+]
+
+GRADES = {
+    "A": "printed by the authors' own repository",
+    "B": "read in the paper's text",
+    "C": "transcribed by a third party (secondary source)",
+    "D": "quoted in another paper (secondary source)",
+}
+PRIMARY = ("A", "B")
+"""Grades whose numbers are judged."""
+
+_DIGITS = r"[0-9]{1,15}"
+PRINTED = re.compile(rf"([+-]?{_DIGITS}(?:\.({_DIGITS}))?)(?:\s*(?:±|\+-|\+/-)\s*<?({_DIGITS}(?:\.{_DIGITS})?))?")
+
+MOST = 1e9
+"""The largest tolerance or effect: no table's numbers differ by more."""
+
+
+@dataclass(frozen=True)
+class Citation:
+    """Where the numbers were published.
+
+    Attributes:
+        authors: as a reference list has them.
+        title: of the paper or article.
+        arxiv: its number there.
+        table: which of its tables.
+        source: the repository and commit that numbers or protocol were read from.
+    """
+
+    authors: Text
+    title: Text
+    arxiv: Arxiv
+    table: Text
+    year: Annotated[int, Ge(1900), Le(2100)] | None = None
+    source: Text | None = None
+
+    def __str__(self) -> str:
+        year = "" if self.year is None else f" {self.year}"
+        source = "" if self.source is None else f"; {self.source}"
+        return f"{self.authors}{year}, {self.title}, arXiv {self.arxiv}, {self.table}{source}"
+
+
+@dataclass(frozen=True)
+class Article:
+    """What a table without published numbers is about."""
+
+    title: Text
+
+    def __str__(self) -> str:
+        return self.title
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number as it is printed.
+
+    Attributes:
+        printed: mean and spread, as in the paper.
+        kind: what the spread is.
+        n: runs behind it; None where the paper does not say.
+        grade, spread_grade: where the mean and the spread were read.
+    """
+
+    printed: str
+    kind: Kind | None
+    n: int | None
+    grade: Grade
+    spread_grade: Grade
+
+    @property
+    def mean(self) -> float:
+        return float(self._match[1])
+
+    @property
+    def spread(self) -> float | None:
+        return None if self._match[3] is None else float(self._match[3])
+
+    @property
+    def unit(self) -> float:
+        """One in the last printed digit."""
+        return 10.0 ** -len(self._match[2] or "")
+
+    @property
+    def decimals(self) -> int:
+        return len(self._match[2] or "")
+
+    @property
+    def _match(self) -> re.Match[str]:
+        match = PRINTED.fullmatch(self.printed)
+        assert match is not None
+        return match
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measured quantity.
+
+    Attributes:
+        title: what it is called.
+        quantity: how it is read from a run.
+        unit: what is printed behind it; ``%`` multiplies shares by 100.
+        tolerance: the widest interval with which a number counts as reproduced, in that unit.
+        overrides: what its runs have besides the protocol.
+    """
+
+    title: Text
+    quantity: Quantity
+    unit: str = ""
+    tolerance: Annotated[float, Gt(0), Le(MOST)] | None = None
+    decimals: Annotated[int, Ge(0), Le(15)] = 2
+    overrides: Overrides = field(default_factory=list)
+
+    @property
+    def scale(self) -> float:
+        return 100.0 if self.unit == "%" else 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method.
+
+    Attributes:
+        title: what it is called.
+        overrides: its strategy and what it sets; None where the method is not built.
+        cells: more overrides, for one column each.
+        columns: the columns that it has; all if not given.
+        published: the printed numbers, by column.
+        note: what a reader of its numbers must know.
+        absent: why it has no overrides, where it has none.
+        not_judged: why its numbers are not judged, where they are not: something of its protocol was not found.
+    """
+
+    title: Text
+    overrides: Overrides | None = None
+    cells: dict[str, Overrides] = field(default_factory=dict)
+    columns: Annotated[list[Text], Len(1)] | None = None
+    published: dict[str, Published] = field(default_factory=dict)
+    note: Text | None = None
+    absent: Text = "method not built"
+    not_judged: Text | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """A cell of our own, by row and column."""
+
+    row: Text
+    column: Text
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, and the comparison that decides about it.
+
+    Attributes:
+        claim: what is claimed.
+        of, against: the two cells that are compared, paired by seed.
+        better: whether the claim is that `of` is higher or lower.
+        compare: ``difference``, ``ratio``, or ``spread``: the ratio of the standard deviations over seeds.
+        effect: the smallest difference that counts, in the column's unit; of a ratio, its distance from 1.
+    """
+
+    claim: Text
+    of: Side
+    against: Side
+    better: Literal["higher", "lower"]
+    effect: Annotated[float, Ge(0), Le(MOST)]
+    compare: Literal["difference", "ratio", "spread"] = "difference"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A published table, or one of our own.
+
+    Attributes:
+        name: what it is chosen by.
+        data: the data set that the published numbers are of.
+        digest: of these data under the protocol, as a run records it under ``data``; None where it is not known.
+        budget: what the whole of it costs, roughly.
+        seeds: of a complete table.
+        protocol: overrides of every run.
+        unmeasured: claims that nothing here measures, with the reason.
+        notes: traps, and causes of differences that were found.
+    """
+
+    name: str
+    title: Text
+    citation: Citation | Article
+    budget: Literal["cpu minutes", "cpu hours", "gpu"]
+    seeds: tuple[int, ...]
+    protocol: Overrides
+    columns: dict[str, Column]
+    rows: dict[str, Row]
+    data: Text | None = None
+    digest: Digest | None = None
+    claims: tuple[Claim, ...] = ()
+    unmeasured: dict[str, Text] = field(default_factory=dict)
+    notes: tuple[Text, ...] = ()

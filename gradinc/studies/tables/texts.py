@@ -1,0 +1,178 @@
+"""A table's document in words: what stands in each place of it, however it is then laid out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from gradinc.records.shown import NONE, duration_text
+
+HEAD = ("method", "quantity", "published", "ours", "difference", "verdict")
+CLAIM_HEAD = ("claim", "measured", "smallest that counts", "verdict")
+
+
+def lines(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The cells as texts, one a line, under `HEAD`."""
+    found: list[tuple[str, ...]] = []
+    for row in document["rows"]:
+        for cell in row["cells"]:
+            found.append(
+                (
+                    row["title"],
+                    cell["title"],
+                    published_text(cell),
+                    ours_text(cell),
+                    difference_text(cell),
+                    verdict_text(cell),
+                )
+            )
+    return found
+
+
+def claim_lines(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The claims as texts, one a line, under `CLAIM_HEAD`."""
+    found = [(c["claim"], _measured_text(c), _effect_text(c), _claim_verdict(c)) for c in document["claims"]]
+    return found + [(claim, NONE, NONE, f"not shown ({why})") for claim, why in document["unmeasured"].items()]
+
+
+def published_text(cell: Mapping[str, Any]) -> str:
+    """The printed number, with what a reader must know of it."""
+    published = cell["published"]
+    if published is None:
+        return NONE
+    secondary = f" [{published['grade']}: secondary source]" if published["secondary"] else ""
+    if not secondary and published["spread_grade"] in ("C", "D"):
+        secondary = f" [spread {published['spread_grade']}: secondary source]"
+    return f"{published['printed']}{_unit(cell)}{secondary}"
+
+
+def ours_text(cell: Mapping[str, Any]) -> str:
+    """Mean, standard deviation and number of runs, of those that are asked for where some are missing."""
+    ours = cell["ours"]
+    if ours is None:
+        return NONE
+    places = cell["decimals"]
+    spread = "" if ours["sd"] is None else f" ± {ours['sd']:.{places}f}"
+    of = f" of {len(cell['seeds'])}" if len(cell["seeds"]) != ours["n"] else ""
+    return f"{ours['mean']:.{places}f}{spread}{_unit(cell)} ({ours['n']}{of})"
+
+
+def difference_text(cell: Mapping[str, Any]) -> str:
+    """Ours less the printed number, with h, where they can be compared."""
+    if cell["difference"] is None or not cell["comparable"]:
+        return NONE
+    places = cell["decimals"]
+    half = "" if cell["half_width"] is None else f" ± {cell['half_width']:.{places}f}"
+    flags = "".join(cell["flags"])
+    return f"{cell['difference']:+.{places}f}{half}{flags and ' ' + flags}"
+
+
+def verdict_text(cell: Mapping[str, Any]) -> str:
+    """The verdict, or why there is none, and what else stands in its way."""
+    if cell["published"] is None and cell["command"] is not None:  # there is nothing to judge
+        return "; ".join(cell["marks"]) or NONE
+    more = [cell["reason"]] if cell["reason"] else []
+    more += [mark for mark in cell["marks"] if mark not in (cell["reason"] or "") and cell["ours"] is not None]
+    return cell["verdict"] + (f" ({'; '.join(more)})" if more else "")
+
+
+def facts(document: Mapping[str, Any]) -> list[str]:
+    """What stands between the title and the table."""
+    found = [document["citation"]]
+    if document["grades"]:
+        grades = "; ".join(f"{grade}: {words}" for grade, words in document["grades"].items())
+        found.append(f"Grades of the printed numbers: {grades}.")
+    found.append("Protocol: " + " ".join(document["protocol"]))
+    found.append("Ours: mean ± standard deviation (number of runs).")
+    if document["rule"]:
+        found.append("Rule: " + document["rule"])
+    return found
+
+
+def runs_lines(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """For each command of a row: its cells, the wall time and names of its runs, and the command itself."""
+    found = []
+    for row in document["rows"]:
+        by_command: dict[str, list[Any]] = {}
+        for cell in row["cells"]:
+            if cell["command"] is not None:
+                by_command.setdefault(cell["command"], []).append(cell)
+        for command, cells in by_command.items():
+            several = [cell["title"] for cell in cells]
+            titles = "; ".join(several if len(several) <= 4 else [*several[:2], f"{len(several) - 2} more"])
+            names = ", ".join(cells[0]["runs"]) or "no run yet"
+            time = duration_text(cells[0]["seconds"] if cells[0]["runs"] else None)
+            found.append((f"{row['title']}: {titles}", f"{time}: {names}", command))
+    return found
+
+
+def grid_texts(document: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """`lines` without the columns that say nothing: what is the same for all, or printed nowhere."""
+    body = lines(document)
+    cells = [cell for row in document["rows"] for cell in row["cells"]]
+    printed = any(cell["published"] is not None for cell in cells)
+    kept = [HEAD.index(name) for name in HEAD if printed or name in ("method", "quantity", "ours")]
+    if len({cell["column"] for cell in cells}) == 1:
+        kept.remove(HEAD.index("quantity"))
+    if not printed and any(cell["reason"] != "nothing is printed" or cell["marks"] for cell in cells):
+        kept.append(HEAD.index("verdict"))
+    return [HEAD[i] for i in kept], [tuple(line[i] for i in kept) for line in body]
+
+
+def _unit(cell: Mapping[str, Any]) -> str:
+    return f" {cell['unit']}" if cell["unit"] else ""
+
+
+def _measured_text(claim: Mapping[str, Any]) -> str:
+    where = " − ".join(f"{row} {column}" for row, column in (claim["of"], claim["against"]))
+    if claim["compare"] != "difference":
+        where = where.replace(" − ", " / ")
+    if claim["estimate"] is None:
+        return where
+    sign = 1 if claim["better"] == "higher" else -1
+    numbers = [sign * claim[name] for name in ("estimate", "low", "high")]
+    if claim["compare"] != "difference":
+        numbers = [math.exp(number) for number in numbers]
+    middle, (low, high) = numbers[0], sorted(numbers[1:])
+    unit = f" {claim['unit']}" if claim["unit"] else ""
+    return f"{where}: {middle:.3g} [{low:.3g}, {high:.3g}]{unit}, {claim['pairs']} pairs"
+
+
+def _effect_text(claim: Mapping[str, Any]) -> str:
+    if claim["compare"] == "difference":
+        return f"{claim['effect']:g}{' ' + claim['unit'] if claim['unit'] else ''} {claim['better']}"
+    least = 1 + claim["effect"]
+    bound = f"> {least:g}" if claim["better"] == "higher" else f"< {1 / least:.3g}"
+    return f"{'ratio' if claim['compare'] == 'ratio' else 'ratio of deviations'} {bound}"
+
+
+def _claim_verdict(claim: Mapping[str, Any]) -> str:
+    return claim["verdict"] + (f" ({claim['reason']})" if claim["reason"] else "")
+
+
+def counts_text(document: Mapping[str, Any]) -> str:
+    """How many cells and claims have which verdict; nothing where nothing is printed or claimed."""
+    found = []
+    if document["rule"]:
+        found.append("Cells: " + _counted(document["verdicts"]))
+    if document["claims"] or document["unmeasured"]:
+        verdicts = Counter(claim["verdict"] for claim in document["claims"])
+        verdicts["not shown"] += len(document["unmeasured"])
+        found.append("Claims: " + _counted(verdicts))
+    return " ".join(found)
+
+
+def _counted(verdicts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()) if count) + "."
+
+
+def code_text(document: Mapping[str, Any]) -> str:
+    versions = (
+        ", ".join(f"{code} ({count} {'run' if count == 1 else 'runs'})" for code, count in document["code"].items())
+        or "no run yet"
+    )
+    count = document.get("unsealed", 0)
+    unsealed = f" Unsealed: {count} {'run' if count == 1 else 'runs'}." if count else ""
+    return f"Code: {versions}.{unsealed} Wall time of all runs: {duration_text(document['seconds'] or None)}."
