@@ -12,8 +12,9 @@ from rich.console import Console
 
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
+from gradinc.core.rate import SCALES
 from gradinc.data.dataset import load
-from gradinc.runs.build import SCALES, Shape, build_criterion, build_learner, build_model
+from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.train import execute
 
 SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1", "progress=quiet", "threads=1", "dtype=float64"]

@@ -136,7 +136,7 @@ def test_a_state_dict_loads_into_the_vector() -> None:
 
 def test_one_group_is_one_slice_which_is_the_whole_vector() -> None:
     weights = Weights(build())
-    ((leaf,),) = weights.slices().values()
+    ((leaf,),) = weights.leaves.slices().values()
 
     assert leaf.data_ptr() == weights.value.data_ptr()
     assert leaf.grad.data_ptr() == weights.grad.data_ptr()
@@ -146,12 +146,12 @@ def test_one_group_is_one_slice_which_is_the_whole_vector() -> None:
 
 def test_groups_are_the_fewest_contiguous_slices_and_cover_the_vector_once() -> None:
     weights = Weights(build())
-    groups = weights.slices(lambda name: name.startswith("hidden"))
+    groups = weights.leaves.slices(lambda name: name.startswith("hidden"))
 
     assert [len(leaves) for leaves in (groups[True], groups[False])] == [1, 1]  # both hidden layers are neighbours
     assert groups[True][0].numel() == weights.spans[weights.names.index("hidden2.bias")][1]
 
-    by_kind = weights.slices(lambda name: name.rpartition(".")[2])
+    by_kind = weights.leaves.slices(lambda name: name.rpartition(".")[2])
     assert [len(by_kind[kind]) for kind in ("weight", "bias")] == [3, 3]
     for leaves in by_kind.values():
         for leaf in leaves:
@@ -165,7 +165,7 @@ def test_groups_are_the_fewest_contiguous_slices_and_cover_the_vector_once() -> 
 def test_matrices_have_a_row_for_each_output_and_share_memory() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(3, 4))
     weights = Weights(model)
-    linear, kernel = weights.matrices(["2.weight", "0.weight"])
+    linear, kernel = weights.leaves.matrices(["2.weight", "0.weight"])
 
     assert linear.shape == (4, 3)
     assert kernel.shape == (3, 2 * 3 * 3)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from gradinc.base.randomness import derive, generator
+from gradinc.base.randomness import generator
+from gradinc.core.passes import Passes
+from gradinc.data.batch import Batch
 
-Kind = Literal["scale", "flip", "noise"]
 
+class CorruptPasses(Passes):
+    """Backward passes of which some micro-batches' gradients arrive broken.
 
-class Corruption:
-    """Which micro-batches of a run are struck, and what becomes of their gradients.
-
-    A function of the seed and the position, so that it has no state to save and a restart changes nothing.
+    Which ones are struck is a function of the seed and the place, so that there is no state to save and a restart
+    changes nothing. A window that its rule makes no update of is followed by another one for the same update: were its
+    luck the same, no update would ever come. So windows are counted, not updates.
 
     Args:
         prob: probability that a micro-batch is struck.
@@ -26,24 +28,51 @@ class Corruption:
         start, stop: the first update that may be struck, and the first one after; None has no end.
     """
 
-    def __init__(self, prob: float, scale: float, kind: Kind, start: int, stop: int | None, seed: int) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        prob: float,
+        scale: float,
+        kind: Literal["scale", "flip", "noise"],
+        start: int,
+        stop: int | None,
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
         self._prob, self._scale, self._kind = prob, scale, kind
-        self._start, self._stop, self._seed = start, math.inf if stop is None else stop, seed
+        self._start, self._stop = start, math.inf if stop is None else stop
 
-    def strikes(self, task: int, update: int, window: int, member: int) -> bool:
-        """Whether a micro-batch is struck, the one of this number in this window, for this update.
-
-        A window that its rule makes no update of is followed by another one for the same update: were its luck
-        the same, no update would ever come.
-        """
-        if not self._start <= update < self._stop:
+    @property
+    def strikes(self) -> bool:
+        """Whether the gradient of the micro-batch at hand arrives broken."""
+        place = self.place
+        if not self._start <= place.updates < self._stop:
             return False
-        return derive(self._seed, "corrupt", task, window, member) / 2**63 < self._prob
+        return place.derived("corrupt", place.index) / 2**63 < self._prob
 
-    def apply(self, g: Tensor, task: int, window: int, member: int) -> None:
-        """Corrupt the gradient of a micro-batch, shape (P,), in place."""
+    def train(self, batch: Batch) -> Tensor:
+        self.notes.add("corrupted", torch.tensor(float(self.strikes)))
+        return super().train(batch)
+
+    def collect(self, objective: Tensor, factor: float, batch: Batch, *, first: bool, norm: bool) -> Tensor | None:
+        grad = self.weights.grad
+        part = self.part(objective, factor, batch, grad if first else None)
+        square = torch.dot(part, part) if norm else None
+        if not first:
+            grad.add_(part)
+        return square
+
+    def part(self, objective: Tensor, factor: float, batch: Batch, out: Tensor | None = None) -> Tensor:
+        g = super().part(objective, factor, batch, out)
+        if self.strikes:
+            self._break(g)
+        return g
+
+    def _break(self, g: Tensor) -> None:
+        """Corrupt the gradient of the micro-batch at hand, shape (P,), in place."""
+        place = self.place
         if self._kind == "noise":
-            random = generator(self._seed, "corruption", task, window, member, device=g.device)
+            random = generator(place.seed, "corruption", place.task, place.windows, place.index, device=g.device)
             noise = torch.randn(g.shape, generator=random, device=g.device, dtype=g.dtype)
             g.addcmul_(noise, g.norm() / math.sqrt(len(g)), value=self._scale)
         else:

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
 from gradinc.core.criterion import Criterion
-from gradinc.core.learner import Learner
 from gradinc.core.linalg import tiny
+from gradinc.core.view import LearnerView
 from gradinc.core.weights import Weights, output_layer
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -57,7 +57,7 @@ def _is_handled(module: nn.Module) -> bool:
     return isinstance(module, (nn.Linear, *NORMS))
 
 
-def held_layers(learner: Learner) -> dict[str, nn.Module]:
+def held_layers(learner: LearnerView) -> dict[str, nn.Module]:
     """The linear and convolutional layers whose old outputs are to stay.
 
     All of them; but an output layer with rows for each task alone, the others masked, needs no holding.
@@ -79,7 +79,7 @@ def own_outputs(criterion: Criterion) -> bool:
     return int((outputs.of_task == 0).sum(0).max()) == 1
 
 
-def inputs_of(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+def inputs_of(learner: LearnerView, batch: Batch) -> dict[str, Tensor]:
     """What each held layer sees of a batch, by the layer's name, in evaluation mode.
 
     Returns:
@@ -113,7 +113,7 @@ def _inputs(module: Any, x: Tensor) -> Tensor:
 
 
 def second_moments(
-    learner: Learner, batches: Iterable[Batch], *, means: bool = False
+    learner: LearnerView, batches: Iterable[Batch], *, means: bool = False
 ) -> tuple[dict[str, Tensor], float]:
     """Σ x xᵀ over all inputs x of each held layer, shape (n, n), float64; and the number of rows.
 
@@ -148,7 +148,7 @@ def change_layers(vector: Tensor, weights: Weights, change: Mapping[str, Callabl
             bias.copy_(matrix[:, -1])
 
 
-def norm_weights(learner: Learner) -> list[str]:
+def norm_weights(learner: LearnerView) -> list[str]:
     """The names of the trainable weights of normalisations."""
     names = [
         f"{name}.{own}"
@@ -175,12 +175,12 @@ def hold_statistics(model: nn.Module) -> None:
             module.eval()
 
 
-def note_removed(learner: Learner, before: Tensor, after: Tensor) -> None:
+def note_removed(learner: LearnerView, before: Tensor, after: Tensor) -> None:
     """Note the share of a vector's norm that a projection took away; `before` and `after` are norms."""
     learner.note("removed", (1 - (after / before.clamp(min=tiny(before))).square()).clamp(min=0).sqrt())
 
 
-def note_free(learner: Learner, shares: dict[str, float]) -> None:
+def note_free(learner: LearnerView, shares: dict[str, float]) -> None:
     """Note for each layer the share of its inputs' dimensions in which it may still change."""
     for name, share in shares.items():
         learner.note(f"free_rank.{name}", learner.weights.value.new_tensor(share))

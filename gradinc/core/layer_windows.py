@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import ClassVar
 
 from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.config.names import choose
+from gradinc.core.method import Method
+from gradinc.core.plan import Last
+from gradinc.core.view import LearnerView
 from gradinc.core.weights import Weights
-from gradinc.core.window import Last, Window
+from gradinc.core.window import Window
 
 
-class Layers:
+class LayerWindows(Method):
     """Lets some layers wait several windows for the mean gradient over all rows of these windows.
 
     A layer's window ends after its number of micro-batches, and before that with an epoch or a task as the window
@@ -23,28 +25,29 @@ class Layers:
 
     Args:
         weights: built with the waits of these layers.
+        window: the one that all layers share.
         size: micro-batches of an ordinary window.
         last: what becomes of a window that an epoch cuts short.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("held", "items", "taken", "task")
+    state = ("held", "items", "taken", "task")
 
-    def __init__(self, weights: Weights, size: int, last: Last) -> None:
-        self._weights, self._size, self._last = weights, size, last
-        self._views = {longer: [weights.grad[a:b] for a, b in weights.waiting(longer)] for longer in weights.waits}
+    def __init__(self, weights: Weights, window: Window, size: int, last: Last) -> None:
+        self._weights, self._window, self._size, self._last = weights, window, size, last
+        self._views = {
+            longer: [weights.grad[a:b] for a, b in weights.leaves.waiting(longer)] for longer in weights.leaves.waits
+        }
         self.held: dict[int, list[Tensor]] = {}
         self.items = dict.fromkeys(self._views, 0.0)
         self.taken = dict.fromkeys(self._views, 0)
         self.task = 0
 
-    def collect(self, window: Window, task: int) -> None:
-        """Take the waiting layers' part of a finished window's gradient, or hand out what has come together.
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
+        """Take the waiting layers' part of the window's gradient, or hand out what has come together.
 
         Afterwards the optimizer's next step moves the layers that are due, and no others.
-
-        Args:
-            window: whose mean gradient is in the vector.
         """
+        window, task = self._window, learner.place.task
         if task != self.task:
             self._forget(self._views)
             self.task = task
@@ -67,7 +70,7 @@ class Layers:
                     view.zero_()
                 if window.ends:
                     self._forget([size])
-        self._weights.wake(moved)
+        self._weights.leaves.wake(moved)
 
     def _forget(self, sizes: Sequence[int] | Mapping[int, object]) -> None:
         for size in sizes:

@@ -31,3 +31,15 @@ def trace_and_signal(
     weighted = torch.stack([norm * items for norm, items in squares]).sum()
     trace = (weighted - some * square) / (len(squares) - some / every)
     return trace, square - trace / every
+
+
+def ratios(notes: dict[str, float]) -> dict[str, float]:
+    """The means of a log line, with the noise scale and the signal-to-noise ratio, which are ratios of means."""
+    if "gradient_norm" in notes:
+        notes.setdefault("kept_norm", 1.0)
+    names = ("noise_trace", "noise_signal", "noise_of_mean")
+    if all(name in notes for name in names):
+        trace, signal, noise = (notes.pop(name) for name in names)
+        notes["noise_scale"] = trace / signal if signal > 0 else float("inf")
+        notes["signal_to_noise"] = signal / noise if noise > 0 else float("inf")
+    return notes

@@ -48,7 +48,7 @@ def sgd(
     fused = momentum > 0 or weight_decay > 0
     options: dict[str, Any] = {"fused": True} if fused else {"foreach": False}
     return torch.optim.SGD(
-        weights.slices()[None], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, **options
+        weights.leaves.slices()[None], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, **options
     )
 
 
@@ -75,7 +75,7 @@ def adam(
         amsgrad: whether the denominator never shrinks (arXiv 1904.09237).
     """
     return torch.optim.Adam(
-        weights.slices()[None],
+        weights.leaves.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,
@@ -108,7 +108,7 @@ def adamw(
         amsgrad: whether the denominator never shrinks (arXiv 1904.09237).
     """
     return torch.optim.AdamW(
-        weights.slices()[None],
+        weights.leaves.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,
@@ -143,7 +143,7 @@ def nadam(
         momentum_decay: how fast beta1 rises to its value.
     """
     return NAdam(
-        weights.slices()[None],
+        weights.leaves.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,
@@ -177,7 +177,7 @@ def radam(
         decoupled: whether weight decay stays out of the gradient, as in AdamW.
     """
     return torch.optim.RAdam(
-        weights.slices()[None],
+        weights.leaves.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,
@@ -210,7 +210,7 @@ def rmsprop(
         centered: whether the gradient's running mean is taken out of the denominator.
     """
     return torch.optim.RMSprop(
-        weights.slices()[None],
+        weights.leaves.slices()[None],
         lr=lr,
         alpha=alpha,
         eps=eps,
@@ -242,7 +242,7 @@ def adagrad(
         eps: added to the denominator.
     """
     return torch.optim.Adagrad(
-        weights.slices()[None],
+        weights.leaves.slices()[None],
         lr=lr,
         lr_decay=lr_decay,
         weight_decay=weight_decay,
@@ -294,7 +294,7 @@ def muon(
             "Use optimizer=adamw, or a deeper model",
         )
     matrices = torch.optim.Muon(
-        weights.matrices(hidden),
+        weights.leaves.matrices(hidden),
         lr=lr,
         weight_decay=weight_decay,
         momentum=momentum,
@@ -303,7 +303,7 @@ def muon(
     )
     chosen = set(hidden)
     rest = torch.optim.AdamW(
-        weights.slices(lambda name: name in chosen)[False],
+        weights.leaves.slices(lambda name: name in chosen)[False],
         lr=lr,
         betas=(beta1, beta2),
         eps=eps,

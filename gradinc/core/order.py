@@ -1,23 +1,61 @@
-"""The one thing that is checked about the order of methods; they are never sorted."""
+"""Which methods go together, and in which order; they are never sorted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple, get_args
 
 from torch import nn
 
 from gradinc.base.errors import UserError
-from gradinc.core.method import Method
+from gradinc.config.schema import Config
+from gradinc.core.method import Method, Role
 from gradinc.core.rule import Rule
 
 
-def check_order(methods: Mapping[str, type[Method]]) -> None:
-    """Refuse an order in which a method would undo what another did.
+class Conflict(NamedTuple):
+    """Why a method may not come after another one.
 
-    A method that recomputes the gradient comes first among those with a `transform`, since it throws
-    away what they made of it. A projection is followed by clipping only, since anything else leaves its
-    subspace, and no method may drop entries of the update that was made of it. A method that averages
-    weights comes last among those with a `stepped`, since they would take its step for the update.
+    Attributes:
+        what: the reason, with the names of the earlier and the later one.
+        hook: the hook that both of them must have for it.
+        swap: whether the other order is right; else they exclude each other.
+    """
+
+    what: str
+    hook: str | None
+    swap: bool
+
+
+def _table() -> Iterator[tuple[tuple[Role, Role], Conflict]]:
+    roles: tuple[Role, ...] = get_args(Role)
+    for role in roles:
+        # A method that averages weights comes last: others would take its step for the update.
+        yield ("averages", role), Conflict("{0} averages the weights, so it must come after {1}", "stepped", True)
+    for role in roles:
+        # A projection is followed by nothing that leaves its subspace.
+        for projects in ("steers", "confines"):
+            what = "{0} projects the gradient, so nothing but clip may follow, and {1} does"
+            if role != "bounds":
+                yield (projects, role), Conflict(what, "transform", role not in ("steers", "confines"))
+    for role in roles:
+        # What recomputes the gradient throws away what was made of it.
+        what = "{1} recomputes the gradient, so it must come before {0}"
+        yield (role, "recomputes"), Conflict(what, "transform", True)
+    what = "both {0} and {1} recompute the gradient, so only the last would count"
+    yield ("recomputes", "recomputes"), Conflict(what, "transform", False)
+    what = " drops entries of the update, which leaves the subspace that "
+    yield ("confines", "masks"), Conflict("{1}" + what + "{0} keeps it in", None, False)
+    yield ("masks", "confines"), Conflict("{0}" + what + "{1} keeps it in", None, False)
+
+
+CONFLICTS: Mapping[tuple[Role, Role], Conflict] = dict(_table())
+"""By the roles of the earlier and the later method."""
+
+
+def check_order(methods: Mapping[str, type[Method]]) -> None:
+    """Refuse an order in which a method would undo what another did (`CONFLICTS`).
 
     Args:
         methods: classes by name, in the order written.
@@ -25,32 +63,16 @@ def check_order(methods: Mapping[str, type[Method]]) -> None:
     Raises:
         UserError: the order is one of these; it says which one to write instead.
     """
-    confining = [name for name, method in methods.items() if method.confines]
-    masking = [name for name, method in methods.items() if method.masks]
-    if confining and masking:
-        what = f"{masking[0]} drops entries of the update, which leaves the subspace that {confining[0]} keeps it in"
-        raise UserError(_written(methods), what, "Use one of them")
-    transforming = [name for name, method in methods.items() if method.transform is not Method.transform]
-    for place, name in enumerate(transforming):
-        before, after = transforming[:place], transforming[place + 1 :]
-        if methods[name].recomputes and before:
-            if methods[before[0]].recomputes:
-                what = f"both {before[0]} and {name} recompute the gradient, so only the last would count"
-                raise UserError(_written(methods), what, "Use one of them")
-            what = f"{name} recomputes the gradient, so it must come before {before[0]}"
-            raise UserError(_written(methods), what, f"Use {_moved(methods, name, before[0])}")
-        if methods[name].projects:
-            for other in after:
-                if not methods[other].clips:
-                    what = f"{name} projects the gradient, so nothing but clip may follow, and {other} does"
-                    mend = "one of them" if methods[other].projects else _moved(methods, other, name)
-                    raise UserError(_written(methods), what, f"Use {mend}")
-    stepping = [name for name, method in methods.items() if method.stepped is not Method.stepped]
-    for place, name in enumerate(stepping):
-        if methods[name].averages and stepping[place + 1 :]:
-            last = stepping[-1]
-            what = f"{name} averages the weights, so it must come after {last}"
-            raise UserError(_written(methods), what, f"Use {_moved(methods, name, last, behind=True)}")
+    for earlier, later in combinations(methods, 2):
+        conflict = CONFLICTS.get((methods[earlier].role, methods[later].role))
+        if conflict is None or not all(_has(methods[name], conflict.hook) for name in (earlier, later)):
+            continue
+        mend = _moved(methods, later, earlier) if conflict.swap else "one of them"
+        raise UserError(_written(methods), conflict.what.format(earlier, later), f"Use {mend}")
+
+
+def _has(method: type[Method], hook: str | None) -> bool:
+    return hook is None or getattr(method, hook) is not getattr(Method, hook)
 
 
 def check_layers(methods: Mapping[str, type[Method]], heads: Sequence[range] = ()) -> None:
@@ -67,7 +89,7 @@ def check_layers(methods: Mapping[str, type[Method]], heads: Sequence[range] = (
         what = "layers cannot wait where tasks have heads of their own, which rest between their tasks"
         raise UserError("strategy.window.layers", what, "Leave it out, or the heads")
     for name, method in methods.items():
-        if method.transform is not Method.transform and not method.layerwise:
+        if _has(method, "transform") and method.role != "layerwise":
             what = f"{name} reads the whole gradient, and layers with longer windows have none in most updates"
             raise UserError("strategy.window.layers", what, f"Leave out {name} or strategy.window.layers")
 
@@ -89,7 +111,7 @@ def check_rows(
         return
     where = f"strategy.window.rule={name}"
     for method, kind in methods.items():
-        if kind.loss is not Method.loss:
+        if _has(kind, "loss"):
             what = f"{name} clips the gradient of each row's own loss, and {method} adds a term that is none"
             raise UserError(where, what, "Use one of them")
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
@@ -100,12 +122,35 @@ def check_rows(
         raise UserError(where, what, "Use one of them")
 
 
+def check_shared(config: Config, methods: Iterable[Method]) -> None:
+    """Refuse what cannot be shared out between processes.
+
+    Raises:
+        UserError: something needs the rows or gradients of all processes, and gets those of its own only.
+    """
+    window, several = config.strategy.window, "on several processes"
+    if window.rule not in ("mean", "sum"):
+        what = f"needs each micro-batch's gradient, and {several} only their sum is known"
+        raise UserError(f"strategy.window.rule={window.rule}", what, "Use mean, or one process")
+    if window.due != "size" or window.last == "carry" or window.layers:
+        raise UserError("strategy.window", f"{several} windows have one size and end with the epoch", "Use due=size")
+    if window.micro_batch == "auto":
+        raise UserError("strategy.window.micro_batch=auto", f"is not found {several}", "Give data.batch_size=…")
+    if config.diagnostics:
+        raise UserError("diagnostics=true", f"needs the gradients of all micro-batches {several}", "Leave it out")
+    for method in methods:
+        kind = type(method)
+        if kind.rereads and _has(kind, "stepped"):
+            what = f"keeps the rows that it is trained on, and {several} each would keep its own"
+            raise UserError(f"strategy={kind.__name__.lower()}", what, "Use one process")
+
+
 def _written(names: Mapping[str, object] | list[str]) -> str:
     return f"strategy=[{','.join(names)}]"
 
 
-def _moved(methods: Mapping[str, object], name: str, other: str, *, behind: bool = False) -> str:
-    """The strategy with one name moved in front of another, or behind it."""
+def _moved(methods: Mapping[str, object], name: str, other: str) -> str:
+    """The strategy with one name moved in front of another."""
     names = [each for each in methods if each != name]
-    names.insert(names.index(other) + behind, name)
+    names.insert(names.index(other), name)
     return _written(names)

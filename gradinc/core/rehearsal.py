@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Kept
-from gradinc.core.learner import Learner
 from gradinc.core.memory import Memory
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -49,7 +49,7 @@ def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
         )
 
 
-def open_memory(memory: Memory, rows: int, task: Task, learner: Learner, name: str) -> None:
+def open_memory(memory: Memory, rows: int, task: Task, learner: LearnerView, name: str) -> None:
     """Before the first task: let a memory hold as many rows as a method's option says.
 
     Args:
@@ -62,7 +62,7 @@ def open_memory(memory: Memory, rows: int, task: Task, learner: Learner, name: s
         memory.open(task.setting.capacity(rows), seed, pairs)
 
 
-def replay(batch: Batch, memory: Memory, rows: int, learner: Learner, name: str, weight: float = 1.0) -> Batch:
+def replay(batch: Batch, memory: Memory, rows: int, learner: LearnerView, name: str, weight: float = 1.0) -> Batch:
     """A micro-batch with rows drawn from a memory behind its own; as it is while the memory is empty.
 
     They go through the model together, so that BatchNorm's statistics are those of both.
@@ -89,7 +89,7 @@ def fill(memory: Memory, window: Window, **fields: Sequence[Tensor]) -> None:
         memory.add(x=batch.x[fresh], y=batch.y[fresh], tasks=batch.task_of_rows[fresh], **more)
 
 
-def squared_error(batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+def squared_error(batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
     """The mean of (z − h)² over rows and the outputs that count for them, with z the kept ``logits``."""
     squares = (out - batch.kept["logits"]).square()
     if not learner.criterion.masks:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from gradinc.core.leaves import Layer, Leaves
+from gradinc.data.batch import Batch
+
+CACHE = 2**23
+"""Bytes of a gradient up to which it fits into a cache of the processor."""
 
 
 class Weights:
@@ -27,7 +32,9 @@ class Weights:
         value: shape (P,), the weights, in the order of ``model.named_parameters()``.
         grad: shape (P,), their gradient.
         names: the parameters' names, in that order.
-        channels_last: for each whether it lies in memory with its channels last, as the vector then has it.
+        channels_last: for each whether it is stored with its channels last, as the vector then has it.
+        leaves: what an optimizer steps.
+        reached: tasks whose heads a batch of the present window went through, where tasks have heads.
     """
 
     def __init__(self, model: nn.Module, heads: Sequence[range] = (), waits: Mapping[str, int] | None = None) -> None:
@@ -44,13 +51,41 @@ class Weights:
         for p, value, grad in zip(self.parameters, self.views(self.value), self.views(self.grad), strict=True):
             p.data = value
             p.grad = grad
+        layers = [Layer(n, a, b, s) for n, (a, b), s in zip(self.names, self.spans, self.shapes, strict=True)]
+        output = output_layer(model) if heads else None
+        self.leaves = Leaves(self.value, self.grad, layers, output, heads, waits or {})
         self._heads = list(heads)
-        self._output = output_layer(model) if heads else None
-        self._waits = dict(waits or {})
-        self._resting: dict[int, list[tuple[nn.Parameter, Tensor]]] = {}
+        self.reached: set[int] = set()
+        self._grads = self.views(self.grad)
+        # Autograd adds to a vector that fits into a cache sooner than a copy of every layer is made.
+        self._clears = self.grad.is_cpu and self.grad.nbytes <= CACHE
 
     def __len__(self) -> int:
         return self.value.numel()
+
+    def backward(self, objective: Tensor, factor: Tensor, *, first: bool, norm: bool) -> Tensor | None:
+        """Add the gradient of an objective times a factor, both scalars, to `grad`, or write it there if it is first.
+
+        Returns:
+            The squared norm of what was added, where `norm` asks for it, else None.
+        """
+        if first and self._clears:
+            self.grad.zero_()
+            objective.backward(factor)
+        elif first:
+            torch._foreach_copy_(self._grads, self._parts(objective, factor))
+        elif not norm:
+            objective.backward(factor)
+        else:  # a second vector, and a pass over it for the norm, would cost more than the layers as they are
+            parts = self._parts(objective, factor)
+            square = torch.stack(torch._foreach_norm(parts)).square().sum()
+            torch._foreach_add_(self._grads, parts)
+            return square
+        return torch.dot(self.grad, self.grad) if norm else None
+
+    def gradient(self, scalar: Tensor, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """The gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""
+        return self.flatten(self._parts(scalar, factor), out)
 
     def views(self, vector: Tensor) -> list[Tensor]:
         """The layers of a vector of shape (P,), each in its parameter's shape."""
@@ -79,97 +114,27 @@ class Weights:
         """Pairs of a parameter's name and its view of a vector of shape (P,)."""
         return zip(self.names, self.views(vector), strict=True)
 
-    def slices(self, same: Callable[[str], object] = lambda name: None) -> dict[object, list[Any]]:
-        """The weights as the fewest contiguous slices, grouped by `same`: what an optimizer steps.
+    def reach(self, batch: Batch) -> None:
+        """Note which tasks' heads a batch goes through."""
+        if self._heads:
+            self.reached.update([batch.task] if batch.tasks is None else batch.tasks.unique().tolist(), batch.heads)
 
-        Args:
-            same: maps a parameter's name to the group that it belongs to.
+    def wake_heads(self) -> None:
+        """Let the next step of the optimizer move the heads that were reached, and no others."""
+        if self._heads:
+            self.leaves.wake(self.reached)
 
-        Returns:
-            For each group its slices: leaf tensors whose data are views of `value` and whose
-            ``.grad`` are views of `grad`. With one group that is one slice, the whole vector. Where tasks have
-            heads, the slices of each head are an optimizer's parameter group of their own: a head that rests
-            must not share its counters with one that moves.
-        """
-        runs: list[tuple[object, int | None, int, int]] = []
-        for name, rests, a, b in self._pieces():
-            group = same(name)
-            if runs and runs[-1][:2] == (group, rests):
-                runs[-1] = (group, rests, runs[-1][2], b)
-            else:
-                runs.append((group, rests, a, b))
-        groups: dict[object, list[Any]] = {}
-        resting: dict[tuple[object, int], list[nn.Parameter]] = {}
-        for group, rests, a, b in runs:
-            leaf = self._leaf(self.value[a:b], self.grad[a:b], rests)
-            if rests is None:
-                groups.setdefault(group, []).append(leaf)
-            else:
-                resting.setdefault((group, rests), []).append(leaf)
-        for group in {group for group, _ in resting}:
-            own = [{"params": leaves} for (other, _), leaves in resting.items() if other == group]
-            groups[group] = [{"params": groups[group]}, *own] if group in groups else own
-        return groups
+    def state_dict(self) -> list[int]:
+        """The heads that were reached; the weights themselves are the model's."""
+        return sorted(self.reached)
 
-    @property
-    def has_heads(self) -> bool:
-        """Whether tasks have heads of their own."""
-        return bool(self._heads)
+    def load_state_dict(self, state: list[int]) -> None:
+        """Resume from what `state_dict` gave."""
+        self.reached = set(state)
 
-    @property
-    def waits(self) -> list[int]:
-        """The micro-batches that some weights wait, each number once."""
-        return sorted(set(self._waits.values()))
-
-    def waiting(self, size: int) -> list[tuple[int, int]]:
-        """The fewest contiguous parts of the vector that the weights make up which wait so many micro-batches."""
-        spans: list[tuple[int, int]] = []
-        for name, (a, b) in zip(self.names, self.spans, strict=True):
-            if self._waits.get(name) != size:
-                continue
-            if spans and spans[-1][1] == a:
-                spans[-1] = (spans[-1][0], b)
-            else:
-                spans.append((a, b))
-        return spans
-
-    def wake(self, chosen: Iterable[int]) -> None:
-        """Let the next step of the optimizer move these heads only, or of the weights that wait those that are due.
-
-        The others rest, and so do momentum and decay there.
-
-        Args:
-            chosen: numbers of heads; or for how many micro-batches the weights have waited.
-        """
-        awake = set(chosen)
-        for rests, leaves in self._resting.items():
-            for leaf, grad in leaves:
-                leaf.grad = grad if rests in awake else None
-
-    def _pieces(self) -> Iterator[tuple[str, int | None, int, int]]:
-        """The layers' names and spans, with the output layer cut into its heads, and what they rest by if they do."""
-        for name, (a, b), shape in zip(self.names, self.spans, self.shapes, strict=True):
-            if self._output is None or name.rpartition(".")[0] != self._output:
-                yield name, self._waits.get(name), a, b
-                continue
-            row = (b - a) // shape[0]
-            for head, outputs in enumerate(self._heads):
-                yield name, head, a + outputs.start * row, a + outputs.stop * row
-
-    def matrices(self, names: Sequence[str]) -> list[nn.Parameter]:
-        """The named layers as leaf tensors, one row for each output: what Muon steps.
-
-        Args:
-            names: names of parameters with two dimensions or more.
-
-        Returns:
-            Leaf tensors of shape (outputs, everything else), in the order of `names`.
-        """
-        spans = dict(zip(self.names, zip(self.spans, self.shapes, strict=True), strict=True))
-        return [
-            self._leaf(self.value[a:b].view(shape[0], -1), self.grad[a:b].view(shape[0], -1), self._waits.get(name))
-            for name, ((a, b), shape) in ((name, spans[name]) for name in names)
-        ]
+    def _parts(self, scalar: Tensor, factor: Tensor | None) -> tuple[Tensor, ...]:
+        """The gradient of a scalar times a factor, layer by layer."""
+        return torch.autograd.grad(scalar, self.parameters, factor, allow_unused=True, materialize_grads=True)
 
     def first_not_finite(self, vector: Tensor) -> str | None:
         """The name of the first layer of a vector of shape (P,) that holds a NaN or an Inf."""
@@ -177,14 +142,6 @@ class Weights:
             if not bool(torch.isfinite(layer).all()):
                 return name
         return None
-
-    def _leaf(self, value: Tensor, grad: Tensor, rests: int | None) -> nn.Parameter:
-        leaf = nn.Parameter(value)
-        leaf.data = value
-        leaf.grad = grad
-        if rests is not None:
-            self._resting.setdefault(rests, []).append((leaf, grad))
-        return leaf
 
 
 def output_layer(model: nn.Module) -> str | None:

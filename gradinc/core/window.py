@@ -3,74 +3,18 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gradinc.core.due import Due
-from gradinc.core.rule import Rule, SeparateRule
+from gradinc.core.rule import Rule
+from gradinc.core.spread import Spread
+from gradinc.core.state import Declared, expect
+from gradinc.core.view import LearnerView
+from gradinc.core.weights import Weights
 from gradinc.data.batch import Batch
-
-Last = Literal["flush", "carry", "drop"]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The part of a window that lies in one epoch.
-
-    Attributes:
-        first: number of its first micro-batch in the epoch, from 0.
-        count: how many micro-batches it has.
-        closes: whether an update follows its last one; else the window goes on in the next epoch.
-    """
-
-    first: int
-    count: int
-    closes: bool
-
-
-def extent(first: int, length: int, size: int, last: Last) -> int:
-    """Micro-batches of the window that opens before micro-batch `first` of an epoch of `length`.
-
-    Returns:
-        `size`; or, where the epoch is too short for that, what is left of it for ``flush``, and 0 for
-        ``drop``. A window that is carried over the epoch's end has its full size.
-    """
-    if first + size <= length or last == "carry":
-        return size
-    return length - first if last == "flush" else 0
-
-
-def plan(length: int, size: int, start: int = 0, last: Last = "flush") -> list[Span]:
-    """How the micro-batches of an epoch fall into windows.
-
-    Args:
-        length: micro-batches in the epoch.
-        size: micro-batches in a full window.
-        start: micro-batches that an open window brought along from the epoch before; under ``size``.
-        last: what becomes of a short last window: ``flush`` makes an update with what there is,
-            ``carry`` lets the next epoch fill it, ``drop`` leaves its micro-batches out.
-
-    Returns:
-        Spans in order. They cover the epoch from 0 on without gaps, all of it but for ``drop``.
-    """
-    if not (length >= 0 and size >= 1 and 0 <= start < size):
-        raise ValueError(f"plan({length=}, {size=}, {start=}): need length ≥ 0, size ≥ 1, 0 ≤ start < size")
-    spans = []
-    first, left = 0, size - start if start else 0  # what the open window still needs
-    while first < length:
-        left = left or extent(first, length, size, last)
-        if left == 0:
-            break
-        count = min(left, length - first)
-        # A window that came along and stays short is treated as one that opened here.
-        closes = count == left or last == "flush"
-        if closes or last == "carry":
-            spans.append(Span(first, count, closes))
-        first, left = first + count, 0
-    return spans
 
 
 class Window:
@@ -78,142 +22,121 @@ class Window:
 
     Args:
         keeps: whether the batches stay for a method that rereads them.
-        measures: whether the norm of each micro-batch's gradient is taken.
+        notes: whether the noise among its micro-batches is noted for the log.
 
     Attributes:
-        rule: how their gradients become one.
+        weights: their gradient is the window's, once it is reduced.
+        rule: how the micro-batches' gradients become one.
         due: how many of them there are.
         taken: micro-batches so far.
         items: Σ of their row weights.
-        fresh: rows of the stream among them.
         size: micro-batches that it is foreseen to have.
         planned: Σ of the row weights that it is foreseen to have.
         ends: whether an epoch ends with it, or leaves the rest of its micro-batches out.
         batches: the micro-batches, if it keeps them.
         outputs: what the model gave for them, detached, shape (rows, outputs) each.
-        tasks: the tasks whose rows took part, where tasks have heads of their own.
-        squares: ‖gₖ‖² of each micro-batch's mean gradient with its items, if its length goes by them; if it only
-            measures, that of the first, which costs next to nothing.
-        total: Σ of the row weights times the mean gradients, shape (P,), for a rule that does not add them up, where
-            `squares` are taken.
-        unfinished: the rule as it was before it made one gradient, for a method that rereads the window.
     """
 
-    def __init__(self, rule: Rule, due: Due, *, keeps: bool = False, measures: bool = False) -> None:
-        self.rule, self.due, self.keeps = rule, due, keeps
-        self._measures = measures
-        self.taken = 0
-        self.items = 0.0
-        self.fresh = 0
-        self.size = 0
-        self.planned = 0.0
+    def __init__(self, weights: Weights, rule: Rule, due: Due, *, keeps: bool = False, notes: bool = False) -> None:
+        self.weights, self.rule, self.due, self.keeps = weights, rule, due, keeps
+        self._spread = Spread(due, notes=notes)
+        self._declared = Declared({"rule": rule, "due": due}, weights.value)
+        self.taken = self.size = 0
+        self.items = self.planned = 0.0
         self.ends = False
         self.batches: list[Batch] = []
         self.outputs: list[Tensor] = []
-        self.tasks: set[int] = set()
-        self.squares: list[tuple[Tensor, float]] = []
-        self.total: Tensor | None = None
-        self._scale = 0.0  # Σ of the row weights times the factors of their micro-batches
-        self.unfinished: Rule | None = None
+        self._unfinished: Rule | None = None  # the rule as it was before it made one gradient
 
-    def open(self, planned: float, size: int, like: Tensor, *, ends: bool = False) -> None:
-        """Begin an update that is foreseen to have so many micro-batches, with rows of this total weight."""
+    def open(self, planned: float, size: int, *, ends: bool = False) -> None:
+        """Begin an update that is foreseen to have so many micro-batches, with rows of this total weight.
+
+        Args:
+            ends: whether no other window follows in the epoch.
+        """
         self.size, self.planned, self.ends = size, planned, ends
-        if isinstance(self.rule, SeparateRule):
-            self.rule.open(like, size)
+        self.rule.open(self.weights.grad, size)
 
-    def close(self) -> None:
-        """Forget the micro-batches of the update that was made."""
-        self.taken = self.fresh = 0
-        self.items = self._scale = 0.0
-        self.total = None
-        self.batches.clear()
-        self.outputs.clear()
-        self.tasks.clear()
-        self.squares.clear()
-        self.unfinished = None
-
-    def factor(self, items: float) -> float:
-        """What the summed objective of the next micro-batch is multiplied by."""
-        return self.rule.factor(items, self.planned)
-
-    def add(self, batch: Batch, out: Tensor, factor: float) -> None:
-        """Count a micro-batch whose backward pass is done, with what its objective was multiplied by."""
+    def collect(self, objective: Tensor, batch: Batch, out: Tensor, learner: LearnerView) -> None:
+        """Take in a micro-batch by the backward pass of its objective, a scalar, summed over its rows."""
+        factor = self.rule.factor(batch.items, self.planned)
+        self.rule.collect(objective, factor, batch, learner, self.taken, self._spread)
         self.taken += 1
         self.items += batch.items
-        self.fresh += batch.fresh
-        self._scale += factor * batch.items
         if self.keeps:
             self.batches.append(batch)
             self.outputs.append(out.detach())
 
-    @property
-    def measures(self) -> bool:
-        """Whether it wants the norm of the next micro-batch's gradient."""
-        first = self.taken == 0
-        return (self.due.observes and (first or bool(self.squares))) or (self._measures and first)
-
-    def measure(self, square: Tensor, share: float, items: float) -> None:
-        """Keep the squared norm of a micro-batch's mean gradient.
-
-        Args:
-            square: that of the gradient times `share`.
-        """
-        self.squares.append((square / (share * share), items))
-
-    def collect(self, part: Tensor, factor: float) -> None:
-        """Add a micro-batch's gradient to the mean of a window whose rule does not add it up.
-
-        Args:
-            part: the gradient of its summed objective times `factor`, shape (P,).
-        """
-        if self.squares:
-            self.total = part / factor if self.total is None else self.total.add_(part, alpha=1 / factor)
-
-    def mean_square(self, grad: Tensor) -> Tensor:
-        """‖ḡ‖² of the mean gradient over all rows of the window, whatever its rule makes of them; before `reduce`.
-
-        Args:
-            grad: what the backward passes have added up, shape (P,).
-        """
-        total, scale = (grad, self._scale) if self.total is None else (self.total, self.items)
-        return torch.dot(total, total) / (scale * scale)
-
-    def reduce(self, grad: Tensor) -> bool:
-        """Finish the gradient of the window, shape (P,), in place; does an update follow?"""
+    def reduce(self, learner: LearnerView) -> bool:
+        """Finish the gradient of the window, in place; does an update follow?"""
+        grad = self.weights.grad
+        self._gather(learner)
         if self.keeps:
-            self.unfinished = copy.copy(self.rule)
+            self._unfinished = copy.copy(self.rule)
+        self._spread.observe(grad, self.items, self.taken, learner)
         return self.rule.reduce(grad, self.items, self.planned)
 
+    def again(self, learner: LearnerView) -> Tensor:
+        """The gradient of the window at the present weights, shape (P,), from the batches that it keeps."""
+        rule = copy.copy(self._unfinished)
+        if rule is None:
+            raise RuntimeError("a window's gradient is asked for again before it was there")
+        place, work = learner.place, learner.passes.work
+        total = torch.zeros_like(self.weights.grad)
+        work.mark()
+        rule.open(total, self.size)
+        taken = place.member
+        for place.member, batch in enumerate(self.batches):
+            rule.collect_again(batch, rule.factor(batch.items, self.planned), learner, total)
+        place.member = taken
+        place.world.sum_(total)
+        work.share()
+        rule.reduce(total, self.items, self.planned)
+        return total
+
+    def close(self) -> None:
+        """Forget the micro-batches of the update that was made."""
+        self.taken, self.items = 0, 0.0
+        self.batches.clear()
+        self.outputs.clear()
+        self._spread.clear()
+        self._unfinished = None
+
     def state_dict(self) -> dict[str, Any]:
-        """What a restart inside this window needs, besides the gradient."""
-        return {
-            "taken": self.taken,
-            "items": self.items,
-            "size": self.size,
-            "planned": self.planned,
-            "ends": self.ends,
+        """What a restart needs: the state of rule and due, and inside a window its gradient and micro-batches."""
+        inside = {
+            "grad": self.weights.grad,
+            "counts": [self.taken, self.items, self.size, self.planned, self.ends],
             "batches": [batch.state() for batch in self.batches],
             "outputs": list(self.outputs),
-            "tasks": sorted(self.tasks),
-            "squares": [[square, items] for square, items in self.squares],
-            "fresh": self.fresh,
-            "scale": self._scale,
-            "total": self.total,
+            "spread": self._spread.state_dict(),
         }
+        return {**self._declared.state_dict(), "inside": inside if self.taken else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on inside the window that `state_dict` described."""
-        self.taken, self.items = state["taken"], state["items"]
-        self.size, self.planned, self.ends = state["size"], state["planned"], state["ends"]
-        self.batches = [Batch(*fields) for fields in state["batches"]]
-        self.outputs = list(state["outputs"])
-        self.tasks = set(state["tasks"])
-        self.squares = [(square, items) for square, items in state["squares"]]
-        self.total = state.get("total")
-        if "scale" in state:
-            self.fresh, self._scale = state["fresh"], state["scale"]
-        else:  # an older checkpoint, without the mean: this one window is not measured
-            self.squares = []
+        """Resume from what `state_dict` gave."""
+        inside = state["inside"]
+        self._declared.load_state_dict({name: values for name, values in state.items() if name != "inside"})
+        if inside is None:
+            return
+        expect("the window's gradient", inside["grad"], self.weights.grad)
+        self.weights.grad.copy_(inside["grad"])
+        self.taken, self.items, self.size, self.planned, self.ends = inside["counts"]
+        self.batches = [Batch(*fields) for fields in inside["batches"]]
+        self.outputs = list(inside["outputs"])
         if len(self.batches) != (self.taken if self.keeps else 0) or not 0 < self.taken <= self.size:
             raise ValueError(f"a window of {self.size} micro-batches has {len(self.batches)} of {self.taken}")
+        self._spread.load_state_dict(inside["spread"])
+
+    def _gather(self, learner: LearnerView) -> None:
+        """Where several processes share the window, make this one's part of it the whole window."""
+        place = learner.place
+        if place.world.alone:
+            return
+        if self.taken == 0:  # a short window may have fewer micro-batches than there are processes
+            self.weights.grad.zero_()
+        place.world.sum_(self.weights.grad)
+        self.items, self.taken = self.planned, self.size
+        place.taken(self.size)
+        self.weights.reached.add(place.task)
+        learner.passes.work.share()

@@ -9,10 +9,6 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor
 
-from gradinc.base.errors import UserError
-from gradinc.config.schema import Config
-from gradinc.core.method import Method
-
 
 class World:
     """The processes of one run.
@@ -87,13 +83,11 @@ def processes() -> tuple[int, int]:
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
-def join(device: torch.device) -> World:
+def join(device: torch.device) -> None:
     """Meet the other processes, if there are any."""
-    rank, size = processes()
-    if size > 1 and not distributed.is_initialized():
+    if processes()[1] > 1 and not distributed.is_initialized():
         # Numbers of the host go by gloo, the gradient by the device's own way.
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    return World(rank, size)
 
 
 def own_device(name: str) -> str:
@@ -102,26 +96,3 @@ def own_device(name: str) -> str:
     if size > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return name
-
-
-def check_together(config: Config, methods: Iterable[Method]) -> None:
-    """Refuse what cannot be shared out between processes.
-
-    Raises:
-        UserError: something needs the rows or gradients of all processes, and gets those of its own only.
-    """
-    window, several = config.strategy.window, "on several processes"
-    if window.rule not in ("mean", "sum"):
-        what = f"needs each micro-batch's gradient, and {several} only their sum is known"
-        raise UserError(f"strategy.window.rule={window.rule}", what, "Use mean, or one process")
-    if window.due != "size" or window.last == "carry" or window.layers:
-        raise UserError("strategy.window", f"{several} windows have one size and end with the epoch", "Use due=size")
-    if window.micro_batch == "auto":
-        raise UserError("strategy.window.micro_batch=auto", f"is not found {several}", "Give data.batch_size=…")
-    if config.diagnostics:
-        raise UserError("diagnostics=true", f"needs the gradients of all micro-batches {several}", "Leave it out")
-    for method in methods:
-        kind = type(method)
-        if kind.rereads and kind.stepped is not Method.stepped:
-            what = f"keeps the rows that it is trained on, and {several} each would keep its own"
-            raise UserError(f"strategy={kind.__name__.lower()}", what, "Use one process")

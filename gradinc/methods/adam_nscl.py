@@ -19,9 +19,9 @@ from gradinc.core.layer_inputs import (
     note_removed,
     second_moments,
 )
-from gradinc.core.learner import Learner
 from gradinc.core.linalg import small_directions
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -49,9 +49,7 @@ class AdamNSCL(Method):
     """
 
     state = ("moments", "bases", "still", "rows_seen")
-    projects = True
-    confines = True
-    moves = True
+    role = "confines"
     needs_past = True
     rests = "weights and statistics"
 
@@ -72,16 +70,16 @@ class AdamNSCL(Method):
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_layers("adam_nscl", model)
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.bases:
             hold_statistics(learner.model)
         return batch
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if self.bases:
             self.before = learner.weights.value.clone()
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         if self.before is None:
             return
         weights, update = learner.weights.value, learner.weights.value - self.before
@@ -92,7 +90,7 @@ class AdamNSCL(Method):
         weights.copy_(self.before.add_(update))
         self.before = None
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         batches = task.batches(self.means or ROWS, rows=self.rows, random=learner.rng("adam_nscl"))
         moments, rows = second_moments(learner, batches, means=self.means is not None)
         share = rows / (self.rows_seen + rows)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Positive
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.core.weights import output_layer
 
 
@@ -25,12 +25,12 @@ class AGC(Method):
         eps: least norm that a unit's weights count with, so that fresh zeros can move.
     """
 
-    layerwise = True
+    role = "layerwise"
 
     def __init__(self, *, ratio: Positive = 0.01, eps: Positive = 1e-3) -> None:
         self.ratio, self.eps = ratio, eps
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         weights, head = learner.weights, output_layer(learner.model)
         least = torch.finfo(g.dtype).tiny
         for (name, gradient), value in zip(weights.layers(g), weights.views(weights.value), strict=True):

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from gradinc.config.values import Count
 from gradinc.core.episodes import batch_of, check_share, drawn, share
-from gradinc.core.learner import Learner
 from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
 
@@ -29,7 +29,7 @@ class AGEM(Method):
     """
 
     state = ("memory", "chosen", "task")
-    projects = True
+    role = "steers"
     needs_past = True
 
     def __init__(self, *, memory: Count = 256, sample: Count = 256) -> None:
@@ -41,17 +41,17 @@ class AGEM(Method):
     def check(self, model: torch.nn.Module, setting: Setting) -> None:
         check_share("agem", self.capacity, setting)
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         self.task = task.index
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         size = len(self.memory.get("y", ()))
         if self.chosen is None and size > self.sample:  # with a window's first micro-batch, however many it has
             random = learner.rng("agem")
             self.chosen = torch.randperm(size, generator=random, device=random.device)[: self.sample]
         return batch
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.memory:
             return
         rows = self.memory
@@ -64,7 +64,7 @@ class AGEM(Method):
         learner.note("removed", harm.abs() / (torch.dot(g, g) * square).sqrt().clamp(min=tiny(g)))
         g.addcmul_(ref, harm / square, value=-1)
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         new = drawn(task, share(self.capacity, task.setting), learner.rng("agem"))
         self.memory = {
             name: torch.cat((self.memory[name], rows)) if self.memory else rows for name, rows in new.items()

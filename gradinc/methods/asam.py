@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import NonNegative
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.methods.sam import gradient_uphill
 
 
@@ -29,7 +29,7 @@ class ASAM(Method):
     """
 
     rereads = True
-    recomputes = True
+    role = "recomputes"
 
     def __init__(
         self, *, rho: NonNegative = 0.5, eta: NonNegative = 0.01, scales: Literal["all", "weights"] = "all"
@@ -37,7 +37,7 @@ class ASAM(Method):
         self.rho, self.eta, self.scales = rho, eta, scales
         self._others: Tensor | None = None  # which entries T leaves alone, shape (P,): the model's, so no state
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         size = learner.weights.value.abs().add_(self.eta)
         if self.scales == "weights":
             if self._others is None:
@@ -47,7 +47,7 @@ class ASAM(Method):
         g.copy_(gradient_uphill(size.mul_(scaled), scaled.norm(), self.rho, learner))
 
 
-def _not_called_weight(learner: Learner) -> Tensor:
+def _not_called_weight(learner: LearnerView) -> Tensor:
     """Entries of parameters without "weight" in their name, bool, shape (P,)."""
     weights = learner.weights
     others = torch.zeros_like(weights.value, dtype=torch.bool)

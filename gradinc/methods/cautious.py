@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 
 
@@ -20,16 +20,15 @@ class Cautious(Method):
     scale for the d entries of which nnz are left, go over all weights together.
     """
 
-    masks = True
-    moves = True
+    role = "masks"
 
     def __init__(self) -> None:
         self.before: Tensor | None = None
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         self.before = learner.weights.value.clone()
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         assert self.before is not None
         weights, g = learner.weights.value, learner.weights.grad
         decayed = self.before.mul_(1 - _decay(learner))
@@ -39,7 +38,7 @@ class Cautious(Method):
         self.before = None
 
 
-def _decay(learner: Learner) -> float:
+def _decay(learner: LearnerView) -> float:
     """The share of the weights that decoupled weight decay took away in the update just made."""
     for group in learner.optimizer.param_groups:
         if group.get("decoupled_weight_decay"):

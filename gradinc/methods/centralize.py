@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 
 
 class Centralize(Method):
@@ -17,9 +17,9 @@ class Centralize(Method):
     dimensions but the first. Biases and the gains of normalisation have one dimension and stay.
     """
 
-    layerwise = True
+    role = "layerwise"
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         for _, layer in learner.weights.layers(g):
             if layer.dim() > 1:
                 layer.sub_(layer.mean(dim=tuple(range(1, layer.dim())), keepdim=True))

@@ -7,8 +7,8 @@ import math
 from torch import Tensor
 
 from gradinc.config.values import Positive
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 
 
 class Clip(Method):
@@ -25,11 +25,11 @@ class Clip(Method):
         value: greatest absolute value of an entry; inf leaves them.
     """
 
-    clips = True
+    role = "bounds"
 
     def __init__(self, *, norm: Positive = 1.0, value: Positive = math.inf) -> None:
         self.norm, self.value = norm, value
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         g.clamp_(-self.value, self.value)
         g.mul_((self.norm / g.norm()).clamp(max=1))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from gradinc.config.values import Count, Strength
-from gradinc.core.learner import Learner
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import fill, open_memory, replay, squared_error
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
@@ -39,16 +39,16 @@ class DER(Method):
         self.capacity, self.replay, self.alpha = memory, replay, alpha
         self.memory = make_memory("reservoir")
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "der")
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "der", weight=0.0)
 
-    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+    def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "der" not in batch.parts:
             return out.new_zeros(())
         return self.alpha * squared_error(*batch.part("der", out), learner)
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window, logits=window.outputs)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from gradinc.config.values import Count, Strength
-from gradinc.core.learner import Learner
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import fill, open_memory, replay, squared_error
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
@@ -39,19 +39,19 @@ class DERPP(Method):
         self.capacity, self.replay, self.alpha, self.beta = memory, replay, alpha, beta
         self.memory = make_memory("reservoir")
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "derpp")
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         for name in ("derpp_logits", "derpp_labels"):
             batch = replay(batch, self.memory, self.replay, learner, name, weight=0.0)
         return batch
 
-    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+    def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "derpp_logits" not in batch.parts:
             return out.new_zeros(())
         distance = squared_error(*batch.part("derpp_logits", out), learner)
         return self.alpha * distance + self.beta * learner.criterion(*batch.part("derpp_labels", out)).mean()
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window, logits=window.outputs)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from gradinc.config.values import Count, Kept
-from gradinc.core.learner import Learner
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_memory, fill, open_memory, replay
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -40,11 +40,11 @@ class ER(Method):
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_memory("er", self.kind, self.capacity, setting)
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "er")
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "er")
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.config.values import Count, Kept
-from gradinc.core.learner import Learner
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_classes, check_memory, fill, open_memory, replay
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -48,12 +48,12 @@ class ERACE(Method):
         check_classes("er_ace", setting)
         check_memory("er_ace", self.kind, self.capacity, setting)
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         if self.memory.capacity == 0:
             self.seen = torch.zeros(task.setting.outputs, dtype=torch.bool, device=learner.weights.value.device)
         open_memory(self.memory, self.capacity, task, learner, "er_ace")
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         present = torch.zeros_like(self.seen).index_fill_(0, batch.y, True)
         self.seen = self.seen | present
         if batch.task > 0:
@@ -62,10 +62,10 @@ class ERACE(Method):
             batch = changed(batch, mask=mask.expand(len(batch.y), -1))
         return replay(batch, self.memory, self.replay, learner, "er_ace", weight=0.0)
 
-    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+    def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "er_ace" not in batch.parts:
             return out.new_zeros(())
         return learner.criterion(*batch.part("er_ace", out)).mean()
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Fraction, Strength
 from gradinc.core.criterion import Criterion
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
 
@@ -66,14 +66,14 @@ class EWC(Method):
             what = "needs classes, and the targets of these data are numbers"
             raise UserError(f"strategy.methods.ewc.fisher={self.kind}", what, "Use empirical or batch")
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if self.fisher is None or self.pull is None:
             return
         force = torch.addcmul(-self.pull, self.fisher, learner.weights.value)
         g.add_(force, alpha=self.strength)
         learner.note("penalty_gradient", self.strength * force.norm())
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         new, weights = self._information(task, learner), learner.weights.value
         if self.fisher is None or self.pull is None:
             self.fisher, self.pull = new, new * weights
@@ -84,7 +84,7 @@ class EWC(Method):
             self.fisher.mul_(self.gamma).add_(new)
             self.pull = self.fisher * weights
 
-    def _information(self, task: Task, learner: Learner) -> Tensor:
+    def _information(self, task: Task, learner: LearnerView) -> Tensor:
         """The mean over rows of their squared gradients, shape (P,)."""
         random, total, rows = learner.rng("ewc"), torch.zeros_like(learner.weights.value), 0.0
         together = self.kind == "batch"
@@ -104,7 +104,7 @@ def _weighted(batch: Batch, out: Tensor, criterion: Criterion) -> Tensor:
     return loss * (-loss.detach() / 2).exp()
 
 
-def _relabelled(batch: Batch, learner: Learner, random: torch.Generator | None) -> Batch:
+def _relabelled(batch: Batch, learner: LearnerView, random: torch.Generator | None) -> Batch:
     """The rows with labels of the model's: drawn, or without a generator the best ones."""
     logits = learner.criterion.seen(batch, learner.outputs(batch))
     y = logits.argmax(1) if random is None else torch.multinomial(logits.softmax(1), 1, generator=random).squeeze(1)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gradinc.config.values import Count, Positive, Strength
 from gradinc.core.importance import fisher_with, squares_with, to_unit
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.stream import Task
 
 
@@ -39,10 +39,10 @@ class EWCpp(Method):
         self.anchor = torch.empty(0)  # w*
         self.updates = 0
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         self.squares, self.anchor, self.updates = None, learner.weights.value.clone(), 0
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         self.squares = squares_with(self.squares, g)
         self.updates += 1
         if self.updates % self.every == 0:
@@ -52,7 +52,7 @@ class EWCpp(Method):
             g.add_(force, alpha=2 * self.strength)
             learner.note("penalty_gradient", 2 * self.strength * force.norm())
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         if self.squares is not None and self.updates < self.every:
             self.fisher = fisher_with(self.fisher, self.squares, self.updates, self.alpha)
         assert self.fisher is not None

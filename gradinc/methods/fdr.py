@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from gradinc.config.values import Count, Strength
-from gradinc.core.learner import Learner
 from gradinc.core.memory import Balanced
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_classes, open_memory, replay
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
 
@@ -40,13 +40,13 @@ class FDR(Method):
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_classes("fdr", setting)
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "fdr")
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "fdr", weight=0.0)
 
-    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+    def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "fdr" not in batch.parts:
             return out.new_zeros(())
         rows, out = batch.part("fdr", out)
@@ -54,7 +54,7 @@ class FDR(Method):
         # Without the 1e-12 a row that has only moved by rounding would have a gradient as large as any other's.
         return self.alpha * (moved.square().sum(1) + 1e-12).sqrt().mean()
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         for rows in task.batches(256, rows=self.memory.capacity, random=learner.rng("fdr_rows")):
             softmax = learner.criterion.seen(rows, learner.outputs(rows)).softmax(1)
             self.memory.add(x=rows.x, y=rows.y, tasks=rows.task_of_rows, softmax=softmax)

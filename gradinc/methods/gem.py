@@ -7,9 +7,9 @@ from torch import Tensor
 
 from gradinc.config.values import Count, NonNegative
 from gradinc.core.episodes import batch_of, check_share, drawn, share
-from gradinc.core.learner import Learner
 from gradinc.core.linalg import gramian, nonnegative_minimum, tiny
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.stream import Setting, Task
 
 
@@ -31,7 +31,7 @@ class GEM(Method):
     """
 
     state = ("memory", "task")
-    projects = True
+    role = "steers"
     needs_past = True
 
     def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5) -> None:
@@ -42,10 +42,10 @@ class GEM(Method):
     def check(self, model: torch.nn.Module, setting: Setting) -> None:
         check_share("gem", self.capacity, setting)
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         self.task = task.index
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.memory:
             return
         rows = torch.stack([*(learner.gradient(batch_of(rows, self.task)) for rows in self.memory), g])
@@ -62,5 +62,5 @@ class GEM(Method):
         learner.note("removed", change.norm() / g.norm().clamp(min=tiny(g)))
         g.add_(change)
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         self.memory = [*self.memory, drawn(task, share(self.capacity, task.setting), learner.rng("gem"))]

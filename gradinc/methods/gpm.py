@@ -21,9 +21,9 @@ from gradinc.core.layer_inputs import (
     second_moments,
     thresholds_of,
 )
-from gradinc.core.learner import Learner
 from gradinc.core.linalg import leading_directions
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
 
@@ -45,8 +45,7 @@ class GPM(Method):
     """
 
     state = ("bases", "still")
-    projects = True
-    confines = True
+    role = "confines"
     needs_past = True
     rests = "weights and statistics"
 
@@ -61,12 +60,12 @@ class GPM(Method):
         check_layers("gpm", model)
         check_thresholds("gpm", self.threshold, self.increase, model, setting)
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.bases:
             hold_statistics(learner.model)
         return batch
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.bases:
             return
         before = g.norm()
@@ -74,7 +73,7 @@ class GPM(Method):
         hold(g, learner.weights, self.still)
         note_removed(learner, before, g.norm())
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         moments, _ = second_moments(learner, rows_of(task, self.rows, learner.rng("gpm")))
         thresholds = thresholds_of("gpm", self.threshold, learner.model)
         for name, moment in moments.items():

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Decay, NonNegative
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 
 
 class Grokfast(Method):
@@ -50,7 +50,7 @@ class Grokfast(Method):
         self.total: Tensor | None = None
         self.older: list[Tensor] = []
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         average = self._exponential(g) if self.kind == "ema" else self._mean(g)
         waits = self.warmup and len(self.newer) + len(self.older) < self.window
         if not waits:

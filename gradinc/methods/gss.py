@@ -8,10 +8,10 @@ from torch.nn.functional import normalize
 
 from gradinc.base.randomness import generator
 from gradinc.config.values import Count
-from gradinc.core.learner import Learner
 from gradinc.core.memory import Rows, make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import open_memory, replay
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
@@ -48,13 +48,13 @@ class GSS(Method):
         self.capacity, self.replay, self.compare = memory, replay, compare
         self.memory = make_memory("reservoir")  # whose own choice is never asked for
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "gss")
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "gss")
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         memory, new = self.memory, [batch.rows(0, batch.fresh) for batch in window.batches]
         # From the memory's own position: a window of micro-batches draws what the large batch does.
         random = generator(memory.seed, "gss", memory.seen, device=learner.weights.value.device)
@@ -69,7 +69,7 @@ class GSS(Method):
             self._replace({name: field[free:] for name, field in rows.items()}, random)
         memory.seen += count
 
-    def _scores(self, new: list[Batch], random: torch.Generator, learner: Learner) -> Tensor:
+    def _scores(self, new: list[Batch], random: torch.Generator, learner: LearnerView) -> Tensor:
         """c of each row, shape (rows,); 1 while there is nothing to compare it with."""
         if len(self.memory) == 0:
             return torch.cat([b.x.new_ones(len(b.y)) for b in new])

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count, Fraction
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.stream import Task
 
@@ -28,25 +28,26 @@ class Lookahead(Method):
     """
 
     state = ("slow", "t")
-    averages = True
-    moves = True
-    stands = "slow"
+    role = "averages"
 
     def __init__(self, *, k: Count = 5, alpha: Fraction = 0.5) -> None:
         self.k, self.alpha = k, alpha
         self.slow = torch.empty(0)
         self.t = 0
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         self.slow = learner.weights.value.clone()
         self.t = 0
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def standing(self) -> Tensor | None:
+        return self.slow if len(self.slow) else None
+
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         self.t += 1
         if self.t % self.k == 0:
             self._follow(learner.weights.value)
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         self._follow(learner.weights.value)
 
     def _follow(self, fast: Tensor) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from gradinc.config.values import Positive, Strength
 from gradinc.core.criterion import CrossEntropy
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_classes
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
 
@@ -42,13 +42,13 @@ class LwF(Method):
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_classes("lwf", setting)
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if not self.teacher:
             return batch
         taught = self._taught(batch.rows(0, batch.fresh), learner)
         return replace(batch.keeping("lwf", 0, batch.fresh, logits=taught), heads=tuple(range(batch.task)))
 
-    def loss(self, batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+    def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "lwf" not in batch.parts:
             return out.new_zeros(())
         rows, out = batch.part("lwf", out)
@@ -59,11 +59,11 @@ class LwF(Method):
         divergence = torch.where(groups == 0, old.exp() * (old - new), 0.0)
         return self.alpha * divergence.sum((1, 2)).mean()
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         self.teacher = [each.clone() for each in _kept(learner)]
 
     @torch.no_grad()
-    def _taught(self, rows: Batch, learner: Learner) -> Tensor:
+    def _taught(self, rows: Batch, learner: LearnerView) -> Tensor:
         """What the old model gives for rows, shape (rows, outputs)."""
         present = _kept(learner)
         now = [each.clone() for each in present]
@@ -73,5 +73,5 @@ class LwF(Method):
         return taught
 
 
-def _kept(learner: Learner) -> list[Tensor]:
+def _kept(learner: LearnerView) -> list[Tensor]:
     return [learner.weights.value, *learner.model.buffers()]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gradinc.config.values import Count, Fraction, Strength
 from gradinc.core.criterion import Criterion
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
 
@@ -53,18 +53,18 @@ class MAS(Method):
         self.importance: Tensor | None = None  # Ω, shape (P,)
         self.anchor = torch.empty(0)  # w*, shape (P,)
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if self.importance is not None:
             force = self.importance * (learner.weights.value - self.anchor)
             g.add_(force, alpha=2 * self.strength)
             learner.note("penalty_gradient", 2 * self.strength * force.norm())
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         new = self._importance(task, learner)
         self.importance = new if self.importance is None else self.importance * self.gamma + new
         self.anchor = learner.weights.value.clone()
 
-    def _importance(self, task: Task, learner: Learner) -> Tensor:
+    def _importance(self, task: Task, learner: LearnerView) -> Tensor:
         """The mean over rows of the absolute gradients, shape (P,)."""
         total, rows, each = torch.zeros_like(learner.weights.value), 0.0, self.size == 1
         objective = partial(_squares, criterion=learner.criterion, outputs=self.outputs)

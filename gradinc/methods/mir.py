@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 
 from gradinc.config.values import Count
-from gradinc.core.learner import Learner
 from gradinc.core.memory import Rows, make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import fill, open_memory
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
@@ -55,10 +55,10 @@ class MIR(Method):
         self.among, self.sums = among, loss == "sum"
         self.memory = make_memory("reservoir")
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "mir")
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         slots = None
         if self.among == "past" and len(self.memory):
             slots = (self.memory.rows()["tasks"] != batch.task).nonzero().squeeze(1)
@@ -72,12 +72,12 @@ class MIR(Method):
         # Each of r rows weighs n/r beside n rows, and the window is divided by these n alone.
         return replace(batch.replaying(*chosen, weight=batch.items / len(worst)), items=batch.items)
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)
 
     @staticmethod
     @torch.no_grad()
-    def _interference(batch: Batch, rows: Rows, learner: Learner) -> torch.Tensor:
+    def _interference(batch: Batch, rows: Rows, learner: LearnerView) -> torch.Tensor:
         """How much the loss of each candidate rises, shape (candidates,)."""
         candidates = Batch(rows["x"], rows["y"], batch.task, float(len(rows["y"])), tasks=rows["tasks"])
         value = learner.weights.value

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import NonNegative
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.stream import Task
 
 
@@ -25,20 +25,20 @@ class Noise(Method):
     """
 
     state = ("t", "seed")
-    layerwise = True
+    role = "layerwise"
 
     def __init__(self, *, eta: NonNegative = 0.01, gamma: NonNegative = 0.55) -> None:
         self.eta, self.gamma = eta, gamma
         self.t = 0
         self.seed = 0
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         # The learner's generators go by the micro-batch. Noise goes by the update: else it would
         # depend on how many micro-batches the window's rows are split into.
         random = learner.rng("noise")
         self.seed = int(torch.randint(2**62, (), generator=random, device=random.device))
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         deviation = math.sqrt(self.eta / (1 + self.t) ** self.gamma)
         random = learner.rng("noise").manual_seed(self.seed + self.t)
         g.add_(torch.randn(g.shape, generator=random, device=g.device, dtype=g.dtype), alpha=deviation)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from gradinc.config.values import Count
 from gradinc.core.episodes import check_share, share
 from gradinc.core.layer_inputs import hold_statistics, note_removed, own_outputs
-from gradinc.core.learner import Learner, Objective
 from gradinc.core.linalg import orthonormal
 from gradinc.core.method import Method
+from gradinc.core.passes import Objective
+from gradinc.core.view import LearnerView
 from gradinc.core.weights import output_layer
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -37,8 +38,7 @@ class OGD(Method):
     """
 
     state = ("basis",)
-    projects = True
-    confines = True
+    role = "confines"
     needs_past = True
     rests = "statistics"
 
@@ -49,19 +49,19 @@ class OGD(Method):
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_share("ogd", self.examples, setting)
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.basis is not None:
             hold_statistics(learner.model)
         return batch
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if self.basis is None:
             return
         before = g.norm()
         g.sub_(self.basis @ (self.basis.T @ g))
         note_removed(learner, before, g.norm())
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         new = torch.cat(self._gradients(task, learner))
         if own_outputs(learner.criterion):
             last = output_layer(learner.model)
@@ -72,7 +72,7 @@ class OGD(Method):
         self.basis = added.contiguous() if self.basis is None else torch.cat((self.basis, added), 1)
         learner.note("free_rank", added.new_tensor(1 - self.basis.shape[1] / len(self.basis)))
 
-    def _gradients(self, task: Task, learner: Learner) -> list[Tensor]:
+    def _gradients(self, task: Task, learner: LearnerView) -> list[Tensor]:
         """Of outputs on examples of a task, in evaluation mode, each of shape (examples, P)."""
         found = []
         for batch in task.batches(32, rows=share(self.examples, task.setting), random=learner.rng("ogd")):
@@ -94,6 +94,6 @@ def _true(batch: Batch, out: Tensor) -> Tensor:
     return out.mean(1) if batch.y.is_floating_point() else out.gather(1, batch.y[:, None]).squeeze(1)
 
 
-def _mean(batch: Batch, out: Tensor, learner: Learner) -> Tensor:
+def _mean(batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
     counted = learner.criterion.seen(batch, out).isfinite()
     return torch.where(counted, out, 0).sum(1) / counted.sum(1)

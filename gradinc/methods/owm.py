@@ -18,9 +18,9 @@ from gradinc.core.layer_inputs import (
     note_free,
     note_removed,
 )
-from gradinc.core.learner import Learner
 from gradinc.core.linalg import with_more_rows
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
 
@@ -43,8 +43,7 @@ class OWM(Method):
     """
 
     state = ("inverses", "still")
-    projects = True
-    confines = True
+    role = "confines"
     needs_past = True
     rests = "weights and statistics"
 
@@ -58,12 +57,12 @@ class OWM(Method):
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_layers("owm", model)
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.inverses:
             hold_statistics(learner.model)
         return batch
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.inverses:
             return
         before = g.norm()
@@ -71,7 +70,7 @@ class OWM(Method):
         hold(g, learner.weights, self.still)
         note_removed(learner, before, g.norm())
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         batches = -(-min(len(task.train), self.rows or len(task.train)) // self.size)
         inverses = {name: p.double() for name, p in self.inverses.items()}
         for j, batch in enumerate(task.batches(self.size, rows=self.rows, random=learner.rng("owm"))):

@@ -10,8 +10,8 @@ from torch import nn
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count, NonNegative
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.input_space import InputSpace
 from gradinc.data.stream import Setting, Task
@@ -44,13 +44,13 @@ class PGDAT(Method):
         if setting.shape is not None and (len(setting.shape) != 3 or not setting.classes):
             raise UserError("strategy.methods.pgd_at", "moves the pixels of images with classes", "Use data=digits")
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         mean, std = task.setting.mean, task.setting.std
         space = InputSpace.around(mean, std, (x for x, _ in task.train.chunks(4096)), task.train.y.device)
         space = space.to(learner.weights.value.dtype)
         self.std, self.low, self.high = space.std, space.low, space.high
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.eps == 0:
             return batch
         space = InputSpace(self.std, self.low, self.high)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gradinc.config.values import Count, NonNegative, Positive, Strength
 from gradinc.core.importance import fisher_with, squares_with, to_unit
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.stream import Task
 
@@ -61,12 +61,12 @@ class RWalk(Method):
         self._gradient: Tensor | None = None  # between a window's transform and its step
         self._before: Tensor | None = None
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         weights = learner.weights.value
         self.score, self.gained, self.point = torch.zeros_like(weights), torch.zeros_like(weights), weights.clone()
         self.squares, self.anchor, self.updates = None, weights.clone(), 0
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         self.squares = squares_with(self.squares, g)
         self.updates += 1
         if self.updates % self.fisher_every == 0:
@@ -77,7 +77,7 @@ class RWalk(Method):
             g.add_(force, alpha=2 * self.strength)
             learner.note("penalty_gradient", 2 * self.strength * force.norm())
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         weights = learner.weights.value
         assert self._gradient is not None and self._before is not None  # noqa: PT018
         self.gained.addcmul_(self._gradient, self._before - weights)
@@ -89,7 +89,7 @@ class RWalk(Method):
             self.gained.zero_()
             self.point.copy_(weights)
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         if self.squares is not None and self.updates < self.fisher_every:
             self.fisher = fisher_with(self.fisher, self.squares, self.updates, self.alpha)
         assert self.fisher is not None

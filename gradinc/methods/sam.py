@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import NonNegative
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 
 
 class SAM(Method):
@@ -25,16 +25,16 @@ class SAM(Method):
     """
 
     rereads = True
-    recomputes = True
+    role = "recomputes"
 
     def __init__(self, *, rho: NonNegative = 0.05) -> None:
         self.rho = rho
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         g.copy_(gradient_uphill(g, g.norm(), self.rho, learner))
 
 
-def gradient_uphill(direction: Tensor, norm: Tensor, rho: float, learner: Learner) -> Tensor:
+def gradient_uphill(direction: Tensor, norm: Tensor, rho: float, learner: LearnerView) -> Tensor:
     """The gradient of the window's objective at w + ρ direction / norm, shape (P,).
 
     Adding and subtracting the step would change last bits, so the weights come back from a copy, also

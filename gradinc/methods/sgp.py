@@ -21,9 +21,9 @@ from gradinc.core.layer_inputs import (
     second_moments,
     thresholds_of,
 )
-from gradinc.core.learner import Learner
 from gradinc.core.linalg import leading_directions, tiny
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
 
@@ -46,8 +46,7 @@ class SGP(Method):
     """
 
     state = ("bases", "importance", "still")
-    projects = True
-    confines = True
+    role = "confines"
     needs_past = True
     rests = "weights and statistics"
 
@@ -68,12 +67,12 @@ class SGP(Method):
         check_layers("sgp", model)
         check_thresholds("sgp", self.threshold, self.increase, model, setting)
 
-    def batch(self, batch: Batch, learner: Learner) -> Batch:
+    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.bases:
             hold_statistics(learner.model)
         return batch
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.bases:
             return
         before = g.norm()
@@ -82,7 +81,7 @@ class SGP(Method):
         hold(g, learner.weights, self.still)
         note_removed(learner, before, g.norm())
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         moments, _ = second_moments(learner, rows_of(task, self.rows, learner.rng("sgp")))
         like = learner.weights.value
         thresholds = thresholds_of("sgp", self.threshold, learner.model)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Positive, Strength
-from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.stream import Task
 
@@ -52,11 +52,11 @@ class SI(Method):
         self._gradient: Tensor | None = None  # between a window's transform and its step
         self._before: Tensor | None = None
 
-    def begin(self, task: Task, learner: Learner) -> None:
+    def begin(self, task: Task, learner: LearnerView) -> None:
         self.anchor = learner.weights.value.clone()
         self.path = torch.zeros_like(self.anchor)
 
-    def transform(self, g: Tensor, learner: Learner) -> None:
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
         self._gradient = g.clone() if self.along == "loss" else g
         self._before = learner.weights.value.clone()
         if self.importance is not None:
@@ -64,12 +64,12 @@ class SI(Method):
             g.add_(force, alpha=2 * self.strength)
             learner.note("penalty_gradient", 2 * self.strength * force.norm())
 
-    def stepped(self, window: Window, learner: Learner) -> None:
+    def stepped(self, window: Window, learner: LearnerView) -> None:
         assert self._gradient is not None and self._before is not None  # noqa: PT018
         self.path.addcmul_(self._gradient, self._before - learner.weights.value)
         self._gradient = self._before = None
 
-    def end(self, task: Task, learner: Learner) -> None:
+    def end(self, task: Task, learner: LearnerView) -> None:
         moved = learner.weights.value - self.anchor
         path = self.path.clamp(min=0) if self.bound == "task" else self.path
         gained = path / (moved.square() + self.damping)

@@ -10,8 +10,8 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from gradinc.base.errors import Diverged
-from gradinc.core.learner import Learner
 from gradinc.core.rule import SeparateRule
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 
 
@@ -44,7 +44,7 @@ class Agreement(SeparateRule):
         self.mean, self.weight = None, 0.0
         self.taken = self.kept = 0
 
-    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+    def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         self.taken += 1
         if self.mean is None:
             self.mean = g.clone()
@@ -63,9 +63,9 @@ class Agreement(SeparateRule):
         return self.kept > 1 or self.taken == 1  # a window of one has nothing to agree with
 
 
-def _cosine_distance(a: Tensor, b: Tensor, learner: Learner) -> float:
+def _cosine_distance(a: Tensor, b: Tensor, learner: LearnerView) -> float:
     """1 − cos(a, b), from 0 to 2; 1 where one of them is 0."""
     product, lengths = torch.stack((a @ b, a.norm() * b.norm())).tolist()
     if not math.isfinite(product):
-        raise Diverged(learner.updates + 1, "the gradient of a micro-batch")
+        raise Diverged(learner.place.updates + 1, "the gradient of a micro-batch")
     return min(max(1 - product / lengths if lengths > 0 else 1.0, 0.0), 2.0)

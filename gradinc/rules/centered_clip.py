@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from gradinc.config.values import Positive
-from gradinc.core.learner import Learner
 from gradinc.core.rule import SeparateRule
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 
 
@@ -36,7 +36,7 @@ class CenteredClip(SeparateRule):
             self.center = like.new_zeros(like.shape)
         self.total = None
 
-    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+    def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         assert self.center is not None
         away = g.sub_(self.center)
         away.mul_((self.tau / away.norm()).clamp_(max=1.0).mul_(batch.items))

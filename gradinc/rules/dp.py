@@ -8,8 +8,9 @@ from torch import Tensor
 from gradinc.base.errors import UserError
 from gradinc.base.randomness import generator
 from gradinc.config.values import Count, NonNegative, Positive
-from gradinc.core.learner import Learner
 from gradinc.core.rule import SeparateRule
+from gradinc.core.spread import Spread
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 
 
@@ -42,7 +43,19 @@ class DP(SeparateRule):
         self.total = None
         self.draws += 1  # a gradient that is asked for again is told a second time, and needs noise of its own
 
-    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+    def collect(
+        self, objective: Tensor, factor: float, batch: Batch, learner: LearnerView, taken: int, spread: Spread
+    ) -> None:
+        if spread.wants(taken) or spread.keeps:  # the gradients of rows have no sum that is not clipped
+            super().collect(objective, factor, batch, learner, taken, spread)
+        else:
+            spread.add(None, factor, batch)
+            self.add(learner.weights.grad, batch, learner)
+
+    def collect_again(self, batch: Batch, factor: float, learner: LearnerView, total: Tensor) -> None:
+        self.add(total, batch, learner)
+
+    def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         if self.total is None:
             self.total = self._drawn(g, learner)
         tiny = torch.finfo(g.dtype).tiny
@@ -62,10 +75,10 @@ class DP(SeparateRule):
         self.total = None
         return True
 
-    def _drawn(self, like: Tensor, learner: Learner) -> Tensor:
+    def _drawn(self, like: Tensor, learner: LearnerView) -> Tensor:
         """The window's noise, which does not depend on the micro-batches that its rows are split into."""
         if not self.noise:
             return torch.zeros_like(like)
-        place = (learner.task, learner.updates, self.draws)
-        random = generator(learner.seed, "dp", *place, device=like.device)
+        place = (learner.place.task, learner.place.updates, self.draws)
+        random = generator(learner.place.seed, "dp", *place, device=like.device)
         return torch.randn(like.shape, generator=random, device=like.device, dtype=like.dtype) * self.noise * self.clip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from gradinc.config.values import Fraction
-from gradinc.core.learner import Learner
 from gradinc.core.rule import SeparateRule
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 
 
@@ -33,7 +33,7 @@ class EMA(SeparateRule):
     def open(self, like: Tensor, size: int) -> None:
         self.mean, self.weight = None, 0.0
 
-    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+    def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         self.weight = self.beta * self.weight + batch.items
         if self.mean is None:
             self.mean = g.clone()

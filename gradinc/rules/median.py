@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradinc.core.linalg import COLUMNS
-from gradinc.core.rule import RowRule
+from gradinc.core.row_rule import RowRule
 from gradinc.rules.selection import mean_of_ranks
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import NonNegative
-from gradinc.core.learner import Learner
 from gradinc.core.rule import SeparateRule
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 
 
@@ -35,13 +35,13 @@ class MSAM(SeparateRule):
     def open(self, like: Tensor, size: int) -> None:
         self.mean, self.weight = None, 0.0
 
-    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+    def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         value = learner.weights.value
         here = value.clone()
         tiny = torch.finfo(g.dtype).tiny  # a gradient of 0 has no direction
         try:
             value.addcdiv_(g, g.norm().clamp_(min=tiny), value=self.rho)
-            sharp = learner.regradient(batch)
+            sharp = learner.part(batch, 1 / batch.items)
         finally:
             value.copy_(here)  # subtracting would leave rounding behind
         self.weight += batch.items

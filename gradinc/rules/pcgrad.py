@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradinc.core.learner import Learner
 from gradinc.core.linalg import gramian
-from gradinc.core.rule import RowRule
+from gradinc.core.row_rule import RowRule
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 
 
@@ -30,7 +30,7 @@ class PCGrad(RowRule):
     def __init__(self) -> None:
         self.draw: int | None = None
 
-    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+    def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         RowRule.add(self, g, batch, learner)
         if self.draw is None:  # where the window is reread, the first reading's order holds
             generator = learner.rng("pcgrad")

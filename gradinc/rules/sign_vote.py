@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradinc.core.learner import Learner
 from gradinc.core.rule import SeparateRule
+from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 
 
@@ -30,7 +30,7 @@ class SignVote(SeparateRule):
         self.votes, self.voters = torch.zeros_like(like, dtype=torch.int8), 0
         self.unsound = like.new_zeros(())
 
-    def add(self, g: Tensor, batch: Batch, learner: Learner) -> None:
+    def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         assert self.votes is not None
         assert self.unsound is not None
         self.unsound += g.sum() * 0  # NaN from the first gradient on that is not finite; its signs would not tell

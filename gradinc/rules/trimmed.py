@@ -11,7 +11,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 
 from gradinc.core.linalg import COLUMNS
-from gradinc.core.rule import RowRule
+from gradinc.core.row_rule import RowRule
 from gradinc.rules.selection import mean_of_ranks
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradinc.core.linalg import dual_cone_weights, gramian
-from gradinc.core.rule import RowRule
+from gradinc.core.row_rule import RowRule
 
 
 class UPGrad(RowRule):

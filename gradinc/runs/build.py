@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,24 +13,28 @@ from gradinc.base.errors import UserError
 from gradinc.base.randomness import seeded
 from gradinc.config.catalog import load_part, parts
 from gradinc.config.schema import Config
-from gradinc.core.corruption import Corruption
+from gradinc.core.corruption import CorruptPasses
 from gradinc.core.criterion import Criterion, CrossEntropy, OneHotError, SquaredError
-from gradinc.core.diagnostics import Diagnostics
+from gradinc.core.diagnostics import After, Before
 from gradinc.core.due import Due
-from gradinc.core.layer_windows import Layers, sizes_of
+from gradinc.core.layer_windows import LayerWindows, sizes_of
 from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 from gradinc.core.order import check_layers, check_order, check_rows
+from gradinc.core.passes import Passes
+from gradinc.core.place import Place
+from gradinc.core.plan import plan
+from gradinc.core.rate import Rate
 from gradinc.core.schedules import Schedule
+from gradinc.core.shared import SharedGradient
 from gradinc.core.weights import Weights
-from gradinc.core.window import Window, plan
+from gradinc.core.window import Window
+from gradinc.core.world import World
 from gradinc.data.dataset import Dataset
 from gradinc.data.outputs import Outputs
 from gradinc.data.stream import Setting, Stream
 from gradinc.runs.budget import limits
 from gradinc.runs.device import autocast_dtype, storage_dtype
-
-SCALES: dict[str, Callable[[int], float]] = {"none": lambda count: 1.0, "linear": float, "sqrt": math.sqrt}
-"""What the learning rate is multiplied by for a window of so many micro-batches (Goyal et al. 2017, 1706.02677)."""
 
 
 @dataclass(frozen=True)
@@ -76,44 +79,64 @@ def build_criterion(dataset: Dataset, outputs: Outputs | None = None, name: str 
 
 
 def build_learner(
-    config: Config, model: nn.Module, criterion: Criterion, rows: int, stream: Stream | None = None
+    config: Config,
+    model: nn.Module,
+    criterion: Criterion,
+    rows: int,
+    stream: Stream | None = None,
+    world: World | None = None,
 ) -> Learner:
     """The learner for a model that is on its device.
 
     Args:
         rows: training rows of a task; schedules that end need to know how long a task is.
         stream: what it learns from, where that is more than one task.
+        world: the processes that train it together, if there are several.
     """
-    strategy = config.strategy
+    strategy, world = config.strategy, world or World()
     rule = load_part("rule", strategy.window.rule)(**strategy.window.rule_options)
     due = load_part("due", strategy.window.due)(**strategy.window.due_options)
-    methods = [load_part("method", name)(**options) for name, options in strategy.methods.items()]
-    classes = {name: type(method) for name, method in zip(strategy.methods, methods, strict=True)}
+    methods = {name: load_part("method", name)(**options) for name, options in strategy.methods.items()}
+    classes = {name: type(method) for name, method in methods.items()}
     check_order(classes)
     check_rows(strategy.window.rule, rule, model, classes, corrupted=config.corrupt.prob > 0)
-    for method in methods:
+    for method in methods.values():
         method.check(model, Setting() if stream is None else stream.setting)
-    window, heads = strategy.window, () if stream is None else stream.heads
-    if window.layers:
+    heads = () if stream is None else stream.heads
+    if strategy.window.layers:
         check_layers(classes, heads)
-    waits = sizes_of([name for name, p in model.named_parameters() if p.requires_grad], window.layers)
+    waits = sizes_of([name for name, p in model.named_parameters() if p.requires_grad], strategy.window.layers)
     weights = Weights(model, heads, waits)
     optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config, due))
-    return Learner(
-        model,
-        weights,
-        criterion,
-        optimizer,
-        build_schedule(config, due, rows, stream),
-        Window(rule, due, keeps=any(method.rereads for method in methods), measures=config.diagnostics),
-        methods,
-        seed=config.seed,
-        autocast=autocast_dtype(config.dtype),
-        scale_lr=SCALES[strategy.scale_lr],
-        diagnostics=Diagnostics() if config.diagnostics else None,
-        layers=Layers(weights, window.size, window.last) if waits else None,
-        corruption=Corruption(**vars(config.corrupt), seed=config.seed) if config.corrupt.prob > 0 else None,
-    )
+    rate = Rate(optimizer, build_schedule(config, due, rows, stream), strategy.scale_lr)
+    keeps = any(method.rereads for method in methods.values())
+    window = Window(weights, rule, due, keeps=keeps, notes=config.diagnostics)
+    first, last = _around(config, window, world, waits=bool(waits))
+    return Learner(_passes(config, model, weights, criterion, world), rate, window, methods, first=first, last=last)
+
+
+def _passes(config: Config, model: nn.Module, weights: Weights, criterion: Criterion, world: World) -> Passes:
+    """The passes of training, or those of which some gradients arrive broken."""
+    place, autocast = Place(config.seed, weights.value.device, world), autocast_dtype(config.dtype)
+    if config.corrupt.prob > 0:
+        return CorruptPasses(model, weights, criterion, place, autocast=autocast, **vars(config.corrupt))
+    return Passes(model, weights, criterion, place, autocast=autocast)
+
+
+def _around(
+    config: Config, window: Window, world: World, *, waits: bool
+) -> tuple[dict[str, Method], dict[str, Method]]:
+    """What acts before and after the methods of the strategy."""
+    first: dict[str, Method] = {}
+    last: dict[str, Method] = {}
+    if config.diagnostics:
+        first["before"] = before = Before()
+        last["after"] = After(before, alone=not config.strategy.methods)
+    if waits:
+        first["layers"] = LayerWindows(window.weights, window, config.strategy.window.size, config.strategy.window.last)
+    if not world.alone:
+        last["shared"] = SharedGradient()
+    return first, last
 
 
 def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from gradinc.base.errors import UserError
 from gradinc.config.schema import Config, Data
 from gradinc.core.learner import Learner
-from gradinc.core.world import check_together, own_device, processes
+from gradinc.core.order import check_shared
+from gradinc.core.world import World, own_device, processes
 from gradinc.data import dataset as data
 from gradinc.data.dataset import Dataset
 from gradinc.data.stream import Stream, open_stream
@@ -64,9 +65,10 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     model = build_model(config, shape, device)
     if config.init is not None:
         model.load_state_dict(_weights_to_start_from(config.init, model, device))
-    learner = build_learner(config, model, criterion, stream.longest, stream)
-    if processes()[1] > 1:
-        check_together(config, learner.methods)
+    world = World(*processes())
+    learner = build_learner(config, model, criterion, stream.longest, stream, world)
+    if not world.alone:
+        check_shared(config, learner.methods)
     return Prepared(config, micro_batch, device, dataset, stream, learner)
 
 

@@ -20,7 +20,8 @@ from gradinc.base.randomness import generator
 from gradinc.base.signals import Interruption
 from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
-from gradinc.core.window import extent
+from gradinc.core.plan import extent
+from gradinc.core.state import expect
 from gradinc.core.world import World
 from gradinc.data.augment import augment
 from gradinc.data.batch import Batch
@@ -102,11 +103,10 @@ class Run:
         learner: Learner,
         display: Display,
         stop: Interruption,
-        world: World | None = None,
     ) -> None:
         self.config, self.directory, self.dataset, self.stream = config, directory, dataset, stream
         self.learner, self.display, self.stop = learner, display, stop
-        self.world = learner.world = world or World()
+        self.world = learner.place.world
         self.position = Position()
         self.device = learner.weights.value.device
         self._folder = directory.path / "ckpt"
@@ -180,24 +180,25 @@ class Run:
         with checkpoint.fitting(file):
             saved = _Saved.model_validate(state)
             self.learner.load_state_dict(state["learner"])
+            _reread(self.learner)
             self.position = Position(**state["position"])
             if not len(self.position.tasks) == self.position.task <= len(self.stream):
                 raise ValueError("its position is not one of this stream")
             if len(self.position.began) != len(Position().began):
                 raise ValueError("its position does not say where the task began")
             self._clock_base = state["seconds"]
-        self._resumed = (file, self.learner.windows)
+        self._resumed = (file, self.learner.place.windows)
         return saved.log_offset, saved.log_digest
 
     @property
     def resumed(self) -> Path | None:
         """The checkpoint that was gone on from, until the first window after it is closed."""
         file, windows = self._resumed
-        return file if windows == self.learner.windows else None
+        return file if windows == self.learner.place.windows else None
 
     def commit(self) -> None:
         """Save everything that a restart needs."""
-        self.learner.check()
+        self.learner.finite.weights()
         self._next_commit = time.monotonic() + self.config.checkpoint.seconds
         if not self.world.leads:
             return
@@ -277,8 +278,7 @@ class Run:
                 self._draw_weights(task)
             learner.begin(task, restart=restart != "nothing")
             if position.task == 0:
-                named = dict(zip(self.config.strategy.methods, learner.methods, strict=True))
-                for warning in small_memories(named, self.stream.setting, self.config.data.batch_size):
+                for warning in small_memories(learner.named, self.stream.setting, self.config.data.batch_size):
                     self.display.warn(warning)
         self._limits = budget.limits(self.config.budget, len(task.train), *self.stream.budgets)
         if learner.work.rows > learner.work.ended and (limit := self._reached()) in ("rows", "passes"):
@@ -452,10 +452,10 @@ class Run:
                     learner.model,
                     rows,
                     learner.criterion,
-                    learner.autocast,
+                    learner.passes.autocast,
                     self.stop.check if self.world.alone else _go_on,
                     task=task,
-                    now=learner.task,
+                    now=learner.place.task,
                 )
         except Interrupted:
             self.commit()  # the measuring is done again from its beginning
@@ -602,6 +602,22 @@ class Run:
     def _title(self, task: Task) -> str:
         count = len(self.stream)
         return f"task {task.index + 1} of {count}" if count > 1 else "training"
+
+
+def _reread(learner: Learner) -> None:
+    """Look whether the batches that an open window has kept fit the model, as a method will read them again.
+
+    Raises:
+        ValueError, RuntimeError: they do not.
+    """
+    work, log = learner.work.state_dict(), learner.notes.state_dict()
+    for index, (batch, kept) in enumerate(zip(learner.window.batches, learner.window.outputs, strict=True)):
+        with learner.passes.undisturbed(index):
+            out = learner.passes.forward(batch)
+            expect("an output of the window", kept, out)
+            learner.objective(batch, out)
+    learner.work.load_state_dict(work)
+    learner.notes.load_state_dict(log)
 
 
 def _row(measured: list[dict[str, float]], name: str, tasks: int) -> list[float | None]:

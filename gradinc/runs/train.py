@@ -133,7 +133,8 @@ def _train(
             where = f"model={config.model.name} with data={config.data.name}"
             raise StorageError(where, "does not fit into memory", "Use a smaller model or set") from error
         raise
-    world = join(parts.device)
+    join(parts.device)
+    world = parts.learner.place.world
     if not world.leads:
         return _follow(parts, directory, display, stop, world)
     config, device, dataset, learner = parts.config, parts.device, parts.dataset, parts.learner
@@ -157,7 +158,7 @@ def _train(
         _check_segment(config, directory, earlier, stream.digest, environment, display)
         if (said := directory.restore_config()) is not None:
             display.warn(said)
-        run = Run(config, directory, dataset, stream, learner, display, stop, world)
+        run = Run(config, directory, dataset, stream, learner, display, stop)
         step = run.resume()
         world.first(-1 if step is None else step)
         found = {
@@ -166,7 +167,7 @@ def _train(
         }
         _write_meta(directory, earlier if step is not None else None, stream, environment, step, found)
         display.say(about(stream))
-        named = dict(zip(config.strategy.methods, learner.methods, strict=True))
+        named = learner.named
         acting = named if len(stream) > 1 else {}
         for line in (
             *without_past(config, named, stream),
@@ -194,7 +195,7 @@ def _follow(parts: Prepared, directory: RunDirectory, display: Display, stop: In
 
     stop.deferred = True
     devices.pin(_threads(parts.config, None, parts.learner.model, parts.dataset), parts.device)
-    run = Run(parts.config, directory, parts.dataset, parts.stream, parts.learner, display, stop, world)
+    run = Run(parts.config, directory, parts.dataset, parts.stream, parts.learner, display, stop)
     try:
         step = world.first(-1)
         run.follow(None if step < 0 else step)

@@ -33,7 +33,7 @@ def expected(outputs: Outputs | None, tasks: int, mode: str, methods: Sequence[M
     if mode in ("joint", "cumulative"):
         return "Training on earlier data again: what comes out is the upper bound for the other strategies."
     changing = [method for method in methods if type(method).batch is not Method.batch]
-    replays = any(not method.projects for method in changing) or mode == "memory"
+    replays = any(method.role not in ("steers", "confines") for method in changing) or mode == "memory"
     if outputs is None:
         return (
             "The tasks share their classes: later tasks overwrite a part of what was learned; replay and projections "
@@ -121,13 +121,13 @@ def undone_projections(methods: Mapping[str, Method], optimizer: str, options: M
     """
     lines = []
     for name, method in methods.items():
-        if not method.projects or type(method).stepped is not Method.stepped:
+        if method.role not in ("steers", "confines") or type(method).stepped is not Method.stepped:
             continue  # those with `stepped` project the step itself
         if optimizer != "sgd":
             why, mend = f"optimizer={optimizer} makes other steps of it", "optimizer=sgd optimizer.momentum=0"
         elif options.get("weight_decay"):
             why, mend = "weight decay leaves what it allows", "optimizer.weight_decay=0"
-        elif options.get("momentum") and not method.confines:
+        elif options.get("momentum") and method.role != "confines":
             why, mend = "momentum brings back what it took away", "optimizer.momentum=0"
         else:
             continue

@@ -7,24 +7,18 @@ from typing import Any
 
 import pytest
 import torch
+from learners import assembled
 from torch import Tensor, nn
 
-from gradinc.config.catalog import load_part
 from gradinc.config.schema import Data
-from gradinc.core import optimizers
-from gradinc.core.criterion import CrossEntropy
-from gradinc.core.diagnostics import Diagnostics
 from gradinc.core.due import Due
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.plan import plan
 from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
-from gradinc.core.weights import Weights
-from gradinc.core.window import Window, plan
 from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -53,18 +47,9 @@ def learner(
     due: Due | None = None,
     diagnostics: bool = False,
 ) -> Learner:
-    weights = Weights(model)
-    rule = rule or load_part("rule", "mean")()
-    return Learner(
-        model,
-        weights,
-        CrossEntropy(),
-        getattr(optimizers, optimizer)(weights, **(options or {"lr": 0.1})),
-        schedule or Schedule("constant", {}),
-        Window(rule, due or load_part("due", "size")(), keeps=any(m.rereads for m in methods), measures=diagnostics),
-        methods,
-        seed=0,
-        diagnostics=Diagnostics() if diagnostics else None,
+    options = options or {}
+    return assembled(
+        model, *methods, rule=rule, due=due, optimizer=optimizer, schedule=schedule, diagnostics=diagnostics, **options
     )
 
 

@@ -6,10 +6,10 @@ import io
 
 import pytest
 import torch
-from core_learners import learner, network
+from core_learners import network
+from learners import assembled
 
 from gradinc.config.catalog import load_part
-from gradinc.core.corruption import Corruption
 from gradinc.data.batch import Batch
 from gradinc.methods.sam import SAM
 
@@ -20,10 +20,19 @@ def members(digits, number, size=10, count=8):
     return [Batch(x[k : k + size], y[k : k + size], 0, float(size)) for k in range(first, first + size * count, size)]
 
 
-def made(corruption, rule="mean", methods=(), lr=0.1):
-    mine = learner(network(), rule=load_part("rule", rule)(), methods=methods, options={"lr": lr})
-    mine._corruption = corruption
-    return mine
+def corrupt(prob, scale, kind, start=0, stop=None):
+    return {"prob": prob, "scale": scale, "kind": kind, "start": start, "stop": stop}
+
+
+def made(corruption, rule="mean", methods=(), lr=0.1, seed=0):
+    return assembled(network(), *methods, rule=load_part("rule", rule)(), corrupt=corruption, lr=lr, seed=seed)
+
+
+def strikes(corruption, update, window, member, seed=0):
+    """Whether a micro-batch is struck, the one of this number in this window, for this update."""
+    mine = made(corruption, seed=seed)
+    mine.place.updates, mine.place.windows, mine.place.member = update, window, member
+    return mine.passes.strikes
 
 
 def window(mine, batches):
@@ -40,35 +49,43 @@ def parts(digits):
 
 
 def test_a_struck_micro_batch_has_another_gradient_and_the_others_do_not(digits):
-    chosen = Corruption(0.4, 50.0, "flip", 0, None, seed=0)
-    struck = torch.tensor([chosen.strikes(0, 0, 0, k) for k in range(8)])
+    chosen = corrupt(0.4, 50.0, "flip")
+    struck = torch.tensor([strikes(chosen, 0, 0, k) for k in range(8)])
     assert 0 < struck.sum() < 8
     by_hand = torch.where(struck[:, None], -50 * parts(digits), parts(digits)).mean(0)
     assert torch.allclose(window(made(chosen), members(digits, 0)), by_hand, rtol=1e-10, atol=1e-12)
     scaled = torch.where(struck[:, None], 50 * parts(digits), parts(digits)).mean(0)
-    mine = window(made(Corruption(0.4, 50.0, "scale", 0, None, seed=0)), members(digits, 0))
+    mine = window(made(corrupt(0.4, 50.0, "scale")), members(digits, 0))
     assert torch.allclose(mine, scaled, rtol=1e-10, atol=1e-12)
 
 
 def test_noise_is_as_long_as_it_is_told(digits):
     clean = parts(digits)[0]
-    noise = window(made(Corruption(1.0, 3.0, "noise", 0, None, seed=0)), members(digits, 0)[:1]) - clean
+    noise = window(made(corrupt(1.0, 3.0, "noise")), members(digits, 0)[:1]) - clean
     assert float(noise.norm() / clean.norm()) == pytest.approx(3.0, rel=0.1)
 
 
 def test_how_many_are_struck_and_when():
-    chosen = Corruption(0.25, 1.0, "scale", 10, 1010, seed=3)
-    share = sum(chosen.strikes(0, update, update, 0) for update in range(10, 1010)) / 1000
-    assert share == pytest.approx(0.25, abs=0.05)
-    assert not any(chosen.strikes(0, update, update, k) for update in (0, 9, 1010, 2000) for k in range(50))
-    other = Corruption(0.25, 1.0, "scale", 10, 1010, seed=4)
-    assert [chosen.strikes(0, 20, 20, k) for k in range(50)] != [other.strikes(0, 20, 20, k) for k in range(50)]
-    assert not any(Corruption(0.0, 1.0, "scale", 0, None, seed=0).strikes(0, u, u, 0) for u in range(100))
-    assert all(Corruption(1.0, 1.0, "scale", 0, None, seed=0).strikes(0, u, u, 0) for u in range(100))
+    def struck(seed, updates, members=(0,), **options):
+        mine = made(
+            corrupt(**{"prob": 0.25, "scale": 1.0, "kind": "scale", "start": 10, "stop": 1010, **options}), seed=seed
+        )
+        found = []
+        for update in updates:
+            for member in members:
+                mine.place.updates = mine.place.windows = update
+                mine.place.member = member
+                found.append(mine.passes.strikes)
+        return found
+
+    assert sum(struck(3, range(10, 1010))) / 1000 == pytest.approx(0.25, abs=0.05)
+    assert not any(struck(3, (0, 9, 1010, 2000), range(50)))
+    assert struck(3, (20,), range(50)) != struck(4, (20,), range(50))
+    assert all(struck(0, range(100), prob=1.0, start=0, stop=None))
 
 
 def test_a_window_that_came_to_no_update_is_followed_by_one_with_other_luck(digits):
-    mine = made(Corruption(0.5, 1.0, "flip", 0, None, seed=0), "agreement")
+    mine = made(corrupt(0.5, 1.0, "flip"), "agreement")
     updates = []
     for _ in range(30):
         mine.open(20.0, 2)
@@ -77,11 +94,11 @@ def test_a_window_that_came_to_no_update_is_followed_by_one_with_other_luck(digi
         updates.append(mine.update())
     assert False in updates, "of two that point against each other none agrees with the first"
     assert True in updates[updates.index(False) :], "the window after it is not struck in the same place again"
-    assert (mine.windows, mine.updates) == (30, sum(updates))
+    assert (mine.place.windows, mine.updates) == (30, sum(updates))
 
 
 def test_a_method_that_asks_again_gets_the_broken_gradient_again(digits):
-    chosen = Corruption(0.4, 5.0, "flip", 0, None, seed=0)
+    chosen = corrupt(0.4, 5.0, "flip")
     mine = made(chosen, methods=(SAM(rho=0),))
     assert torch.allclose(
         window(mine, members(digits, 0)), window(made(chosen), members(digits, 0)), rtol=1e-10, atol=1e-13
@@ -92,7 +109,7 @@ def test_a_method_that_asks_again_gets_the_broken_gradient_again(digits):
 @pytest.mark.parametrize("rule", ["mean", "median"])
 def test_a_restart_in_mid_window_changes_no_bit(digits, kind, rule):
     def run(restart):
-        mine = made(Corruption(0.3, 5.0, kind, 0, None, seed=0), rule)
+        mine = made(corrupt(0.3, 5.0, kind), rule)
         for number in range(3):
             batches = members(digits, number)
             mine.open(80.0, 8)
@@ -101,7 +118,7 @@ def test_a_restart_in_mid_window_changes_no_bit(digits, kind, rule):
                     file = io.BytesIO()
                     torch.save(mine.state_dict(), file)
                     file.seek(0)
-                    mine = made(Corruption(0.3, 5.0, kind, 0, None, seed=0), rule)
+                    mine = made(corrupt(0.3, 5.0, kind), rule)
                     mine.load_state_dict(torch.load(file, weights_only=True))
                 mine.take(batch)
             mine.update()
@@ -114,7 +131,7 @@ def test_the_median_learns_through_it_and_the_mean_does_not(digits):
     x, y = digits
 
     def accuracy(rule):
-        mine = made(Corruption(0.05, 1e6, "flip", 0, None, seed=0), rule, lr=0.5)
+        mine = made(corrupt(0.05, 1e6, "flip"), rule, lr=0.5)
         for number in range(50):
             window(mine, members(digits, number))
         return float((mine.model(x).argmax(1) == y).double().mean())
@@ -124,7 +141,7 @@ def test_the_median_learns_through_it_and_the_mean_does_not(digits):
 
 
 def test_the_log_says_how_many_were_struck(digits):
-    mine = made(Corruption(0.4, 2.0, "flip", 0, None, seed=0))
+    mine = made(corrupt(0.4, 2.0, "flip"))
     window(mine, members(digits, 0))
-    struck = sum(Corruption(0.4, 2.0, "flip", 0, None, seed=0).strikes(0, 0, 0, k) for k in range(8))
+    struck = sum(strikes(corrupt(0.4, 2.0, "flip"), 0, 0, k) for k in range(8))
     assert mine.drain()["notes"]["corrupted"] == pytest.approx(struck / 8)

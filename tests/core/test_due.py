@@ -133,19 +133,19 @@ def test_diagnostics_are_the_numbers_worked_out_by_hand_and_change_no_bit(digits
 def test_the_cosine_of_successive_updates_is_noted_from_the_second_on(digits):
     mine = windows(learner(network(), diagnostics=True), digits, count=1)
     assert "update_cosine" not in mine.drain()["notes"]
-    first = mine.diagnostics.previous.clone()
+    first = mine.around["after"].previous.clone()
     windows(mine, digits, count=1)
-    second = mine.diagnostics.previous
+    second = mine.around["after"].previous
     expected = float(first.dot(second) / (first.norm() * second.norm()))
     assert mine.drain()["notes"]["update_cosine"] == pytest.approx(expected)
 
 
 def test_the_learning_rate_is_scaled_by_the_micro_batches_of_the_window(digits):
-    from gradinc.runs.build import SCALES
+    from gradinc.core.rate import SCALES
 
     by_hand = windows(learner(network(), options={"lr": 0.4}), digits)
     scaled = learner(network(), options={"lr": 0.1})
-    scaled._scale_lr = SCALES["linear"]
+    scaled.rate.scale = SCALES["linear"]
     windows(scaled, digits)
     assert torch.allclose(scaled.weights.value, by_hand.weights.value, rtol=1e-12)
     assert SCALES["sqrt"](4) == 2

@@ -9,22 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from core_learners import epochs, network
+from learners import assembled, distance
 from rich.console import Console
 from torch import nn
 
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
-from gradinc.core import optimizers
-from gradinc.core.criterion import CrossEntropy
-from gradinc.core.layer_windows import Layers, sizes_of
-from gradinc.core.learner import Learner
+from gradinc.core.layer_windows import LayerWindows, sizes_of
+from gradinc.core.plan import extent
 from gradinc.core.schedules import Schedule
-from gradinc.core.weights import Weights
-from gradinc.core.window import Window, extent
 from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
-from gradinc.dues.size import Size
-from gradinc.rules.mean import Mean
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.train import execute
 
@@ -49,17 +44,14 @@ LAYERS = {
 def learner(optimizer="momentum", layers="first", last="flush", model=None):
     model = model or network()
     name, _, options = OPTIMIZERS[optimizer]
-    weights = Weights(model, (), sizes_of([name for name, _ in model.named_parameters()], LAYERS[layers]))
-    return Learner(
+    waits = {} if layers is None else sizes_of([name for name, _ in model.named_parameters()], LAYERS[layers])
+    return assembled(
         model,
-        weights,
-        CrossEntropy(),
-        getattr(optimizers, name)(weights, **options),
-        Schedule("step", {"every": 5, "gamma": 0.7}),
-        Window(Mean(), Size()),
-        (),
-        seed=0,
-        layers=Layers(weights, SIZE, last),
+        optimizer=name,
+        schedule=Schedule("step", {"every": 5, "gamma": 0.7}),
+        waits=waits,
+        first=lambda window: {"layers": LayerWindows(window.weights, window, SIZE, last)} if waits else {},
+        **options,
     )
 
 
@@ -137,10 +129,6 @@ def _fits(name, pattern):
     return pattern == "*" or name.startswith(pattern.rstrip("*")) or name.endswith(pattern.lstrip("*"))
 
 
-def distance(a, b):
-    return float((a - b).norm() / b.norm())
-
-
 @pytest.mark.parametrize("last", ["flush", "carry", "drop"])
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -155,8 +143,7 @@ def test_a_layer_with_its_own_window_is_the_loop_written_by_hand(digits, optimiz
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_sizes_that_are_the_window_s_own_change_nothing(digits, optimizer):
-    plain = learner(optimizer)
-    plain._layers = None
+    plain = learner(optimizer, None)
     LAYERS["own"] = {"0.*": SIZE}
     try:
         mine = learner(optimizer, "own")
@@ -209,7 +196,7 @@ def test_layers_that_forgot_their_gradients_in_a_restart_would_be_caught(digits,
     batches = list(micro_batches(digits, "flush"))
     whole = learner()
     list(train(whole, batches))
-    monkeypatch.setattr(Layers, "state", ("task",))
+    monkeypatch.setattr(LayerWindows, "state", ("task",))
     first = learner()
     for _ in zip(range(4), train(first, batches), strict=False):
         pass
@@ -224,10 +211,10 @@ def test_a_gradient_does_not_wait_over_the_end_of_a_task(digits):
     steps = train(mine, micro_batches(digits, "carry"))
     for _ in range(4):
         next(steps)
-    mine.task = 1
+    mine.place.task = 1
     for _ in range(4):
         next(steps)
-    assert mine._layers.taken == {8: 4}
+    assert mine.around["layers"].taken == {8: 4}
 
 
 class Tied(nn.Module):
@@ -279,7 +266,7 @@ def test_methods_that_treat_every_layer_by_itself_go_with_it():
     keys = ["strategy=[agc,centralize,noise,lookahead]", "strategy.window.layers={*.bias:8}"]
     config = load_config([*SMALL, *keys])
     model = build_model(config, Shape(dataset.shape, dataset.outputs), torch.device("cpu"))
-    assert build_learner(config, model, build_criterion(dataset), 100)._layers is not None
+    assert build_learner(config, model, build_criterion(dataset), 100).around["layers"]
 
 
 def test_a_run_learns_with_it_and_the_window_counts_its_updates(tmp_path):

@@ -195,7 +195,7 @@ def test_a_schedule_that_ticks_per_micro_batch_is_caught(digits):
     def trained(micro, window, broken=False):
         mine = build("sgd", schedule=Schedule("step", {"every": 2, "gamma": 0.5}))
         if broken:
-            mine.schedule = lambda *_: 0.5 ** (mine.work.forward_rows // 32)
+            mine.rate.schedule = lambda *_: 0.5 ** (mine.work.forward_rows // 32)
         return train(mine, digits, batch_size=micro, window=window)
 
     large = trained(64, 1)

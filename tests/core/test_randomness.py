@@ -53,7 +53,7 @@ class Draws(Method):
 def test_two_processes_draw_for_their_micro_batches_what_one_process_draws_for_all(digits):
     def run(world, places):
         mine = learner(network(), methods=(Draws(),))
-        mine.world = world
+        mine.place.world = world
         mine.methods[0].begin(None, mine)
         mine.open(40.0, 4)
         for place in places:

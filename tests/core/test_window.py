@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradinc.core.window import Span, plan
+from gradinc.core.plan import Span, plan
 
 LENGTHS = st.integers(0, 40)
 SIZES = st.integers(1, 12)

@@ -47,7 +47,7 @@ def taken(going: Learner, batch: Batch) -> tuple[Batch, Tensor]:
     for method in going.methods:
         full = method.batch(full, going)
     going.take(batch)
-    going.window.reduce(going.weights.grad)
+    going.window.reduce(going)
     gradient = going.weights.grad.clone()
     going.window.close()
     return full, gradient
@@ -245,7 +245,7 @@ def test_the_two_batches_of_derpp_are_drawn_independently():
     shared = []
     fresh = micro_batches(tasks[2], 1, 8)[0]
     for step in range(200):
-        going.windows = 1000 + step
+        going.place.windows = 1000 + step
         batch = method.batch(fresh, going)
         first, second = (batch.part(name, batch.x)[0].x.flatten(1) for name in batch.parts)
         shared.append(sum(bool((row == second).all(1).any()) for row in first))
@@ -259,7 +259,7 @@ def test_rows_are_drawn_from_the_whole_memory():
     fresh = micro_batches(tasks[2], 1, 8)[0]
     drawn = torch.zeros(3)
     for step in range(100):
-        going.windows = 1000 + step
+        going.place.windows = 1000 + step
         drawn += going.methods[0].batch(fresh, going).tasks[8:].bincount(minlength=3)
     assert drawn.tolist() == pytest.approx([1000] * 3, rel=0.06)
 

@@ -359,7 +359,7 @@ def test_sgp_importance_is_that_of_the_published_program():
     method = SGP(threshold=0.8, increase=0.0, alpha=3.0, rows=40)
     importance = None
     for index in range(2):
-        made.task = index
+        made.place.task = index
         old = {name: u.clone() for name, u in method.bases.items()}
         (batch,) = tasks[index].batches(40, rows=40, random=made.rng("sgp"))
         inputs = torch.cat((batch.x.flatten(1), torch.ones(40, 1, dtype=torch.float64)), 1).T
@@ -413,7 +413,7 @@ def test_owm_takes_in_the_means_of_all_batches_of_every_task():
     (method,) = made.methods
     direct = torch.eye(65, dtype=torch.float64)
     for index in range(2):
-        made.task = index
+        made.place.task = index
         batches = list(tasks[index].batches(50, random=made.rng("owm")))
         for j, batch in enumerate(batches):
             mean = torch.cat((batch.x.flatten(1).mean(0), torch.ones(1, dtype=torch.float64)))
@@ -460,7 +460,7 @@ def test_ogd_leaves_past_outputs_as_they_are_to_first_order(kind, gradients):
     for place in train(made, tasks):
         if place == (1, 0):
             break
-    made.task = 0
+    made.place.task = 0
     (examples,) = tasks[0].batches(32, rows=10, random=made.rng("ogd"))
     made.begin(tasks[1])
 

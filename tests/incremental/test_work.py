@@ -101,7 +101,7 @@ class Peeks(Method):
 def test_a_pass_that_goes_by_the_learner_would_be_seen() -> None:
     tasks = stream(*SPLIT)
     made = learner(tasks, *SPLIT)
-    made._transforms = [Peeks().transform]
+    made = Learner(made.passes, made.rate, made.window, {"peeks": Peeks()})
     counted = Counted(made.model)
     finished(made, tasks)
     assert counted.rows[0] == taken(made)[0] + 3 * made.updates

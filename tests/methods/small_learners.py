@@ -7,24 +7,16 @@ from functools import cache
 from typing import Any
 
 import torch
+from learners import assembled
 from torch import Tensor, nn
 
 from gradinc.config.schema import Data
-from gradinc.core import optimizers
-from gradinc.core.criterion import CrossEntropy
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.rule import Rule
-from gradinc.core.schedules import Schedule
-from gradinc.core.weights import Weights
-from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
 from gradinc.data.stream import Task
-from gradinc.dues.size import Size
-from gradinc.rules.mean import Mean
-
-torch.set_num_threads(1)
 
 ROWS = 300
 
@@ -57,18 +49,7 @@ def learner(
     **options: Any,
 ) -> Learner:
     """A learner at the beginning of its task; options are the optimizer's."""
-    model = model or network()
-    weights = Weights(model)
-    made = Learner(
-        model,
-        weights,
-        CrossEntropy(),
-        getattr(optimizers, optimizer)(weights, **({"lr": 0.1} | options)),
-        Schedule("constant", {}),
-        Window(rule or Mean(), Size(), keeps=any(method.rereads for method in methods)),
-        methods,
-        seed=0,
-    )
+    made = assembled(model or network(), *methods, rule=rule, optimizer=optimizer, **options)
     for method in methods:
         method.begin(task(), made)
     return made
@@ -109,7 +90,3 @@ def loss_and_gradient(model: nn.Module, weights: Tensor, window: Sequence[Batch]
     out = torch.func.functional_call(model, dict(zip(names, leaves, strict=True)), (x,))
     loss = nn.functional.cross_entropy(out, y)
     return loss.detach(), torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, leaves)])
-
-
-def distance(a: Tensor, b: Tensor) -> float:
-    return float((a - b).norm() / b.norm())

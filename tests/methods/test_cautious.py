@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from small_learners import accumulate, distance, learner, loss_and_gradient, network, windows
+from learners import distance
+from small_learners import accumulate, learner, loss_and_gradient, network, windows
 
 from gradinc.methods.cautious import Cautious
 

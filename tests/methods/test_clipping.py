@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from small_learners import distance, learner, network
+from learners import distance
+from small_learners import learner, network
 from torch import nn
 
 from gradinc.methods.agc import AGC

@@ -69,9 +69,12 @@ def build(config: Config) -> Learner:
     return build_learner(config, model, build_criterion(dataset()), len(dataset().train))
 
 
-def begin(config: Config) -> Learner:
-    """A learner before its task's first batch."""
+def begin(config: Config, *more: Method) -> Learner:
+    """A learner before its task's first batch, with methods besides those of the config."""
     learner = build(config)
+    if more:
+        named = {**learner.named, **{type(method).__name__.lower(): method for method in more}}
+        learner = Learner(learner.passes, learner.rate, learner.window, named)
     for method in learner.methods:
         method.begin(task(config), learner)
     return learner
@@ -185,9 +188,7 @@ class Forgetful(Method):
 
 
 def test_a_method_that_does_not_declare_what_it_keeps_is_caught():
-    learner = begin(config("sgd"))
-    learner.methods = (Forgetful(),)
-    learner._transforms = [learner.methods[0].transform]
+    learner = begin(config("sgd"), Forgetful())
     assert undeclared(config("sgd"), learner) == {"Forgetful.count"}
 
 
@@ -210,7 +211,7 @@ def test_its_methods_act_once_per_window(strategy, monkeypatch):
     list(train(learner, list(micro_batches(config(strategy), 3))))
     assert calls or all(getattr(m, h) is getattr(Method, h) for m in classes for h in ("transform", "stepped"))
     assert set(calls.values()) <= {3}
-    again = any(method.recomputes for method in classes)
+    again = any(method.role == "recomputes" for method in classes)
     assert (learner.updates, learner.work.samples) == (3, 3 * SIZE * MICRO)
     assert learner.work.backward_rows >= 3 * SIZE * MICRO * (1 + again) + sum(len(batch.x) for batch in asked)
 
@@ -253,7 +254,7 @@ def test_its_methods_wait_for_no_number(strategy):
     for batch in micro_batches(config(strategy), 1):
         learner.take(batch)
     with torch.no_grad(), Waits() as waits:
-        learner.window.reduce(learner.weights.grad)
+        learner.window.reduce(learner)
         for method in learner.methods:
             method.transform(learner.weights.grad, learner)
         for method in learner.methods:

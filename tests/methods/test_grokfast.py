@@ -4,7 +4,8 @@ from collections import deque
 
 import pytest
 import torch
-from small_learners import accumulate, distance, learner, windows
+from learners import distance
+from small_learners import accumulate, learner, windows
 
 from gradinc.base.errors import UserError
 from gradinc.methods.grokfast import Grokfast

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from small_learners import distance, learner, train
+from learners import distance
+from small_learners import learner, train
 
 from gradinc.core.rule import SeparateRule
 from gradinc.methods.agc import AGC

@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
+from learners import distance
 from rich.console import Console
-from small_learners import accumulate, distance, learner, loss_and_gradient, network, task, train, windows
+from small_learners import accumulate, learner, loss_and_gradient, network, task, train, windows
 
 import gradinc
 from gradinc.config.compose import load_config

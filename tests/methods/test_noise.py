@@ -10,7 +10,7 @@ from gradinc.methods.noise import Noise
 def drawn(method, updates=1, seed=0):
     """The noise of each of some updates, without the optimizer between them; shape (updates, P)."""
     mine = learner(method)
-    mine.seed = seed
+    mine.place.seed = seed
     method.begin(None, mine)
     made = torch.zeros(updates, len(mine.weights), dtype=torch.float64)
     for g in made:
@@ -25,7 +25,7 @@ def test_the_variance_falls_as_the_paper_says(t):
     noise = []
     for seed in range(20):
         mine = learner(method)
-        mine.seed = seed
+        mine.place.seed = seed
         method.begin(None, mine)
         method.t = t
         noise.append(torch.zeros(len(mine.weights), dtype=torch.float64))

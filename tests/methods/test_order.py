@@ -21,7 +21,7 @@ from gradinc.runs.build import Shape, build_criterion, build_learner, build_mode
 
 
 class Projection(Method):
-    projects = True
+    role = "steers"
 
     def transform(self, g, learner):
         pass

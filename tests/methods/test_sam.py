@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-from small_learners import accumulate, distance, learner, loss_and_gradient, network, train, windows
+from learners import distance
+from small_learners import accumulate, learner, loss_and_gradient, network, train, windows
 from torch import nn
 
 from gradinc.core.method import Method
@@ -140,7 +141,7 @@ def test_adding_the_step_and_taking_it_away_would_change_bits():
     offset = torch.randn(len(w), dtype=w.dtype, generator=torch.Generator().manual_seed(0))
     assert not torch.equal((w + offset) - offset, w)
     accumulate(mine, next(windows(16, 4)))
-    mine.window.reduce(mine.weights.grad)
+    mine.window.reduce(mine)
     before = w.clone()
     gradient_uphill(offset, offset.norm(), float(offset.norm()), mine)
     assert torch.equal(w, before)
@@ -151,7 +152,7 @@ def test_where_there_is_no_direction_there_is_no_step(method):
     mine = learner(method())
     accumulate(mine, next(windows(16, 4)))
     with torch.no_grad():
-        mine.window.reduce(mine.weights.grad)
+        mine.window.reduce(mine)
         here = mine.weights.grad.clone()
         mine.methods[0].transform(mine.weights.grad.zero_(), mine)
     assert torch.equal(mine.weights.grad, here)

@@ -53,7 +53,7 @@ def forget_the_buffers() -> None:
     """BatchNorm's running statistics and counters."""
 
     def spoil(learner: Learner, state: dict[str, Any]) -> None:
-        for norm in learner._norms:
+        for norm in (m for m in learner.model.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)):
             norm.reset_running_stats()
 
     _loads(spoil)
@@ -61,19 +61,19 @@ def forget_the_buffers() -> None:
 
 def forget_the_updates() -> None:
     """The number that the schedule and the dropout masks go by."""
-    _loads(lambda learner, state: setattr(learner, "updates", 0))
+    _loads(lambda learner, state: setattr(learner.place, "updates", 0))
 
 
 def forget_the_running_loss() -> None:
     """The loss that the next log line reports."""
-    _loads(lambda learner, state: learner._loss.zero_())
+    _loads(lambda learner, state: learner.drain())
 
 
 def forget_the_methods() -> None:
     """The tensors that the methods declare as their state."""
 
     def spoil(learner: Learner, state: dict[str, Any]) -> None:
-        for method, values in zip(learner.methods, state["methods"], strict=True):
+        for method, values in zip(learner.methods, state["methods"].values(), strict=True):
             for name, value in values.items():
                 if isinstance(value, torch.Tensor):
                     getattr(method, name).zero_()

@@ -363,7 +363,7 @@ def test_neither_a_report_nor_a_listing_imports_torch(empty: Path) -> None:
         "    assert main(line) == 0\n"
         "print(*{'torch', 'hydra', 'matplotlib', 'pandas'} & set(sys.modules), file=sys.stderr)"
     )
-    root = str(Path(main.__code__.co_filename).parent.parent)
+    root = str(Path(main.__code__.co_filename).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
     )

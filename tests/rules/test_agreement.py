@@ -7,8 +7,9 @@ import json
 
 import pytest
 import torch
+from learners import distance
 from rich.console import Console
-from windows import distance, gradient, learner, members, rule, update
+from windows import gradient, learner, members, rule, update
 
 from gradinc.base.errors import Stalled
 from gradinc.config.compose import load_config

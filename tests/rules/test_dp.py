@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from windows import digits, distance, gradient, learner, members, micro_gradient, network, rule, update
+from learners import distance
+from windows import digits, gradient, learner, members, micro_gradient, network, rule, update
 
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config

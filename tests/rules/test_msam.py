@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from learners import distance
 from torch import nn
-from windows import RAGGED, distance, gradient, learner, members, network, rule, take, update
+from windows import RAGGED, gradient, learner, members, network, rule, take, update
 
 from gradinc.core.method import Method
 from gradinc.methods.sam import SAM
@@ -49,7 +50,7 @@ def test_the_second_pass_has_the_dropout_masks_of_the_first_and_leaves_batchnorm
     def after(name, **options):
         mine = learner(rule(name, **options), model=network(norm=True, dropout=0.5))
         take(mine, members(RAGGED))
-        mine.window.reduce(mine.weights.grad)
+        mine.window.reduce(mine)
         return mine
 
     mean, still, moved = after("mean"), after("msam", rho=0), after("msam", rho=0.5)
@@ -68,7 +69,7 @@ def test_a_methods_own_term_is_part_of_what_each_micro_batch_climbs():
     mine = learner(rule("msam", rho=0.3), methods=(Shrinks(),))
     batch = members((20,))[0]
     take(mine, [batch])
-    mine.window.reduce(mine.weights.grad)
+    mine.window.reduce(mine)
 
     def by_hand(at):
         model = network()
@@ -85,5 +86,5 @@ def test_a_methods_own_term_is_part_of_what_each_micro_batch_climbs():
 def test_a_gradient_of_zero_climbs_nowhere():
     mine = learner(rule("msam", rho=10.0))
     take(mine, members((20,), scale=(0,)))
-    mine.window.reduce(mine.weights.grad)
+    mine.window.reduce(mine)
     assert (mine.weights.grad == 0).all()

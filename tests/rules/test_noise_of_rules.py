@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from windows import RAGGED, RULES, distance, learner, members, micro_gradients, rule, take, update
+from windows import RAGGED, RULES, learner, members, micro_gradients, rule, take, update
 
 from gradinc.config.catalog import load_part
-from gradinc.core.corruption import Corruption
-from gradinc.core.diagnostics import Diagnostics
 from gradinc.core.learner import Learner
 from gradinc.core.rule import Rule
 from gradinc.data.batch import Batch
@@ -21,12 +19,16 @@ STILL = 1e-300
 """A learning rate that moves no weight in float64: every rule then sees the same gradients."""
 
 
-def made(name: str | Rule, due: str = "noise_scale", *, diagnostics: bool = False, **options: Any) -> Learner:
-    mine = learner(rule(name) if isinstance(name, str) else name, lr=STILL)
-    mine.window.due = load_part("due", due)(**options)
-    mine.window._measures = diagnostics
-    mine.diagnostics = Diagnostics() if diagnostics else None
-    return mine
+def made(
+    name: str | Rule,
+    due: str = "noise_scale",
+    *,
+    diagnostics: bool = False,
+    corrupt: dict[str, Any] | None = None,
+    **options: Any,
+) -> Learner:
+    chosen = rule(name) if isinstance(name, str) else name
+    return learner(chosen, lr=STILL, due=load_part("due", due)(**options), diagnostics=diagnostics, corrupt=corrupt)
 
 
 def mccandlish(gradients: Tensor, size: int) -> tuple[float, float]:
@@ -129,8 +131,7 @@ def test_a_window_without_an_update_is_observed_too() -> None:
 
 @pytest.mark.parametrize("name", ["mean", "median"])
 def test_broken_gradients_are_measured_as_they_arrive(name: str) -> None:
-    mine = made(name)
-    mine._corruption = Corruption(1.0, 10.0, "flip", 0, None, 0)
+    mine = made(name, corrupt={"prob": 1.0, "scale": 10.0, "kind": "flip", "start": 0, "stop": None})
     update(mine, members([20] * 4))
     due: Any = mine.window.due
     trace, _ = mccandlish(-10 * micro_gradients(members([20] * 4)), 20)
@@ -173,25 +174,3 @@ def test_a_restart_inside_a_window_changes_no_bit_of_what_is_observed(name: str)
     other: Any = again.window.due
     assert (other.trace, other.signal) == (one.trace, one.signal)
     assert again.drain() == straight.drain()
-
-
-def test_an_older_checkpoint_from_inside_a_window_is_read_and_that_window_is_not_measured() -> None:
-    batches = members([20] * 4)
-    going, again = made("median"), made("median")
-    going.open(80.0, 4)
-    for batch in batches[:2]:
-        going.take(batch)
-    state = going.state_dict()
-    for key in ("fresh", "scale", "total"):
-        del state["window"][key]
-    again.load_state_dict(state)
-    for batch in batches[2:]:
-        again.take(batch)
-    assert again.update()
-    due: Any = again.window.due
-    assert due.trace == 0.0
-    straight = made("median")
-    update(straight, batches)
-    assert distance(again.weights.grad, straight.weights.grad) == 0
-    update(again, batches)
-    assert due.trace > 0, "the next one is"

@@ -75,5 +75,5 @@ def test_a_rule_that_forgot_its_state_would_be_caught(name, monkeypatch):
 @pytest.mark.parametrize("name", RULES)
 def test_between_two_windows_a_rule_saves_at_most_one_vector(name):
     mine = run(name, ())
-    saved = [value for value in mine.state_dict()["rule"].values() if isinstance(value, torch.Tensor)]
+    saved = [value for value in mine.state_dict()["window"]["rule"].values() if isinstance(value, torch.Tensor)]
     assert sum(value.numel() for value in saved) <= (len(mine.weights) if name == "centered_clip" else 0)

@@ -8,23 +8,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from learners import assembled
 from torch import Tensor, nn
 
 from gradinc.config.catalog import load_part, parts
 from gradinc.config.schema import Data
-from gradinc.core import optimizers
-from gradinc.core.criterion import CrossEntropy
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
-from gradinc.core.weights import Weights
-from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.dataset import load
-from gradinc.dues.size import Size
-
-torch.set_num_threads(1)
 
 RULES = [part.name for part in parts("rule")]
 """Every rule there is: a new one is tested as soon as its file is there."""
@@ -60,18 +54,7 @@ def learner(
     schedule: Schedule | None = None,
     **options: Any,
 ) -> Learner:
-    model = model or network()
-    weights = Weights(model)
-    return Learner(
-        model,
-        weights,
-        CrossEntropy(),
-        getattr(optimizers, optimizer)(weights, **{"lr": 0.1, **options}),
-        schedule or Schedule("constant", {}),
-        Window(rule, Size(), keeps=any(method.rereads for method in methods)),
-        methods,
-        seed=0,
-    )
+    return assembled(model or network(), *methods, rule=rule, optimizer=optimizer, schedule=schedule, **options)
 
 
 def members(sizes: Sequence[int], *, first: int = 0, scale: Sequence[float] = ()) -> list[Batch]:
@@ -102,7 +85,7 @@ def gradient(rule: Rule, batches: Sequence[Batch]) -> Tensor:
     mine = learner(rule)
     take(mine, batches)
     with torch.no_grad():
-        assert mine.window.reduce(mine.weights.grad)
+        assert mine.window.reduce(mine)
     return mine.weights.grad
 
 
@@ -121,7 +104,3 @@ def micro_gradient(batch: Batch, at: Tensor | None = None) -> Tensor:
 def micro_gradients(batches: Sequence[Batch], at: Tensor | None = None) -> Tensor:
     """Shape (K, P)."""
     return torch.stack([micro_gradient(batch, at) for batch in batches])
-
-
-def distance(a: Tensor, b: Tensor) -> float:
-    return float((a - b).norm() / b.norm())

@@ -119,7 +119,7 @@ def test_code_that_is_edited_during_a_sweep_is_for_the_next_one(sweeps: Callable
     grid = f"{HOW}=pause,not,kill,raise"
     life = here.start("train", "-m", *TINY, "strategy=planted", grid)
     wait_until(lambda: (here.folder / "paused").exists())
-    for path in ("criterion.py", "models/linear.py", "rules/sum.py"):
+    for path in ("core/criterion.py", "models/linear.py", "rules/sum.py"):
         (program / "gradinc" / path).write_text("raise ImportError('code of tomorrow')\n")
     (here.folder / "go").touch()
     printed, _ = life.communicate(timeout=120)

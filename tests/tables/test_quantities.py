@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gradinc.core.diagnostics import Diagnostics
+from gradinc.core.noise_scale import ratios
 from gradinc.records.recorded import RecordedRun
 from gradinc.studies.tables.quantities import NoValue, read_quantity
 
@@ -24,7 +24,7 @@ def logged(folder: Path, parts: list[tuple[float, float]], steps: int = 1) -> Re
     lines: list[dict[str, Any]] = [{"step": 0, "samples": 0, "validation": {"accuracy": 0.1}}]
     for step, (signal, trace) in enumerate(parts, 1):
         notes = {"noise_trace": trace, "noise_signal": signal, "noise_of_mean": trace / ROWS}
-        notes = Diagnostics.finish({**notes, "gradient_norm": (signal + trace / ROWS) ** 0.5})
+        notes = ratios({**notes, "gradient_norm": (signal + trace / ROWS) ** 0.5})
         finite = {key: None if number == float("inf") else number for key, number in notes.items()}
         lines.append({"step": step, "samples": ROWS * step, "notes": finite})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

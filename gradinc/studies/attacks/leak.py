@@ -120,7 +120,7 @@ def _gradient(
     learner.open(batch.items, 1)
     learner.take(batch)
     with torch.no_grad():
-        learner.window.reduce(learner.weights.grad)
+        learner.window.reduce(learner)
     layers = [layer.clone() for layer in learner.weights.views(learner.weights.grad)]
     if layers[-1].shape != (run.shape.outputs,):
         what = "has no bias in its last layer, which the labels are read from"

@@ -1,0 +1,196 @@
+"""The forward and backward passes of training. All of a run's go through here, where their rows are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from gradinc.core.criterion import Criterion
+from gradinc.core.notes import Notes
+from gradinc.core.place import Place
+from gradinc.core.weights import Weights
+from gradinc.core.work import Work
+from gradinc.data.batch import Batch
+
+Objective = Callable[[Batch, Tensor], Tensor]
+"""Loss of each row, shape (rows,), from a batch and the model's output for it."""
+
+
+class Passes:
+    """Forward and backward passes of a model.
+
+    Args:
+        model: on its device; its parameters are views of `weights`.
+        place: where training is, which dropout masks are derived from.
+        autocast: the lower precision that forward passes run in, or None.
+
+    Attributes:
+        work: the rows that went through the model.
+        notes: numbers for the log.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weights: Weights,
+        criterion: Criterion,
+        place: Place,
+        *,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.model, self.weights, self.criterion, self.place = model, weights, criterion, place
+        self.device = weights.value.device
+        self.work, self.notes = Work(), Notes(self.device)
+        self.autocast = autocast
+        self._factors: dict[float, Tensor] = {}
+        self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
+        self._norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+        # A recurrent layer without dropout does the same in both modes, but cuDNN's has no backward pass in evaluation.
+        self._modal = [m for m in model.modules() if not (isinstance(m, nn.RNNBase) and m.dropout == 0)]
+
+    # ---- forward ----
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The model's output for a batch, shape (rows, outputs)."""
+        self.work.forward_rows += len(batch.x)
+        if self.autocast is None:
+            return self.model(batch.x)
+        with torch.autocast(self.device.type, dtype=self.autocast):
+            out: Tensor = self.model(batch.x)
+        return out.float()
+
+    def train(self, batch: Batch) -> Tensor:
+        """The same for a micro-batch of the window, with dropout masks of its own."""
+        if self._drops:
+            self._reseed(self.place.index)
+        return self.forward(batch)
+
+    @contextmanager
+    def undisturbed(self, index: int) -> Iterator[None]:
+        """A pass in training mode inside leaves no trace in BatchNorm's statistics, generators and gradient mode.
+
+        Args:
+            index: number of the micro-batch in its window whose dropout masks are used.
+        """
+        tracking = [norm.track_running_stats for norm in self._norms]
+        cuda = [self.device.index or 0] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda) if self._drops else nullcontext(), torch.enable_grad():
+            if self._drops:
+                self._reseed(index)
+            for norm in self._norms:
+                norm.track_running_stats = False
+            try:
+                yield
+            finally:
+                for norm, track in zip(self._norms, tracking, strict=True):
+                    norm.track_running_stats = track
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """The model in evaluation mode inside; every module is back in its own mode outside, held BatchNorms too."""
+        modes = [module.training for module in self._modal]
+        for module in self._modal:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module, mode in zip(self._modal, modes, strict=True):
+                module.training = mode
+
+    # ---- backward ----
+
+    def collect(self, objective: Tensor, factor: float, batch: Batch, *, first: bool, norm: bool) -> Tensor | None:
+        """Add the gradient of a micro-batch's objective, times a factor, to the window's vector.
+
+        Args:
+            first: whether it is the window's first micro-batch, whose gradient takes the place of what is there.
+            norm: whether its squared norm is wanted.
+
+        Returns:
+            The squared norm of what was added, or None.
+        """
+        self.work.backward_rows += len(batch.x)
+        return self.weights.backward(objective, self._factor(factor), first=first, norm=norm)
+
+    def part(self, objective: Tensor, factor: float, batch: Batch, out: Tensor | None = None) -> Tensor:
+        """The gradient of a micro-batch's objective times a factor, shape (P,), by itself.
+
+        Args:
+            out: where to write it.
+        """
+        return self.vector(objective, batch, self._factor(factor), out)
+
+    def vector(self, scalar: Tensor, batch: Batch, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """The gradient of any scalar of a batch's rows times a factor, shape (P,).
+
+        Weights that the scalar does not depend on get 0.
+        """
+        self.work.backward_rows += len(batch.x)
+        return self.weights.gradient(scalar, factor, out)
+
+    # ---- for methods: see LearnerView ----
+
+    def gradient(
+        self, batch: Batch, objective: Objective | None = None, *, each: bool = False, evaluated: bool = False
+    ) -> Tensor:
+        objective = objective or self.criterion
+        self.weights.reach(batch)
+        with torch.enable_grad(), self.evaluation() if evaluated else self.undisturbed(self.place.here):
+            if each:
+                return self._gradient_of_each(batch, objective)
+            loss = objective(batch, self.forward(batch))
+            mean = loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.items
+            return self.vector(mean, batch)
+
+    def input_gradient(self, batch: Batch) -> Tensor:
+        with torch.enable_grad(), self.evaluation():
+            x = batch.x.detach().requires_grad_()
+            loss = self.criterion(replace(batch, x=x), self.forward(replace(batch, x=x))).sum()
+            self.work.backward_rows += len(x)
+            (slope,) = torch.autograd.grad(loss, x, allow_unused=True, materialize_grads=True)
+        return slope
+
+    def outputs(self, batch: Batch) -> Tensor:
+        with torch.no_grad(), self.evaluation():
+            return self.forward(batch)
+
+    # ---- inside ----
+
+    def _factor(self, value: float) -> Tensor:
+        """A factor as autograd takes it: handed to the backward pass it costs no multiplication in the graph."""
+        factor = self._factors.get(value)
+        if factor is None:
+            if len(self._factors) > 1000:  # windows whose rows are weighted by data have no end of them
+                self._factors.clear()
+            dtype = torch.float32 if self.autocast is not None else self.weights.value.dtype
+            factor = self._factors[value] = torch.tensor(value, dtype=dtype, device=self.device)
+        return factor
+
+    def _reseed(self, index: int) -> None:
+        # nn.Dropout takes no generator, so the device's default one is set for every micro-batch.
+        seed = self.place.derived("dropout", index)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
+
+    def _gradient_of_each(self, batch: Batch, objective: Objective) -> Tensor:
+        """The gradient of each row's own loss, shape (rows, P)."""
+        parameters = dict(self.model.named_parameters())
+        trained = {name: parameters.pop(name).detach() for name in self.weights.names}
+        rest = {**parameters, **dict(self.model.named_buffers())}
+
+        def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor, task: Tensor) -> Tensor:
+            out = torch.func.functional_call(self.model, (weights, rest), (x.unsqueeze(0),))
+            tasks = None if batch.tasks is None else task.unsqueeze(0)
+            return objective(Batch(x.unsqueeze(0), y.unsqueeze(0), batch.task, 1, tasks=tasks), out).squeeze(0)
+
+        self.work.forward_rows += len(batch.x)
+        self.work.backward_rows += len(batch.x)
+        rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0, 0), randomness="different")
+        grads = rows(trained, batch.x, batch.y, batch.task_of_rows)
+        return self.weights.flatten([grads[name] for name in self.weights.names], rows=batch.x.shape[0])

@@ -1,0 +1,72 @@
+"""The learning rate of an update: the optimizer's own, times the schedule, times a factor for the window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradinc.core.place import Place
+from gradinc.core.schedules import Schedule
+from gradinc.core.state import alike, expect
+from gradinc.core.work import Work
+
+SCALES: dict[str, Callable[[int], float]] = {"none": lambda count: 1.0, "linear": float, "sqrt": math.sqrt}
+"""What the learning rate is multiplied by for a window of so many micro-batches (Goyal et al. 2017, 1706.02677)."""
+
+
+class Rate:
+    """An optimizer's learning rate over a run.
+
+    Args:
+        scale: one of `SCALES`.
+
+    Attributes:
+        schedule: the factor of an update.
+        scale: the factor of a window of so many micro-batches.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, scale: str = "none") -> None:
+        self.optimizer = optimizer
+        self.schedule, self.scale = schedule, SCALES[scale]
+        self._bases: list[float] = [group["lr"] for group in optimizer.param_groups]
+        self._factor: float | None = None
+
+    def now(self, place: Place, work: Work, count: int) -> float:
+        """The learning rate of the first parameter group for a window of `count` micro-batches."""
+        return self._bases[0] * self._at(place, work, count)
+
+    def set(self, place: Place, work: Work, count: int) -> None:
+        """Give the optimizer the learning rate of the update that is about to be made."""
+        factor = self._at(place, work, count)
+        if factor != self._factor:
+            self._factor = factor
+            for group, base in zip(self.optimizer.param_groups, self._bases, strict=True):
+                group["lr"] = base * factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Give the optimizer its state back; the learning rate in it is set anew by the next update."""
+        for group, saved in zip(self.optimizer.param_groups, state["param_groups"], strict=True):
+            for name, value in group.items():
+                if name != "params" and not alike(value, saved[name]):
+                    raise TypeError(f"the optimizer's {name} is a {type(saved[name]).__name__}")
+        self.optimizer.load_state_dict(state)
+        for leaf, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if isinstance(value, Tensor) and value.dim():
+                    expect(f"the optimizer's {name}", value, leaf)
+                elif isinstance(
+                    value, Tensor
+                ):  # PyTorch counts steps on the CPU: elsewhere each step would wait for it
+                    values[name] = value.cpu()
+        self._factor = None
+
+    def _at(self, place: Place, work: Work, count: int) -> float:
+        return self.schedule(place.updates - place.began, place.task, *work.in_task) * self.scale(count)
