@@ -18,14 +18,15 @@ Verdict = Literal["reproduced", "differs", "interval too wide", "not judged"]
 RULE = (
     "h = t · √(s²/n + s'²/n') + half a unit of the last printed digit, with t at 95 % (Welch). "
     "differs: |m − m'| > h. reproduced: |m − m'| ≤ h and h ≤ the column's tolerance. Otherwise: interval too wide. "
-    "Where no spread is printed (or only by a secondary source), ours stands for it (marked b); where the number of "
-    "runs is not known, it is taken for one (marked n). Fewer than three runs of ours, other data, changed "
-    "hyper-parameters, or a mean from a secondary source: not judged."
+    "Where no spread is printed (or only by a secondary source), our spread is used (marked b). Where the number of "
+    "runs is not known, it counts as one (marked n). Not judged: fewer than three runs of ours, other data, changed "
+    "hyper-parameters, or a mean from a secondary source."
 )
 CLAIM_RULE = (
-    "Paired by seed, 95 % interval of Student's t. supported: the whole interval is beyond the smallest effect that "
-    "counts, on the side of the claim. contradicted: the whole interval is on the other side of zero. Otherwise: not "
-    "shown. Ratios are compared by their logarithms; the spread over seeds by the F interval of the ratio of variances."
+    "Paired by seed, 95 % interval of Student's t. supported: the whole interval is beyond the smallest effect "
+    "that counts, in the direction of the claim. contradicted: the whole interval is on the other side of zero. "
+    "Otherwise: not shown. Ratios are compared by their logarithms, and spreads over seeds by the F interval of the "
+    "ratio of variances."
 )
 
 

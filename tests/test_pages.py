@@ -1,0 +1,49 @@
+"""README, CHANGELOG and docs/: links lead somewhere, and the index of results matches its pages."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that a page's headings have in links."""
+    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page to a file or a heading that is missing."""
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    found = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if "://" not in link and (not target.exists() or (anchor and anchor not in anchors(target))):
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    assert broken_links(page) == []
+
+
+def test_a_link_to_a_missing_file_or_heading_is_found(tmp_path):
+    (tmp_path / "other.md").write_text("# A title, here\n")
+    page = tmp_path / "page.md"
+    page.write_text("[a](other.md#a-title-here) [b](other.md#gone) [c](gone.md) [d](#gone)\n")
+    assert broken_links(page) == ["other.md#gone", "gone.md", "#gone"]
+
+
+def test_the_index_of_results_matches_the_pages():
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "results_page", "--check"], capture_output=True)
+    assert done.returncode == 0, "run scripts/results_page: " + done.stderr.decode()
