@@ -274,7 +274,7 @@ def _replay(
 
 def _counts(state: dict[str, Any]) -> tuple[int, int]:
     """Updates and samples of a checkpoint."""
-    return state["learner"]["counts"][-1], state["learner"]["work"]["samples"]
+    return state["learner"]["place"][-1], state["learner"]["work"]["samples"]
 
 
 def _place(position: dict[str, Any]) -> tuple[Any, ...]:

@@ -365,14 +365,11 @@ def answered(end: End, what: str) -> None:
     assert end.code != 2 or "does not fit this version of gradinc (" in end.err or "metrics.jsonl" in end.err, end.err
 
 
-WINDOW = ("learner", "grad"), ("learner", "window"), ("learner", "rule")
-
-
 def test_a_window_of_other_tensors_is_refused_in_a_line(nursery: Nursery, in_a_window: Any, tmp_path: Path) -> None:
     """Every tensor of an open window, in another type and in other shapes."""
     folder, words = in_a_window
     state = checkpoint.read(newest(only_run(folder)), None)
-    all_of_them = [(where, other) for where, other in forgeries(state) if where[:2] in WINDOW]
+    all_of_them = [(where, other) for where, other in forgeries(state) if where[:2] == ("learner", "window")]
     tensors = [each for each in all_of_them if isinstance(each[1], torch.Tensor)]
     assert tensors
     for number, (where, value) in enumerate(random.Random(0).sample(tensors, min(8, len(tensors)))):
@@ -397,10 +394,10 @@ def test_a_state_of_other_kinds_is_refused_in_a_line(nursery: Nursery, in_a_wind
 def test_the_gradient_of_a_window_is_looked_at(nursery: Nursery, in_a_window: Any, tmp_path: Path) -> None:
     folder, words = in_a_window
     state = checkpoint.read(newest(only_run(folder)), None)
-    size = len(state["learner"]["grad"])
+    size = len(state["learner"]["window"]["inside"]["grad"])
     for number, value in enumerate((torch.ones(1), torch.ones(size, dtype=torch.int64))):  # both could be copied
         run = only_run(shutil.copytree(folder, tmp_path / str(number)))
-        write_checkpoint(newest(run), file_of(changed(state, ("learner", "grad"), value)))
+        write_checkpoint(newest(run), file_of(changed(state, ("learner", "window", "inside", "grad"), value)))
         end = nursery.run(tmp_path / str(number), *words)
         assert (end.code, end.out, end.err.count("\n")) == (2, "", 1), end.err
         assert "does not fit this version of gradinc (ValueError: the window's gradient has shape " in end.err

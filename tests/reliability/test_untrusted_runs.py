@@ -305,9 +305,9 @@ def test_a_name_that_no_checkpoint_has_is_not_one(tmp_path: Path, name: str) -> 
     "change",
     [
         lambda state: state["learner"].pop("optimizer"),
-        lambda state: state["learner"]["methods"].append({}),
+        lambda state: state["learner"]["methods"].update(unheard_of={}),
         lambda state: state["learner"]["model"].popitem(),
-        lambda state: state["learner"]["rule"].update(reduce=5),
+        lambda state: state["learner"]["window"].update(reduce=5),
         lambda state: state["position"].update(unheard_of=1),
         lambda state: state.pop("log_digest"),
     ],

@@ -98,7 +98,7 @@ def tensors(node: Any) -> list[torch.Tensor]:
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a bit of a weight": (lambda s: tensors(s["learner"]["model"])[0].view(torch.int32)[0].bitwise_xor_(1), "model"),
     "momentum": (lambda s: tensors(s["learner"]["optimizer"])[0].mul_(2), "optimizer"),
-    "the gradient": (lambda s: s["learner"]["grad"].zero_(), "grad"),
+    "the gradient": (lambda s: s["learner"]["window"]["inside"]["grad"].zero_(), "window.inside.grad"),
     "a count": (lambda s: s["learner"]["work"].update(backward_rows=999), "work.backward_rows"),
 }
 
