@@ -168,6 +168,17 @@ def only_run(folder: Path) -> Path:
     return path
 
 
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file's time of change and content; directories only need to be there. Locks are opened, not written."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+        if path.is_file()
+        else (0, b"")
+        for path in folder.rglob("*")
+        if path.name not in (".lock", "owner.json")
+    }
+
+
 def reseal(run: Path) -> None:
     """Take a run's files as they are now for those that it ended with."""
     result = read_json(run / "result.json") or {}

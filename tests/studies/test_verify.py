@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from lives import End, Nursery, only_run
-from test_same_command_again import snapshot
+from lives import End, Nursery, only_run, snapshot
 
 from gradinc.runs import checkpoint
 from gradinc.runs.comparison import CLOCK

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +37,6 @@ DOCUMENT: dict[str, Any] = {
     ],
     "notes": ["[red]not red[/] \x1b]0;"],
 }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
 
 
 def write_table(folder: Path, document: dict[str, Any], name: str = "tiny") -> None:

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lives import End, Nursery, differences, only_run, outcome
+from lives import End, Nursery, differences, only_run, outcome, snapshot
 from test_damaged_checkpoints import DAMAGES, Damage, cut
-from test_same_command_again import snapshot
 
 from gradinc.runs import checkpoint
 

@@ -44,7 +44,7 @@ PROMISES: list[tuple[str, str, str]] = [
         "P7",
         "another torch, processor, instruction set, number of threads or version of gradinc is told and recorded;"
         " `strict=true` refuses it",
-        "test_same_command_again.py, test_environment.py",
+        "test_same_command_again.py, records/test_environment.py",
     ),
     (
         "P8",
@@ -82,7 +82,7 @@ PROMISES: list[tuple[str, str, str]] = [
         "nothing in a checkpoint, a run directory, a data file, a config or a name can run code, write outside its"
         " place, fill the memory or drive the terminal",
         "test_untrusted_runs.py, test_forged_checkpoints.py, test_fuzz.py, cli/test_untrusted_config.py,"
-        " tune/test_damaged_search.py, data/",
+        " studies/tune/test_damaged_search.py, data/",
     ),
     (
         "P17",
@@ -90,26 +90,27 @@ PROMISES: list[tuple[str, str, str]] = [
         " Another seed or one more step does. Exempt: `budget.seconds`",
         "test_watching.py",
     ),
-    ("P18", "a comparison is a pure function of run directories", "results/"),
+    ("P18", "a comparison is a pure function of run directories", "records/, studies/report/"),
     ("P19", "a bad argument: one line, the nearest right one, exit code 2, nothing made", "cli/test_wrong_commands.py"),
     (
         "P20",
         "`gradinc verify RUN` runs the last stretch again and compares bits; `gradinc drill N -- train …` kills your"
         " own job N times",
-        "test_verify.py, test_drill.py",
+        "studies/test_verify.py, studies/test_drill.py",
     ),
     (
         "P21",
         "what a run has ended with is sealed: a result, log, record or checkpoint that was changed, cut or removed"
         " later is found by whoever takes a number or weights from it, and is in no mean",
-        "test_seal.py, tables/test_document.py, tables/test_measured.py, tune/test_damaged_search.py",
+        "records/test_seal.py, studies/tables/test_document.py, studies/tables/test_measured.py,"
+        " studies/tune/test_damaged_search.py",
     ),
 ]
 
 TEXT = """\
 # What gradinc promises, and how it is shown
 
-A test of each promise runs with every `pytest`; files without a folder are in `tests/reliability/`. This page is
+A test of each promise runs with every `pytest`; files without a folder are in `tests/runs/`. This page is
 written by `scripts/kill_test --page`; the numbers on it come from a campaign that
 `scripts/kill_test --layers 2` ran with the sources of that day.
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from small_table import DOCUMENT, Command, write_table
+from command import Command
+from small_table import DOCUMENT, write_table
 
 from gradinc.cli.main import main
 from gradinc.records.recorded import RecordedRun

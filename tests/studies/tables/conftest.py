@@ -1,4 +1,4 @@
-"""A small table of our own, and the command line in an empty directory."""
+"""A small table and its runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_table import DOCUMENT, Command, Outcome, write_table
+from small_table import DOCUMENT, write_table
 
 from gradinc.cli.main import main
 
@@ -17,20 +17,6 @@ from gradinc.cli.main import main
 def document() -> dict[str, Any]:
     """A copy of the small table, to be changed."""
     return copy.deepcopy(DOCUMENT)
-
-
-@pytest.fixture
-def gradinc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line in this process, in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Outcome:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from small_table import DOCUMENT, Command, write_table
+from command import Command
+from small_table import DOCUMENT, write_table
 
 
 def test_it_runs_what_is_missing_and_nothing_twice(gradinc: Command, trained: Path, tmp_path: Path) -> None:

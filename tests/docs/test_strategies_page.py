@@ -16,7 +16,7 @@ from gradinc.core.criterion import CrossEntropy
 from gradinc.data.batch import Batch
 from gradinc.runs.build import Shape, build_learner, build_model
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
 STREAMS = (ROOT / "docs" / "incremental.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip(" `|") for cell in line.split(" | ")] for line in PAGE.splitlines() if line.startswith("| [")]

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lives import HERE, PACKAGE, Nursery, differences, only_run, outcome
-from test_same_command_again import snapshot
+from lives import HERE, PACKAGE, Nursery, differences, only_run, outcome, snapshot
 
 from gradinc.records.schemas import read_result
 from gradinc.runs import checkpoint

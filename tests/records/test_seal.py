@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lives import Nursery, only_run
-from test_same_command_again import snapshot
+from lives import Nursery, only_run, snapshot
 
 from gradinc import load
 from gradinc.base.errors import UserError

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lives import PACKAGE, Nursery, only_run
-from test_same_command_again import snapshot
+from lives import PACKAGE, Nursery, only_run, snapshot
 
 from gradinc.records import environment
 from gradinc.records.environment import changes, cpu, processor, variables

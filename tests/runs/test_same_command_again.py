@@ -9,24 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lives import Nursery, differences, only_run, outcome, reseal
+from lives import Nursery, differences, only_run, outcome, reseal, snapshot
 
 from gradinc.records.schemas import read_json
 
 RUN = ("model=mlp", "model.width=8", "data.batch_size=100", "budget.epochs=2", "name=mine", "progress=plain")
 HALF = {"crash": "pruned:12"}
 """Killed in the second epoch, if there is a checkpoint after every micro-batch."""
-
-
-def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file's time of change and content; directories only need to be there. Locks are opened, not written."""
-    return {
-        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
-        if path.is_file()
-        else (0, b"")
-        for path in folder.rglob("*")
-        if path.name not in (".lock", "owner.json")
-    }
 
 
 def kill_half_way(nursery: Nursery, folder: Path, *words: str) -> Path:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_table import Command, write_table
+from command import Command
+from small_table import write_table
 
 from gradinc.config import groups
 from gradinc.studies.tables.cells import compose_cells, open_table
