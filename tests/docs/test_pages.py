@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
@@ -47,3 +47,10 @@ def test_a_link_to_a_missing_file_or_heading_is_found(tmp_path):
 def test_the_index_of_results_matches_the_pages():
     done = subprocess.run([sys.executable, ROOT / "scripts" / "results_page", "--check"], capture_output=True)
     assert done.returncode == 0, "run scripts/results_page: " + done.stderr.decode()
+
+
+def test_every_test_file_of_a_promise_exists():
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    names = re.findall(r"\btest_\w+\.py\b", text)
+    assert len(set(names)) > 20
+    assert [name for name in names if not list((ROOT / "tests").rglob(name))] == []
