@@ -29,18 +29,14 @@ def test_the_tables_are_up_to_date():
     assert done.returncode == 0, "run scripts/strategies_table: " + done.stderr.decode()
 
 
-def test_every_rule_has_its_row_and_every_link_leads_to_its_file():
+def test_every_rule_and_every_due_has_its_row():
     assert {part.name for part in catalog.parts("rule")} <= {row[0][1:].partition("]")[0] for row in ROWS}
     assert {part.name for part in catalog.parts("due")} == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
-    links = re.findall(r"\]\(([^)]+)\)", PAGE)
-    assert len(links) > 20
-    assert all((ROOT / "docs" / link).is_file() for link in links)
 
 
 def test_every_method_has_its_row_on_one_of_the_pages():
     rows = set(re.findall(r"^\| \[(\w+)\]\(\.\./gradinc/methods", PAGE + STREAMS, re.MULTILINE))
     assert rows == {part.name for part in catalog.parts("method")} - {"pgd_at"}, "which is on the page of attacks"
-    assert all((ROOT / "docs" / link).is_file() for link in re.findall(r"\]\(([^)#]+)\)", STREAMS))
 
 
 def weights(*overrides: str) -> torch.Tensor:
