@@ -9,13 +9,17 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gradinc.base.crash import crash_point
 from gradinc.base.errors import StorageError, Unwritable, UserError
 
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 """What the operating system says of a place, and not of what is to be written there."""
+
+
+class NotPlain(OSError):
+    """A file is no regular file: reading a pipe would block, and reading a device might never end."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -55,6 +59,23 @@ def write_json(path: Path, value: Any) -> None:
 def is_utf8(name: str) -> bool:
     """Whether a name from the file system or the command line is text, not bytes that Python has escaped."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes. Neither opening nor reading can block.
+
+    Raises:
+        NotPlain: it is a directory, a pipe or a device.
+        OSError: it is missing or cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotPlain(errno.EINVAL, "it is not a plain file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def check_plain(path: Path, what: str, mend: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from gradinc.base.errors import UserError
+from gradinc.base.files import NotPlain, open_plain
 
 LARGEST_FILE = 1 << 20
 """Bytes of a file; gradinc's own have some hundred."""
@@ -24,18 +25,19 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def check_yaml_size(path: Path) -> None:
     """See that a file can be read: how it nests is followed without building any of it.
 
-    Files that are not there or are no YAML are left to whoever reads them.
+    Files that cannot be opened or are no YAML are left to whoever reads them.
 
     Raises:
-        UserError: it stands for too much, is nested too deeply, is too large, or is a pipe, which would be waited for.
+        UserError: it stands for too much, is nested too deeply, is too large, or is a pipe, a device or a directory.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise UserError(str(path), "is not a plain file", "Give a file of settings")
-        if path.stat().st_size > LARGEST_FILE:
+        with open_plain(path) as file:
+            text = file.read(LARGEST_FILE + 1)
+        if len(text) > LARGEST_FILE:
             raise UserError(str(path), f"is larger than {LARGEST_FILE:,} bytes", "Give a file of settings")
-        text = path.read_text(encoding="utf-8")
-        _follow(path, text)
+        _follow(path, text.decode())
+    except NotPlain as error:
+        raise UserError(str(path), f"cannot be read ({error.strerror})", "Give a file of settings") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return
 

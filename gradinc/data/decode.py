@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from gradinc.base.errors import UserError
+from gradinc.base.files import open_plain
 from gradinc.data.source import ImageFiles
 
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -40,7 +42,7 @@ def headers(paths: Iterable[Path]) -> list[tuple[int, int, bool]]:
 
 
 def _header(path: Path) -> tuple[int, int, bool]:
-    with _reported(path), Image.open(path) as image:
+    with _reported(path), open_plain(path) as file, Image.open(file) as image:
         return image.height, image.width, image.mode in GREY_MODES
 
 
@@ -61,7 +63,8 @@ def read(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
     """
     path = files.root / files.paths[index]
     with _reported(path):
-        content = path.read_bytes()
+        with open_plain(path) as file:
+            content = file.read()
         digest = hashlib.sha256(content).digest()
         if files.digest(index) not in (None, digest):
             mend = "Restore it and give the same command again, or add fresh=true to train on the new data"
@@ -117,23 +120,17 @@ def _scaled(image: Image.Image, height: int, width: int) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-class _reported:
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
     """Turns whatever a broken file makes PIL raise into a UserError that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
-            raise UserError(str(self.path), "is not a plain file", "Remove it, or put an image in its place")
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, UserError | MemoryError):
-            reason = getattr(error, "strerror", None) or (str(error) if str(error) else type(error).__name__)
-            if isinstance(error, Image.UnidentifiedImageError):
-                reason = "no image format that gradinc reads"
-            elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-                reason = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, the most that are safe to decode"
-            raise UserError(
-                str(self.path), f"not a readable image ({reason})", "Replace the file or remove it"
-            ) from None
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or (str(error) if str(error) else type(error).__name__)
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = "no image format that gradinc reads"
+        elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+            reason = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, the most that are safe to decode"
+        raise UserError(str(path), f"not a readable image ({reason})", "Replace the file or remove it") from None

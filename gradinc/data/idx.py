@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from gradinc.base.errors import UserError
+from gradinc.base.files import open_plain
 
 PIECE = 1 << 20
 """Bytes read at a time: memory grows with what a file holds, never with what it claims to hold."""
@@ -37,9 +38,7 @@ def read_idx(path: Path, dimensions: int, mend: str) -> np.ndarray:
             an IDX file of that kind.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise UserError(str(path), "cannot be read (it is not a plain file)", mend)
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             start = file.read(512)
             file.seek(0)
             if not start:

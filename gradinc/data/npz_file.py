@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from gradinc.base.errors import UserError
+from gradinc.base.files import open_plain
 from gradinc.data.available_memory import available_memory
 
 HEADER = 10_000
@@ -25,7 +26,7 @@ def names(path: Path) -> set[str]:
     Raises:
         UserError: the file isn't there, or is no npz file.
     """
-    with _reported(path), zipfile.ZipFile(path) as archive:
+    with _reported(path), open_plain(path) as file, zipfile.ZipFile(file) as archive:
         return {name.removesuffix(".npy") for name in archive.namelist()}
 
 
@@ -39,13 +40,14 @@ def read_npz(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
     Raises:
         UserError: the file is damaged, holds something else, or does not fit.
     """
-    with _reported(path):
-        with zipfile.ZipFile(path) as archive:
+    with _reported(path), open_plain(path) as file:
+        with zipfile.ZipFile(file) as archive:
             needed = sum(_checked(path, archive, name) for name in wanted)
         if needed > available_memory():
             what = f"its arrays take {needed / 2**30:.1f} GiB, more than the memory that is free"
             raise UserError(str(path), what, "Save fewer rows or a smaller dtype, or use data=image_folder")
-        with np.load(path, allow_pickle=False) as arrays:
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in wanted}
 
 
@@ -74,8 +76,6 @@ def _checked(path: Path, archive: zipfile.ZipFile, name: str) -> int:
 def _reported(path: Path) -> Iterator[None]:
     """Turns what a missing or damaged file raises into a UserError that names it."""
     mend = "Save the file again with numpy.savez"
-    if path.exists() and not path.is_file():
-        raise UserError(f"data.root={path}", "cannot be read (it is not a plain file)", "Give data.root=FILE.npz")
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:

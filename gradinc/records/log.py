@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 from gradinc.base.crash import crash_point
 from gradinc.base.errors import UserError
-from gradinc.base.files import storing
+from gradinc.base.files import open_plain, storing
 
 PIECE = 1 << 20
 """Bytes that are read at a time."""
@@ -129,9 +130,7 @@ MOST_BRACKETS = 200
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a log, one a line; a line that is none, as after a kill, ends it."""
     try:
-        if not path.is_file():
-            return
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+        with io.TextIOWrapper(open_plain(path), encoding="utf-8", errors="replace", newline="\n") as file:
             while line := file.readline(LONGEST_LINE):
                 value = json.loads(line) if line.count("{") + line.count("[") < MOST_BRACKETS else None
                 if not isinstance(value, dict):

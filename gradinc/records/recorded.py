@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from gradinc.base.errors import UserError
+from gradinc.base.files import open_plain
 from gradinc.config.identity import document_digest
 from gradinc.config.protocol import recorded
 from gradinc.config.yaml_size import LOADER, check_yaml_size
@@ -217,10 +218,9 @@ def _read_columns(path: Path) -> dict[tuple[str, ...], Column]:
 
 def _read_config(path: Path) -> dict[str, Any] | None:
     try:
-        if not path.is_file():
-            return None
         check_yaml_size(path)
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        with open_plain(path) as file:
+            document = yaml.load(file.read().decode(), Loader=LOADER)
     except (UserError, OSError, ValueError, yaml.YAMLError, RecursionError):
         return None
     readable = isinstance(document, dict) and all(isinstance(key, str) for key in document)

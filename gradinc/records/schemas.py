@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Len
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gradinc.base.files import open_plain
 from gradinc.config.values import Threads
 from gradinc.records.seal import is_intact
 
@@ -145,9 +146,11 @@ def is_run(path: Path) -> bool:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file, or None where there is no such file or it is not one."""
     try:
-        if not path.is_file() or path.stat().st_size > LARGEST_RECORD:
+        with open_plain(path) as file:
+            text = file.read(LARGEST_RECORD + 1)
+        if len(text) > LARGEST_RECORD:
             return None
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text.decode())
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gradinc.base.files import open_plain
+
 SEAL = "seal"
 """The key of a seal in its document: ``files`` with the size and SHA-256 of each, and ``digest`` of the whole."""
 
@@ -107,7 +109,7 @@ def _is_same(folder: Path, name: str, size: int, was: Mapping[str, Any], *, grow
 def _file_digest(folder: Path, name: str, size: int) -> str | None:
     """SHA-256 of so many bytes of a file; of a checkpoint the one that it begins with."""
     try:
-        with open(folder / name, "rb") as file:
+        with open_plain(folder / name) as file:
             if name.startswith("ckpt/"):
                 return file.read(HEAD).hex()
             total = hashlib.sha256()

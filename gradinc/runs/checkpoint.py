@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gradinc.base.crash import crash_point
 from gradinc.base.errors import UserError
-from gradinc.base.files import storing, write_whole
+from gradinc.base.files import open_plain, storing, write_whole
 from gradinc.runs.torch_file import Refused, load, plain
 
 BEST = "best"
@@ -109,10 +109,8 @@ def fitting(path: Path) -> Iterator[None]:
 
 def _checked(path: Path) -> io.BytesIO:
     """What a file holds behind its digest, which was found to be right before any of it was kept in memory."""
-    if not path.is_file():
-        raise Damaged("not a file")
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             digest = file.read(32)
             if len(digest) < 32 or not file.read(1):
                 raise Damaged("cut short")

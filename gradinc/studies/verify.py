@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradinc.base.errors import Diverged, UserError
+from gradinc.base.files import open_plain
 from gradinc.base.signals import Interruption
 from gradinc.config.code import segment_digests
 from gradinc.config.identity import identity_digest
@@ -177,10 +178,11 @@ def _check_seal(path: Path, verdict: Verdict) -> None:
 
 def _beginning(log: Path, length: int) -> bytes:
     """So many bytes of a log, fewer where it is shorter."""
-    if not log.is_file():
+    try:
+        with open_plain(log) as file:
+            return file.read(length)
+    except OSError:
         return b""
-    with open(log, "rb") as file:
-        return file.read(length)
 
 
 def _facts(newest: dict[str, Any], batch_size: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from gradinc import __version__
 from gradinc.base.errors import UserError
-from gradinc.base.files import storing, write_whole
+from gradinc.base.files import open_plain, storing, write_whole
 from gradinc.base.text import printable
 from gradinc.studies.report.document import Report
 
@@ -61,13 +61,24 @@ def write(report: Report, page: Path) -> list[Path]:
     """
     contents = {page: html(report), page.with_suffix(".md"): markdown(report)}
     for path in contents:
-        if path.exists() and (not path.is_file() or not _OURS.search(path.read_bytes()[:400])):
+        if not _may_be_replaced(path):
             raise UserError(str(path), "is there already and is no report", "Give another place with --out FILE.html")
     with storing(page.parent):
         page.parent.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
         write_whole(path, content.encode())
     return list(contents)
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Whether a place is free or contains a report."""
+    try:
+        with open_plain(path) as file:
+            return _OURS.search(file.read(400)) is not None
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _environment(*, autoescape: bool) -> Environment:

@@ -136,7 +136,7 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
     """
     from omegaconf import OmegaConf
 
-    if not path.is_file():
+    if not path.exists():
         raise UserError(str(path), "no such file", "Give a YAML file with a section space")
     check_yaml_size(path)
     try:
