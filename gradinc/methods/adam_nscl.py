@@ -9,25 +9,15 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from gradinc.config.values import Count
-from gradinc.core.layer_inputs import (
-    change_layers,
-    check_layers,
-    hold,
-    hold_statistics,
-    norm_weights,
-    note_free,
-    note_removed,
-    second_moments,
-)
+from gradinc.core.layer_inputs import ROWS_TOGETHER, check_matrix_layers, second_moments
 from gradinc.core.linalg import small_directions
 from gradinc.core.method import Method
+from gradinc.core.normalization import hold_statistics, norm_weights
+from gradinc.core.subspaces import confine, note_free
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
-
-ROWS = 32
-"""Rows that go through the model together."""
 
 
 class AdamNSCL(Method):
@@ -68,7 +58,7 @@ class AdamNSCL(Method):
         self.before: Tensor | None = None
 
     def check(self, model: nn.Module, setting: Setting) -> None:
-        check_layers("adam_nscl", model)
+        check_matrix_layers("adam_nscl", model)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.bases:
@@ -83,15 +73,12 @@ class AdamNSCL(Method):
         if self.before is None:
             return
         weights, update = learner.weights.value, learner.weights.value - self.before
-        norm = update.norm()
-        change_layers(update, learner.weights, {name: partial(_inside, u=u) for name, u in self.bases.items()})
-        hold(update, learner.weights, self.still)
-        note_removed(learner, norm, update.norm())
+        confine(update, learner, {name: partial(_inside, u=u) for name, u in self.bases.items()}, self.still)
         weights.copy_(self.before.add_(update))
         self.before = None
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        batches = task.batches(self.means or ROWS, rows=self.rows, random=learner.rng("adam_nscl"))
+        batches = task.batches(self.means or ROWS_TOGETHER, rows=self.rows, random=learner.rng("adam_nscl"))
         moments, rows = second_moments(learner, batches, means=self.means is not None)
         share = rows / (self.rows_seen + rows)
         for name, moment in moments.items():

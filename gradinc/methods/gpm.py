@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from gradinc.config.values import Count, Fraction, NonNegative
-from gradinc.core.layer_inputs import (
-    change_layers,
-    check_layers,
-    check_thresholds,
-    hold,
-    hold_statistics,
-    norm_weights,
-    note_free,
-    note_removed,
-    rows_of,
-    second_moments,
-    thresholds_of,
-)
-from gradinc.core.linalg import leading_directions
+from gradinc.core.layer_inputs import ROWS_TOGETHER, check_matrix_layers, second_moments
 from gradinc.core.method import Method
+from gradinc.core.normalization import hold_statistics, norm_weights
+from gradinc.core.subspaces import check_thresholds, confine, grown_bases, note_free, thresholds_of
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -57,7 +45,7 @@ class GPM(Method):
         self.still: list[str] = []  # weights of normalisations
 
     def check(self, model: nn.Module, setting: Setting) -> None:
-        check_layers("gpm", model)
+        check_matrix_layers("gpm", model)
         check_thresholds("gpm", self.threshold, self.increase, model, setting)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
@@ -68,19 +56,14 @@ class GPM(Method):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.bases:
             return
-        before = g.norm()
-        change_layers(g, learner.weights, {name: partial(_outside, u=u) for name, u in self.bases.items()})
-        hold(g, learner.weights, self.still)
-        note_removed(learner, before, g.norm())
+        confine(g, learner, {name: partial(_outside, u=u) for name, u in self.bases.items()}, self.still)
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        moments, _ = second_moments(learner, rows_of(task, self.rows, learner.rng("gpm")))
-        thresholds = thresholds_of("gpm", self.threshold, learner.model)
-        for name, moment in moments.items():
-            threshold = thresholds[name] + self.increase * task.index
-            old = self.bases.get(name)
-            new = leading_directions(moment, threshold, None if old is None else old.double()).to(learner.weights.value)
-            self.bases[name] = new if old is None else torch.cat((old, new), 1)
+        batches = task.batches(ROWS_TOGETHER, rows=self.rows, random=learner.rng("gpm"))
+        moments, _ = second_moments(learner, batches)
+        thresholds = thresholds_of("gpm", self.threshold, learner.model, self.increase * task.index)
+        grown = grown_bases(self.bases, moments, thresholds)
+        self.bases = {name: u.to(learner.weights.value) for name, u in grown.items()}
         self.still = norm_weights(learner)
         note_free(learner, {name: 1 - u.shape[1] / u.shape[0] for name, u in self.bases.items()})
 

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from gradinc.config.values import Count
 from gradinc.core.episodes import check_share, share
-from gradinc.core.layer_inputs import hold_statistics, note_removed, own_outputs
+from gradinc.core.layer_inputs import own_outputs
 from gradinc.core.linalg import orthonormal
 from gradinc.core.method import Method
+from gradinc.core.normalization import hold_statistics
 from gradinc.core.passes import Objective
+from gradinc.core.subspaces import note_removed
 from gradinc.core.view import LearnerView
 from gradinc.core.weights import output_layer
 from gradinc.data.batch import Batch

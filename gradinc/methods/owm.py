@@ -8,18 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.config.values import Count, Positive
-from gradinc.core.layer_inputs import (
-    change_layers,
-    check_layers,
-    hold,
-    hold_statistics,
-    inputs_of,
-    norm_weights,
-    note_free,
-    note_removed,
-)
+from gradinc.core.layer_inputs import check_matrix_layers, inputs_of
 from gradinc.core.linalg import with_more_rows
 from gradinc.core.method import Method
+from gradinc.core.normalization import hold_statistics, norm_weights
+from gradinc.core.subspaces import confine, note_free
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -55,7 +48,7 @@ class OWM(Method):
         self.still: list[str] = []  # weights of normalisations
 
     def check(self, model: nn.Module, setting: Setting) -> None:
-        check_layers("owm", model)
+        check_matrix_layers("owm", model)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.inverses:
@@ -65,10 +58,7 @@ class OWM(Method):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.inverses:
             return
-        before = g.norm()
-        change_layers(g, learner.weights, {name: partial(torch.matmul, other=p) for name, p in self.inverses.items()})
-        hold(g, learner.weights, self.still)
-        note_removed(learner, before, g.norm())
+        confine(g, learner, {name: partial(torch.matmul, other=p) for name, p in self.inverses.items()}, self.still)
 
     def end(self, task: Task, learner: LearnerView) -> None:
         batches = -(-min(len(task.train), self.rows or len(task.train)) // self.size)

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from gradinc.config.values import Count, Fraction, NonNegative
-from gradinc.core.layer_inputs import (
-    change_layers,
-    check_layers,
-    check_thresholds,
-    hold,
-    hold_statistics,
-    norm_weights,
-    note_free,
-    note_removed,
-    rows_of,
-    second_moments,
-    thresholds_of,
-)
-from gradinc.core.linalg import leading_directions, tiny
+from gradinc.core.layer_inputs import ROWS_TOGETHER, check_matrix_layers, second_moments
+from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
+from gradinc.core.normalization import hold_statistics, norm_weights
+from gradinc.core.subspaces import check_thresholds, confine, grown_bases, note_free, thresholds_of
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
@@ -64,7 +53,7 @@ class SGP(Method):
         self.still: list[str] = []  # weights of normalisations
 
     def check(self, model: nn.Module, setting: Setting) -> None:
-        check_layers("sgp", model)
+        check_matrix_layers("sgp", model)
         check_thresholds("sgp", self.threshold, self.increase, model, setting)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
@@ -75,26 +64,20 @@ class SGP(Method):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.bases:
             return
-        before = g.norm()
         scaled = {name: partial(_scaled, u=u, importance=self.importance[name]) for name, u in self.bases.items()}
-        change_layers(g, learner.weights, scaled)
-        hold(g, learner.weights, self.still)
-        note_removed(learner, before, g.norm())
+        confine(g, learner, scaled, self.still)
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        moments, _ = second_moments(learner, rows_of(task, self.rows, learner.rng("sgp")))
+        batches = task.batches(ROWS_TOGETHER, rows=self.rows, random=learner.rng("sgp"))
+        moments, _ = second_moments(learner, batches)
         like = learner.weights.value
-        thresholds = thresholds_of("sgp", self.threshold, learner.model)
-        for name, moment in moments.items():
-            threshold = thresholds[name] + self.increase * task.index
-            old = self.bases[name].double() if name in self.bases else None
-            new = leading_directions(moment, threshold, old)
-            u = new if old is None else torch.cat((old, new), 1)
-            sigma = (u * (moment @ u)).sum(0).clamp(min=0).sqrt()
+        thresholds = thresholds_of("sgp", self.threshold, learner.model, self.increase * task.index)
+        for name, u in grown_bases(self.bases, moments, thresholds).items():
+            sigma = (u * (moments[name] @ u)).sum(0).clamp(min=0).sqrt()
             largest = sigma.max() if len(sigma) else 0.0
             added = (self.alpha + 1) * sigma / (self.alpha * sigma + largest).clamp(min=tiny(sigma))
-            if old is not None:
-                added[: old.shape[1]] += self.importance[name]
+            if name in self.importance:
+                added[: len(self.importance[name])] += self.importance[name]
             self.bases[name], self.importance[name] = u.to(like), added.clamp(max=1).to(like)
         self.still = norm_weights(learner)
         note_free(learner, {name: 1 - float(v.sum()) / len(self.bases[name]) for name, v in self.importance.items()})

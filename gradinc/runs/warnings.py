@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gradinc.config.schema import Config
 from gradinc.core.due import Due
-from gradinc.core.layer_inputs import BATCH_NORMS, NORMS
 from gradinc.core.method import Method
+from gradinc.core.normalization import BATCH_NORMS, NORMS
 from gradinc.data.outputs import Outputs
 from gradinc.data.source import PARTS
 from gradinc.data.stream import Setting, Stream

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from streams import learner, micro_batches, stream, train
 from torch import Tensor, nn
 
-from gradinc.core.layer_inputs import hold_statistics
 from gradinc.core.learner import Learner
+from gradinc.core.normalization import hold_statistics
 from gradinc.data.batch import Batch
 from gradinc.methods.ewc import EWC
 from gradinc.methods.gss import GSS

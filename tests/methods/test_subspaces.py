@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
-from gradinc.core.layer_inputs import change_layers, held_layers, inputs_of, second_moments
+from gradinc.core.layer_inputs import held_layers, inputs_of, second_moments
 from gradinc.core.learner import Learner
 from gradinc.core.linalg import leading_directions, orthonormal, small_directions, with_more_rows
+from gradinc.core.subspaces import change_layers
 from gradinc.core.weights import Weights
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Stream, open_stream
