@@ -130,7 +130,7 @@ def rows_to(run: RecordedRun, *, accuracy: Fraction) -> float:
     """Rows through the model, the mean of forward and backward, until the validation accuracy was reached."""
     rows = finite(_reached(run, accuracy).get("rows"))
     if rows is None:
-        raise NoValue("its log has no rows; it is of before they were counted")
+        raise NoValue("its log is from before rows were counted")
     return rows
 
 
@@ -149,7 +149,7 @@ def updates_to_recover(run: RecordedRun, *, within: Fraction = 0.02) -> float:
     for line, score in _scores(run):
         if line["step"] >= stop and score >= before[-1] - within:
             return float(line["step"] - stop)
-    raise NoValue(f"it was not within {100 * within:g} points of {100 * before[-1]:.1f} % again after the burst")
+    raise NoValue(f"did not return to within {100 * within:g} points of {100 * before[-1]:.1f} % after the burst")
 
 
 def seconds_to(run: RecordedRun, *, accuracy: Fraction) -> float:
