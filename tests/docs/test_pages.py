@@ -1,13 +1,19 @@
-"""README, CHANGELOG and docs/: links lead somewhere, and the index of results matches its pages."""
+"""README, CHANGELOG and docs/: links lead somewhere, commands exist, and the index of results matches its pages."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from gradinc.base.errors import UserError
+from gradinc.cli.main import COMMANDS, main
+from gradinc.config.compose import compose_jobs
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -54,3 +60,36 @@ def test_every_test_file_of_a_promise_exists():
     names = re.findall(r"\btest_\w+\.py\b", text)
     assert len(set(names)) > 20
     assert [name for name in names if not list((ROOT / "tests").rglob(name))] == []
+
+
+def commands(text: str) -> list[list[str]]:
+    """The commands of gradinc in a page's indented blocks, as words."""
+    lines = re.findall(r"^    (?:\$ )?(gradinc [^&\n]+)", text, re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+TEXTS = [page.read_text(encoding="utf-8") for page in PAGES if page.parent.name != "results"]
+SHOWN = [words for text in TEXTS for words in commands(text)]
+
+
+def test_every_command_shown_and_every_option_of_it_exists(capsys):
+    assert len(SHOWN) > 60
+    for name in {words[0] for words in SHOWN}:
+        assert name in COMMANDS, f"gradinc {name}"
+        with suppress(SystemExit):
+            main([name, "--help"])
+        page = capsys.readouterr().out
+        options = {word for words in SHOWN if words[0] == name for word in words if word.startswith("--")} - {"--"}
+        assert [option for option in options if option not in page and option != "--cfg"] == [], f"gradinc {name}"
+
+
+def test_every_training_shown_composes():
+    shown = [words[1:] for words in SHOWN if words[0] == "train" and not re.search(r"…|[A-Z]{2}|--", " ".join(words))]
+    assert len(shown) > 15
+    for words in shown:
+        overrides = [word for word in words if word != "-m"]
+        if "optm.lr=0.1" in overrides:  # the example of a wrong key
+            with pytest.raises(UserError, match=r"Did you mean optimizer\.lr"):
+                compose_jobs(overrides)
+        else:
+            assert compose_jobs(overrides, multirun="-m" in words), words
