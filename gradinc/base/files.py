@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from gradinc.base.crash import crash_point
 from gradinc.base.errors import StorageError, Unwritable, UserError
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 """What the operating system says of a place, and not of what is to be written there."""
 
 
@@ -128,7 +128,7 @@ def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         reason = f"{reason} ({needed:,} bytes are needed{_free(path.parent)})"
         mend = "Make room or choose another output=…; the same command then goes on"
-    kind = Unwritable if error.errno in UNWRITABLE else StorageError
+    kind = Unwritable if error.errno in _UNWRITABLE else StorageError
     return kind(str(path), f"cannot be written: {reason}", mend)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, cast
 
-PATIENCE = 1.0
+_PATIENCE = 1.0
 """Seconds that a reader who does not block has at the end for what was not written yet."""
 
 
@@ -74,7 +74,7 @@ def going_on() -> Iterator[None]:
 
 def settle(stream: IO[str]) -> None:
     """Write what waits; what cannot be written is given up, else Python would fail with it once more at its own end."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + _PATIENCE
     while True:
         try:
             stream.flush()

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradinc.base.errors import UserError
 
-LONGEST_LINE = 1000
+_LONGEST_LINE = 1000
 """Letters of an error's line that are shown."""
 
 
@@ -48,8 +48,8 @@ def one_line(error: UserError) -> str:
     """An error as it is shown: one line, in which no character drives the terminal."""
     line = str(error)
     line = line[:-1] if line.endswith("?.") else line
-    if len(line) > LONGEST_LINE:  # somebody gave a value of thousands of letters; what is wrong with it comes last
-        line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
+    if len(line) > _LONGEST_LINE:  # somebody gave a value of thousands of letters; what is wrong with it comes last
+        line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
 
 

@@ -15,7 +15,7 @@ from gradinc.base.text import print_columns, print_json, printable
 from gradinc.cli.arguments import Parser
 
 if TYPE_CHECKING:
-    from gradinc.studies.attacks.measure import Measured
+    from gradinc.studies.attacks.measure import AttackResult
 
 EPS = {"linf": "0.01,0.03,0.1,0.3", "l2": "0.25,0.5,1,2"}
 """Sizes to try where none are given, by the norm."""
@@ -31,9 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.figure is not None:
         _check_figure(options.figure, path)
     from gradinc.runs.trained import FinishedRun
-    from gradinc.studies.attacks.measure import Settings, attack, document  # torch, when all else is right
+    from gradinc.studies.attacks.measure import AttackSettings, attack, document  # torch, when all else is right
 
-    run, settings = FinishedRun.open(path), Settings(**chosen)
+    run, settings = FinishedRun.open(path), AttackSettings(**chosen)
     measured = _with_progress(options.quiet, lambda watch: attack(run, settings, watch))
     if options.figure is not None:
         from gradinc.base.files import write_whole
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _print(measured: list[Measured], run: str, settings: Any) -> None:
+def _print(measured: list[AttackResult], run: str, settings: Any) -> None:
     clean, *others, limit = measured
     how = f"{settings.norm}, {settings.steps} steps, {settings.restarts} restarts, seed {settings.seed}"
     print_columns(
@@ -77,7 +77,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _interval(each: Measured) -> str:
+def _interval(each: AttackResult) -> str:
     return f"{100 * each.low:.1f} – {100 * each.high:.1f} %"
 
 

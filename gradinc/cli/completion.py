@@ -12,7 +12,7 @@ from gradinc.cli.main import COMMANDS
 OF_RUNS = ("compare", "diff", "report", "export")
 """Commands that take any number of runs."""
 
-HOW = 'eval "$(gradinc -sc install=bash)"'
+_HOW = 'eval "$(gradinc -sc install=bash)"'
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,12 +20,12 @@ def main(arguments: Sequence[str]) -> int:
     action, _, shell = (arguments[0] if len(arguments) == 1 else "").partition("=")
     if action not in ("install", "uninstall", "query") or shell not in ("bash", "fish", "zsh"):
         raise UserError(
-            "--shell-completion", "needs install=, uninstall= or query= with bash, fish or zsh", f"Try {HOW}"
+            "--shell-completion", "needs install=, uninstall= or query= with bash, fish or zsh", f"Try {_HOW}"
         )
     if action != "query":
         return _hydra(arguments[0])
     if "COMP_LINE" not in os.environ:
-        raise UserError("COMP_LINE", "is not set; the shell asks this", f"Install completion with {HOW}")
+        raise UserError("COMP_LINE", "is not set; the shell asks this", f"Install completion with {_HOW}")
     # The line without the program's name; what is being typed is the last word, empty after a space.
     words = os.environ["COMP_LINE"].split()[1:] + ([""] if os.environ["COMP_LINE"].endswith(" ") else [])
     if words[:1] == ["train"] and len(words) > 1 and not words[-1].startswith("-"):
@@ -45,9 +45,9 @@ def _next(before: Sequence[str]) -> list[str]:
     if before[0] == "train":
         return ["--multirun", "--cfg", "--package", "--resolve", "--info", "--config-dir", "--quiet", "--help"]
     if before == ["list"]:
-        from gradinc.cli.list import KINDS
+        from gradinc.cli.list import LISTED_KINDS
 
-        return list(KINDS)
+        return list(LISTED_KINDS)
     if before == ["data"]:
         from gradinc.config.groups import names
 

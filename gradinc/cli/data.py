@@ -15,7 +15,7 @@ from gradinc.config.names import choose
 
 def main(arguments: Sequence[str]) -> int:
     """List the data sets, or get and check the one that is named."""
-    from gradinc.data.availability import availability, prepare
+    from gradinc.data.availability import availability, prepare_data
 
     options = _parser().read(arguments)
     names = [part.name for part in catalog.parts("data")]
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(options.name, "no such data set", choose(options.name, names))
     if not options.json and not options.quiet:
         print(f"reading {options.name} as a whole …", file=sys.stderr)
-    prepared = prepare(options.name, options.root)
+    prepared = prepare_data(options.name, options.root)
     if options.json:
         print_json({**asdict(prepared), "here": True})
         return 0

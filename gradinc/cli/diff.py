@@ -14,7 +14,7 @@ from gradinc.cli.arguments import Parser
 if TYPE_CHECKING:
     from gradinc.records.difference import Comparison
 
-LONGEST = 44
+_LONGEST = 44
 """Characters of a value that are shown; the JSON document has all of them."""
 
 SHORTEST = 12
@@ -63,10 +63,10 @@ def _print(comparison: Comparison) -> None:
 
 def _print_sides(rows: Sequence[tuple[str, str, str]]) -> None:
     """Keys with their two values, which are cut where they are long or the terminal is narrow."""
-    longest = LONGEST
+    longest = _LONGEST
     if sys.stdout.isatty():
         room = get_terminal_size().columns - len("  ") * 3 - max(len(key) for key, _, _ in rows)
-        longest = min(LONGEST, max(room // 2, SHORTEST))
+        longest = min(_LONGEST, max(room // 2, SHORTEST))
     print_columns([["", "A", "B"], *([key, _cut(a, longest), _cut(b, longest)] for key, a, b in rows)], indent="  ")
 
 

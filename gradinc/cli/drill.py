@@ -11,7 +11,7 @@ from gradinc.base.errors import UserError
 from gradinc.base.text import printable
 from gradinc.cli.arguments import Parser
 
-HOW = "Write gradinc drill 10 -- train model=cnn …"
+_HOW = "Write gradinc drill 10 -- train model=cnn …"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(own)
     kills = _number(options.kills)
     if words is None:
-        raise UserError("gradinc drill", "names no job", HOW)
+        raise UserError("gradinc drill", "names no job", _HOW)
     _check(words)
     from gradinc.studies.drill import Drill
 
@@ -52,13 +52,13 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
     place = list(arguments).index("--")
     words = list(arguments[place + 1 :])
     if words[:1] != ["train"]:
-        raise UserError("gradinc drill", "drills gradinc train only", HOW)
+        raise UserError("gradinc drill", "drills gradinc train only", _HOW)
     return list(arguments[:place]), words[1:]
 
 
 def _number(given: str | None) -> int:
     if given is None or not (given.isascii() and given.isdecimal() and 1 <= int(given[:9]) <= 100_000):
-        raise UserError(f"gradinc drill {given or ''}".strip(), "needs a number of kills, 1 to 100000", HOW)
+        raise UserError(f"gradinc drill {given or ''}".strip(), "needs a number of kills, 1 to 100000", _HOW)
     return int(given)
 
 
@@ -68,10 +68,10 @@ def _check(words: Sequence[str]) -> None:
     Raises:
         UserError: it is one of these, or not right in itself.
     """
-    from gradinc.cli.train import read
+    from gradinc.cli.train import read_arguments
     from gradinc.config.compose import load_config
 
-    options, overrides = read(words)
+    options, overrides = read_arguments(words)
     asked = [name for name, value in vars(options).items() if value and name not in ("config_dir", "quiet", "run")]
     if asked:
         raise UserError(f"--{asked[0].replace('_', '-')}", "gradinc drill kills a single run", "Leave it out")

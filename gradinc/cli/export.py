@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     from gradinc.records.shown import doubts
 
     found = find_runs(options.runs, options.output)
-    tensorboard.check()
+    tensorboard.check_tensorboard()
     runs = [run for run in found if run.damage is None]
     folders = [Path(options.tensorboard) / run.name for run in runs]
     for folder in folders:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(folder.name, "is the name of several of these runs", "Export them one at a time")
     print_warnings(doubts(found))
     for run, folder in zip(runs, folders, strict=True):
-        count = tensorboard.write(scalars(run), folder)
+        count = tensorboard.write_events(scalars(run), folder)
         if not run.log_is_whole:
             log = run.path / "metrics.jsonl"
             print_warnings([f"{log} is damaged after line {len(run.metrics)}. The numbers end there."])

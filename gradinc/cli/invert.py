@@ -29,14 +29,14 @@ def main(arguments: Sequence[str]) -> int:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from gradinc.runs.trained import FinishedRun
-    from gradinc.studies.attacks.leak import Settings, leaks, picture  # torch, when all else is right
+    from gradinc.studies.attacks.leak import InversionSettings, leaks, picture  # torch, when all else is right
 
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("inverting: {task.completed} steps"), TimeElapsedColumn())
     quiet = options.quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("", total=None)
-        found = leaks(FinishedRun.open(path), Settings(**chosen), lambda: progress.advance(task))
+        found = leaks(FinishedRun.open(path), InversionSettings(**chosen), lambda: progress.advance(task))
     if figure is not None:
         picture(found, figure)
     if options.json:

@@ -12,16 +12,16 @@ from gradinc.config import groups
 from gradinc.config.catalog import PLURALS
 from gradinc.config.names import choose
 
-KINDS = {PLURALS[group]: group for group in groups.LISTED}
+LISTED_KINDS = {PLURALS[group]: group for group in groups.LISTED}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print names, summaries and papers of one kind, or of all."""
     options = _parser().read(arguments)
     folders = [Path(folder) for folder in options.config_dir]
-    if options.kind is not None and options.kind not in KINDS:
-        raise UserError(options.kind, "unknown", choose(options.kind, list(KINDS)))
-    wanted = {options.kind: KINDS[options.kind]} if options.kind else KINDS
+    if options.kind is not None and options.kind not in LISTED_KINDS:
+        raise UserError(options.kind, "unknown", choose(options.kind, list(LISTED_KINDS)))
+    wanted = {options.kind: LISTED_KINDS[options.kind]} if options.kind else LISTED_KINDS
     found = {plural: groups.choices(group, folders) for plural, group in wanted.items()}
     if options.json:
         document = {
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     for plural, choices in found.items():
         if not options.kind:
-            print(f"{plural} ({KINDS[plural]}=…)")
+            print(f"{plural} ({LISTED_KINDS[plural]}=…)")
         rows = [[c.name, c.summary + (f" [{c.paper}]" if c.paper else "")] for c in choices]
         print_columns(rows or [["none yet", ""]], indent="" if options.kind else "  ")
     return 0
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser("list", "What there is to choose from, each with its summary and its paper.", "gradinc list models")
-    parser.add_argument("kind", nargs="?", help=", ".join(KINDS) + "; all of them if not given")
+    parser.add_argument("kind", nargs="?", help=", ".join(LISTED_KINDS) + "; all of them if not given")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--config-dir", "-cd", action="append", default=[], help="a folder of YAML files of your own")
     return parser

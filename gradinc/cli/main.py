@@ -38,7 +38,7 @@ COMMANDS = {
 }
 """The commands, each with its line in ``gradinc --help``; their modules are in `gradinc.cli`."""
 
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN)
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN)
 """What the system says where standard output has no room, or no reader for the moment."""
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143

@@ -23,14 +23,14 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--out {options.out}", "is no HTML file", "Give a name that ends in .html")
     from gradinc.records.find import find_runs
     from gradinc.studies.report.compose import compose
-    from gradinc.studies.report.write import write
+    from gradinc.studies.report.write import write_report
 
     runs = find_runs(options.runs, options.output)
     title = options.title or (runs[0].name if len(runs) == 1 else _common(options.runs, options.output))
     _read_logs(runs, quiet=options.quiet)
     report = compose(title, runs)
     page = out or Path("reports") / f"{_file_name(title)}.html"
-    for path in write(report, page):
+    for path in write_report(report, page):
         if not options.quiet:
             print(f"{printable(path)}  {path.stat().st_size / 1000:,.0f} kB")
     return 0

@@ -63,7 +63,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
     from gradinc.studies.tables.collecting import recorded_runs
     from gradinc.studies.tables.document import table_document
     from gradinc.studies.tables.rendering import FILES
-    from gradinc.studies.tables.running import jobs_of, measure, missing_jobs, missing_measurements, run
+    from gradinc.studies.tables.running import jobs_of, make_measurements, missing_jobs, missing_measurements, run
     from gradinc.studies.tables.terminal import show
 
     code = 0
@@ -75,7 +75,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
         if code > 1:  # a signal
             return code
     if not options.collect and (unmeasured := missing_measurements(table, cells)):
-        code = max(code, measure(unmeasured, Console(stderr=True, quiet=options.quiet)))
+        code = max(code, make_measurements(unmeasured, Console(stderr=True, quiet=options.quiet)))
     document = table_document(table, cells, recorded_runs(cells))
     output = next((job.config.output for job in jobs_of(cells).values()), "outputs")
     folder = Path(options.to) if options.to else Path(output) / "tables"

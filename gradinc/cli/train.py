@@ -14,7 +14,7 @@ from gradinc.cli.arguments import Parser
 
 def main(arguments: Sequence[str]) -> int:
     """Compose and check everything first, then run it."""
-    options, overrides = read(arguments)
+    options, overrides = read_arguments(arguments)
     _refuse_contradictions(options)
     config_dirs = [Path(folder) for folder in options.config_dir]
     if options.help:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     return _train(overrides, config_dirs, arguments, multirun=options.multirun)
 
 
-def read(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
+def read_arguments(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     """The options, which are Hydra's, and the ``key=value`` arguments.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from gradinc.config import catalog, groups
 from gradinc.config.names import shown
 
-EXAMPLES = (
+_EXAMPLES = (
     ("gradinc train model=cnn strategy=accumulate", "a convolutional network, one update from 8 micro-batches"),
     ("gradinc train data=image_folder data.root=DIR", "your own images, one folder for each class"),
     ("gradinc train optimizer=adam optimizer.lr=0.002", "another optimizer, with an option of it"),
@@ -40,7 +40,7 @@ def train_help(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) 
     top = list(_commented(groups.conf_folder() / "config.yaml"))
     chosen = _chosen(overrides)
     lines = ["usage: gradinc train [group=name ...] [key=value ...] [-m]", ""]
-    lines += _block("Examples", EXAMPLES)
+    lines += _block("Examples", _EXAMPLES)
     lines += _block(
         "Groups, with the one that is chosen in brackets (gradinc list shows what each is)",
         _groups(chosen, config_dirs),

@@ -11,7 +11,7 @@ from gradinc.base.errors import UserError
 from gradinc.base.text import print_columns, printable
 from gradinc.cli.arguments import Parser
 
-EXAMPLES = """\
+_EXAMPLES = """\
   gradinc tune rates.yaml model=mlp
   gradinc tune rates.yaml --n-jobs 2 --trials 40
 
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser("tune", "Search for the values of a run's options.", EXAMPLES)
+    parser = Parser("tune", "Search for the values of a run's options.", _EXAMPLES)
     parser.add_argument("space", help="YAML file with the search space")
     parser.add_argument("overrides", nargs="*", help="key=value arguments of every run")
     parser.add_argument("--trials", type=int, help="how many in all; the file's if not given")

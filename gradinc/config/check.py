@@ -19,7 +19,7 @@ from gradinc.config.catalog import Part
 from gradinc.config.names import choose, shown, written
 from gradinc.config.signature import REQUIRED
 
-Section = TypeVar("Section")
+_Section = TypeVar("_Section")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def value(annotation: Any, given: Any, where: str) -> Any:
     raise _wrong(annotation, given, where)
 
 
-def section(kind: type[Section], given: Mapping[str, Any], where: str, **rest: Any) -> Section:
+def section(kind: type[_Section], given: Mapping[str, Any], where: str, **rest: Any) -> _Section:
     """A section of the config, each of its keys checked.
 
     Args:
@@ -77,7 +77,7 @@ def section(kind: type[Section], given: Mapping[str, Any], where: str, **rest: A
     return kind(**found)
 
 
-def options(part: Part, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def part_options(part: Part, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A part's own options, in the order of its signature, with the defaults of those not given.
 
     Raises:
@@ -92,12 +92,12 @@ def options(part: Part, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return found
 
 
-def plain(item: Any) -> Any:
+def as_plain(item: Any) -> Any:
     """A value as YAML and JSON have it, with lists for tuples."""
     if isinstance(item, list | tuple):
-        return [plain(entry) for entry in item]
+        return [as_plain(entry) for entry in item]
     if isinstance(item, dict):
-        return {key: plain(entry) for key, entry in item.items()}
+        return {key: as_plain(entry) for key, entry in item.items()}
     return item
 
 

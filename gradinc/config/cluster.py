@@ -9,7 +9,7 @@ from typing import Any
 
 from gradinc.base.errors import UserError
 from gradinc.config import catalog
-from gradinc.config.check import options
+from gradinc.config.check import part_options
 from gradinc.config.names import nearest_key, shown
 
 
@@ -39,7 +39,7 @@ def cluster(document: Mapping[str, Any]) -> Cluster:
             near = nearest_key(f"cluster.{key}", (f"cluster.{name}" for name in part.parameters))
             mend = f"It is one of {', '.join(owners)}" if owners else f"Did you mean {near}?" if near else ""
             raise UserError(f"cluster.{key}", f"cluster={part.name} has no such option", mend)
-    found = options(part, document, "cluster.")
+    found = part_options(part, document, "cluster.")
     if found.get("n_jobs") == 0:
         raise UserError("cluster.n_jobs=0", "no job would ever run", "Give 1 or more, or -1 for all processors")
     return Cluster(part.name, found)

@@ -26,7 +26,7 @@ from gradinc.config.names import choose, nearest_key, shown, written
 from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
 from gradinc.config.placing import Chosen, chosen, refuse_without_part
 from gradinc.config.replaced import replaced
-from gradinc.config.schema import Config, Data, common_keys, validate
+from gradinc.config.schema import Config, DataSection, common_keys, validate
 from gradinc.config.yaml_size import check_yaml_size
 
 HYDRA_BASE = "1.3"
@@ -344,7 +344,7 @@ def reconfigured(config: Config, overrides: Sequence[str], config_dirs: Sequence
                 raise UserError(key, "would test on rows that the run was trained on", "Leave it out")
     else:
         chosen = _resolved(Composer(config_dirs).tree([choice]))["data"]
-        kept = {key: document["data"][key] for key in common_keys(Data) if key not in ("name", "root")}
+        kept = {key: document["data"][key] for key in common_keys(DataSection) if key not in ("name", "root")}
         document["data"] = {**chosen, **kept}
     new = OmegaConf.create({})
     for assignment in assignments.values():

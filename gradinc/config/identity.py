@@ -30,7 +30,7 @@ FREE = (
 runs and what it says of itself, but not what it computes. ``evaluate.epochs`` is one more, unless
 ``budget.accuracy`` ends the training, which then depends on when the validation rows are looked at."""
 
-YOUNGER = {
+YOUNGER_KEYS = {
     "budget.rows": None,
     "data.task": "auto",
     "evaluate.rows": "test",
@@ -81,14 +81,14 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, A
     Returns:
         For each the key, its old value and its new one; None stands for a key that is not there.
     """
-    before, after = YOUNGER | dict(_identity(old)), YOUNGER | dict(_identity(new))
+    before, after = YOUNGER_KEYS | dict(_identity(old)), YOUNGER_KEYS | dict(_identity(new))
     keys = [*before, *(key for key in after if key not in before)]
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 
 
 def identified(document: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a document that its run's numbers depend on, flat, with their values."""
-    return {key: value for key, value in _identity(document) if key not in YOUNGER or value != YOUNGER[key]}
+    return {key: value for key, value in _identity(document) if key not in YOUNGER_KEYS or value != YOUNGER_KEYS[key]}
 
 
 def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

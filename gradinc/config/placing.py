@@ -12,7 +12,7 @@ from typing import Any
 from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.documents import mapping
-from gradinc.config.schema import PARTS, Window, common_keys
+from gradinc.config.schema import PARTS, WindowSection, common_keys
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def chosen(document: Any) -> Chosen:
     """The parts that a composed document names, where its sections are as they should be."""
     window = mapping(mapping(document, "strategy"), "window", "strategy.")
     names = {kind: mapping(document, kind).get("name") for kind in PARTS}
-    names |= {kind: window.get(kind, getattr(Window, kind)) for kind in ("rule", "due")}
+    names |= {kind: window.get(kind, getattr(WindowSection, kind)) for kind in ("rule", "due")}
     methods = mapping(mapping(document, "strategy"), "methods", "strategy.")
     return Chosen({kind: str(name) for kind, name in names.items()}, list(methods))
 
@@ -91,7 +91,7 @@ def _owners(key: str) -> tuple[str, frozenset[str]] | None:
     match key.split("."):
         case ["strategy", "methods", name, *_] if name in _names("method"):
             return "method", frozenset({name})
-        case ["strategy", "window", name, *_] if name not in common_keys(Window):
+        case ["strategy", "window", name, *_] if name not in common_keys(WindowSection):
             return ("window", frozenset({name})) if name in _names("rule") | _names("due") else None
         case [kind, option, *_] if kind in PARTS and option not in common_keys(PARTS[kind]):
             names = frozenset(part.name for part in catalog.parts(kind) if option in part.parameters)

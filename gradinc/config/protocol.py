@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradinc.base.errors import UserError
 
 if TYPE_CHECKING:
-    from gradinc.config.schema import Stream
+    from gradinc.config.schema import StreamSection
 
 Scenario = Literal["class", "task", "domain"]
 Heads = Literal["single", "masked", "multi"]
@@ -56,14 +56,14 @@ class Protocol:
         return asdict(self)
 
 
-def recorded(record: Any) -> Protocol | None:
+def recorded_protocol(record: Any) -> Protocol | None:
     """The protocol in a record; None if the record has none or is damaged."""
     if not isinstance(record, Mapping) or any(record.get(key) not in values for key, values in CHOICES.items()):
         return None
     return Protocol(**{key: record[key] for key in CHOICES})
 
 
-def protocol(scenario: Scenario | None, stream: Stream, *, shared: bool = False) -> Protocol:
+def protocol(scenario: Scenario | None, stream: StreamSection, *, shared: bool = False) -> Protocol:
     """The protocol that the keys ask for.
 
     Args:
@@ -84,7 +84,7 @@ def protocol(scenario: Scenario | None, stream: Stream, *, shared: bool = False)
     return found
 
 
-def check_one_task(scenario: Scenario | None, stream: Stream) -> None:
+def check_one_task(scenario: Scenario | None, stream: StreamSection) -> None:
     """Refuse keys about tasks beside ``stream=iid``, which has one task.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradinc.config import catalog, groups
 from gradinc.config.documents import mapping
-from gradinc.config.schema import Window
+from gradinc.config.schema import WindowSection
 
 
 def replaced(document: Mapping[str, Any], typed: Collection[str], config_dirs: Sequence[Path] = ()) -> list[str]:
@@ -28,7 +28,7 @@ def replaced(document: Mapping[str, Any], typed: Collection[str], config_dirs: S
     window = mapping(mapping(document, "strategy"), "window", "strategy.")
     found = []
     for kind in ("rule", "due"):
-        chosen = window.get(kind, getattr(Window, kind))
+        chosen = window.get(kind, getattr(WindowSection, kind))
         for part in catalog.parts(kind):
             key = f"strategy.window.{part.name}"
             own = window.get(part.name)

@@ -13,7 +13,7 @@ from pydantic import StringConstraints
 
 from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
-from gradinc.config.check import Words, options, plain, section
+from gradinc.config.check import Words, as_plain, part_options, section
 from gradinc.config.documents import leaves, mapping, refuse_targets
 from gradinc.config.names import choose, nearest_key, nearest_word, shown, written
 from gradinc.config.protocol import Heads, Scenario, Visible, check_one_task, protocol
@@ -40,7 +40,7 @@ Constants = Annotated[tuple[float, Positive], Words("[mean,deviation]")]
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSection:
     """Which rows there are, and how they are served."""
 
     name: str
@@ -59,7 +59,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelSection:
     """The network."""
 
     name: str
@@ -67,7 +67,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamSection:
     """The sequence of tasks."""
 
     name: str
@@ -85,7 +85,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class OptimizerSection:
     """How a gradient becomes an update; its options include ``lr``."""
 
     name: str
@@ -93,7 +93,7 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ScheduleSection:
     """How the learning rate goes over the updates."""
 
     name: str
@@ -105,7 +105,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowSection:
     """When an update is due, and how its gradients become one."""
 
     size: Count = 1
@@ -119,17 +119,17 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Strategy:
+class StrategySection:
     """A window and a chain of methods: their options by name, in the order in which they act."""
 
-    window: Window
+    window: WindowSection
     scale_lr: Literal["none", "linear", "sqrt"] = "none"
     scale_beta2: bool = False
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Budget:
+class BudgetSection:
     """The limits of a task; the first one reached ends it."""
 
     epochs: Literal["auto"] | Count | None = "auto"
@@ -142,7 +142,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Corrupt:
+class CorruptSection:
     """Which micro-batches' gradients arrive broken, and how."""
 
     prob: Fraction = 0.0
@@ -153,7 +153,7 @@ class Corrupt:
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class EvaluateSection:
     """When the validation rows are looked at, and what a task's end is measured on."""
 
     epochs: Count = 1
@@ -162,7 +162,7 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointSection:
     """How often the run is saved, and how many checkpoints are kept."""
 
     seconds: NonNegative = 30.0
@@ -170,7 +170,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Log:
+class LogSection:
     """How often a line is written to ``metrics.jsonl``."""
 
     steps: Count = 50
@@ -194,17 +194,17 @@ class Config:
     strict: bool = False
     diagnostics: bool = False
     progress: Literal["auto", "plain", "quiet"] = "auto"
-    data: Data
-    model: Model
-    stream: Stream
-    optimizer: Optimizer
-    schedule: Schedule
-    strategy: Strategy
-    budget: Budget
-    corrupt: Corrupt
-    evaluate: Evaluate
-    checkpoint: Checkpoint
-    log: Log
+    data: DataSection
+    model: ModelSection
+    stream: StreamSection
+    optimizer: OptimizerSection
+    schedule: ScheduleSection
+    strategy: StrategySection
+    budget: BudgetSection
+    corrupt: CorruptSection
+    evaluate: EvaluateSection
+    checkpoint: CheckpointSection
+    log: LogSection
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -215,34 +215,34 @@ class Config:
             "window": _window_document(self.strategy.window),
             "scale_lr": self.strategy.scale_lr,
             "scale_beta2": self.strategy.scale_beta2,
-            "methods": plain(self.strategy.methods),
+            "methods": as_plain(self.strategy.methods),
         }
         document.update({name: _section_document(getattr(self, name)) for name in PLAIN})
         return document
 
 
 PARTS: dict[str, type] = {
-    "data": Data,
-    "model": Model,
-    "stream": Stream,
-    "optimizer": Optimizer,
-    "schedule": Schedule,
+    "data": DataSection,
+    "model": ModelSection,
+    "stream": StreamSection,
+    "optimizer": OptimizerSection,
+    "schedule": ScheduleSection,
 }
 """Sections that choose a part by name."""
 
 PLAIN: dict[str, type] = {
-    "budget": Budget,
-    "corrupt": Corrupt,
-    "evaluate": Evaluate,
-    "checkpoint": Checkpoint,
-    "log": Log,
+    "budget": BudgetSection,
+    "corrupt": CorruptSection,
+    "evaluate": EvaluateSection,
+    "checkpoint": CheckpointSection,
+    "log": LogSection,
 }
 """Sections that have the same keys always."""
 
 TOP = tuple(f.name for f in fields(Config) if f.name not in (*PARTS, *PLAIN, "strategy"))
 """Keys that stand in no section."""
 
-STRATEGY_KEYS = tuple(f.name for f in fields(Strategy) if f.name not in ("window", "methods"))
+STRATEGY_KEYS = tuple(f.name for f in fields(StrategySection) if f.name not in ("window", "methods"))
 """Keys of a strategy beside its window and its methods."""
 
 
@@ -265,12 +265,12 @@ def validate(document: Mapping[str, Any]) -> Config:
         "",
         **{kind: _part_section(kind, part, mapping(document, kind)) for kind, part in parts.sections.items()},
         strategy=section(
-            Strategy,
+            StrategySection,
             {name: given for name, given in strategy.items() if name not in ("window", "methods")},
             "strategy.",
             window=_window_section(parts, window),
             methods={
-                name: options(part, mapping(methods, name, "strategy.methods."), f"strategy.methods.{name}.")
+                name: part_options(part, mapping(methods, name, "strategy.methods."), f"strategy.methods.{name}.")
                 for name, part in parts.methods.items()
             },
         ),
@@ -308,7 +308,7 @@ def _chosen(document: Mapping[str, Any]) -> _Parts:
         sections[kind] = catalog.part(kind, shown(name))
     strategy = mapping(document, "strategy")
     window = mapping(strategy, "window", "strategy.")
-    rule, due = (shown(window.get(kind, getattr(Window, kind))) for kind in ("rule", "due"))
+    rule, due = (shown(window.get(kind, getattr(WindowSection, kind))) for kind in ("rule", "due"))
     methods = mapping(strategy, "methods", "strategy.")
     return _Parts(
         sections,
@@ -321,26 +321,26 @@ def _chosen(document: Mapping[str, Any]) -> _Parts:
 def _part_section(kind: str, part: catalog.Part, given: Mapping[str, Any]) -> Any:
     own = {name: item for name, item in given.items() if name in part.parameters}
     common = {name: item for name, item in given.items() if name not in part.parameters}
-    return section(PARTS[kind], common, f"{kind}.", options=options(part, own, f"{kind}."))
+    return section(PARTS[kind], common, f"{kind}.", options=part_options(part, own, f"{kind}."))
 
 
 def _window_section(parts: _Parts, window: Mapping[str, Any]) -> Any:
     nested = {part.name for part in parts.of_window.values() if part.parameters}
     own = {
-        f"{kind}_options": options(
+        f"{kind}_options": part_options(
             part, mapping(window, part.name, "strategy.window."), f"strategy.window.{part.name}."
         )
         for kind, part in parts.of_window.items()
         if part.parameters
     }
     common = {name: given for name, given in window.items() if name not in nested}
-    return section(Window, common, "strategy.window.", **own)
+    return section(WindowSection, common, "strategy.window.", **own)
 
 
 def _known_keys(parts: _Parts) -> set[str]:
     """Every key that can be set beside these parts."""
     keys = set(TOP)
-    for name, kind in {**PLAIN, **PARTS, "strategy.window": Window}.items():
+    for name, kind in {**PLAIN, **PARTS, "strategy.window": WindowSection}.items():
         keys |= {f"{name}.{key}" for key in common_keys(kind)}
     for kind_name, part in parts.sections.items():
         keys |= {f"{kind_name}.{key}" for key in part.parameters}
@@ -399,7 +399,7 @@ def _no_such_word(key: str, section: str, last: str, words: set[str]) -> UserErr
 
 def _check_together(config: Config) -> None:
     """What no single key shows."""
-    limits = [getattr(config.budget, name) for name in common_keys(Budget)]
+    limits = [getattr(config.budget, name) for name in common_keys(BudgetSection)]
     if all(limit is None or limit == math.inf for limit in limits):
         raise UserError("budget", "every limit is null, so training would not end", "Set budget.epochs or another one")
     if config.stream.name == "iid":
@@ -418,7 +418,7 @@ def _check_together(config: Config) -> None:
     _check_windows(config.strategy)
 
 
-def _check_windows(strategy: Strategy) -> None:
+def _check_windows(strategy: StrategySection) -> None:
     """Layers with windows of their own, and micro-batches of any size, go with the mean over windows of one size."""
     window = strategy.window
     for pattern, size in window.layers.items():
@@ -438,13 +438,13 @@ def _check_windows(strategy: Strategy) -> None:
 
 def _section_document(part: Any) -> dict[str, Any]:
     """A section as a plain dict, its part's own options beside the others."""
-    document = {f.name: plain(getattr(part, f.name)) for f in fields(part)}
+    document = {f.name: as_plain(getattr(part, f.name)) for f in fields(part)}
     own = document.pop("options", {})
     return {**document, **own}
 
 
-def _window_document(window: Window) -> dict[str, Any]:
+def _window_document(window: WindowSection) -> dict[str, Any]:
     """The window as a plain dict, with the options of its rule and its due under their names."""
-    document = {key: getattr(window, key) for key in common_keys(Window)}
+    document = {key: getattr(window, key) for key in common_keys(WindowSection)}
     nested = {window.rule: window.rule_options, window.due: window.due_options}
-    return {**document, **{name: plain(own) for name, own in nested.items() if own}}
+    return {**document, **{name: as_plain(own) for name, own in nested.items() if own}}

@@ -12,10 +12,10 @@ from gradinc.base.files import NotPlain, open_plain
 LARGEST_FILE = 1 << 20
 """Bytes of a file; gradinc's own have some hundred."""
 
-MOST_VALUES = 100_000
+_MOST_VALUES = 100_000
 """Values that a file may stand for, once each ``*alias`` has become what it names."""
 
-DEEPEST = 100
+_DEEPEST = 100
 """Levels of sections and lists in each other. At some ten thousand the loader in C ends the process."""
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -49,8 +49,8 @@ def _follow(path: Path, text: str) -> None:
     for event in yaml.parse(text, LOADER):  # event by event neither loader goes deeper for a file that does
         if isinstance(event, yaml.CollectionStartEvent):
             opened.append((event.anchor, values))
-            if len(opened) > DEEPEST:
-                raise UserError(str(path), f"nests deeper than {DEEPEST} levels", "Give a file of settings")
+            if len(opened) > _DEEPEST:
+                raise UserError(str(path), f"nests deeper than {_DEEPEST} levels", "Give a file of settings")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = opened.pop()
             values += 1
@@ -64,5 +64,5 @@ def _follow(path: Path, text: str) -> None:
             if event.anchor in (anchor for anchor, _ in opened):
                 raise UserError(str(path), f"*{event.anchor} stands inside of what it names", "Write it out")
             values += named.get(str(event.anchor), 1)
-        if values > MOST_VALUES:
-            raise UserError(str(path), f"stands for more than {MOST_VALUES:,} values", "Give a file of settings")
+        if values > _MOST_VALUES:
+            raise UserError(str(path), f"stands for more than {_MOST_VALUES:,} values", "Give a file of settings")

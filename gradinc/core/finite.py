@@ -12,7 +12,7 @@ from gradinc.core.place import Place
 from gradinc.core.weights import Weights
 
 
-class Finite:
+class FiniteCheck:
     """Checks of the loss, the gradient and the weights.
 
     On the CPU a scalar is read in every step. On a GPU that would stop the queue: the check leaves a mark on the

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradinc.base.crash import crash_point
-from gradinc.core.finite import Finite
+from gradinc.core.finite import FiniteCheck
 from gradinc.core.method import MOVES, Method
 from gradinc.core.passes import Passes
 from gradinc.core.rate import Rate
@@ -50,7 +50,7 @@ class Learner:
         self.model, self.weights, self.criterion = passes.model, passes.weights, passes.criterion
         self.optimizer = rate.optimizer
         self.place, self.work, self.notes = passes.place, passes.work, passes.notes
-        self.finite = Finite(self.weights, self.place)
+        self.finite = FiniteCheck(self.weights, self.place)
         self.rng, self.note = self.place.generator, self.notes.add
         self.gradient, self.input_gradient, self.outputs = passes.gradient, passes.input_gradient, passes.outputs
         self.around = {**first, **last}

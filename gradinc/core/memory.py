@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradinc.config.values import Kept
 
-Rows = dict[str, Tensor]
+MemoryRows = dict[str, Tensor]
 """Rows by the name of their field: ``x``, ``y``, ``tasks``, and whatever a method keeps besides."""
 
 
@@ -30,7 +30,7 @@ class Memory(ABC):
     def __init__(self) -> None:
         self.capacity = self.seed = self.seen = 0
         self._size = 0
-        self._fields: Rows = {}
+        self._fields: MemoryRows = {}
 
     def open(self, capacity: int, seed: int, pairs: int = 1) -> None:
         """Let it hold rows.
@@ -77,7 +77,7 @@ class Memory(ABC):
             field.index_copy_(0, slots.to(where), rows[name].detach().index_select(0, sources.to(where)))
         self._size = max(self._size, int(slots.numpy().max()) + 1)
 
-    def draw(self, count: int, random: torch.Generator, among: Tensor | None = None) -> Rows:
+    def draw(self, count: int, random: torch.Generator, among: Tensor | None = None) -> MemoryRows:
         """That many rows, or all if there are fewer, at random and none twice; ``Batch.replaying`` takes them.
 
         Args:
@@ -90,7 +90,7 @@ class Memory(ABC):
         chosen = _distinct(size, count, random)
         return self.rows(chosen if among is None else among[chosen])
 
-    def rows(self, slots: Tensor | None = None) -> Rows:
+    def rows(self, slots: Tensor | None = None) -> MemoryRows:
         """The rows in some slots, int64, shape (n,), on the memory's device; all of them if none are given."""
         if slots is None:
             return {name: field[: self._size] for name, field in self._fields.items()}

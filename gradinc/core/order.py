@@ -75,7 +75,7 @@ def _has(method: type[Method], hook: str | None) -> bool:
     return hook is None or getattr(method, hook) is not getattr(Method, hook)
 
 
-def check_layers(methods: Mapping[str, type[Method]], heads: Sequence[range] = ()) -> None:
+def check_layer_windows(methods: Mapping[str, type[Method]], heads: Sequence[range] = ()) -> None:
     """Refuse what needs the gradient of all layers at once, where some layers wait for theirs.
 
     Args:

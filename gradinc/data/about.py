@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gradinc.data.source import PARTS
+from gradinc.data.source import DATA_PARTS
 from gradinc.data.stream import Stream
 
-LONGEST = 30
+_LONGEST = 30
 """Letters that the names of the classes may take in all."""
 
 
@@ -13,7 +13,7 @@ def about(stream: Stream) -> str:
     """One line: the set, classes or values, the protocol, the rows of each part, the shape of a row."""
     datasets = {id(each.dataset): each.dataset for each in stream.experiences}
     first = stream.experiences[0].dataset
-    rows = {part: sum(len(getattr(each, part)) for each in datasets.values()) for part in PARTS}
+    rows = {part: sum(len(getattr(each, part)) for each in datasets.values()) for part in DATA_PARTS}
     counts = [f"{count:,} {'training' if part == 'train' else part}" for part, count in rows.items() if count]
     if stream.options.samples_per_task is not None:
         counts[0] += f" ({stream.options.samples_per_task:,} per task)"
@@ -27,7 +27,7 @@ def _targets(classes: tuple[str, ...] | None, outputs: int) -> str:
     if classes is None:
         return f"{outputs:,} value" + ("" if outputs == 1 else "s")
     names = ", ".join(classes)
-    plain = classes == tuple(str(label) for label in range(len(classes))) or len(names) > LONGEST
+    plain = classes == tuple(str(label) for label in range(len(classes))) or len(names) > _LONGEST
     return f"{len(classes):,} classes" + ("" if plain else f" ({names})")
 
 

@@ -18,7 +18,7 @@ CHANNELS = (1, 3)
 Arrays = Mapping[str, np.ndarray]
 
 
-def rows_of(path: Path, arrays: Arrays, layout: Layout) -> tuple[np.ndarray, float]:
+def input_rows(path: Path, arrays: Arrays, layout: Layout) -> tuple[np.ndarray, float]:
     """Inputs of all parts as one array.
 
     Args:
@@ -51,7 +51,7 @@ def rows_of(path: Path, arrays: Arrays, layout: Layout) -> tuple[np.ndarray, flo
         x = x.transpose(0, 3, 1, 2)
     if x.dtype == np.uint8 and x.ndim == 4:
         return np.ascontiguousarray(x), 255.0
-    return finite(path, names[0].partition("_")[0], x), 1.0
+    return finite_array(path, names[0].partition("_")[0], x), 1.0
 
 
 def _channels_last(path: Path, name: str, shape: tuple[int, ...], layout: Layout) -> bool:
@@ -64,7 +64,7 @@ def _channels_last(path: Path, name: str, shape: tuple[int, ...], layout: Layout
     return last
 
 
-def finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+def finite_array(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     """The array as contiguous float32.
 
     Args:

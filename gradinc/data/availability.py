@@ -35,7 +35,7 @@ class Availability:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class CheckedData:
     """A data set that was read and checked as a whole.
 
     Attributes:
@@ -81,7 +81,7 @@ def availability(name: str, root: str | None = None) -> Availability:
     return Availability(name, False, "", None, "from another package")
 
 
-def prepare(name: str, root: str | None = None, options: Mapping[str, Any] | None = None) -> Prepared:
+def prepare_data(name: str, root: str | None = None, options: Mapping[str, Any] | None = None) -> CheckedData:
     """Download a data set if it isn't here, read all of it and check every file.
 
     Args:

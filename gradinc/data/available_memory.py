@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-SHARE = 4
+_SHARE = 4
 """A data set may take one part in this many of what is available."""
 
 
@@ -16,7 +16,7 @@ def fits(size: int, device: torch.device) -> bool:
     available = available_memory()
     if device.type == "cuda":
         available = min(available, torch.cuda.mem_get_info(device)[0])
-    return size * SHARE <= available
+    return size * _SHARE <= available
 
 
 def available_memory() -> int:

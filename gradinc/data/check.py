@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradinc.data.availability import Prepared
+from gradinc.data.availability import CheckedData
 from gradinc.data.dataset import open_source
 from gradinc.data.decode import decode, threaded
-from gradinc.data.source import PARTS, ImageFiles
+from gradinc.data.source import DATA_PARTS, ImageFiles
 
 
-def read_whole(name: str, root: str | None, options: dict[str, Any]) -> Prepared:
-    """Read a data set and decode every image in it. See `gradinc.data.availability.prepare`."""
+def read_whole(name: str, root: str | None, options: dict[str, Any]) -> CheckedData:
+    """Read a data set and decode every image in it. See `gradinc.data.availability.prepare_data`."""
     source = open_source(name, root, options)
     if isinstance(source.x, ImageFiles):
         files = source.x
@@ -19,6 +19,6 @@ def read_whole(name: str, root: str | None, options: dict[str, Any]) -> Prepared
             pass
     official = {}
     if source.part is not None:
-        counts = {part: int((source.part == number).sum()) for number, part in enumerate(PARTS)}
+        counts = {part: int((source.part == number).sum()) for number, part in enumerate(DATA_PARTS)}
         official = {part: count for part, count in counts.items() if count}
-    return Prepared(name, source.origin, len(source.y), official, source.shape, source.classes)
+    return CheckedData(name, source.origin, len(source.y), official, source.shape, source.classes)

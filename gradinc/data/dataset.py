@@ -11,13 +11,13 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
-from gradinc.config.schema import Data
+from gradinc.config.schema import DataSection
 from gradinc.data.available_memory import fits
-from gradinc.data.decode import read, threaded
-from gradinc.data.digest import digest
+from gradinc.data.decode import read_image, threaded
+from gradinc.data.digest import content_digest
 from gradinc.data.rows import FileRows, OutlinedRows, Rows, Standardize, TensorRows
-from gradinc.data.source import PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
-from gradinc.data.split import split
+from gradinc.data.source import DATA_PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
+from gradinc.data.split import split_rows
 from gradinc.data.statistics import PixelCounts, moments
 
 
@@ -60,7 +60,7 @@ class Dataset:
     def record(self) -> dict[str, Any]:
         """What a run writes down about its data: plain numbers, text and lists."""
         record: dict[str, Any] = {"name": self.name, "origin": self.origin, "digest": self.digest}
-        record["rows"] = {part: len(getattr(self, part)) for part in PARTS}
+        record["rows"] = {part: len(getattr(self, part)) for part in DATA_PARTS}
         record |= {"shape": list(self.shape), "outputs": self.outputs}
         record["classes"] = None if self.classes is None else list(self.classes)
         record |= {"mean": list(self.mean), "std": list(self.std)}
@@ -69,7 +69,7 @@ class Dataset:
         return record
 
 
-def load(config: Data, device: torch.device | str, dtype: torch.dtype) -> Dataset:
+def load_dataset(config: DataSection, device: torch.device | str, dtype: torch.dtype) -> Dataset:
     """Read, split and normalise the data set that a configuration names.
 
     Statistics come from training rows only, are computed in float64, and don't depend on the order
@@ -109,8 +109,8 @@ def padded(source: Source, pixels: int, name: str) -> Source:
     return replace(source, x=np.pad(source.x, sides))
 
 
-def prepare_dataset(config: Data, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
-    """Split and normalise what a data set's function returned. See `load`."""
+def prepare_dataset(config: DataSection, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
+    """Split and normalise what a data set's function returned. See `load_dataset`."""
     part = _parts(config, source)
     in_memory = _in_memory(config, source, device, dtype)
     rows = _Survey(source, part, in_memory)
@@ -140,12 +140,12 @@ def prepare_dataset(config: Data, source: Source, device: torch.device, dtype: t
         std=tuple(std.tolist()),
         target_mean=target_mean,
         target_std=target_std,
-        digest=digest(source, part, rows.files),
+        digest=content_digest(source, part, rows.files),
         origin=source.origin,
     )
 
 
-def outline(config: Data) -> Dataset:
+def outline(config: DataSection) -> Dataset:
     """The data set without its inputs, and without the statistics that are taken from them.
 
     No image is decoded: what is known are shape, targets and split, which a config is checked against.
@@ -166,9 +166,11 @@ def outline(config: Data) -> Dataset:
     return Dataset(*head, train, validation, test, zeros, ones, mean, std, "", source.origin)
 
 
-def _parts(config: Data, source: Source) -> np.ndarray:
+def _parts(config: DataSection, source: Source) -> np.ndarray:
     """The part of each row, once the options are known to fit the set."""
-    part = split(source.y, source.classes is not None, source.part, config.validation, config.test, config.split_seed)
+    part = split_rows(
+        source.y, source.classes is not None, source.part, config.validation, config.test, config.split_seed
+    )
     if config.augment and len(source.shape) != 3:
         what = f"{config.name} has rows of shape {source.shape}, not images"
         raise UserError(f"data.augment={','.join(config.augment)}", what, "Use data.augment=[]")
@@ -200,7 +202,7 @@ class _Survey:
         files = source.x
         self.x = np.empty((len(files), *files.shape), np.uint8) if in_memory else None
         self.files, self.pixels = [], PixelCounts(files.channels)
-        for index, (image, content) in enumerate(threaded(lambda index: read(files, index), range(len(files)))):
+        for index, (image, content) in enumerate(threaded(lambda index: read_image(files, index), range(len(files)))):
             self.files.append(content)
             if self.x is not None:
                 self.x[index] = image
@@ -215,7 +217,7 @@ class _Survey:
         return moments(self.x[train])
 
 
-def _in_memory(config: Data, source: Source, device: torch.device, dtype: torch.dtype) -> bool:
+def _in_memory(config: DataSection, source: Source, device: torch.device, dtype: torch.dtype) -> bool:
     if isinstance(source.x, np.ndarray):
         if config.memory == "stream":
             what = f"{config.name} is read as a whole and cannot stream"

@@ -47,11 +47,11 @@ def _header(path: Path) -> tuple[int, int, bool]:
 
 
 def decode(files: ImageFiles, index: int) -> np.ndarray:
-    """One image, uint8, shape (C, H, W). See `read`."""
-    return read(files, index)[0]
+    """One image, uint8, shape (C, H, W). See `read_image`."""
+    return read_image(files, index)[0]
 
 
-def read(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
+def read_image(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
     """One image, uint8, shape (C, H, W), and the sha256 of its file.
 
     With `ImageFiles.resize` the shorter side is scaled to the size asked for (bilinear, with

@@ -11,7 +11,7 @@ import numpy as np
 from gradinc.data.source import ImageFiles, Source
 
 
-def digest(source: Source, part: np.ndarray, files: Sequence[bytes] | None) -> str:
+def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | None) -> str:
     """sha256 over raw rows, targets and split, in hex.
 
     Images in a folder count as their files: relative paths and contents, whether they are decoded

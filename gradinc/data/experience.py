@@ -72,7 +72,7 @@ class Experience:
             return self.train
         if self.dataset.classes is None or len(self.classes) == len(self.dataset.classes):
             return None
-        return rows_of(self._rows(part).y, self.classes)
+        return rows_of_classes(self._rows(part).y, self.classes)
 
     def rows(self, part: str, indices: Tensor | None) -> Rows:
         """Rows of a part, changed.
@@ -95,6 +95,6 @@ class Experience:
         return rows
 
 
-def rows_of(y: Tensor, classes: Sequence[int]) -> Tensor:
+def rows_of_classes(y: Tensor, classes: Sequence[int]) -> Tensor:
     """The numbers of the rows that have one of these labels, int64, on the CPU."""
     return torch.isin(y, torch.tensor(classes, device=y.device)).nonzero().flatten().cpu()

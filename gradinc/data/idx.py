@@ -18,7 +18,7 @@ import numpy as np
 from gradinc.base.errors import UserError
 from gradinc.base.files import open_plain
 
-PIECE = 1 << 20
+_PIECE = 1 << 20
 """Bytes read at a time: memory grows with what a file holds, never with what it claims to hold."""
 
 
@@ -89,7 +89,7 @@ def _parse(file: BinaryIO, path: Path, dimensions: int, mend: str) -> np.ndarray
     if size == 0:
         raise UserError(str(path), f"its header declares no values (shape {shape})", mend)
     values = bytearray()
-    while piece := file.read(min(PIECE, size + 1 - len(values))):
+    while piece := file.read(min(_PIECE, size + 1 - len(values))):
         values += piece
     if len(values) < size:
         raise UserError(

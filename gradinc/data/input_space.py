@@ -12,7 +12,7 @@ from torch import Tensor
 from gradinc.base.errors import UserError
 from gradinc.data.dataset import Dataset
 
-Norm = Literal["linf", "l2"]
+BallNorm = Literal["linf", "l2"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class InputSpace:
         step = eps / self.std
         return torch.minimum(x, (x - step).clamp(min=self.low)), torch.maximum(x, (x + step).clamp(max=self.high))
 
-    def project(self, x: Tensor, centre: Tensor, eps: float, norm: Norm) -> Tensor:
+    def project(self, x: Tensor, centre: Tensor, eps: float, norm: BallNorm) -> Tensor:
         """The point of the ball of radius ε around `centre`, and of the data's range, next to `x`."""
         if norm == "l2":
             away = (x - centre) * self.std
@@ -84,7 +84,7 @@ class InputSpace:
             lowest, highest = self.box(centre, eps)
         return torch.minimum(torch.maximum(x, lowest), highest)
 
-    def steepest(self, gradient: Tensor, length: float, norm: Norm) -> Tensor:
+    def steepest(self, gradient: Tensor, length: float, norm: BallNorm) -> Tensor:
         """The step of a length in input units along which a linear function with this gradient rises most."""
         if norm == "linf":
             return length / self.std * gradient.sign()
@@ -93,7 +93,7 @@ class InputSpace:
         slope = slope / slope.abs().amax((1, 2, 3), keepdim=True).clamp(min=torch.finfo(slope.dtype).tiny)
         return length * slope / lengths(slope).clamp(min=torch.finfo(slope.dtype).tiny) / self.std
 
-    def random(self, x: Tensor, eps: float, norm: Norm, random: torch.Generator) -> Tensor:
+    def random(self, x: Tensor, eps: float, norm: BallNorm, random: torch.Generator) -> Tensor:
         """Points drawn uniformly from the ball of radius ε around images, put back into the data's range."""
         if norm == "linf":
             draw = torch.rand(x.shape, generator=random, device=x.device, dtype=x.dtype) * 2 - 1

@@ -27,7 +27,7 @@ def installed_folder(name: str, root: str | None) -> Path:
     return folder
 
 
-def read_table(path: Path, columns: int, delimiter: str | None) -> np.ndarray:
+def read_numbers(path: Path, columns: int, delimiter: str | None) -> np.ndarray:
     """Numbers from a compressed text file, float64, shape (rows, columns).
 
     Raises:

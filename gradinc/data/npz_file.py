@@ -20,7 +20,7 @@ HEADER = 10_000
 """Bytes of an array's header that are looked at, numpy's own limit."""
 
 
-def names(path: Path) -> set[str]:
+def array_names(path: Path) -> set[str]:
     """The names of the arrays in a file.
 
     Raises:

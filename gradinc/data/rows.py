@@ -27,7 +27,7 @@ Pair = tuple[Tensor, Tensor]
 Change = Callable[[Tensor], Tensor]
 """What is done to the inputs of rows, shape (rows, *shape), each row by itself."""
 
-ROWS = 512
+_ROWS = 512
 """Rows in memory that are changed together: few enough to lie in a cache."""
 
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -130,7 +130,7 @@ class TensorRows(Rows):
 
     def changed(self, change: Change) -> TensorRows:
         x = torch.empty_like(self.x)
-        for old, new in zip(self.x.split(ROWS), x.split(ROWS), strict=True):
+        for old, new in zip(self.x.split(_ROWS), x.split(_ROWS), strict=True):
             new.copy_(change(old))
         return TensorRows(x, self.y)
 

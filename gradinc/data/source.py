@@ -10,7 +10,7 @@ import numpy as np
 TRAIN, VALIDATION, TEST = 0, 1, 2
 """The three parts, as numbers in `Source.part` and in a split."""
 
-PARTS = ("train", "validation", "test")
+DATA_PARTS = ("train", "validation", "test")
 """Their names, by number."""
 
 

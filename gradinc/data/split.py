@@ -8,10 +8,10 @@ import numpy as np
 
 from gradinc.base.errors import UserError
 from gradinc.base.randomness import derive
-from gradinc.data.source import PARTS, TEST, TRAIN, VALIDATION
+from gradinc.data.source import DATA_PARTS, TEST, TRAIN, VALIDATION
 
 
-def split(
+def split_rows(
     y: np.ndarray, labelled: bool, official: np.ndarray | None, validation: float, test: float, seed: int
 ) -> np.ndarray:
     """Assign every row to a part.
@@ -42,11 +42,11 @@ def split(
             candidates = np.flatnonzero(part == TRAIN)
             if len(candidates) and _rounded(fraction * len(candidates)) >= len(candidates):
                 raise UserError(
-                    f"data.{PARTS[number]}={fraction:g}",
+                    f"data.{DATA_PARTS[number]}={fraction:g}",
                     f"takes all {len(candidates)} rows and leaves none to train on",
                     "Give a smaller fraction",
                 )
-            draw = derive(seed, "split", PARTS[number])
+            draw = derive(seed, "split", DATA_PARTS[number])
             part[candidates[stratified(groups[candidates], fraction, draw)]] = number
     if not (part == TRAIN).any():
         raise UserError("data", "there are no training rows", "Give a data set that has some")

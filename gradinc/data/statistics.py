@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
-ROWS = 4096
+ROWS_CONVERTED = 4096
 """Rows converted at a time."""
 
-FLAT = 1e-10
+_FLAT = 1e-10
 """A deviation below this fraction of the mean is rounding: the feature is constant."""
 
 
@@ -30,9 +30,9 @@ class PixelCounts:
 
     def add(self, images: np.ndarray) -> None:
         """Count the pixels of uint8 images, shape (n, C, H, W)."""
-        for start in range(0, len(images), ROWS):
+        for start in range(0, len(images), ROWS_CONVERTED):
             for channel in range(self.channels):
-                pixels = images[start : start + ROWS, channel].reshape(-1)
+                pixels = images[start : start + ROWS_CONVERTED, channel].reshape(-1)
                 self.counts[channel] += np.bincount(pixels, minlength=256)
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
@@ -67,8 +67,8 @@ def _sums(x: np.ndarray, axes: tuple[int, ...], centre: np.ndarray, power: int =
     """Σ (x - centre)^power over some axes, in float64."""
     centre = centre.reshape(1, -1, *(1,) * (x.ndim - 2))
     total = np.zeros(x.shape[1])
-    for start in range(0, len(x), ROWS):
-        total += ((x[start : start + ROWS].astype(np.float64) - centre) ** power).sum(axis=axes)
+    for start in range(0, len(x), ROWS_CONVERTED):
+        total += ((x[start : start + ROWS_CONVERTED].astype(np.float64) - centre) ** power).sum(axis=axes)
     return total
 
 
@@ -80,4 +80,4 @@ def _exact_moments(counts: list[int]) -> tuple[float, float]:
 
 
 def _not_flat(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    return np.where(std <= FLAT * np.abs(mean), 1.0, std)
+    return np.where(std <= _FLAT * np.abs(mean), 1.0, std)

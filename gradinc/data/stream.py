@@ -14,12 +14,12 @@ from torch import Tensor
 from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.protocol import Protocol, Scenario, protocol
-from gradinc.config.schema import Config, Data
-from gradinc.config.schema import Stream as Options
+from gradinc.config.schema import Config, DataSection
+from gradinc.config.schema import StreamSection as Options
 from gradinc.data import greedy
 from gradinc.data.available_memory import fits
 from gradinc.data.batch import Batch
-from gradinc.data.dataset import Dataset, load
+from gradinc.data.dataset import Dataset, load_dataset
 from gradinc.data.experience import Experience, Material
 from gradinc.data.labels import Labels, assign, is_shared
 from gradinc.data.outputs import Outputs
@@ -336,11 +336,11 @@ class Stream(Sequence[Task]):
         return rows.labelled(self.labels.map(task, rows.y))
 
 
-def open_stream(config: Config, dataset: Dataset, read: Callable[[Data], Dataset] | None = None) -> Stream:
+def open_stream(config: Config, dataset: Dataset, read: Callable[[DataSection], Dataset] | None = None) -> Stream:
     """The stream that a configuration names, over a data set.
 
     Args:
-        read: prepares another data set as this one was; `load` if not given.
+        read: prepares another data set as this one was; `load_dataset` if not given.
 
     Raises:
         UserError: the data set cannot be made into such a stream.
@@ -349,7 +349,7 @@ def open_stream(config: Config, dataset: Dataset, read: Callable[[Data], Dataset
 
     def load_other(name: str, root: str | None) -> Dataset:
         section = replace(config.data, name=name, root=root, options=config.data.options if root else {})
-        return read(section) if read is not None else load(section, device, _dtype(dataset))
+        return read(section) if read is not None else load_dataset(section, device, _dtype(dataset))
 
     seed = config.seed if options.seed is None else options.seed
     material = Material(dataset, seed, load_other)

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from gradinc.base.errors import UserError
-from gradinc.data.arrays import Arrays, finite
+from gradinc.data.arrays import Arrays, finite_array
 
-Task = Literal["auto", "classes", "values"]
+TargetKind = Literal["auto", "classes", "values"]
 
 MOST_CLASSES = 1000
 """Different whole numbers that are taken for classes without being told."""
@@ -21,7 +21,7 @@ FEW_CLASSES, ROWS_OF_CLASS = 20, 5
 EITHER = "Give data.task=classes or data.task=values"
 
 
-def targets_of(path: Path, arrays: Arrays, task: Task) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def targets_of(path: Path, arrays: Arrays, task: TargetKind) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Targets of all parts as one array, the training part's first.
 
     Args:
@@ -51,7 +51,7 @@ def targets_of(path: Path, arrays: Arrays, task: Task) -> tuple[np.ndarray, tupl
             what = f"{name} is {arrays[name].dtype}, {first} is {arrays[first].dtype}"
             raise UserError(str(path), what, "Save all targets in one dtype")
     whole = np.concatenate(list(columns.values()))
-    values = finite(path, first.partition("_")[0], whole)
+    values = finite_array(path, first.partition("_")[0], whole)
     if task == "auto":
         _refuse_doubt(path, first, whole, integers=_is_whole(arrays[first]))
     if task == "values" or (task == "auto" and not _is_whole(arrays[first])):

@@ -16,7 +16,7 @@ from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Task
 
-ROWS = 32
+_ROWS = 32
 """Rows whose gradients are made together."""
 
 
@@ -89,7 +89,7 @@ class EWC(Method):
         random, total, rows = learner.rng("ewc"), torch.zeros_like(learner.weights.value), 0.0
         together = self.kind == "batch"
         objective = partial(_weighted, criterion=learner.criterion) if self.kind == "weighted" else None
-        for batch in task.batches(self.size if together else ROWS, rows=self.rows, random=random):
+        for batch in task.batches(self.size if together else _ROWS, rows=self.rows, random=random):
             if self.kind in ("true", "argmax"):
                 batch = _relabelled(batch, learner, random if self.kind == "true" else None)
             grads = learner.gradient(batch, objective, each=not together, evaluated=True)

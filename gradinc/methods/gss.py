@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from gradinc.base.randomness import generator
 from gradinc.config.values import Count
-from gradinc.core.memory import Rows, make_memory
+from gradinc.core.memory import MemoryRows, make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import open_memory, replay
 from gradinc.core.view import LearnerView
@@ -16,10 +16,10 @@ from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
 
-ROWS = 16
+_ROWS = 16
 """Rows whose gradients are made together."""
 
-NEAR = 1e-12
+_NEAR = 1e-12
 """The norm of a gradient that has no direction, as in PyTorch's `normalize`."""
 
 
@@ -76,11 +76,11 @@ class GSS(Method):
         old = self.memory.draw(self.compare, random)
         others = Batch(old["x"], old["y"], new[0].task, float(len(old["y"])), tasks=old["tasks"])
         directions = normalize(learner.gradient(others, each=True, evaluated=True))
-        parts = (rows.rows(a, min(a + ROWS, len(rows.y))) for rows in new for a in range(0, len(rows.y), ROWS))
+        parts = (rows.rows(a, min(a + _ROWS, len(rows.y))) for rows in new for a in range(0, len(rows.y), _ROWS))
         gradients = (learner.gradient(part, each=True, evaluated=True) for part in parts)
-        return torch.cat([(g @ directions.T).amax(1) / g.norm(dim=1).clamp_min(NEAR) for g in gradients]) + 1
+        return torch.cat([(g @ directions.T).amax(1) / g.norm(dim=1).clamp_min(_NEAR) for g in gradients]) + 1
 
-    def _replace(self, rows: Rows, random: torch.Generator) -> None:
+    def _replace(self, rows: MemoryRows, random: torch.Generator) -> None:
         """Let rows take the places of others in a full memory, without asking how many do."""
         order = (rows["score"] >= 1).to(torch.int8).argsort(stable=True)[: len(self.memory)]
         rows = {name: field[order] for name, field in rows.items()}

@@ -15,7 +15,7 @@ from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Task
 
-ROWS = 32
+_ROWS = 32
 """Rows whose gradients are made together."""
 
 
@@ -68,7 +68,7 @@ class MAS(Method):
         """The mean over rows of the absolute gradients, shape (P,)."""
         total, rows, each = torch.zeros_like(learner.weights.value), 0.0, self.size == 1
         objective = partial(_squares, criterion=learner.criterion, outputs=self.outputs)
-        for batch in task.batches(ROWS if each else self.size, rows=self.rows, random=learner.rng("mas")):
+        for batch in task.batches(_ROWS if each else self.size, rows=self.rows, random=learner.rng("mas")):
             grads = learner.gradient(batch, objective, each=each, evaluated=True).abs_()
             total += grads.sum(0) if each else grads * batch.items
             rows += batch.items

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from gradinc.config.values import Count
-from gradinc.core.memory import Rows, make_memory
+from gradinc.core.memory import MemoryRows, make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import fill, open_memory
 from gradinc.core.view import LearnerView
@@ -77,7 +77,7 @@ class MIR(Method):
 
     @staticmethod
     @torch.no_grad()
-    def _interference(batch: Batch, rows: Rows, learner: LearnerView) -> torch.Tensor:
+    def _interference(batch: Batch, rows: MemoryRows, learner: LearnerView) -> torch.Tensor:
         """How much the loss of each candidate rises, shape (candidates,)."""
         candidates = Batch(rows["x"], rows["y"], batch.task, float(len(rows["y"])), tasks=rows["tasks"])
         value = learner.weights.value

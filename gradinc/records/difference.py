@@ -64,8 +64,8 @@ class Comparison:
 
 CODE = ("gradinc", "code", "commit", "plugins")
 DATA = ("name", "digest", "rows", "shape", "outputs", "classes", "mean", "std")
-COUNTS = ("samples", "steps", "rows", "forward_rows", "backward_rows", "passes")
-RESULT = ("status", "test", "validation", "ended_by", "epochs", *COUNTS, "weights_digest")
+_COUNTS = ("samples", "steps", "rows", "forward_rows", "backward_rows", "passes")
+RESULT = ("status", "test", "validation", "ended_by", "epochs", *_COUNTS, "weights_digest")
 
 
 def compare(first: RecordedRun, second: RecordedRun) -> Comparison:

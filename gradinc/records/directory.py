@@ -22,7 +22,7 @@ from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.records.lock import ANOTHER, LOCK, OWNER, PATIENCE, living_owner, owner
 from gradinc.records.schemas import ENDED, is_run, read_meta, read_result
-from gradinc.records.seal import SEAL, check, seal
+from gradinc.records.seal import SEAL, check_seal, seal
 
 FOLDERS = ("ckpt", "measured")
 """Folders in a run's directory: its checkpoints, and what was measured on its weights."""
@@ -172,14 +172,14 @@ class RunDirectory:
         Raises:
             UserError: another file is missing or was changed.
         """
-        wrong = check(result, self.path)
+        wrong = check_seal(result, self.path)
         for name in wrong:
             if name != "config.yaml":
                 raise UserError(str(self.path / name), wrong[name], "Bring it back, or use fresh=true to run it again")
         if not wrong:
             return self.restore_config()
         said = self._rewrite_config()
-        if check(result, self.path):  # the same run, with another folder or another progress
+        if check_seal(result, self.path):  # the same run, with another folder or another progress
             write_json(self.path / "result.json", seal(result, self.path, result[SEAL]["files"]))
         return said
 

@@ -10,7 +10,7 @@ from typing import Any
 ENVIRONMENT = ("python", "torch", "processor", "cpu", "instructions", "variables", "device", "threads")
 """What each start of a run writes down of it."""
 
-YOUNGER = ("cpu", "instructions", "variables")
+YOUNGER_FACTS = ("cpu", "instructions", "variables")
 """What older records lack, so that nobody can say whether it has changed."""
 
 CPU_VARIABLES = (
@@ -83,7 +83,7 @@ def variables(*, on_gpu: bool) -> str:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """What is not as it was at an earlier start of a run: its name, what it was and what it is."""
-    names = (name for name in now if name in before or name not in YOUNGER)
+    names = (name for name in now if name in before or name not in YOUNGER_FACTS)
     return [(name, before.get(name), now[name]) for name in names if before.get(name) != now[name]]
 
 

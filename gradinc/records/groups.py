@@ -11,7 +11,7 @@ from gradinc.records.statistics import Estimate, estimate
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class RunGroup:
     """The runs of one setting.
 
     Attributes:
@@ -40,7 +40,7 @@ class Setting:
         return estimate([value for value in values if value is not None])
 
 
-def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[Setting]]:
+def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[RunGroup]]:
     """The keys besides the seed in which runs differ, and the settings of these keys.
 
     Runs whose config cannot be read belong to no setting. The order is that of the runs' values.
@@ -52,7 +52,7 @@ def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[Setting]]:
         values = settings(run)
         by_values.setdefault(tuple(values.get(key, MISSING) for key in keys), []).append(run)
     found = [
-        Setting(
+        RunGroup(
             label(members[0], keys) if keys else _whole_name(members[0]),
             dict(zip(keys, values, strict=True)),
             tuple(sorted(members, key=lambda run: run.name)),
@@ -62,7 +62,7 @@ def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[Setting]]:
     return keys, found
 
 
-def ranked(found: Sequence[Setting], measure: str) -> list[Setting]:
+def ranked(found: Sequence[RunGroup], measure: str) -> list[RunGroup]:
     """Settings by their score, the best first, and last those without one."""
     scored = [(score.mean, one) for one in found if (score := one.score(measure)) is not None]
     scored.sort(key=lambda pair: pair[0], reverse=SCORES[measure])

@@ -15,7 +15,7 @@ from gradinc.base.crash import crash_point
 from gradinc.base.errors import UserError
 from gradinc.base.files import open_plain, storing
 
-PIECE = 1 << 20
+_PIECE = 1 << 20
 """Bytes that are read at a time."""
 
 
@@ -73,7 +73,7 @@ class Log:
         """Take in what is kept of an earlier start."""
         if offset:
             with open(self.path, "rb") as file:
-                while piece := file.read(min(PIECE, offset - file.tell())):
+                while piece := file.read(min(_PIECE, offset - file.tell())):
                     self._total.update(piece)
 
     def _append(self, content: bytes) -> None:
@@ -112,7 +112,7 @@ def whole_lines(path: Path) -> int:
     with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
-            begin = max(0, end - PIECE)
+            begin = max(0, end - _PIECE)
             file.seek(begin)
             if (last := file.read(end - begin).rfind(b"\n")) >= 0:
                 return begin + last + 1

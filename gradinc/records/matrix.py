@@ -8,13 +8,8 @@ from typing import Any
 
 from gradinc.records import metrics
 from gradinc.records.curves import Points
+from gradinc.records.metrics import Matrix
 from gradinc.records.recorded import RecordedRun, finite
-
-Matrix = list[list[float | None]]
-"""Accuracy on each task (columns) before training (first row) and after each task (the others).
-
-A run that was trained on all tasks together has two rows: before, and after all of them.
-"""
 
 
 def accuracy_matrix(run: RecordedRun, name: str = "matrix") -> Matrix | None:
@@ -47,7 +42,7 @@ def mean_accuracy(matrix: Matrix) -> Points:
     return [point for i in range(1, len(matrix)) for point in _defined(i, metrics.acc, _after(matrix, i))]
 
 
-def forgetting(matrix: Matrix) -> Points:
+def forgetting_curve(matrix: Matrix) -> Points:
     """After each number of tasks but the first, the forgetting of those before."""
     if together(matrix):
         return []

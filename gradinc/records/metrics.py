@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 Matrix = Sequence[Sequence[float | None]]
-"""T + 1 rows of T cells."""
+"""Accuracy on each task (columns) before training (first row) and after each task (the other rows).
+
+A run that was trained on all tasks together has two rows: before training, and after all tasks.
+"""
 
 ONE_TASK = "there is one task only"
-NOT_MEASURED = "cells that it needs were not measured"
+_NOT_MEASURED = "cells that it needs were not measured"
 TOGETHER = "all tasks were trained on together"
 
 
@@ -105,7 +108,7 @@ def learning_curve_area(curves: Sequence[Sequence[float]]) -> float:
         curves: for each task its accuracy before its training and after each of its first β batches.
     """
     if len({len(curve) for curve in curves}) != 1:
-        raise Undefined(NOT_MEASURED)
+        raise Undefined(_NOT_MEASURED)
     return _mean([_mean(list(curve)) for curve in curves])
 
 
@@ -139,12 +142,12 @@ def _row(matrix: Matrix, i: int) -> list[float | None]:
 def _cell(matrix: Matrix, i: int, j: int) -> float:
     value = matrix[i][j]
     if value is None:
-        raise Undefined(NOT_MEASURED)
+        raise Undefined(_NOT_MEASURED)
     return value
 
 
 def _mean(values: Sequence[float | None]) -> float:
     found = [value for value in values if value is not None]
     if len(found) != len(values) or not found:
-        raise Undefined(NOT_MEASURED)
+        raise Undefined(_NOT_MEASURED)
     return sum(found) / len(found)

@@ -17,12 +17,12 @@ import yaml
 from gradinc.base.errors import UserError
 from gradinc.base.files import open_plain
 from gradinc.config.identity import document_digest
-from gradinc.config.protocol import recorded
+from gradinc.config.protocol import recorded_protocol
 from gradinc.config.yaml_size import LOADER, check_yaml_size
 from gradinc.records.lock import is_held
 from gradinc.records.log import read_lines
 from gradinc.records.schemas import ENDED, read_json, read_result
-from gradinc.records.seal import SEAL, check
+from gradinc.records.seal import SEAL, check_seal
 
 SCORES = {"accuracy": True, "mse": False}
 """The measures that runs are compared by, the first one that a run has; whether higher is better."""
@@ -33,7 +33,7 @@ POSITIONS = ("step", "samples", "rows", "passes")
 """Keys of a log line that say how far the run had come."""
 
 
-class Column(NamedTuple):
+class LoggedNumbers(NamedTuple):
     """The numbers under one key of a log.
 
     Attributes:
@@ -47,7 +47,7 @@ class Column(NamedTuple):
     values: array[float]
 
 
-DEEPEST = 30
+_DEEPEST = 30
 """Levels of a document that anybody looks into; what is deeper was not written by a run."""
 
 
@@ -77,7 +77,7 @@ class RecordedRun:
         """Read a run directory; what cannot be read makes it a damaged run, never an error."""
         config, result = _read_config(path / "config.yaml"), _shallow(read_result(path / "result.json"))
         meta = _shallow(read_json(path / "meta.json")) or {}
-        wrong = check(result or {}, path)
+        wrong = check_seal(result or {}, path)
         if "meta.json" in wrong:
             meta = {}
         elif config is not None and "identity" in meta and not _is_config_of(meta["identity"], config):
@@ -103,7 +103,7 @@ class RecordedRun:
         return list(read_lines(self.path / "metrics.jsonl"))
 
     @cached_property
-    def columns(self) -> dict[tuple[str, ...], Column]:
+    def columns(self) -> dict[tuple[str, ...], LoggedNumbers]:
         """The numbers of ``metrics.jsonl`` by their keys: ``("train", "loss")``, ``("lr",)``."""
         return _read_columns(self.path / "metrics.jsonl")
 
@@ -145,7 +145,9 @@ class RecordedRun:
     @property
     def protocol(self) -> str | None:
         """The protocol of a run on a stream of tasks, as the run recorded it: ``class-incremental``."""
-        found = recorded(self.value("result", "protocol")) or recorded(self.value("meta", "data", "protocol"))
+        found = recorded_protocol(self.value("result", "protocol")) or recorded_protocol(
+            self.value("meta", "data", "protocol")
+        )
         return None if found is None else str(found)
 
     @property
@@ -193,9 +195,9 @@ def finite(value: Any) -> float | None:
         return None
 
 
-def _read_columns(path: Path) -> dict[tuple[str, ...], Column]:
+def _read_columns(path: Path) -> dict[tuple[str, ...], LoggedNumbers]:
     """The numbers of a log by their keys. Logs are long: this loop is what a report waits for."""
-    columns: dict[tuple[str, ...], Column] = {}
+    columns: dict[tuple[str, ...], LoggedNumbers] = {}
     places = [array("d") for _ in POSITIONS]
     for index, line in enumerate(read_lines(path)):
         line = _comparable(line)
@@ -210,7 +212,7 @@ def _read_columns(path: Path) -> dict[tuple[str, ...], Column]:
                 if found is not None:
                     column = columns.get((key, name))
                     if column is None:
-                        column = columns[key, name] = Column(places, array("l"), array("d"))
+                        column = columns[key, name] = LoggedNumbers(places, array("l"), array("d"))
                     column.lines.append(index)
                     column.values.append(found)
     return {(keys if keys[1] else keys[:1]): column for keys, column in columns.items()}
@@ -238,7 +240,7 @@ def _is_config_of(identity: Any, config: dict[str, Any]) -> bool:
 def _shallow(document: dict[str, Any] | None) -> dict[str, Any] | None:
     """The document, or None where it goes too deep to be walked through."""
     level: list[Any] = [document]
-    for _ in range(DEEPEST):
+    for _ in range(_DEEPEST):
         below = [list(node.values()) if isinstance(node, dict) else node for node in level]
         level = [item for node in below if isinstance(node, list) for item in node if isinstance(item, dict | list)]
         if not level:

@@ -25,10 +25,10 @@ class Scalar(NamedTuple):
     time: float
 
 
-PARTS = ("train", "validation", "test", NOTES)
+_PARTS = ("train", "validation", "test", NOTES)
 """Sections of a log line whose numbers are exported."""
 
-ROWS = ("row", "task_row")
+_ROWS = ("row", "task_row")
 """Accuracies on each task, measured after a task."""
 
 
@@ -46,10 +46,10 @@ def scalars(run: RecordedRun) -> Iterator[Scalar]:
 
 def _numbers(line: dict[str, object]) -> Iterator[tuple[str, float]]:
     named: list[tuple[str, object]] = [("lr", line.get("lr"))]
-    for part in PARTS:
+    for part in _PARTS:
         section = line.get(part)
         named += [(f"{part}/{key}", value) for key, value in section.items()] if isinstance(section, dict) else []
-    for part in ROWS:
+    for part in _ROWS:
         row = line.get(part)
         named += [(f"{part}/task {j}", value) for j, value in enumerate(row, 1)] if isinstance(row, list) else []
     for name, value in named:

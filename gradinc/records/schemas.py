@@ -16,7 +16,7 @@ from gradinc.records.seal import is_intact
 LARGEST_RECORD = 64 << 20
 """Bytes of a JSON document that is read at all; the result of a stream of a thousand tasks has a third of it."""
 
-Count = Annotated[int, Ge(0)]
+_Count = Annotated[int, Ge(0)]
 Measures = dict[str, float]
 
 
@@ -64,12 +64,12 @@ class _Finished(_Record):
     test: Measures | None
     validation: Measures | None
     ended_by: str
-    samples: Count
-    steps: Count
+    samples: _Count
+    steps: _Count
     passes: Annotated[float, Ge(0)]
     rows: Annotated[float, Ge(0)] = 0.0  # these three are younger, and passes were calls before
-    forward_rows: Count = 0
-    backward_rows: Count = 0
+    forward_rows: _Count = 0
+    backward_rows: _Count = 0
     seconds: Annotated[float, Ge(0)]
     peak_memory: Annotated[float, Ge(0)]
     search: _Search | None = None
@@ -79,7 +79,7 @@ class _Diverged(_Record):
     """``result.json`` of a run that met a number that is not finite."""
 
     status: Literal["diverged"]
-    diverged_at: Count
+    diverged_at: _Count
     tensor: str
 
 
@@ -107,7 +107,7 @@ class _Best(_Record):
 class _BestOfTasks(_Best):
     """The same, with how many tasks had no say in it."""
 
-    scored_tasks: Count
+    scored_tasks: _Count
 
 
 class _Trial(_Record):

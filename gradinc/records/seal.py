@@ -18,13 +18,13 @@ from gradinc.base.files import open_plain
 SEAL = "seal"
 """The key of a seal in its document: ``files`` with the size and SHA-256 of each, and ``digest`` of the whole."""
 
-HEAD = 32
+_HEAD = 32
 """Bytes at the beginning of a checkpoint: the SHA-256 of the rest, which is checked when the weights are loaded."""
 
 CHANGED = "was changed after it was sealed"
 """What is wrong with a document or a file that is there and is another one."""
 
-PIECE = 1 << 20
+_PIECE = 1 << 20
 """Bytes that are read at a time."""
 
 
@@ -41,7 +41,7 @@ def seal(record: Mapping[str, Any], folder: Path, files: Iterable[str] = ()) -> 
     return {**document, SEAL: {"files": found, "digest": _digest(document)}}
 
 
-def check(record: Mapping[str, Any], folder: Path, *, growing: bool = False) -> dict[str, str]:
+def check_seal(record: Mapping[str, Any], folder: Path, *, growing: bool = False) -> dict[str, str]:
     """The files that are not as they were sealed, with what is wrong with each; empty for a document without a seal.
 
     Args:
@@ -111,9 +111,9 @@ def _file_digest(folder: Path, name: str, size: int) -> str | None:
     try:
         with open_plain(folder / name) as file:
             if name.startswith("ckpt/"):
-                return file.read(HEAD).hex()
+                return file.read(_HEAD).hex()
             total = hashlib.sha256()
-            while size and (piece := file.read(min(PIECE, size))):
+            while size and (piece := file.read(min(_PIECE, size))):
                 total.update(piece)
                 size -= len(piece)
             return total.hexdigest()

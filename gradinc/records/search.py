@@ -12,11 +12,11 @@ from gradinc.records.keys import strategy_label
 from gradinc.records.schemas import is_search, read_json
 from gradinc.records.seal import CHANGED, is_intact
 
-FILE = "tune.json"
+SEARCH_FILE = "tune.json"
 """What a search keeps in its folder."""
 
 
-AGAIN = "Give the search's gradinc tune again, which writes it, or leave search out"
+_AGAIN = "Give the search's gradinc tune again, which writes it, or leave search out"
 
 
 def found_by(config: Config) -> dict[str, Any] | None:
@@ -32,16 +32,16 @@ def found_by(config: Config) -> dict[str, Any] | None:
     if config.search is None:
         return None
     where = written("search", config.search)
-    file = Path(config.search) / FILE
+    file = Path(config.search) / SEARCH_FILE
     record = read_json(file) or {}
     if not is_intact(record):
-        raise UserError(str(file), CHANGED, AGAIN)
+        raise UserError(str(file), CHANGED, _AGAIN)
     if "judged_by" not in record:
         raise UserError(where, "is not the folder of a search that has ended", "Give the one that gradinc tune names")
     if record.get("best") is None:
         raise UserError(where, "has no best values yet", "Go on with its gradinc tune first")
     if not is_search(record):
-        raise UserError(str(file), "is damaged", AGAIN)
+        raise UserError(str(file), "is damaged", _AGAIN)
     judged, best = record["judged_by"], record["best"]
     if config.evaluate.rows == "test":
         _check_scored(config, judged, best)

@@ -78,16 +78,16 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
 """What is shown of a run's result, line by line."""
 
 
-MOST = 5
+_MOST = 5
 """Damaged runs that are told one by one."""
 
 
 def doubts(runs: Sequence[RecordedRun]) -> list[str]:
     """Sentences about runs whose numbers are left out because they are damaged, and about runs without a seal."""
     damaged = [(run, *run.damage) for run in runs if run.damage is not None]
-    said = [f"{run.name} is damaged, its numbers are left out: {file} {what}." for run, file, what in damaged[:MOST]]
-    if len(damaged) > MOST:
-        said.append(f"{len(damaged) - MOST} more runs are damaged.")
+    said = [f"{run.name} is damaged, its numbers are left out: {file} {what}." for run, file, what in damaged[:_MOST]]
+    if len(damaged) > _MOST:
+        said.append(f"{len(damaged) - _MOST} more runs are damaged.")
     unsealed = sum(run.unsealed for run in runs)
     if unsealed:
         of = f"{unsealed} of {len(runs)} runs" if len(runs) > 1 else runs[0].name

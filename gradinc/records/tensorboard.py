@@ -11,7 +11,7 @@ from gradinc.base.files import storing
 from gradinc.records.scalars import Scalar
 
 
-def check() -> None:
+def check_tensorboard() -> None:
     """See that TensorBoard can be imported.
 
     Raises:
@@ -21,7 +21,7 @@ def check() -> None:
         raise UserError("--tensorboard", "needs the package tensorboard", "pip install 'gradinc[tensorboard]'")
 
 
-def write(numbers: Iterable[Scalar], folder: Path) -> int:
+def write_events(numbers: Iterable[Scalar], folder: Path) -> int:
     """Write an event file into a folder, and return how many numbers are in it.
 
     Raises:

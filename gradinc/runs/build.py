@@ -20,7 +20,7 @@ from gradinc.core.due import Due
 from gradinc.core.layer_windows import LayerWindows, sizes_of
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
-from gradinc.core.order import check_layers, check_order, check_rows
+from gradinc.core.order import check_layer_windows, check_order, check_rows
 from gradinc.core.passes import Passes
 from gradinc.core.place import Place
 from gradinc.core.plan import plan
@@ -104,7 +104,7 @@ def build_learner(
         method.check(model, Setting() if stream is None else stream.setting)
     heads = () if stream is None else stream.heads
     if strategy.window.layers:
-        check_layers(classes, heads)
+        check_layer_windows(classes, heads)
     waits = sizes_of([name for name, p in model.named_parameters() if p.requires_grad], strategy.window.layers)
     weights = Weights(model, heads, waits)
     optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config, due))

@@ -22,7 +22,7 @@ from torch import Tensor
 from gradinc.base.crash import crash_point
 from gradinc.base.errors import UserError
 from gradinc.base.files import open_plain, storing, write_whole
-from gradinc.runs.torch_file import Refused, load, plain
+from gradinc.runs.torch_file import Refused, load_file, plain
 
 BEST = "best"
 PIECE = 1 << 20
@@ -73,7 +73,7 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
     """
     content = _checked(path)
     try:
-        state = load(content, device)
+        state = load_file(content, device)
     except Refused as error:
         raise Damaged(f"not a checkpoint: {error}") from error
     except Exception as error:  # a whole file that holds something else; the modules that read it raise many kinds

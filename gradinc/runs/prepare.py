@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
-from gradinc.config.schema import Config, Data
+from gradinc.config.schema import Config, DataSection
 from gradinc.core.learner import Learner
 from gradinc.core.order import check_shared
 from gradinc.core.world import World, own_device, processes
@@ -50,7 +50,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
         UserError: the config does not fit its data or its device.
     """
     device = devices.choose_device(own_device(config.device))
-    dataset = data.load(config.data, device, devices.storage_dtype(config.dtype))
+    dataset = data.load_dataset(config.data, device, devices.storage_dtype(config.dtype))
     stream = open_stream(config, dataset)
     _check_limits(config, dataset, stream)
     devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
@@ -72,7 +72,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     return Prepared(config, micro_batch, device, dataset, stream, learner)
 
 
-def check(config: Config, outlined: Callable[[Data], Dataset]) -> None:
+def check(config: Config, outlined: Callable[[DataSection], Dataset]) -> None:
     """Refuse a config that does not fit its data, as `prepare` does; no input is read, and the model is on no device.
 
     Args:

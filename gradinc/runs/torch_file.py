@@ -74,7 +74,7 @@ class Refused(ValueError):
 
 
 def plain(value: Any, where: str) -> Any:
-    """The same value as `load` gives it back: what is kept expanded is written out, subclasses are what they are of.
+    """The same value as `load_file` gives it back: shared parts written out, subclasses as their base types.
 
     Args:
         where: its name in the file.
@@ -103,7 +103,7 @@ def plain(value: Any, where: str) -> Any:
     raise Refused(f"{where} is a {type(value).__name__}, which is not saved")
 
 
-def load(content: io.BytesIO, device: torch.device | str = "cpu") -> Any:
+def load_file(content: io.BytesIO, device: torch.device | str = "cpu") -> Any:
     """What a file holds: dicts, lists, tuples, text, numbers, None and dense tensors.
 
     Args:

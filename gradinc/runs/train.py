@@ -24,7 +24,7 @@ from gradinc.config.values import Strength
 from gradinc.records.directory import RunDirectory
 from gradinc.records.environment import changes
 from gradinc.records.schemas import ENDED, read_meta
-from gradinc.records.seal import SEAL, check
+from gradinc.records.seal import SEAL, check_seal
 from gradinc.records.search import found_by
 from gradinc.runs.display import Display, summary
 from gradinc.runs.heatmap import heat_map
@@ -416,7 +416,7 @@ def _compare(directory: RunDirectory, result: dict[str, Any], display: Display) 
     for name, bound in bounds.items():
         other = RunDirectory(bound)
         found = other.result() if other.path != directory.path else None
-        if found is None or found["status"] != "finished" or check(found, other.path):
+        if found is None or found["status"] != "finished" or check_seal(found, other.path):
             continue
         if "metrics" in found:
             parts.append(f"{name} {100 * found['metrics']['acc']:.2f} %")

@@ -22,7 +22,7 @@ from gradinc.data.stream import open_stream
 from gradinc.records.directory import AGAIN, find_run, read_config
 from gradinc.records.log import read_log
 from gradinc.records.schemas import read_meta, read_result
-from gradinc.records.seal import SEAL, check
+from gradinc.records.seal import SEAL, check_seal
 from gradinc.runs import checkpoint
 from gradinc.runs.build import Shape, build_criterion, build_model
 from gradinc.runs.device import autocast_dtype, choose_device, storage_dtype
@@ -62,7 +62,7 @@ class FinishedRun:
         if meta and meta["identity"] != identity_digest(config):
             raise UserError(str(path / "config.yaml"), "is not the config that the run was started with", AGAIN)
         result = read_ended(path)
-        for name, what in check(result, path).items():
+        for name, what in check_seal(result, path).items():
             if name != BEST:
                 _last_weights(path)  # says which step the run can go on from, if there is one
                 raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
@@ -112,11 +112,13 @@ class FinishedRun:
             raise UserError(str(self.path / "meta.json"), "is missing or damaged", mend)
         return Shape(tuple(record["shape"]), record["outputs"])
 
-    def dataset(self, config: data.Data | None = None, device: torch.device | str = "cpu") -> data.Dataset:
+    def dataset(self, config: data.DataSection | None = None, device: torch.device | str = "cpu") -> data.Dataset:
         """The run's data set, split as it was, or another one."""
-        return data.load(config or self.config.data, device, storage_dtype(self.config.dtype))
+        return data.load_dataset(config or self.config.data, device, storage_dtype(self.config.dtype))
 
-    def evaluate(self, config: data.Data | None = None, *, best: bool = False, device: str = "auto") -> dict[str, Any]:
+    def evaluate(
+        self, config: data.DataSection | None = None, *, best: bool = False, device: str = "auto"
+    ) -> dict[str, Any]:
         """Measure the run on the test rows of its data set, or of another one.
 
         Returns:
@@ -149,7 +151,7 @@ class FinishedRun:
         }
 
     def _evaluate_tasks(
-        self, config: data.Data | None, dataset: data.Dataset, *, best: bool, device: torch.device
+        self, config: data.DataSection | None, dataset: data.Dataset, *, best: bool, device: torch.device
     ) -> dict[str, Any]:
         """As `evaluate`, for a run on a stream of tasks: on the test rows of each of them."""
         own = replace(self.config, data=config or self.config.data)
@@ -225,7 +227,7 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
         UserError: it never validated, or the file is damaged or lost.
     """
     path = find_run(run)
-    wrong = check(read_ended(path), path)
+    wrong = check_seal(read_ended(path), path)
     file = path / BEST
     mend = "Use its last weights, or run it again with fresh=true"
     if not file.exists() and BEST in wrong:
@@ -256,7 +258,7 @@ def read_ended(path: Path) -> dict[str, Any]:
         if os.path.lexists(file):
             raise UserError(str(file), "is damaged", "Give the run's own command again, which writes it")
         return {}
-    for name, what in check(result, path).items():
+    for name, what in check_seal(result, path).items():
         if not name.startswith("ckpt/"):
             raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
     return result

@@ -12,7 +12,7 @@ from gradinc.core.due import Due
 from gradinc.core.method import Method
 from gradinc.core.normalization import BATCH_NORMS, NORMS
 from gradinc.data.outputs import Outputs
-from gradinc.data.source import PARTS
+from gradinc.data.source import DATA_PARTS
 from gradinc.data.stream import Setting, Stream
 
 NEAR = 1e-12
@@ -212,9 +212,9 @@ def missing_classes(stream: Stream) -> list[str]:
     for dataset in {id(each.dataset): each.dataset for each in stream.experiences}.values():
         if dataset.classes is None:
             continue
-        counts = [getattr(dataset, part).y.bincount(minlength=len(dataset.classes)) for part in PARTS]
+        counts = [getattr(dataset, part).y.bincount(minlength=len(dataset.classes)) for part in DATA_PARTS]
         rows: Tensor = sum(counts[1:], counts[0])
-        for part, found in zip(PARTS, counts, strict=True):
+        for part, found in zip(DATA_PARTS, counts, strict=True):
             missing = (found == 0).nonzero().flatten().tolist() if int(found.sum()) else []
             if missing:
                 named = ", ".join(

@@ -18,7 +18,7 @@ from gradinc.runs.build import build_criterion
 from gradinc.runs.device import choose_device, choose_threads, pin
 from gradinc.runs.trained import FinishedRun
 
-CHUNK = 256
+_CHUNK = 256
 """Rows in one pass; fixed, since the last bits of a sum depend on it."""
 
 MARGIN = 1.05
@@ -162,7 +162,7 @@ def sharpness(
     """
     chosen = choose_device(device)
     model = run.with_weights(best=best, device=chosen)
-    pin(choose_threads(run.config.threads, model, run.shape.inputs, CHUNK), chosen)
+    pin(choose_threads(run.config.threads, model, run.shape.inputs, _CHUNK), chosen)
     dataset = run.dataset(device=chosen)
     stream = open_stream(run.config, dataset)
     tasks = [stream.part("train", task) for task in range(len(stream.experiences))]
@@ -171,7 +171,7 @@ def sharpness(
 
     def batches() -> Iterator[Batch]:
         for task, (part, count) in enumerate(zip(tasks, wanted, strict=True)):
-            for x, y in part.batches(torch.arange(count) * len(part) // max(count, 1), CHUNK):
+            for x, y in part.batches(torch.arange(count) * len(part) // max(count, 1), _CHUNK):
                 yield Batch(x, y, task, float(len(y)))
 
     criterion = build_criterion(dataset, stream.outputs, run.config.criterion)

@@ -21,7 +21,7 @@ from gradinc.records.directory import RunDirectory, read_config
 from gradinc.records.environment import changes
 from gradinc.records.lock import living_owner
 from gradinc.records.schemas import read_json, read_meta, read_result
-from gradinc.records.seal import SEAL, check
+from gradinc.records.seal import SEAL, check_seal
 from gradinc.runs import checkpoint
 from gradinc.runs import device as devices
 from gradinc.runs.checkpoint import Damaged, Mark
@@ -32,7 +32,7 @@ from gradinc.runs.prepare import prepare
 from gradinc.runs.run import Run
 from gradinc.runs.train import WATCHING
 
-LONGEST = 60
+_LONGEST = 60
 """Letters of a value that are shown."""
 
 
@@ -171,7 +171,7 @@ def _check_seal(path: Path, verdict: Verdict) -> None:
     """Compare the files of a run that has ended with its seal; what is told of a file already is not told twice."""
     result = read_result(path / "result.json") or {}
     verdict.unsealed = result.get("status") == "finished" and SEAL not in result
-    for name, what in check(result, path).items():
+    for name, what in check_seal(result, path).items():
         if not any(line.startswith((f"{name}:", f"{name} ")) for line in verdict.differences):
             verdict.differences.append(f"{name}: {what}")
 
@@ -210,7 +210,7 @@ def _check_result(file: Path, facts: dict[str, Any], verdict: Verdict) -> None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def _replay(

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 
 from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
-from gradinc.config.check import plain
+from gradinc.config.check import as_plain
 from gradinc.config.compose import compose_jobs, load_config
-from gradinc.config.schema import PARTS, PLAIN, STRATEGY_KEYS, TOP, Config, Strategy, Window, common_keys
+from gradinc.config.schema import PARTS, PLAIN, STRATEGY_KEYS, TOP, Config, StrategySection, WindowSection, common_keys
 
 CONF = groups.conf_folder()
 CHOICES = [(group, name) for group in groups.GROUPS for name in groups.names(group)]
@@ -71,9 +71,9 @@ def test_the_top_file_holds_every_key_with_the_default_of_the_schema() -> None:
     assert {name: content[name] for name in TOP} == defaults
     for kind, section in {**PLAIN, **{kind: PARTS[kind] for kind in ("data", "stream", "schedule")}}.items():
         keys = [key for key in common_keys(section) if key != "name"]
-        assert content[kind] == {f.name: plain(f.default) for f in fields(section) if f.name in keys}
-    window = {key: getattr(Window(), key) for key in common_keys(Window)}
-    others = {f.name: f.default for f in fields(Strategy) if f.name in STRATEGY_KEYS}
+        assert content[kind] == {f.name: as_plain(f.default) for f in fields(section) if f.name in keys}
+    window = {key: getattr(WindowSection(), key) for key in common_keys(WindowSection)}
+    others = {f.name: f.default for f in fields(StrategySection) if f.name in STRATEGY_KEYS}
     assert content["strategy"] == {"window": window, **others, "methods": {}}
 
 

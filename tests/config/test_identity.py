@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradinc.config.compose import load_config
-from gradinc.config.identity import FREE, YOUNGER, changed, document_digest, run_name
+from gradinc.config.identity import FREE, YOUNGER_KEYS, changed, document_digest, run_name
 from gradinc.config.schema import validate
 
 DEFAULT = load_config().document
@@ -162,18 +162,18 @@ def test_a_run_from_before_there_was_a_key_is_the_same_run() -> None:
     assert changed(before, with_changes({"evaluate.rows": "validation"})) == [("evaluate.rows", "test", "validation")]
 
 
-@pytest.mark.parametrize("key", [key for key in YOUNGER if key.startswith("strategy.methods.")])
+@pytest.mark.parametrize("key", [key for key in YOUNGER_KEYS if key.startswith("strategy.methods.")])
 def test_a_run_from_before_a_method_had_an_option_is_the_same_run(key: str) -> None:
     *_, method, option = key.split(".")
     now = load_config([f"strategy={method}"]).document
     before = copy.deepcopy(now)
-    assert before["strategy"]["methods"][method].pop(option) == YOUNGER[key]
+    assert before["strategy"]["methods"][method].pop(option) == YOUNGER_KEYS[key]
     assert document_digest(before) == document_digest(now)
     assert changed(before, now) == []
     other = copy.deepcopy(now)
     other["strategy"]["methods"][method][option] = "other"
     assert document_digest(other) != document_digest(now)
-    assert changed(before, other) == [(key, YOUNGER[key], "other")]
+    assert changed(before, other) == [(key, YOUNGER_KEYS[key], "other")]
 
 
 def test_a_perceptron_from_before_its_offsets_could_be_set_is_the_same_run() -> None:

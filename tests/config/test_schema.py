@@ -10,7 +10,7 @@ import pytest
 from annotated_types import Ge
 
 from gradinc.base.errors import UserError
-from gradinc.config.check import described, options, value
+from gradinc.config.check import described, part_options, value
 from gradinc.config.compose import load_config
 from gradinc.config.schema import validate
 
@@ -209,7 +209,7 @@ def test_options_are_in_the_order_of_the_signature() -> None:
     from gradinc.config.catalog import part
 
     sgd = part("optimizer", "sgd")
-    assert list(options(sgd, {"momentum": 0.5, "lr": 0.1}, "optimizer.")) == list(sgd.parameters)
+    assert list(part_options(sgd, {"momentum": 0.5, "lr": 0.1}, "optimizer.")) == list(sgd.parameters)
 
 
 def test_text_that_no_file_can_hold_is_refused() -> None:

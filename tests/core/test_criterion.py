@@ -12,7 +12,7 @@ from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.core.criterion import CrossEntropy, OneHotError, SquaredError
 from gradinc.data.batch import Batch
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.data.outputs import Outputs
 from gradinc.data.rows import TensorRows
 from gradinc.runs.build import build_criterion
@@ -41,7 +41,7 @@ def test_outputs_of_other_tasks_pull_at_nothing() -> None:
 
 def test_cross_entropy_needs_classes() -> None:
     config = load_config(["data=diabetes", "model=linear"])
-    dataset = load(config.data, "cpu", torch.float32)
+    dataset = load_dataset(config.data, "cpu", torch.float32)
     with pytest.raises(UserError, match="criterion=cross_entropy: data=diabetes has values, not classes"):
         build_criterion(dataset, name="cross_entropy")
 

@@ -19,7 +19,7 @@ from gradinc.core.layer_windows import LayerWindows, sizes_of
 from gradinc.core.plan import extent
 from gradinc.core.schedules import Schedule
 from gradinc.data.batch import Batch
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.train import execute
 
@@ -262,7 +262,7 @@ def test_methods_that_read_the_whole_gradient_are_refused_before_anything_is_cre
 
 
 def test_methods_that_treat_every_layer_by_itself_go_with_it():
-    dataset = load(load_config(SMALL).data, "cpu", torch.float32)
+    dataset = load_dataset(load_config(SMALL).data, "cpu", torch.float32)
     keys = ["strategy=[agc,centralize,noise,lookahead]", "strategy.window.layers={*.bias:8}"]
     config = load_config([*SMALL, *keys])
     model = build_model(config, Shape(dataset.shape, dataset.outputs), torch.device("cpu"))

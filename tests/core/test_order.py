@@ -10,7 +10,7 @@ from gradinc.config.catalog import load_part
 from gradinc.config.compose import load_config
 from gradinc.core.method import Method
 from gradinc.core.order import check_order
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.methods.asam import ASAM
 from gradinc.methods.cautious import Cautious
 from gradinc.methods.clip import Clip
@@ -132,7 +132,7 @@ def test_every_mend_leads_to_an_order_that_is_let_through(count):
 
 
 def test_a_run_in_a_wrong_order_is_refused_before_it_is_built():
-    dataset = load(load_config(["data=digits"]).data, "cpu", torch.float32)
+    dataset = load_dataset(load_config(["data=digits"]).data, "cpu", torch.float32)
 
     def build(strategy):
         config = load_config([f"strategy={strategy}", "model=linear"])

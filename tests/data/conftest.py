@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradinc.config.schema import Data
+from gradinc.config.schema import DataSection
 
-SECTION_KEYS = set(Data.__dataclass_fields__)
+SECTION_KEYS = set(DataSection.__dataclass_fields__)
 
 
 @pytest.fixture
-def section() -> Callable[..., Data]:
+def section() -> Callable[..., DataSection]:
     """The data section with its defaults; keys that it does not have are options of the set."""
 
-    def make(name: str, **values: Any) -> Data:
+    def make(name: str, **values: Any) -> DataSection:
         common = {key: value for key, value in values.items() if key in SECTION_KEYS}
         options = {key: value for key, value in values.items() if key not in SECTION_KEYS}
-        return Data(name=name, **common, options=options)
+        return DataSection(name=name, **common, options=options)
 
     return make
 

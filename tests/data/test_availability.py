@@ -12,7 +12,7 @@ import pytest
 
 from gradinc.base.errors import UserError
 from gradinc.config import catalog
-from gradinc.data.availability import availability, prepare
+from gradinc.data.availability import availability, prepare_data
 
 SETS = [part.name for part in catalog.parts("data")]
 
@@ -48,18 +48,18 @@ def test_a_folder_and_a_file_of_ones_own_are_here_when_they_are(pictures: Callab
 
 
 def test_preparing_reads_everything_and_says_what_is_there(pictures: Callable[..., Path]) -> None:
-    found = prepare("digits")
+    found = prepare_data("digits")
     assert (found.rows, dict(found.official), found.shape) == (1797, {}, (1, 8, 8))
     assert found.where == availability("digits").where + "/digits.csv.gz"
     root = pictures(count=4)
-    assert prepare("image_folder", str(root)).rows == 12
-    assert prepare("image_folder", str(root), {"size": 3}).shape == (3, 3, 3)
+    assert prepare_data("image_folder", str(root)).rows == 12
+    assert prepare_data("image_folder", str(root), {"size": 3}).shape == (3, 3, 3)
     path = root / "owl" / "03.png"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(UserError) as caught:
-        prepare("image_folder", str(root))
+        prepare_data("image_folder", str(root))
     assert caught.value.where == str(path)
 
 
 def test_preparing_counts_official_parts(mnist_folder: Callable[..., Path]) -> None:
-    assert dict(prepare("mnist", str(mnist_folder())).official) == {"train": 40, "test": 20}
+    assert dict(prepare_data("mnist", str(mnist_folder())).official) == {"train": 40, "test": 20}

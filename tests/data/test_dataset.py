@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from gradinc.base.errors import UserError
-from gradinc.config.schema import Data
-from gradinc.data.dataset import Dataset, load, open_source, prepare_dataset
+from gradinc.config.schema import DataSection
+from gradinc.data.dataset import Dataset, load_dataset, open_source, prepare_dataset
 from gradinc.data.rows import TensorRows
 
-Section = Callable[..., Data]
+Section = Callable[..., DataSection]
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (60, 3, 4, 5), np.uint8)
 LABELS = np.arange(60) % 4
@@ -35,7 +35,7 @@ def npz(section: Section, tmp_path: Path) -> Callable[..., Dataset]:
 
     def make(x: np.ndarray, y: np.ndarray, dtype: torch.dtype = torch.float32, **values: Any) -> Dataset:
         np.savez(tmp_path / "data.npz", x=x, y=y)
-        return load(section("npz", root=str(tmp_path / "data.npz"), **values), "cpu", dtype)
+        return load_dataset(section("npz", root=str(tmp_path / "data.npz"), **values), "cpu", dtype)
 
     return make
 
@@ -74,7 +74,7 @@ def test_test_rows_have_no_influence_on_the_statistics(section: Section, tmp_pat
         x[changed] = 255
         names = {"x_train": x[:40], "y_train": LABELS[:40], "x_test": x[40:], "y_test": LABELS[40:]}
         np.savez(tmp_path / "data.npz", **names)
-        return load(section("npz", root=str(tmp_path / "data.npz"), validation=0), "cpu", torch.float32)
+        return load_dataset(section("npz", root=str(tmp_path / "data.npz"), validation=0), "cpu", torch.float32)
 
     first, other_test, other_train = trained(40), trained(41), trained(0)
     assert first.mean == other_test.mean
@@ -143,7 +143,7 @@ def test_the_digest_of_a_folder_changes_with_each_file_and_name(
     root = pictures()
 
     def digest() -> str:
-        return load(section("image_folder", root=str(root), memory=memory), "cpu", torch.float32).digest
+        return load_dataset(section("image_folder", root=str(root), memory=memory), "cpu", torch.float32).digest
 
     first = digest()
     assert digest() == first
@@ -165,7 +165,7 @@ def test_settings_that_do_not_fit_the_set_are_refused(section: Section, npz: Cal
         npz(FEATURES, LABELS, augment=("flip",))
     assert npz(IMAGES, LABELS, augment=("flip",)).shape == (3, 4, 5)
     with pytest.raises(UserError, match=r"data\.memory=stream: digits is read as a whole"):
-        load(section("digits", memory="stream"), "cpu", torch.float32)
+        load_dataset(section("digits", memory="stream"), "cpu", torch.float32)
 
 
 @pytest.mark.parametrize("name", ["digits", "diabetes"])
@@ -179,8 +179,8 @@ def test_the_rows_that_a_set_returns_are_not_written_into(section: Section, name
 
 def test_loading_twice_gives_the_same_and_another_seed_another_split(section: Section) -> None:
     config = section("digits")
-    one, two = (load(config, "cpu", torch.float32) for _ in range(2))
-    other = load(replace(config, split_seed=1), "cpu", torch.float32)
+    one, two = (load_dataset(config, "cpu", torch.float32) for _ in range(2))
+    other = load_dataset(replace(config, split_seed=1), "cpu", torch.float32)
     assert torch.equal(rows(one).x, rows(two).x)
     assert one.record() == two.record()
     assert one.digest != other.digest

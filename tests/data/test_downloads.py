@@ -17,7 +17,7 @@ import pytest
 
 from gradinc.base.errors import UserError
 from gradinc.data import locations
-from gradinc.data.availability import availability, prepare
+from gradinc.data.availability import availability, prepare_data
 from gradinc.data.dataset import open_source
 from gradinc.data.torchvision_import import import_torchvision
 
@@ -78,7 +78,7 @@ def test_a_set_is_downloaded_once_and_then_here(
 
 
 def test_a_set_is_downloaded_into_root_where_one_is_given(mnist_mirror: Path, tmp_path: Path, cache: Path) -> None:
-    assert prepare("mnist", str(tmp_path / "mine")).where == str(tmp_path / "mine" / "MNIST" / "raw")
+    assert prepare_data("mnist", str(tmp_path / "mine")).where == str(tmp_path / "mine" / "MNIST" / "raw")
     assert not cache.exists()
 
 

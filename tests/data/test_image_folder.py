@@ -16,8 +16,8 @@ from PIL import Image
 
 from gradinc.base.errors import UserError
 from gradinc.cli.main import main
-from gradinc.config.schema import Data
-from gradinc.data.dataset import Dataset, load, open_source
+from gradinc.config.schema import DataSection
+from gradinc.data.dataset import Dataset, load_dataset, open_source
 from gradinc.data.decode import decode
 from gradinc.data.folder import FORMATS
 from gradinc.data.rows import FileRows, TensorRows
@@ -25,12 +25,12 @@ from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
 from gradinc.data.stream import Task
 from gradinc.runs.run import Run
 
-Section = Callable[..., Data]
+Section = Callable[..., DataSection]
 Pictures = Callable[..., Path]
 
 
 def opened(section: Section, root: Path, **values: Any) -> Dataset:
-    return load(section("image_folder", root=str(root), **values), "cpu", torch.float32)
+    return load_dataset(section("image_folder", root=str(root), **values), "cpu", torch.float32)
 
 
 def save(path: Path, colour: Any, size: tuple[int, int] = (6, 6), mode: str = "RGB", **options: Any) -> None:
@@ -283,7 +283,7 @@ def test_a_place_whose_name_is_not_utf_8_is_recorded(mnist_folder: Pictures, tmp
 def test_a_folder_that_is_not_laid_out_like_that_is_refused(section: Section, tmp_path: Path) -> None:
     def message(root: Path | None) -> str:
         with pytest.raises(UserError) as caught:
-            load(section("image_folder", root=None if root is None else str(root)), "cpu", torch.float32)
+            load_dataset(section("image_folder", root=None if root is None else str(root)), "cpu", torch.float32)
         return str(caught.value)
 
     assert message(None).startswith("data.root: image_folder needs a folder. Give data.root=DIR")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradinc.base.errors import UserError
-from gradinc.data.dataset import load, open_source
+from gradinc.data.dataset import load_dataset, open_source
 from gradinc.data.rows import TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION
 
@@ -61,20 +61,20 @@ def test_what_is_made_is_read_from_no_folder(name: str) -> None:
 
 
 def test_padding_puts_black_around_images(section: Section) -> None:
-    plain = load(section("digits", normalize="unit"), "cpu", torch.float64)  # type: ignore[arg-type]
-    wide = load(section("digits", normalize="unit", pad=3), "cpu", torch.float64)  # type: ignore[arg-type]
+    plain = load_dataset(section("digits", normalize="unit"), "cpu", torch.float64)  # type: ignore[arg-type]
+    wide = load_dataset(section("digits", normalize="unit", pad=3), "cpu", torch.float64)  # type: ignore[arg-type]
     assert wide.shape == (1, 14, 14)
     assert isinstance(plain.train, TensorRows)
     assert isinstance(wide.train, TensorRows)
     assert torch.equal(wide.train.x[..., 3:-3, 3:-3], plain.train.x)
     assert wide.train.x.sum() == plain.train.x.sum()
     with pytest.raises(UserError, match=r"data.pad=3: data=diabetes has no images"):
-        load(section("diabetes", pad=3), "cpu", torch.float64)  # type: ignore[arg-type]
+        load_dataset(section("diabetes", pad=3), "cpu", torch.float64)  # type: ignore[arg-type]
 
 
 def test_constants_normalise_as_they_are_given(section: Section) -> None:
-    unit = load(section("digits", normalize="unit"), "cpu", torch.float64)  # type: ignore[arg-type]
-    given = load(section("digits", normalize=(0.25, 0.5)), "cpu", torch.float64)  # type: ignore[arg-type]
+    unit = load_dataset(section("digits", normalize="unit"), "cpu", torch.float64)  # type: ignore[arg-type]
+    given = load_dataset(section("digits", normalize=(0.25, 0.5)), "cpu", torch.float64)  # type: ignore[arg-type]
     assert isinstance(unit.train, TensorRows)
     assert isinstance(given.train, TensorRows)
     torch.testing.assert_close(given.train.x, (unit.train.x - 0.25) / 0.5)

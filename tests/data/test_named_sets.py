@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from gradinc.base.errors import UserError
-from gradinc.config.schema import Data
+from gradinc.config.schema import DataSection
 from gradinc.data import locations
-from gradinc.data.dataset import load, open_source
+from gradinc.data.dataset import load_dataset, open_source
 
-Section = Callable[..., Data]
+Section = Callable[..., DataSection]
 Folder = Callable[..., Path]
 
 SYSTEM = locations.DOWNLOADABLE["fashion_mnist"].system
@@ -34,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_digits_are_1797_images_in_ten_classes(section: Section) -> None:
-    data = load(section("digits"), "cpu", torch.float32)
+    data = load_dataset(section("digits"), "cpu", torch.float32)
     assert [len(part) for part in (data.train, data.validation, data.test)] == [1294, 144, 359]
     assert data.shape == (1, 8, 8)
     assert data.outputs == 10
@@ -57,11 +57,11 @@ def test_diabetes_is_that_of_scikit_learn(section: Section) -> None:
     source, wanted = open_source("diabetes", None, {}), load_diabetes(scaled=False)
     assert np.array_equal(source.x, wanted.data.astype(np.float32))
     assert np.array_equal(source.y[:, 0], wanted.target)
-    data = load(section("diabetes"), "cpu", torch.float32)
+    data = load_dataset(section("diabetes"), "cpu", torch.float32)
     assert (data.shape, data.outputs, data.classes) == ((10,), 1, None)
     assert data.target_mean is not None
     assert data.target_mean[0] == pytest.approx(152, abs=5)
-    as_found = load(section("diabetes", standardize_target=False), "cpu", torch.float32)
+    as_found = load_dataset(section("diabetes", standardize_target=False), "cpu", torch.float32)
     assert as_found.train.y.max() > 300
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
 
 @needs_fashion_mnist
 def test_fashion_mnist_is_read_from_debians_package(section: Section) -> None:
-    data = load(section("fashion_mnist"), "cpu", torch.float32)
+    data = load_dataset(section("fashion_mnist"), "cpu", torch.float32)
     assert [len(part) for part in (data.train, data.validation, data.test)] == [54000, 6000, 10000]
     assert data.shape == (1, 28, 28)
     assert data.origin == str(SYSTEM)

@@ -18,8 +18,8 @@ from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.config.identity import document_digest
-from gradinc.config.schema import Data
-from gradinc.data.dataset import load, open_source
+from gradinc.config.schema import DataSection
+from gradinc.data.dataset import load_dataset, open_source
 from gradinc.data.source import Source
 
 RANDOM = np.random.default_rng(0)
@@ -188,17 +188,17 @@ def test_a_run_from_before_there_was_the_key_is_the_same_run() -> None:
     assert identity() == identity("data.task=auto") != identity("data.task=values")
 
 
-def test_official_parts_are_used_as_they_are(tmp_path: Path, section: Callable[..., Data]) -> None:
+def test_official_parts_are_used_as_they_are(tmp_path: Path, section: Callable[..., DataSection]) -> None:
     arrays = {
         f"{kind}_{part}": array[rows]
         for part, rows in (("train", slice(18)), ("val", slice(18, 24)), ("test", slice(24, 30)))
         for kind, array in (("x", FEATURES), ("y", LABELS))
     }
-    data = load(section("npz", root=saved(tmp_path, **arrays), normalize="none"), "cpu", torch.float64)
+    data = load_dataset(section("npz", root=saved(tmp_path, **arrays), normalize="none"), "cpu", torch.float64)
     assert (len(data.train), len(data.validation), len(data.test)) == (18, 6, 6)
     assert torch.equal(data.test.x, torch.from_numpy(FEATURES[24:].astype(np.float32)).double())
     del arrays["x_val"], arrays["y_val"]
-    data = load(section("npz", root=saved(tmp_path, **arrays), validation=0.5), "cpu", torch.float32)
+    data = load_dataset(section("npz", root=saved(tmp_path, **arrays), validation=0.5), "cpu", torch.float32)
     assert (len(data.train), len(data.validation), len(data.test)) == (9, 9, 6)
 
 

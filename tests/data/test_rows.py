@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from gradinc.base.errors import UserError
-from gradinc.config.schema import Data
-from gradinc.data.dataset import load
+from gradinc.config.schema import DataSection
+from gradinc.data.dataset import load_dataset
 from gradinc.data.rows import FileRows, Rows, TensorRows
 
 X = torch.randn(23, 2, 3, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(23)
 ORDER = torch.randperm(23, generator=torch.Generator().manual_seed(1))
 
-Section = Callable[..., Data]
+Section = Callable[..., DataSection]
 
 
 def same(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
@@ -78,8 +78,10 @@ def both(section: Section, pictures: Callable[..., Path]) -> Callable[[int], tup
     root = str(pictures())
 
     def make(workers: int) -> tuple[Rows, Rows]:
-        kept = load(section("image_folder", root=root, memory="tensor"), "cpu", torch.float32)
-        streamed = load(section("image_folder", root=root, memory="stream", workers=workers), "cpu", torch.float32)
+        kept = load_dataset(section("image_folder", root=root, memory="tensor"), "cpu", torch.float32)
+        streamed = load_dataset(
+            section("image_folder", root=root, memory="stream", workers=workers), "cpu", torch.float32
+        )
         assert kept.digest == streamed.digest
         assert (kept.mean, kept.std) == (streamed.mean, streamed.std)
         return kept.train, streamed.train

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradinc.data.statistics import ROWS, PixelCounts, moments
+from gradinc.data.statistics import ROWS_CONVERTED, PixelCounts, moments
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (ROWS + 7, 3, 4, 2), np.uint8)
-FEATURES = np.random.default_rng(0).normal([5.0, -1e6], [2.0, 1e-2], (ROWS + 7, 2))
+IMAGES = np.random.default_rng(0).integers(0, 256, (ROWS_CONVERTED + 7, 3, 4, 2), np.uint8)
+FEATURES = np.random.default_rng(0).normal([5.0, -1e6], [2.0, 1e-2], (ROWS_CONVERTED + 7, 2))
 
 
 def test_images_have_one_mean_and_deviation_for_each_channel() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.compose import load_config
-from gradinc.config.protocol import CHOICES, recorded
+from gradinc.config.protocol import CHOICES, recorded_protocol
 from gradinc.config.schema import validate
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Stream, open_stream
@@ -144,7 +144,7 @@ def test_the_record_and_the_first_line_say_which_protocol_was_run(
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     meta = json.loads((tmp_path / "run" / "meta.json").read_text())
     assert result["protocol"] == meta["data"]["protocol"]
-    assert str(recorded(result["protocol"])) == RecordedRun.open(tmp_path / "run").protocol == name
+    assert str(recorded_protocol(result["protocol"])) == RecordedRun.open(tmp_path / "run").protocol == name
     assert main(["runs", "--output", str(tmp_path)]) == 0
     assert name in capsys.readouterr().out
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html")]) == 0
@@ -153,5 +153,5 @@ def test_the_record_and_the_first_line_say_which_protocol_was_run(
 
 
 def test_a_damaged_protocol_is_none() -> None:
-    assert recorded({"scenario": "class", "heads": "single", "train_logits": "all", "test_logits": 3}) is None
-    assert recorded("class") is None
+    assert recorded_protocol({"scenario": "class", "heads": "single", "train_logits": "all", "test_logits": 3}) is None
+    assert recorded_protocol("class") is None

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from gradinc.config.compose import load_config
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.data.stream import open_stream
 
 
 @pytest.mark.parametrize(("name", "classes"), [("digits", tuple(range(10))), ("diabetes", None)])
 def test_iid_is_one_task_with_all_the_data(name: str, classes: tuple[int, ...] | None) -> None:
     config = load_config([f"data={name}", "model=linear"])
-    dataset = load(config.data, "cpu", torch.float32)
+    dataset = load_dataset(config.data, "cpu", torch.float32)
     stream = open_stream(config, dataset)
     assert len(stream) == stream.tested == 1
     assert not stream.is_sequence

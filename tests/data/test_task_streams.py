@@ -13,7 +13,7 @@ from streams import config, digits, stream
 from torch import Tensor
 
 from gradinc.base.errors import UserError
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.data.stream import open_stream
 from gradinc.data.streams.permuted import permutation
 from gradinc.data.streams.rotated import rotation
@@ -44,7 +44,7 @@ def test_three_classes_in_two_tasks(tmp_path: Path) -> None:
     y = np.arange(60) % 3
     np.savez(tmp_path / "three.npz", x=np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32), y=y)
     chosen = config("data=npz", f"data.root={tmp_path}/three.npz", "stream=split", "stream.tasks=2")
-    tasks = open_stream(chosen, load(chosen.data, "cpu", torch.float64))
+    tasks = open_stream(chosen, load_dataset(chosen.data, "cpu", torch.float64))
     assert [task.classes for task in tasks] == [(0, 1), (2,)]
 
 
@@ -168,7 +168,7 @@ def test_domains_are_folders_with_the_same_classes(tmp_path: Path) -> None:
         np.savez(tmp_path / f"{name}.npz", x=x, y=np.arange(40) % 2)
     words = ("data=npz", f"data.root={tmp_path}/day.npz", "stream=domains", f"stream.roots=[{tmp_path}/night.npz]")
     chosen = config(*words)
-    tasks = open_stream(chosen, load(chosen.data, "cpu", torch.float64))
+    tasks = open_stream(chosen, load_dataset(chosen.data, "cpu", torch.float64))
     assert len(tasks) == 2
     assert tasks.setting.outputs == 2
     assert tasks.digest != tasks.experiences[0].dataset.digest, "all sources count"
@@ -281,7 +281,7 @@ def test_a_task_s_rows_as_batches_for_a_method() -> None:
 def test_regressions_have_no_tasks() -> None:
     chosen = config("data=diabetes", "stream=permuted")
     with pytest.raises(UserError, match="tasks are made of classes"):
-        open_stream(chosen, load(chosen.data, "cpu", torch.float64))
+        open_stream(chosen, load_dataset(chosen.data, "cpu", torch.float64))
 
 
 # ---- memory ----

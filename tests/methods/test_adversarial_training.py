@@ -12,14 +12,14 @@ from gradinc.data.batch import Batch
 from gradinc.data.input_space import InputSpace
 from gradinc.data.stream import open_stream
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
-from gradinc.studies.attacks.measure import Settings, Target, measure
+from gradinc.studies.attacks.measure import AttackSettings, Target, measure_attack
 
 SMALL = ["data=digits", "model=mlp", "model.width=32", "model.depth=1", "dtype=float64", "optimizer.momentum=0"]
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load(load_config(SMALL).data, "cpu", torch.float64)
+    return data.load_dataset(load_config(SMALL).data, "cpu", torch.float64)
 
 
 def begun(digits, *overrides, method="pgd_at"):
@@ -82,7 +82,7 @@ def test_the_model_is_harder_to_fool(digits):
         model = learner.model.eval()
         chunk = (digits.test.x[:200], digits.test.y[:200], 0)
         target = Target(InputSpace.of(digits).to(torch.float64), [chunk], [model])
-        found = measure(target, Settings((0.1,), steps=10, restarts=1))
+        found = measure_attack(target, AttackSettings((0.1,), steps=10, restarts=1))
         accuracy[method] = {each.attack: each.accuracy for each in found}
     assert accuracy["pgd_at"]["worst"] > accuracy["sgd"]["worst"] + 0.1
     assert accuracy["pgd_at"]["clean"] > 0.8
@@ -90,7 +90,7 @@ def test_the_model_is_harder_to_fool(digits):
 
 def test_rows_that_are_no_images_are_refused():
     config = load_config(["data=diabetes", "model=mlp", "strategy=pgd_at"])
-    table = data.load(config.data, "cpu", torch.float32)
+    table = data.load_dataset(config.data, "cpu", torch.float32)
     model = build_model(config, Shape(table.shape, table.outputs), torch.device("cpu"))
     with pytest.raises(UserError, match="moves the pixels of images"):
         build_learner(config, model, build_criterion(table), 8, open_stream(config, table))

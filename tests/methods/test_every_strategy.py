@@ -48,7 +48,7 @@ def config(strategy: str) -> Config:
 
 @cache
 def dataset() -> data.Dataset:
-    return data.load(config("sgd").data, "cpu", torch.float64)
+    return data.load_dataset(config("sgd").data, "cpu", torch.float64)
 
 
 def task(config: Config) -> Task:

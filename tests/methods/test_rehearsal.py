@@ -16,7 +16,7 @@ from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.core.learner import Learner
 from gradinc.data.batch import Batch
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.data.stream import Stream, open_stream
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.evaluate import evaluate
@@ -519,7 +519,7 @@ def test_a_ring_without_room_for_every_class_is_refused_and_one_with_room_has_th
 @pytest.mark.parametrize("words", ["er_ace", "fdr", "lwf", "er strategy.methods.er.kind=balanced"])
 def test_what_needs_classes_is_refused_where_there_are_none(words: str) -> None:
     chosen = load_config(["data=diabetes", "model=linear", *f"strategy={words}".split()])
-    dataset = load(chosen.data, "cpu", torch.float32)
+    dataset = load_dataset(chosen.data, "cpu", torch.float32)
     tasks = open_stream(chosen, dataset)
     model = build_model(chosen, Shape(dataset.shape, tasks.setting.outputs), torch.device("cpu"))
     with pytest.raises(UserError, match="needs classes, and the targets of these data are numbers"):
@@ -529,7 +529,7 @@ def test_what_needs_classes_is_refused_where_there_are_none(words: str) -> None:
 @pytest.mark.parametrize("strategy", ["er", "der", "derpp", "mir", "gss"])
 def test_numbers_can_be_replayed(strategy: str) -> None:
     chosen = load_config(["data=diabetes", "model=linear", f"strategy={strategy}", "optimizer.lr=0.01"])
-    dataset = load(chosen.data, "cpu", torch.float32)
+    dataset = load_dataset(chosen.data, "cpu", torch.float32)
     tasks = open_stream(chosen, dataset)
     model = build_model(chosen, Shape(dataset.shape, tasks.setting.outputs), torch.device("cpu"))
     going = build_learner(chosen, model, build_criterion(dataset), 8, tasks)

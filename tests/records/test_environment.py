@@ -68,7 +68,7 @@ def test_a_variable_that_chooses_kernels_is_told(folder: Path, killed: Path) -> 
 
 def test_an_older_record_is_gone_on_with_in_silence(nursery: Nursery, folder: Path, killed: Path) -> None:
     meta = read_json(killed / "meta.json") or {}
-    for name in environment.YOUNGER:
+    for name in environment.YOUNGER_FACTS:
         del meta["segments"][-1][name]
     (killed / "meta.json").write_text(json.dumps(meta))
     end = nursery.run(folder, *RUN, "strict=true")

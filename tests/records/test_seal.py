@@ -18,7 +18,7 @@ from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.schemas import read_result
-from gradinc.records.seal import check
+from gradinc.records.seal import check_seal
 from gradinc.records.tensorboard import find_spec
 from gradinc.runs import checkpoint
 
@@ -307,7 +307,7 @@ def test_a_run_that_is_killed_at_its_end_has_no_seal_or_one_that_holds(
             result = read_result(run / "result.json")
             if result is not None:
                 sealed.add(point)
-                assert (result["status"], check(result, run)) == (end, {}), point
+                assert (result["status"], check_seal(result, run)) == (end, {}), point
                 assert RecordedRun.open(run).status == end
             assert RecordedRun.open(run).damage is None
             assert nursery.run(folder, *words).code == (1 if end == "diverged" else 0)
@@ -339,5 +339,5 @@ def test_names_in_a_seal_lead_to_no_harm(tmp_path: Path) -> None:
     files = ["../../etc/passwd", "/dev/zero", "a\0b", "x" * 5000, "."]
     record = seal({"status": "finished"}, tmp_path, files)
     assert [record["seal"]["files"][name] for name in files[1:]] == [None] * 4
-    assert set(check(record, tmp_path)) >= set(files[1:])
+    assert set(check_seal(record, tmp_path)) >= set(files[1:])
     assert re.fullmatch("[0-9a-f]{64}", record["seal"]["digest"])

@@ -13,7 +13,7 @@ from rich.console import Console
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.core.rate import SCALES
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.train import execute
 
@@ -131,7 +131,7 @@ def test_the_scaling_rule_is_that_learning_rate_written_by_hand(run, rule, facto
 
 def learner(*keys):
     config = load_config([*SMALL, *keys])
-    dataset = load(config.data, "cpu", torch.float64)
+    dataset = load_dataset(config.data, "cpu", torch.float64)
     model = build_model(config, Shape(dataset.shape, dataset.outputs), torch.device("cpu"))
     return build_learner(config, model, build_criterion(dataset), ROWS)
 

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.runs import fit
 from gradinc.runs.build import Shape, build_criterion, build_model
 from gradinc.runs.device import is_out_of_memory
@@ -93,7 +93,7 @@ def test_the_probe_leaves_no_trace(run):
 
 def parts(name):
     config = load_config([f"model={name}", "data=digits"])
-    dataset = load(config.data, "cpu", torch.float32)
+    dataset = load_dataset(config.data, "cpu", torch.float32)
     model = build_model(config, Shape(dataset.shape, dataset.outputs), torch.device("cpu"))
     return model, build_criterion(dataset), dataset.train, config
 

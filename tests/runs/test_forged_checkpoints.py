@@ -230,7 +230,7 @@ def every_kind() -> dict[str, Any]:
 def test_what_is_read_is_what_torch_reads() -> None:
     value = every_kind()
     content = file_of(torch_file.plain(value, "value"))
-    ours, theirs = torch_file.load(io.BytesIO(content)), torch.load(io.BytesIO(content), weights_only=True)
+    ours, theirs = torch_file.load_file(io.BytesIO(content)), torch.load(io.BytesIO(content), weights_only=True)
     for mine, other, was in zip(leaves(ours), leaves(theirs), leaves(value), strict=True):
         assert mine[0] == other[0] == was[0]
         assert type(mine[1]) is type(other[1])
@@ -405,6 +405,6 @@ def test_the_gradient_of_a_window_is_looked_at(nursery: Nursery, in_a_window: An
 
 def test_the_metadata_of_a_model_is_kept() -> None:
     state = torch.nn.BatchNorm1d(3).state_dict()
-    (again,) = torch_file.load(io.BytesIO(file_of([torch_file.plain(state, "model")])))
+    (again,) = torch_file.load_file(io.BytesIO(file_of([torch_file.plain(state, "model")])))
     assert type(again) is OrderedDict
     assert again._metadata[""]["version"] == state._metadata[""]["version"] == 2

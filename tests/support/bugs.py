@@ -168,7 +168,7 @@ def read_for_a_minute() -> None:
         time.sleep(60)
         raise AssertionError("nobody stopped it")
 
-    dataset.load = load
+    dataset.load_dataset = load
 
 
 def evaluate_slowly() -> None:
@@ -187,7 +187,7 @@ def evaluate_slowly() -> None:
 
 def read_until_told() -> None:
     """Reading the data makes the file ``reading`` and waits for a file ``go``."""
-    load = dataset.load
+    load = dataset.load_dataset
 
     def wait_and_load(*arguments: Any) -> Any:
         Path("reading").touch()
@@ -195,7 +195,7 @@ def read_until_told() -> None:
             time.sleep(0.002)
         return load(*arguments)
 
-    dataset.load = wait_and_load
+    dataset.load_dataset = wait_and_load
 
 
 def say_late_who_owns_it() -> None:

@@ -10,7 +10,7 @@ import torch
 from learners import assembled
 from torch import Tensor, nn
 
-from gradinc.config.schema import Data
+from gradinc.config.schema import DataSection
 from gradinc.core.due import Due
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
@@ -18,13 +18,13 @@ from gradinc.core.plan import plan
 from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
 from gradinc.data.batch import Batch
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 
 
 @pytest.fixture(scope="session")
 def digits() -> tuple[Tensor, Tensor]:
     """300 rows of digits, flat, float64, and their labels."""
-    rows = load(Data("digits"), "cpu", torch.float64).train
+    rows = load_dataset(DataSection("digits"), "cpu", torch.float64).train
     return rows.x[:300].reshape(300, -1), rows.y[:300]
 
 

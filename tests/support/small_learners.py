@@ -10,12 +10,12 @@ import torch
 from learners import assembled
 from torch import Tensor, nn
 
-from gradinc.config.schema import Data
+from gradinc.config.schema import DataSection
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.rule import Rule
 from gradinc.data.batch import Batch
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 from gradinc.data.stream import Task
 
 ROWS = 300
@@ -23,7 +23,7 @@ ROWS = 300
 
 @cache
 def task() -> Task:
-    dataset = load(Data("digits"), "cpu", torch.float64)
+    dataset = load_dataset(DataSection("digits"), "cpu", torch.float64)
     return Task(0, tuple(range(10)), dataset.train, dataset.validation, dataset.test)
 
 

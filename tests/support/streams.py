@@ -12,7 +12,7 @@ from gradinc.config.compose import load_config
 from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
 from gradinc.data.batch import Batch
-from gradinc.data.dataset import Dataset, load
+from gradinc.data.dataset import Dataset, load_dataset
 from gradinc.data.stream import Stream, Task, open_stream
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 
@@ -28,7 +28,7 @@ def config(*words: str) -> Config:
 
 @cache
 def digits(dtype: torch.dtype = torch.float64) -> Dataset:
-    return load(config().data, "cpu", dtype)
+    return load_dataset(config().data, "cpu", dtype)
 
 
 def stream(*words: str) -> Stream:

@@ -12,13 +12,13 @@ from learners import assembled
 from torch import Tensor, nn
 
 from gradinc.config.catalog import load_part, parts
-from gradinc.config.schema import Data
+from gradinc.config.schema import DataSection
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
 from gradinc.data.batch import Batch
-from gradinc.data.dataset import load
+from gradinc.data.dataset import load_dataset
 
 RULES = [part.name for part in parts("rule")]
 """Every rule there is: a new one is tested as soon as its file is there."""
@@ -33,7 +33,7 @@ def rule(name: str, **options: Any) -> Rule:
 
 @cache
 def digits() -> tuple[Tensor, Tensor]:
-    rows = load(Data("digits"), "cpu", torch.float64).train
+    rows = load_dataset(DataSection("digits"), "cpu", torch.float64).train
     return rows.x.reshape(len(rows), -1), rows.y
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradinc.base.errors import UserError
-from gradinc.data.installed import installed_folder, read_table
+from gradinc.data.installed import installed_folder, read_numbers
 from gradinc.data.source import Source
 
 
@@ -21,8 +21,8 @@ def diabetes(root: str | None, *, standardize_target: bool = True) -> Source:
         standardize_target: subtract the training targets' mean and divide by their deviation; both are recorded.
     """
     folder = installed_folder("diabetes", root)
-    x = read_table(folder / "diabetes_data_raw.csv.gz", 10, None)
-    y = read_table(folder / "diabetes_target.csv.gz", 1, None)
+    x = read_numbers(folder / "diabetes_data_raw.csv.gz", 10, None)
+    y = read_numbers(folder / "diabetes_target.csv.gz", 1, None)
     if len(x) != len(y):
         raise UserError(str(folder), f"{len(x)} rows of inputs, {len(y)} targets", "Reinstall scikit-learn")
     return Source(x.astype(np.float32), y.astype(np.float32), None, None, 1.0, str(folder), standardize_target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradinc.base.errors import UserError
-from gradinc.data.installed import installed_folder, read_table
+from gradinc.data.installed import installed_folder, read_numbers
 from gradinc.data.source import Source
 
 
@@ -16,7 +16,7 @@ def digits(root: str | None) -> Source:
     part.
     """
     path = installed_folder("digits", root) / "digits.csv.gz"
-    table = read_table(path, 65, ",")
+    table = read_numbers(path, 65, ",")
     pixels, labels = table[:, :64], table[:, 64]
     if pixels.min() < 0 or pixels.max() > 16 or not set(labels) <= set(range(10)):
         raise UserError(str(path), "holds values that are not pixels or labels", "Reinstall scikit-learn")

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from gradinc.base.errors import UserError
-from gradinc.data.arrays import rows_of
-from gradinc.data.npz_file import names, read_npz
+from gradinc.data.arrays import input_rows
+from gradinc.data.npz_file import array_names, read_npz
 from gradinc.data.source import TEST, TRAIN, VALIDATION, Source
 from gradinc.data.targets import targets_of
 
@@ -45,7 +45,7 @@ def npz(
         if rows != targets:
             what = f"{part.x} has {rows} rows, {part.y} has {targets}"
             raise UserError(str(path), what, "Save as many targets as rows")
-    x, scale = rows_of(path, {part.x: arrays[part.x] for part in parts}, layout)
+    x, scale = input_rows(path, {part.x: arrays[part.x] for part in parts}, layout)
     y, classes = targets_of(path, {part.y: arrays[part.y] for part in parts}, task)
     official = np.concatenate([np.full(len(arrays[part.x]), part.number, np.int8) for part in parts])
     drawn = parts == [WHOLE]
@@ -53,7 +53,7 @@ def npz(
     return Source(x, y, classes, None if drawn else official, scale, str(path), standardize)
 
 
-class Part(NamedTuple):
+class _Part(NamedTuple):
     """The names of a part's arrays, and the part's number."""
 
     x: str
@@ -65,17 +65,17 @@ class Part(NamedTuple):
         return self.x, self.y
 
 
-WHOLE = Part("x", "y", TRAIN)
+WHOLE = _Part("x", "y", TRAIN)
 OFFICIAL = (
-    Part("x_train", "y_train", TRAIN),
-    Part("x_val", "y_val", VALIDATION),
-    Part("x_test", "y_test", TEST),
+    _Part("x_train", "y_train", TRAIN),
+    _Part("x_val", "y_val", VALIDATION),
+    _Part("x_test", "y_test", TEST),
 )
 
 
-def _parts(path: Path) -> list[Part]:
+def _parts(path: Path) -> list[_Part]:
     """The parts that a file holds, the training part first."""
-    there = names(path)
+    there = array_names(path)
     known = there & {name for part in (WHOLE, *OFFICIAL) for name in part.names}
     if known == set(WHOLE.names):
         return [WHOLE]

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from gradinc.config.values import Count, Fraction, Whole
-from gradinc.data.experience import Experience, Material, rows_of
+from gradinc.data.experience import Experience, Material, rows_of_classes
 from gradinc.data.streams.split import deal
 
 
@@ -33,7 +33,7 @@ def blurry(
     kept: list[list[torch.Tensor]] = [[] for _ in parts]
     for task, classes in enumerate(parts):
         for label in classes:
-            rows = rows_of(dataset.train.y, [label])
+            rows = rows_of_classes(dataset.train.y, [label])
             rows = rows[torch.randperm(len(rows), generator=material.generator("overlap", label))]
             away = round(overlap * len(rows)) if tasks > 1 else 0
             kept[task].append(rows[away:])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gradinc.data.input_space import InputSpace, Norm
+from gradinc.data.input_space import BallNorm, InputSpace
 
 Logits = Callable[[Tensor], Tensor]
 """A model in evaluation mode: from images, shape (rows, C, H, W), to logits, shape (rows, classes)."""
@@ -48,7 +48,7 @@ class Ball:
 
     space: InputSpace
     eps: float
-    norm: Norm = "linf"
+    norm: BallNorm = "linf"
 
 
 def input_gradient(logits: Logits, loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

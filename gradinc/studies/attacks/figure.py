@@ -6,19 +6,19 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from gradinc.studies.attacks.measure import Measured
+from gradinc.studies.attacks.measure import AttackResult
 from gradinc.studies.report.charts import WIDTH, Line, Numbers, chart
 
-STYLES = {"worst": "c1", "fgsm": "c2", "pgd": "c3", "margin": "c4", "noise": "c5"}
+_STYLES = {"worst": "c1", "fgsm": "c2", "pgd": "c3", "margin": "c4", "noise": "c5"}
 LEGEND = 18
 """Height of one line of the legend."""
 
 
-def figure(title: str, measured: list[Measured]) -> str:
+def figure(title: str, measured: list[AttackResult]) -> str:
     """One curve for each attack, all from the clean accuracy on; around the worst case its interval."""
     clean, *others = measured
     lines = []
-    for name, style in STYLES.items():
+    for name, style in _STYLES.items():
         own = [clean, *sorted((each for each in others if each.attack == name), key=lambda each: each.eps)]
         band = [(each.eps, each.low, each.high) for each in own] if name == "worst" else []
         lines.append(Line(name, [(each.eps, each.accuracy) for each in own], style, band, dots=True))
@@ -29,7 +29,7 @@ def figure(title: str, measured: list[Measured]) -> str:
         Markup('<path class="line {}" d="M{} {}h24"/><text x="{}" y="{}" dy=".32em">{}</text>').format(
             style, 48 + 82 * (k % 3), y, 78 + 82 * (k % 3), y, name
         )
-        for k, (name, style) in enumerate(STYLES.items())
+        for k, (name, style) in enumerate(_STYLES.items())
         for y in [height + LEGEND * (k // 3) + 8]
     ]
     tall = height + LEGEND * 2 + 4

@@ -24,7 +24,7 @@ def keep(measurement: Measurement, run: RecordedRun) -> None:
 
 def _attacked(run: FinishedRun, settings: Any) -> dict[str, float]:
     own = {key: value for key, value in settings.items() if key != "eps"}
-    found = measure.attack(run, measure.Settings(eps=(settings["eps"],), **own))
+    found = measure.attack(run, measure.AttackSettings(eps=(settings["eps"],), **own))
     numbers = {each.attack: each.accuracy for each in found}
     return {**numbers, "warnings": float(sum(len(each.warnings) for each in found))}
 
@@ -32,7 +32,7 @@ def _attacked(run: FinishedRun, settings: Any) -> dict[str, float]:
 def _inverted(run: FinishedRun, settings: Any) -> dict[str, float]:
     found = []
     for seed in range(settings["windows"]):
-        asked = leak.Settings(
+        asked = leak.InversionSettings(
             windows=(settings["rows"],), variants=(settings["variant"],), steps=settings["steps"], seed=seed
         )
         found += [each.document() for each in leak.leaks(run, asked)]

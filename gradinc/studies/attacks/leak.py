@@ -23,7 +23,7 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 @dataclass(frozen=True)
-class Settings:
+class InversionSettings:
     """What is inverted, and how hard the adversary tries.
 
     Attributes:
@@ -69,7 +69,7 @@ class Leak:
         }
 
 
-def leaks(run: FinishedRun, settings: Settings, watch: Callable[[], None] = lambda: None) -> list[Leak]:
+def leaks(run: FinishedRun, settings: InversionSettings, watch: Callable[[], None] = lambda: None) -> list[Leak]:
     """Invert the gradients of some windows of a run's training rows, in float64 and evaluation mode.
 
     A gradient is what the rule of the run's window makes of the rows as one micro-batch, so that of `dp` is clipped
@@ -107,7 +107,7 @@ def leaks(run: FinishedRun, settings: Settings, watch: Callable[[], None] = lamb
 
 
 def _gradient(
-    run: FinishedRun, settings: Settings, dataset: Any, batch: Batch, device: torch.device
+    run: FinishedRun, settings: InversionSettings, dataset: Any, batch: Batch, device: torch.device
 ) -> tuple[torch.nn.Module, list[Tensor]]:
     """The model, and the gradient of one window as the run's rule makes it, one tensor for each layer."""
     model = build_model(run.config, run.shape, device)

@@ -13,7 +13,7 @@ from torch import Tensor
 SIGNIFICANCE = 0.01
 """Probability below which it is no chance that one attack fools more rows than another."""
 
-FLAT = 1e-30
+_FLAT = 1e-30
 """A gradient per input unit whose largest entry is smaller is taken for none: float32 ends near 1e-38.
 
 A model that was trained for long is so sure that 1e-15 is usual, and PGD follows the sign of that as well as any."""
@@ -75,7 +75,7 @@ def flat_gradients(largest: Tensor) -> list[str]:
         largest: the largest entry of each row's gradient of the cross-entropy, per input unit, of those rows that
             are classified correctly.
     """
-    share = float((largest < FLAT).double().mean()) if len(largest) else 0.0
+    share = float((largest < _FLAT).double().mean()) if len(largest) else 0.0
     return [f"{100 * share:.1f} % of the rows have no gradient to follow"] if share > FLAT_SHARE else []
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradinc.base.randomness import generator
-from gradinc.data.input_space import InputSpace, Norm
+from gradinc.data.input_space import BallNorm, InputSpace
 from gradinc.data.stream import open_stream
 from gradinc.runs.device import autocast_dtype, choose_device, choose_threads, pin
 from gradinc.runs.trained import FinishedRun
@@ -27,7 +27,7 @@ from gradinc.studies.attacks.evasion import (
     pgd,
 )
 
-CHUNK = 256
+_CHUNK = 256
 """Images in one pass; fixed, since the last bits of a sum depend on it."""
 
 ATTACKS = ("fgsm", "pgd", "margin", "noise")
@@ -37,7 +37,7 @@ LOSSES = {"pgd": cross_entropy, "margin": margin}
 
 
 @dataclass(frozen=True)
-class Settings:
+class AttackSettings:
     """How hard the adversary tries.
 
     Attributes:
@@ -49,7 +49,7 @@ class Settings:
     """
 
     eps: tuple[float, ...]
-    norm: Norm = "linf"
+    norm: BallNorm = "linf"
     steps: int = 20
     restarts: int = 2
     step_size: float | None = None
@@ -64,7 +64,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Measured:
+class AttackResult:
     """What an attack has left.
 
     Attributes:
@@ -96,7 +96,7 @@ class Target:
     logits: list[Logits]
 
 
-def attack(run: FinishedRun, settings: Settings, watch: Callable[[], None] = lambda: None) -> list[Measured]:
+def attack(run: FinishedRun, settings: AttackSettings, watch: Callable[[], None] = lambda: None) -> list[AttackResult]:
     """The accuracy of a finished run under each attack at each ε, the clean accuracy first.
 
     The run directory is only read, and the same settings give the same numbers on the same machine.
@@ -107,16 +107,16 @@ def attack(run: FinishedRun, settings: Settings, watch: Callable[[], None] = lam
     Raises:
         UserError: the run is none on images, has no such weights, or its data are not here.
     """
-    return measure(target_of(run, settings), settings, watch)
+    return measure_attack(target_of(run, settings), settings, watch)
 
 
-def target_of(run: FinishedRun, settings: Settings) -> Target:
+def target_of(run: FinishedRun, settings: AttackSettings) -> Target:
     """The test rows of a run, of all its tasks, or as many of them as are asked for, and its model."""
     device = choose_device(settings.device)
     dataset = run.dataset(device=device)
     space = InputSpace.of(dataset)
     model = run.with_weights(best=settings.best, device=device).requires_grad_(False)
-    pin(choose_threads(run.config.threads, model, run.shape.inputs, CHUNK), device)
+    pin(choose_threads(run.config.threads, model, run.shape.inputs, _CHUNK), device)
     stream = open_stream(run.config, dataset)
     autocast, last = autocast_dtype(run.config.dtype), stream.tested - 1
 
@@ -135,13 +135,15 @@ def target_of(run: FinishedRun, settings: Settings) -> Target:
     chunks, first = [], 0
     for task, part in enumerate(parts):
         own = drawn[(drawn >= first) & (drawn < first + len(part))] - first
-        chunks += [(x, y, task) for x, y in part.batches(own.sort().values, CHUNK)]
+        chunks += [(x, y, task) for x, y in part.batches(own.sort().values, _CHUNK)]
         first += len(part)
     dtype = chunks[0][0].dtype
     return Target(space.to(dtype), chunks, [of_task(task) for task in range(stream.tested)])
 
 
-def measure(target: Target, settings: Settings, watch: Callable[[], None] = lambda: None) -> list[Measured]:
+def measure_attack(
+    target: Target, settings: AttackSettings, watch: Callable[[], None] = lambda: None
+) -> list[AttackResult]:
     """As `attack`, for any model and images."""
     clean, largest = _clean(target)
     measured = [_told("clean", 0.0, clean, masking.flat_gradients(largest[~clean]))]
@@ -159,13 +161,13 @@ def measure(target: Target, settings: Settings, watch: Callable[[], None] = lamb
     return measured
 
 
-def limit_of(space: InputSpace, norm: Norm, values: int) -> float:
+def limit_of(space: InputSpace, norm: BallNorm, values: int) -> float:
     """The ε at which every image can become grey all over, so that nothing of it is left to classify."""
     half = space.range / 2
     return half if norm == "linf" else half * values**0.5
 
 
-def passes_of(target: Target, settings: Settings) -> int:
+def passes_of(target: Target, settings: AttackSettings) -> int:
     """How often `attack` calls `watch`."""
     return len(target.chunks) * (len(ATTACKS) * len(settings.eps) + len(LOSSES))
 
@@ -182,7 +184,7 @@ def _clean(target: Target) -> tuple[Tensor, Tensor]:
 
 def _fooled(
     target: Target,
-    settings: Settings,
+    settings: AttackSettings,
     eps: float,
     clean: Tensor,
     watch: Callable[[], None],
@@ -212,7 +214,7 @@ def _tried(
     x: Tensor,
     y: Tensor,
     ball: Ball,
-    settings: Settings,
+    settings: AttackSettings,
     restart: int,
     random: torch.Generator,
 ) -> Tensor:
@@ -226,13 +228,13 @@ def _tried(
         return misclassified(logits(moved), y)
 
 
-def _told(attack: str, eps: float, fooled: Tensor, warnings: list[str] | None = None) -> Measured:
+def _told(attack: str, eps: float, fooled: Tensor, warnings: list[str] | None = None) -> AttackResult:
     rows = len(fooled)
     right = rows - int(fooled.sum())
-    return Measured(attack, eps, right / rows, *masking.wilson(right, rows), rows, warnings or [])
+    return AttackResult(attack, eps, right / rows, *masking.wilson(right, rows), rows, warnings or [])
 
 
-def document(measured: list[Measured], run: FinishedRun, settings: Settings) -> list[dict[str, Any]]:
+def document(measured: list[AttackResult], run: FinishedRun, settings: AttackSettings) -> list[dict[str, Any]]:
     """What ``--json`` prints: one object for each measurement; the first says of what, and how it was attacked."""
     first: dict[str, Any] = {"run": str(run.path), "weights": "best" if settings.best else "last"}
     first |= {name: getattr(settings, name) for name in ("norm", "steps", "restarts", "step_size", "seed")}

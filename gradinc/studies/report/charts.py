@@ -15,7 +15,8 @@ from markupsafe import Markup, escape
 
 from gradinc.base.text import printable
 from gradinc.records.curves import Band, Points
-from gradinc.records.matrix import Matrix, together
+from gradinc.records.matrix import together
+from gradinc.records.metrics import Matrix
 from gradinc.studies.report.axes import Scale, fit, tick_text
 
 WIDTH, HEIGHT = 300, 210
@@ -174,7 +175,7 @@ def _frame(across: Scale, up: Scale, x: str, percent: bool, ticks: Sequence[tupl
     return Markup("").join(parts)
 
 
-def heat_map(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
+def heat_map_figure(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
     """An accuracy matrix: one row before training and one after each task, one column for each task."""
     rows, columns = len(matrix), len(matrix[0])
     left, top = 64, 24

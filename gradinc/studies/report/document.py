@@ -9,7 +9,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 
-class Cell(NamedTuple):
+class Entry(NamedTuple):
     """One cell of a table: what is shown, and the number that it is sorted by if the text is none."""
 
     text: str
@@ -17,7 +17,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table.
 
     Attributes:
@@ -29,7 +29,7 @@ class Table:
 
     title: str
     head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[Entry]]
     folded: bool = False
 
     @property
@@ -64,7 +64,7 @@ class Section:
     legend: Sequence[tuple[str, str]] = ()
     figures: Sequence[Figure] = ()
     wide: Sequence[Figure] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[ReportTable] = ()
     listings: Sequence[tuple[str, str]] = ()
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gradinc.records.curves import Points, average, spread
-from gradinc.records.groups import Setting, group, ranked
+from gradinc.records.groups import RunGroup, group, ranked
 from gradinc.records.recorded import SCORES, RecordedRun
 from gradinc.studies.report.charts import Line, Numbers
 
 COLOURS = 6
 """Settings that are drawn one by one; of more, the best ones before a background of all."""
 
-BEST = 3
+_BEST = 3
 """How many of many settings are drawn one by one."""
 
 
@@ -31,7 +31,7 @@ class Subject:
     runs: Sequence[RecordedRun]
 
     @cached_property
-    def _grouped(self) -> tuple[list[str], list[Setting]]:
+    def _grouped(self) -> tuple[list[str], list[RunGroup]]:
         return group(self.runs)
 
     @property
@@ -40,7 +40,7 @@ class Subject:
         return self._grouped[0]
 
     @property
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[RunGroup]:
         """The settings, in the order of their values."""
         return self._grouped[1]
 
@@ -61,7 +61,7 @@ class Subject:
         return f"{self.part} {self.measure}"
 
     @cached_property
-    def ranked(self) -> list[Setting]:
+    def ranked(self) -> list[RunGroup]:
         """The settings, the best first."""
         return ranked(self.settings, self.measure)
 
@@ -71,9 +71,9 @@ class Subject:
         return len(self.settings) > COLOURS
 
     @cached_property
-    def coloured(self) -> dict[str, Setting]:
+    def coloured(self) -> dict[str, RunGroup]:
         """The settings that are drawn one by one, by their style."""
-        chosen = self.ranked[:BEST] if self.many else self.settings
+        chosen = self.ranked[:_BEST] if self.many else self.settings
         return {f"c{number}": one for number, one in enumerate(chosen, start=1)}
 
     @property
@@ -84,7 +84,7 @@ class Subject:
             return own if len(self.runs) > 1 else []
         return [*own, ("all", f"median of all {len(self.settings)} settings; bands: the middle 80 %, and all")]
 
-    def lines(self, curves: dict[Setting, list[Points]]) -> list[Line]:
+    def lines(self, curves: dict[RunGroup, list[Points]]) -> list[Line]:
         """Lines of the settings from the curves of their runs: each coloured one, and all the others as bands."""
         lines = []
         if self.many:
@@ -105,7 +105,7 @@ class Page:
     numbers: Numbers
 
 
-def _counted(one: Setting) -> str:
+def _counted(one: RunGroup) -> str:
     count = len(one.drawn)
     unfinished = "" if one.finished else ", not finished"
     return f"{one.name} ({count} run{'' if count == 1 else 's'}{unfinished})"

@@ -43,13 +43,13 @@ def html(report: Report) -> str:
     )
 
 
-def markdown(report: Report) -> str:
+def report_markdown(report: Report) -> str:
     """The report as Markdown: all of it but the figures."""
     text = _environment(autoescape=False).get_template("page.md.j2").render(report=report, mark=MARK)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def write(report: Report, page: Path) -> list[Path]:
+def write_report(report: Report, page: Path) -> list[Path]:
     """Write the page, and the Markdown beside it.
 
     Returns:
@@ -59,7 +59,7 @@ def write(report: Report, page: Path) -> list[Path]:
         UserError: one of them is there and is no report.
         StorageError: one could not be written.
     """
-    contents = {page: html(report), page.with_suffix(".md"): markdown(report)}
+    contents = {page: html(report), page.with_suffix(".md"): report_markdown(report)}
     for path in contents:
         if not _may_be_replaced(path):
             raise UserError(str(path), "is there already and is no report", "Give another place with --out FILE.html")

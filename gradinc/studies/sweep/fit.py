@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gradinc.base.errors import UserError
 from gradinc.config.compose import Job
-from gradinc.config.schema import Data
+from gradinc.config.schema import DataSection
 
 if TYPE_CHECKING:
     from gradinc.data.dataset import Dataset
@@ -47,7 +47,7 @@ def check_fit(jobs: Sequence[Job]) -> None:
             continue
 
 
-def _outlined(data: Data, *, outlines: dict[str, Dataset], here: bool) -> Dataset:
+def _outlined(data: DataSection, *, outlines: dict[str, Dataset], here: bool) -> Dataset:
     from gradinc.data.dataset import outline
 
     key = repr(replace(data, batch_size=1, normalize="none", shuffle=True, workers=0))

@@ -11,7 +11,7 @@ from itertools import takewhile
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
-PATIENCE = 10.0
+_PATIENCE = 10.0
 """Seconds that the driver has for saying which GPUs there are."""
 
 _LISTED = re.compile(r"^GPU \d+: .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
@@ -27,7 +27,7 @@ def gpus() -> list[str]:
     if tool is None:
         return []
     try:
-        said = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
+        said = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=_PATIENCE, check=False).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     return _LISTED.findall(said)

@@ -14,7 +14,7 @@ from gradinc.config.names import shown
 from gradinc.records.schemas import is_run, read_json
 from gradinc.records.seal import is_intact, seal
 
-FILE = "sweep.json"
+_FILE = "sweep.json"
 LONGEST_LIST = 8
 """Values of a key that a message repeats."""
 
@@ -33,12 +33,12 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
         return
     record = _record(folder)
     if record is None:
-        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {FILE}
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {_FILE}
         if names <= set(_runs(jobs)):  # a run's name says what it computes: nothing else can be meant
             return
         if any(is_run(folder / name) for name in names):
             what = "is missing or damaged, and there are runs of another grid in the folder"
-            raise UserError(str(folder / FILE), what, "Bring it back, or use another name=…")
+            raise UserError(str(folder / _FILE), what, "Bring it back, or use another name=…")
         raise UserError(str(folder), "is not the folder of a sweep", "Use another name=…")
     before, now = record["grid"], _grid(jobs)
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
@@ -59,12 +59,12 @@ def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         record = {"command": command, "grid": _grid(jobs), "runs": _runs(jobs)}
-        write_json(folder / FILE, seal(record, folder))
+        write_json(folder / _FILE, seal(record, folder))
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
     """What the folder's file says, or None where it is missing or damaged."""
-    record = read_json(folder / FILE) or {}
+    record = read_json(folder / _FILE) or {}
     if not is_intact(record):
         return None
     grid, runs = record.get("grid"), record.get("runs")

@@ -18,12 +18,12 @@ from typing import Any
 from gradinc.config.catalog import PACKAGE
 from gradinc.studies.sweep.shipment import Ending, Shipment
 
-LOOKED_EVERY = 0.1
+_LOOKED_EVERY = 0.1
 """Seconds between two looks at whether the sweep is to stop."""
 
 START = (
     f"import sys; root = {str(PACKAGE.parent)!r}; root in sys.path or sys.path.insert(0, root); "
-    "from gradinc.studies.sweep.worker import main; main()"
+    "from gradinc.studies.sweep.worker import serve; serve()"
 )
 
 Tell = Callable[[dict[str, Any]], None]
@@ -122,7 +122,7 @@ class Worker:
         assert process.stdout is not None
         if b"\n" not in self._rest:
             over = process.poll() is not None
-            ready, _, _ = select.select([process.stdout], [], [], 0 if over else LOOKED_EVERY)
+            ready, _, _ = select.select([process.stdout], [], [], 0 if over else _LOOKED_EVERY)
             content = os.read(process.stdout.fileno(), 1 << 16) if ready else b""
             if ready and not content and not over:
                 time.sleep(0.01)  # it has closed its pipe and is about to end

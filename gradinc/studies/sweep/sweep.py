@@ -18,7 +18,7 @@ from gradinc.config.code import code_digests, edited
 from gradinc.config.compose import Job
 from gradinc.records.directory import RunDirectory
 from gradinc.records.schemas import read_meta
-from gradinc.records.seal import check
+from gradinc.records.seal import check_seal
 from gradinc.studies.sweep.fit import check_fit
 from gradinc.studies.sweep.grid import check_grid, write_grid
 from gradinc.studies.sweep.shipment import Shipment
@@ -95,7 +95,7 @@ def _is_finished(job: Job) -> bool:
     if result is None:
         return False
     directory.check_config()
-    return result["status"] == "finished" and directory.has_config() and not check(result, directory.path)
+    return result["status"] == "finished" and directory.has_config() and not check_seal(result, directory.path)
 
 
 def _tell_edited(finished: Sequence[Job], console: Console) -> None:

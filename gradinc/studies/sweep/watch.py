@@ -24,7 +24,7 @@ from gradinc.studies.sweep.shipment import Ending
 STOPS = (130, 138, 143)
 """Exit codes of a run that SIGINT, SIGUSR1 or SIGTERM ended."""
 
-STYLES = {"finished": "green", "running": "bold", "waiting": "dim", "not started": "dim", "interrupted": "yellow"}
+_STYLES = {"finished": "green", "running": "bold", "waiting": "dim", "not started": "dim", "interrupted": "yellow"}
 """What a state looks like; all others are failures."""
 
 SPENT_LINES = 3
@@ -38,7 +38,7 @@ LONGEST_END = 9
 
 
 @dataclass
-class Line:
+class _JobLine:
     """One job as it is shown.
 
     Attributes:
@@ -76,7 +76,7 @@ class Watch:
 
     def __init__(self, jobs: Sequence[Job], console: Console, *, quiet: bool, live: bool) -> None:
         self.jobs, self.console, self.quiet = jobs, console, quiet
-        self.lines = [Line(*_labels(job), str(job.directory)) for job in jobs]
+        self.lines = [_JobLine(*_labels(job), str(job.directory)) for job in jobs]
         self._lock = threading.RLock()
         self._live: Live | None = None
         if live and console.is_terminal and not quiet:
@@ -198,12 +198,12 @@ class Watch:
             for head, width in zip(heads, widths, strict=True):
                 table.add_column(head, no_wrap=True, width=width, justify="left" if head == "state" else "right")
             for line, label, (state, *rest) in zip(shown, labels, rows, strict=True):
-                style = "red" if line.failed else STYLES.get(line.state, "")
+                style = "red" if line.failed else _STYLES.get(line.state, "")
                 table.add_row(Text(label), Text(state, style), *map(Text, rest))
             more = f" ({hidden} not shown)" if hidden else ""
             return Group(table, Text(self.counts() + more, style="bold", no_wrap=True, overflow="ellipsis"))
 
-    def _chosen(self, room: int) -> tuple[list[Line], int]:
+    def _chosen(self, room: int) -> tuple[list[_JobLine], int]:
         """The jobs that there is room for, in their order: those that run, failures, then their neighbours."""
         if len(self.lines) <= room:
             return self.lines, 0
@@ -224,7 +224,7 @@ def _labels(job: Job) -> tuple[str, str]:
     return " ".join(job.swept) or job.directory.name, few or job.directory.name
 
 
-def _cells(line: Line) -> tuple[str, str, str, str]:
+def _cells(line: _JobLine) -> tuple[str, str, str, str]:
     """State, share that is done, score and time, as they are shown."""
     seconds = time.monotonic() - line.begun if line.state == "running" else line.seconds
     done = f"{100 * line.share:.0f} %" if line.share else ""

@@ -35,17 +35,17 @@ from gradinc.config.schema import Config, validate
 from gradinc.records.directory import RunDirectory
 from gradinc.runs.display import Display
 
-SHOWN_EVERY = 0.2
+_SHOWN_EVERY = 0.2
 """Seconds between two reports of a job's progress."""
 
-PATIENCE = 10.0
+_PATIENCE = 10.0
 """Seconds that a job has for saving itself once whoever started the worker is gone."""
 
 NOT_NEEDED = ("cli", "studies")
 """Rooms of the package that no run enters."""
 
 
-def main() -> None:
+def serve() -> None:
     """Serve until the input ends."""
     faulthandler.enable()
     port = _Port()
@@ -106,7 +106,7 @@ class _Port:
         self._jobs.put(None)
         if self._busy:  # nobody is there any more who would want to know how the job ends
             self._stop(signal.SIGTERM)
-            time.sleep(PATIENCE)
+            time.sleep(_PATIENCE)
             os._exit(1)
 
     def _stop(self, number: int) -> None:
@@ -129,7 +129,7 @@ class _Relay(Display):
 
     def numbers(self, share: float, **numbers: str) -> None:
         super().numbers(share, **numbers)
-        if time.monotonic() - self._shown_at > SHOWN_EVERY:
+        if time.monotonic() - self._shown_at > _SHOWN_EVERY:
             self._tell()
 
     def evaluated(self, where: str) -> None:
@@ -223,4 +223,4 @@ def _import_everything() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

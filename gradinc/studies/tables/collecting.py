@@ -15,14 +15,14 @@ from gradinc.records.recorded import RecordedRun
 from gradinc.studies.tables.cells import Cell
 from gradinc.studies.tables.quantities import NoValue, Quantity
 
-MISSING = "missing"
+_MISSING = "missing"
 
 LARGEST = 1e100
 """Numbers beyond it have no mean and no spread: the arithmetic would overflow."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class SeedResult:
     """One seed of a cell.
 
     Attributes:
@@ -67,7 +67,7 @@ def by_identity(runs: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
     return found
 
 
-def measure(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> list[Measured]:
+def seed_results(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> list[SeedResult]:
     """One number for each seed of a cell.
 
     Args:
@@ -80,25 +80,25 @@ def measure(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> 
     return found
 
 
-def common_code(measured: Iterable[Measured]) -> dict[str, str]:
+def common_code(measured: Iterable[SeedResult]) -> dict[str, str]:
     """Of each package the version that made most of the runs; of equally common ones the first by its digits."""
     counts = Counter(item for each in {m.run: m for m in measured if m.run}.values() for item in each.versions.items())
     ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0][1]))
     return {package: digest for (package, digest), _ in reversed(ranked)}
 
 
-def averaged(measured: Sequence[Measured], code: Mapping[str, str]) -> list[float]:
+def averaged(measured: Sequence[SeedResult], code: Mapping[str, str]) -> list[float]:
     """The numbers that a mean is taken of: of finished runs, each made by these versions of the code, in one place."""
     return [each.number for each in measured if each.number is not None and _obstacle(each, code) is None]
 
 
-def marks(measured: Sequence[Measured], code: Mapping[str, str]) -> list[str]:
+def left_out(measured: Sequence[SeedResult], code: Mapping[str, str]) -> list[str]:
     """What stands in the way of a verdict: seeds that are in no mean, by the reason for it."""
     wrong = Counter(why for each in measured if (why := _obstacle(each, code)) is not None)
     return [f"{count} of {len(measured)} {why}" for why, count in wrong.items()]
 
 
-def _obstacle(each: Measured, code: Mapping[str, str]) -> str | None:
+def _obstacle(each: SeedResult, code: Mapping[str, str]) -> str | None:
     """Why a seed is in no mean; None where it is in one."""
     if each.number is None:
         return each.reason
@@ -109,7 +109,7 @@ def _obstacle(each: Measured, code: Mapping[str, str]) -> str | None:
     return "made on more than one software or hardware" if each.resumed else None
 
 
-def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged: bool) -> Measured:
+def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged: bool) -> SeedResult:
     """One seed.
 
     Args:
@@ -117,7 +117,7 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
         damaged: whether nothing but its name says that it is this one.
     """
     if run is None:
-        return Measured(seed, MISSING, None, None, MISSING, None, None, None, False)
+        return SeedResult(seed, _MISSING, None, None, _MISSING, None, None, None, False)
     status, number, reason = run.status, None, None
     if status == "finished" and (damaged or not _segments(run)):
         status, reason = "damaged", "damaged (meta.json)"
@@ -139,7 +139,7 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
     data = data if isinstance(data, str) else None
     kept = quantity.measurement
     unsealed = run.unsealed or (kept is not None and kept.is_unsealed(run))
-    return Measured(seed, status, run.name, number, reason, code, data, seconds, _resumed(run), unsealed, versions)
+    return SeedResult(seed, status, run.name, number, reason, code, data, seconds, _resumed(run), unsealed, versions)
 
 
 def _resumed(run: RecordedRun) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradinc.records.recorded import RecordedRun
 from gradinc.studies.tables.cells import Cell
-from gradinc.studies.tables.collecting import Measured, averaged, by_identity, common_code, marks, measure
+from gradinc.studies.tables.collecting import SeedResult, averaged, by_identity, common_code, left_out, seed_results
 from gradinc.studies.tables.judging import (
     CLAIM_RULE,
     FEWEST_RUNS,
@@ -32,7 +32,7 @@ def table_document(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedR
         runs: of any kind; those that no cell asks for are passed over.
     """
     known = by_identity(runs)
-    measured = {(c.row, c.column): measure(c, table.columns[c.column].quantity, known) for c in cells}
+    measured = {(c.row, c.column): seed_results(c, table.columns[c.column].quantity, known) for c in cells}
     every = [each for one in measured.values() for each in one]
     code = common_code(every)
     shown = [_cell(table, cell, measured[cell.row, cell.column], code) for cell in cells]
@@ -71,11 +71,11 @@ def _grades(table: Table) -> set[str]:
     return {grade for row in table.rows.values() for p in row.published.values() for grade in (p.grade, p.spread_grade)}
 
 
-def _cell(table: Table, cell: Cell, measured: Sequence[Measured], code: Mapping[str, str]) -> dict[str, Any]:
+def _cell(table: Table, cell: Cell, measured: Sequence[SeedResult], code: Mapping[str, str]) -> dict[str, Any]:
     column = table.columns[cell.column]
     published = table.rows[cell.row].published.get(cell.column)
     numbers = [column.scale * number for number in averaged(measured, code)]
-    found = marks(measured, code)
+    found = left_out(measured, code)
     reason = _not_judged(table, cell, published, found, measured, len(numbers))
     judgement = None
     if published is not None and reason is None:
@@ -125,7 +125,7 @@ def _not_judged(
     cell: Cell,
     published: Published | None,
     found: Sequence[str],
-    measured: Sequence[Measured],
+    measured: Sequence[SeedResult],
     count: int,
 ) -> str | None:
     """Why there is no verdict; None where there can be one."""
@@ -180,7 +180,7 @@ def _published(published: Published) -> dict[str, Any]:
 
 
 def _claim(
-    claim: Claim, table: Table, measured: dict[tuple[str, str], list[Measured]], code: Mapping[str, str]
+    claim: Claim, table: Table, measured: dict[tuple[str, str], list[SeedResult]], code: Mapping[str, str]
 ) -> dict[str, Any]:
     sides = [(side.row, side.column) for side in (claim.of, claim.against)]
     columns = [table.columns[column] for _, column in sides]
@@ -201,7 +201,7 @@ def _claim(
     }
     if not all(side in measured for side in sides):
         return {**document, "reason": "rows that it compares are not shown"}
-    found = [mark for side in dict.fromkeys(sides) for mark in marks(measured[side], code)]
+    found = [mark for side in dict.fromkeys(sides) for mark in left_out(measured[side], code)]
     by_seed = [
         {each.seed: column.scale * each.number for each in measured[side] if each.number is not None}
         for side, column in zip(sides, columns, strict=True)

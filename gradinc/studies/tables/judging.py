@@ -13,7 +13,7 @@ from gradinc.records.statistics import CONFIDENCE, student
 FEWEST_RUNS = 3
 """Runs of our own below which nothing is judged."""
 
-Verdict = Literal["reproduced", "differs", "interval too wide", "not judged"]
+NumberVerdict = Literal["reproduced", "differs", "interval too wide", "not judged"]
 
 RULE = (
     "h = t · √(s²/n + s'²/n') + half a unit of the last printed digit, with t at 95 % (Welch). "
@@ -40,7 +40,7 @@ class Judgement:
         borrowed: whether our spread stands for the printed one.
     """
 
-    verdict: Verdict
+    verdict: NumberVerdict
     difference: float
     half: float
     borrowed: bool
@@ -72,7 +72,7 @@ def judge(
     difference = m - mean
     # Both sides come from decimals: a tie must not be decided by the last bit of a float.
     apart = abs(difference) > half * (1 + 1e-12)
-    verdict: Verdict = "differs" if apart else "reproduced" if half <= tolerance else "interval too wide"
+    verdict: NumberVerdict = "differs" if apart else "reproduced" if half <= tolerance else "interval too wide"
     return Judgement(verdict, difference, half, sd is None)
 
 

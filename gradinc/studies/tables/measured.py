@@ -6,19 +6,14 @@ Collecting a table only reads what is kept; `running.measure` makes what is miss
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge, Gt
-
-from gradinc.config.values import Count
+from gradinc.config.values import Count, Positive, Whole
 from gradinc.records.measured import Measurement
-
-Size = Annotated[float, Gt(0)]
-Rows = Annotated[int, Ge(0)]
 
 
 def robust_accuracy(
-    *, eps: Size, norm: Literal["linf", "l2"] = "linf", steps: Count = 20, restarts: Count = 2, rows: Rows = 1000
+    *, eps: Positive, norm: Literal["linf", "l2"] = "linf", steps: Count = 20, restarts: Count = 2, rows: Whole = 1000
 ) -> Measurement:
     """The share of test rows that withstand FGSM, PGD on two losses, and noise of size ε: `gradinc attack`."""
     return Measurement("attack", {"eps": eps, "norm": norm, "steps": steps, "restarts": restarts, "rows": rows})

@@ -22,17 +22,17 @@ from gradinc.records.metrics import METRICS
 from gradinc.records.recorded import RecordedRun, finite
 from gradinc.studies.tables.measured import MEASURED, NOT_MEASURED, NUMBER
 
-MEASURES = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")
+_MEASURES = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")
 RECORDED: dict[str, Sequence[str]] = {
-    "test": MEASURES,
-    "validation": MEASURES,
+    "test": _MEASURES,
+    "validation": _MEASURES,
     "best": ("score", "step"),
     "metrics": tuple(METRICS),
     "task_metrics": tuple(METRICS),
 }
 """What runs record under the parts of ``result.json``: a table is not run for hours to find that it misspelt one."""
 
-COUNTS = ("steps", "samples", "rows", "forward_rows", "backward_rows", "passes", "seconds", "epochs", "peak_memory")
+_COUNTS = ("steps", "samples", "rows", "forward_rows", "backward_rows", "passes", "seconds", "epochs", "peak_memory")
 """The numbers that stand there by themselves."""
 
 
@@ -70,11 +70,11 @@ def read_quantity(given: Any, where: str) -> Quantity:
     head, _, rest = name.partition(".")
     if head in RECORDED and rest and rest not in RECORDED[head]:
         raise UserError(f"{where}={name}", "no run records it", choose(rest, RECORDED[head]))
-    if (head in RECORDED and rest) or name in COUNTS:
+    if (head in RECORDED and rest) or name in _COUNTS:
         keys = tuple(name.split("."))
         return Quantity(name, lambda run: _recorded(run, keys))
     if name not in QUANTITIES and name not in MEASURED:
-        known = [*QUANTITIES, *MEASURED, *COUNTS, *(f"{r}.…" for r in RECORDED)]
+        known = [*QUANTITIES, *MEASURED, *_COUNTS, *(f"{r}.…" for r in RECORDED)]
         raise UserError(f"{where}={name}", "unknown", choose(name, known))
     function: Callable[..., Any] = QUANTITIES[name] if name in QUANTITIES else MEASURED[name]
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "run"]

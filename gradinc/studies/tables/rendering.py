@@ -14,7 +14,7 @@ from gradinc.studies.tables.specification import PRINTED
 from gradinc.studies.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
 
 
-def markdown(document: Mapping[str, Any], level: int = 1) -> str:
+def table_markdown(document: Mapping[str, Any], level: int = 1) -> str:
     """The whole table as Markdown.
 
     Args:
@@ -78,7 +78,7 @@ def as_json(document: Mapping[str, Any]) -> str:
 
 
 FILES: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "md": markdown,
+    "md": table_markdown,
     "csv": comma_separated,
     "tex": latex,
     "json": as_json,

@@ -61,7 +61,7 @@ def missing_measurements(table: Table, cells: Sequence[Cell]) -> list[tuple[Reco
     return [(run, each) for run, each in found if run.status == "finished" and each.found(run) is None]
 
 
-def measure(missing: Sequence[tuple[RecordedRun, Measurement]], console: Console) -> int:
+def make_measurements(missing: Sequence[tuple[RecordedRun, Measurement]], console: Console) -> int:
     """Make measurements and keep them with their runs; return 1 if one could not be made, which is told, else 0.
 
     Args:

@@ -33,7 +33,7 @@ PRIMARY = ("A", "B")
 _DIGITS = r"[0-9]{1,15}"
 PRINTED = re.compile(rf"([+-]?{_DIGITS}(?:\.({_DIGITS}))?)(?:\s*(?:±|\+-|\+/-)\s*<?({_DIGITS}(?:\.{_DIGITS})?))?")
 
-MOST = 1e9
+_MOST = 1e9
 """The largest tolerance or effect: no table's numbers differ by more."""
 
 
@@ -128,7 +128,7 @@ class Column:
     title: Text
     quantity: Quantity
     unit: str = ""
-    tolerance: Annotated[float, Gt(0), Le(MOST)] | None = None
+    tolerance: Annotated[float, Gt(0), Le(_MOST)] | None = None
     decimals: Annotated[int, Ge(0), Le(15)] = 2
     overrides: Overrides = field(default_factory=list)
 
@@ -186,7 +186,7 @@ class Claim:
     of: Side
     against: Side
     better: Literal["higher", "lower"]
-    effect: Annotated[float, Ge(0), Le(MOST)]
+    effect: Annotated[float, Ge(0), Le(_MOST)]
     compare: Literal["difference", "ratio", "spread"] = "difference"
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from gradinc.base.text import print_columns, printable
 from gradinc.studies.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
 
-STYLES = {
+_STYLES = {
     "reproduced": "green",
     "supported": "green",
     "differs": "bold red",
@@ -60,7 +60,7 @@ def _grid(head: Any, body: Any) -> Grid:
         grid.add_column(name, overflow="fold")
     for line in body:
         words = [Text(printable(word)) for word in line]
-        style = next((STYLES[v] for v in STYLES if line[-1].startswith(v)), "")
+        style = next((_STYLES[v] for v in _STYLES if line[-1].startswith(v)), "")
         words[-1].stylize(style)
         grid.add_row(*words)
     return grid

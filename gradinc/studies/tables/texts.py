@@ -9,12 +9,12 @@ from typing import Any
 
 from gradinc.records.shown import NONE, duration_text
 
-HEAD = ("method", "quantity", "published", "ours", "difference", "verdict")
+_HEAD = ("method", "quantity", "published", "ours", "difference", "verdict")
 CLAIM_HEAD = ("claim", "measured", "smallest that counts", "verdict")
 
 
 def lines(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The cells as texts, one a line, under `HEAD`."""
+    """The cells as texts, one a line, under `_HEAD`."""
     found: list[tuple[str, ...]] = []
     for row in document["rows"]:
         for cell in row["cells"]:
@@ -113,12 +113,12 @@ def grid_texts(document: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, 
     body = lines(document)
     cells = [cell for row in document["rows"] for cell in row["cells"]]
     printed = any(cell["published"] is not None for cell in cells)
-    kept = [HEAD.index(name) for name in HEAD if printed or name in ("method", "quantity", "ours")]
+    kept = [_HEAD.index(name) for name in _HEAD if printed or name in ("method", "quantity", "ours")]
     if len({cell["column"] for cell in cells}) == 1:
-        kept.remove(HEAD.index("quantity"))
+        kept.remove(_HEAD.index("quantity"))
     if not printed and any(cell["reason"] != "nothing is printed" or cell["marks"] for cell in cells):
-        kept.append(HEAD.index("verdict"))
-    return [HEAD[i] for i in kept], [tuple(line[i] for i in kept) for line in body]
+        kept.append(_HEAD.index("verdict"))
+    return [_HEAD[i] for i in kept], [tuple(line[i] for i in kept) for line in body]
 
 
 def _unit(cell: Mapping[str, Any]) -> str:

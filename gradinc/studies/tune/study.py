@@ -25,8 +25,8 @@ from gradinc.records.keys import strategy_label
 from gradinc.records.log import LONGEST_LINE, read_log, whole_lines
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.schemas import read_json
-from gradinc.records.seal import CHANGED, SEAL, check, is_intact, seal
-from gradinc.records.search import FILE
+from gradinc.records.seal import CHANGED, SEAL, check_seal, is_intact, seal
+from gradinc.records.search import SEARCH_FILE
 from gradinc.studies.sweep.gpus import dealt
 from gradinc.studies.sweep.process import Worker
 from gradinc.studies.sweep.shipment import Shipment
@@ -74,19 +74,19 @@ class Search:
 
     def _check_folder(self) -> None:
         document = {key: item for key, item in self.space.model_dump().items() if key != "trials"}
-        for name in (FILE, JOURNAL, ".lock"):
+        for name in (SEARCH_FILE, JOURNAL, ".lock"):
             check_plain(self.folder / name, "where a search writes", "or use another --name")
-        record = read_json(self.folder / FILE) or {}
+        record = read_json(self.folder / SEARCH_FILE) or {}
         before = record.get("search")
         if isinstance(before, dict) and before != document and not is_intact(record):
-            raise UserError(str(self.folder / FILE), CHANGED, "Bring it back, or use another --name")
+            raise UserError(str(self.folder / SEARCH_FILE), CHANGED, "Bring it back, or use another --name")
         if isinstance(before, dict) and before != document:
             key = next(key for key in {**document, **before} if before.get(key) != document.get(key))
             raise UserError(str(self.folder), f"holds a search with another {key}", "Use another --name")
         names = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
-        if not isinstance(before, dict) and names & {FILE, JOURNAL}:
+        if not isinstance(before, dict) and names & {SEARCH_FILE, JOURNAL}:
             what = "is missing or damaged, and nobody can say what was searched for"
-            raise UserError(str(self.folder / FILE), what, "Bring it back, or use another --name")
+            raise UserError(str(self.folder / SEARCH_FILE), what, "Bring it back, or use another --name")
         if not isinstance(before, dict) and any(not name.startswith(".") for name in names):
             raise UserError(str(self.folder), "is not the folder of a search", "Use another --name")
         with storing(self.folder):
@@ -137,10 +137,10 @@ class Search:
         Raises:
             UserError: the journal was changed.
         """
-        record = read_json(self.folder / FILE) or {}
+        record = read_json(self.folder / SEARCH_FILE) or {}
         if not journal.exists() or not is_intact(record):
             self._keep({"search": record["search"]})
-        elif check(record, self.folder, growing=True):
+        elif check_seal(record, self.folder, growing=True):
             raise _damaged(journal, f"it {CHANGED}")
 
     def _load(self, journal: Path) -> None:
@@ -271,7 +271,7 @@ class Search:
 
     def _write(self) -> None:
         best = self.best()
-        before = read_json(self.folder / FILE) or {}
+        before = read_json(self.folder / SEARCH_FILE) or {}
         record = dict(before)
         record["judged_by"] = {"mode": self.space.mode, "what": self.space.judged_by()}
         record["trials"] = [
@@ -296,7 +296,7 @@ class Search:
 
     def _seal(self) -> None:
         """Seal what the journal says so far."""
-        self._keep(read_json(self.folder / FILE) or {})
+        self._keep(read_json(self.folder / SEARCH_FILE) or {})
 
     def _keep(self, record: dict[str, Any]) -> None:
         """Write ``tune.json`` with a seal of it and of the journal."""
@@ -305,7 +305,7 @@ class Search:
             record = seal(record, self.folder, [JOURNAL] if (self.folder / JOURNAL).exists() else [])
         finally:
             self._journal.release()
-        write_json(self.folder / FILE, record)
+        write_json(self.folder / SEARCH_FILE, record)
 
 
 def _cut_back(journal: Path) -> None:

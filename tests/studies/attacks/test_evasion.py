@@ -18,9 +18,9 @@ from gradinc.runs.train import execute
 from gradinc.runs.trained import FinishedRun
 from gradinc.studies.attacks.evasion import Ball, cross_entropy, fgsm, margin, noisy, pgd
 from gradinc.studies.attacks.masking import stronger, wilson
-from gradinc.studies.attacks.measure import Settings, Target, _clean, measure, target_of
+from gradinc.studies.attacks.measure import AttackSettings, Target, _clean, measure_attack, target_of
 
-QUICK = Settings((0.03, 0.1), steps=10, restarts=1, rows=150)
+QUICK = AttackSettings((0.03, 0.1), steps=10, restarts=1, rows=150)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_pgd_and_fgsm_fool_the_rows_that_the_adversarial_robustness_toolbox_fool
             known, norm=order, eps=eps, eps_step=2.5 * eps / 40, max_iter=40, num_random_init=1, verbose=False
         ),
     }
-    ours = by_name(measure(target, dataclasses.replace(QUICK, eps=(eps,), norm=norm, steps=40)))
+    ours = by_name(measure_attack(target, dataclasses.replace(QUICK, eps=(eps,), norm=norm, steps=40)))
     for name, attack in theirs.items():
         accuracy = float((known.predict(attack.generate(raw, labels)).argmax(1) == labels).mean())
         assert ours[name, eps].accuracy == pytest.approx(accuracy, abs=0.021), name
@@ -132,7 +132,7 @@ def test_no_attack_leaves_the_ball_or_the_range_and_epsilon_0_changes_nothing(ta
 
 
 def test_accuracy_falls_to_0_as_epsilon_grows_and_an_honest_model_is_not_suspected(target):
-    found = measure(target, dataclasses.replace(QUICK, eps=(0.0, 0.02, 0.1, 0.4), restarts=2))
+    found = measure_attack(target, dataclasses.replace(QUICK, eps=(0.0, 0.02, 0.1, 0.4), restarts=2))
     clean, *others = found
     worst = [each.accuracy for each in others if each.attack == "worst"]
     assert worst[0] == clean.accuracy > 0.9
@@ -198,15 +198,15 @@ MASKED = {
 @pytest.mark.parametrize("kind", MASKED)
 def test_a_model_that_hides_its_gradients_is_flagged(target, kind):
     change, before, words = MASKED[kind]
-    found = measure(hidden(target, change, before), dataclasses.replace(QUICK, eps=(0.1,)))
+    found = measure_attack(hidden(target, change, before), dataclasses.replace(QUICK, eps=(0.1,)))
     assert any(words in said for said in warnings(found)), warnings(found)
-    honest = by_name(measure(target, dataclasses.replace(QUICK, eps=(0.1,))))
+    honest = by_name(measure_attack(target, dataclasses.replace(QUICK, eps=(0.1,))))
     assert by_name(found)["pgd", 0.1].accuracy > honest["pgd", 0.1].accuracy + 0.1
 
 
 def test_saturated_logits_do_not_fool_the_worst_case(target):
-    found = by_name(measure(hidden(target, lambda out: 1000 * out), dataclasses.replace(QUICK, eps=(0.1,))))
-    honest = by_name(measure(target, dataclasses.replace(QUICK, eps=(0.1,))))
+    found = by_name(measure_attack(hidden(target, lambda out: 1000 * out), dataclasses.replace(QUICK, eps=(0.1,))))
+    honest = by_name(measure_attack(target, dataclasses.replace(QUICK, eps=(0.1,))))
     assert found["worst", 0.1].accuracy == pytest.approx(honest["worst", 0.1].accuracy, abs=0.05)
 
 
@@ -313,6 +313,6 @@ def test_a_model_that_is_very_sure_is_not_taken_for_one_that_hides(target):
     sure = dataclasses.replace(target, logits=[lambda x, own=own: 3 * own(x) for own in target.logits])
     _, largest = _clean(sure)
     assert (largest < 1e-10).double().mean() > 0.3
-    before, after = (by_name(measure(each, QUICK))["pgd", 0.1].accuracy for each in (target, sure))
+    before, after = (by_name(measure_attack(each, QUICK))["pgd", 0.1].accuracy for each in (target, sure))
     assert after == pytest.approx(before, abs=0.05)
-    assert warnings(measure(sure, QUICK)) == []
+    assert warnings(measure_attack(sure, QUICK)) == []

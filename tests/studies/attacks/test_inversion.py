@@ -12,8 +12,8 @@ from torch import nn
 
 from gradinc.cli.main import main
 from gradinc.config.compose import load_config
-from gradinc.config.schema import Data
-from gradinc.data.dataset import load
+from gradinc.config.schema import DataSection
+from gradinc.data.dataset import load_dataset
 from gradinc.data.input_space import InputSpace
 from gradinc.runs.train import execute
 from gradinc.studies.attacks.inversion import gradient_of, invert, labels_of, psnr
@@ -21,7 +21,7 @@ from gradinc.studies.attacks.inversion import gradient_of, invert, labels_of, ps
 
 @pytest.fixture(scope="module")
 def small():
-    dataset = load(Data("digits"), "cpu", torch.float64)
+    dataset = load_dataset(DataSection("digits"), "cpu", torch.float64)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, 10)).double()
     return model, dataset.test.x, dataset.test.y, InputSpace.of(dataset).to(torch.float64)

@@ -16,7 +16,7 @@ import pytest
 from written_runs import write_run
 
 from gradinc.cli.main import main
-from gradinc.records.matrix import forgetting, mean_accuracy
+from gradinc.records.matrix import forgetting_curve, mean_accuracy
 from gradinc.records.seal import seal
 from gradinc.studies.report.charts import cut_apart
 from gradinc.studies.report.write import _source
@@ -314,7 +314,7 @@ def test_the_matrix_and_what_follows_from_it_are_shown(report: Any, written: Any
     assert "Not defined: fwt (there is one task)." in page.text["p"]
     titles = [title for title in page.text["title"] if "matrix" in title or "forgetting" in title]
     assert titles == ["forgetting", "accuracy matrix"]
-    assert dict(forgetting(WORKED)) == pytest.approx({2: -0.05, 3: (0.95 - 0.6 + 0.8 - 0.7) / 2})  # the .225
+    assert dict(forgetting_curve(WORKED)) == pytest.approx({2: -0.05, 3: (0.95 - 0.6 + 0.8 - 0.7) / 2})  # the .225
     assert dict(mean_accuracy(WORKED)) == pytest.approx({1: 0.9, 2: 0.875, 3: 2.2 / 3})
 
 

@@ -15,7 +15,7 @@ from gradinc.cli.main import main
 from gradinc.config.cluster import Cluster
 from gradinc.config.compose import Job, compose_jobs, load_config
 from gradinc.data import decode
-from gradinc.data.dataset import load, open_source, outline
+from gradinc.data.dataset import load_dataset, open_source, outline
 from gradinc.data.source import Source
 from gradinc.data.stream import open_stream
 from gradinc.runs.prepare import check, prepare
@@ -99,7 +99,7 @@ def test_no_image_is_decoded_and_data_that_are_elsewhere_are_left_to_the_jobs(
             Image.new("RGB", (8, 8)).save(tmp_path / label / f"{number}.png")
     words = [*SMALL, "data=image_folder", f"data.root={tmp_path}"]
     config = load_config([*words, "model=cnn", "stream=split", "stream.tasks=2"])
-    whole, known = load(config.data, "cpu", torch.float32), outline(config.data)
+    whole, known = load_dataset(config.data, "cpu", torch.float32), outline(config.data)
     assert open_stream(config, known, outline).setting.outputs == open_stream(config, whole).setting.outputs == 2
     assert open_stream(config, known, outline).longest == open_stream(config, whole).longest
     with monkeypatch.context() as patch:

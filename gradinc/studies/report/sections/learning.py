@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from gradinc.records import shown
 from gradinc.records.curves import AXES, NOTES, Points, average, curve, diagnostics, value_at
-from gradinc.records.groups import Setting
+from gradinc.records.groups import RunGroup
 from gradinc.studies.report.charts import chart
-from gradinc.studies.report.document import Cell, Figure, Section, Table
+from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
 from gradinc.studies.report.subject import Page
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -45,7 +45,7 @@ def diagnostics_section(page: Page) -> Section | None:
     return Section("Diagnostics", [note], page.subject.legend, figures)
 
 
-def _curves(page: Page, axis: str, keys: tuple[str, ...]) -> dict[Setting, list[Points]]:
+def _curves(page: Page, axis: str, keys: tuple[str, ...]) -> dict[RunGroup, list[Points]]:
     return {one: [curve(run, axis, *keys) for run in one.drawn] for one in page.subject.settings}
 
 
@@ -68,7 +68,7 @@ def _task_ends(page: Page, axis: str) -> list[float]:
     return list(ends.pop())[:40] if len(ends) == 1 else []
 
 
-def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[Table]:
+def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[ReportTable]:
     rows = []
     for one in page.subject.coloured.values():
         points, _ = average([curve(run, "samples", *keys) for run in one.drawn])
@@ -76,6 +76,6 @@ def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[Table]:
             places = [points[0][0] + share * (points[-1][0] - points[0][0]) for share in SHARES]
             values = [value_at(points, x) for x in places]
             texts = [shown.score_text(v, "accuracy") if keys[-1] == "accuracy" else f"{v:.4g}" for v in values]
-            rows.append([Cell(one.name), Cell(shown.count_text(points[-1][0])), *map(Cell, texts)])
+            rows.append([Entry(one.name), Entry(shown.count_text(points[-1][0])), *map(Entry, texts)])
     head = ["setting", "samples", *(f"at {share:.0%}" for share in SHARES)]
-    return [Table(f"{title}, along the samples", head, rows, folded=True)] if rows else []
+    return [ReportTable(f"{title}, along the samples", head, rows, folded=True)] if rows else []

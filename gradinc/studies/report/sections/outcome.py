@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 
 from gradinc.config.names import short
 from gradinc.records import shown
-from gradinc.records.groups import Setting
+from gradinc.records.groups import RunGroup
 from gradinc.records.keys import MISSING, settings
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.statistics import estimate
-from gradinc.studies.report.document import Cell, Section, Table
+from gradinc.studies.report.document import Entry, ReportTable, Section
 from gradinc.studies.report.subject import Page, Subject
 
 Shown = Callable[[float | None], str]
 
-COUNTS: dict[str, tuple[str, Shown]] = {
+_COUNTS: dict[str, tuple[str, Shown]] = {
     "samples": ("samples", shown.count_text),
     "updates": ("steps", shown.count_text),
     "rows": ("rows", shown.count_text),
@@ -37,29 +37,29 @@ def settings_section(page: Page) -> Section | None:
         "A setting is what runs share that differ in nothing but the seed. Scores are means over its finished runs, "
         "± half of Student's 95 % interval of the mean; a single run has none. Other numbers are means."
     )
-    table = Table("Settings", [*heads, "runs", subject.score_name, "±", *_measures(subject.runs), *COUNTS], rows)
+    table = ReportTable("Settings", [*heads, "runs", subject.score_name, "±", *_measures(subject.runs), *_COUNTS], rows)
     return Section("Settings", [note], tables=[table])
 
 
-def _setting_row(subject: Subject, one: Setting) -> list[Cell]:
+def _setting_row(subject: Subject, one: RunGroup) -> list[Entry]:
     found = one.score(subject.measure)
-    names = [Cell(value) for value in one.values.values()] or [Cell(one.name)]
+    names = [Entry(value) for value in one.values.values()] or [Entry(one.name)]
     count = f"{len(one.finished)} of {len(one.runs)}" if len(one.finished) < len(one.runs) else str(len(one.runs))
     half = found.half if found else None
     scored = [
-        Cell(count, len(one.finished)),
-        Cell(shown.score_text(found.mean if found else None, subject.measure), found.mean if found else None),
-        Cell(shown.score_text(half, subject.measure).removeprefix("MSE "), half),
+        Entry(count, len(one.finished)),
+        Entry(shown.score_text(found.mean if found else None, subject.measure), found.mean if found else None),
+        Entry(shown.score_text(half, subject.measure).removeprefix("MSE "), half),
     ]
     kept = [_mean_cell(one, "metrics", name, show=_percent) for name in _measures(subject.runs)]
-    return [*names, *scored, *kept, *(_mean_cell(one, key, show=show) for key, show in COUNTS.values())]
+    return [*names, *scored, *kept, *(_mean_cell(one, key, show=show) for key, show in _COUNTS.values())]
 
 
-def _mean_cell(one: Setting, *keys: str, show: Shown) -> Cell:
+def _mean_cell(one: RunGroup, *keys: str, show: Shown) -> Entry:
     values = [value for run in one.finished if (value := run.number("result", *keys)) is not None]
     found = estimate(values)
     value = found.mean if found else None
-    return Cell(show(value), value)
+    return Entry(show(value), value)
 
 
 def runs_section(page: Page) -> Section:
@@ -69,24 +69,24 @@ def runs_section(page: Page) -> Section:
     head = ["run", "status", *(short(key, keys) for key in keys), subject.score_name, "loss"]
     named = Counter(run.name for run in subject.runs)
     rows = [_run_row(subject, run, keys, path=named[run.name] > 1) for run in subject.runs]
-    return Section("Runs", tables=[Table("Runs", [*head, *_measures(subject.runs), *COUNTS], rows)])
+    return Section("Runs", tables=[ReportTable("Runs", [*head, *_measures(subject.runs), *_COUNTS], rows)])
 
 
-def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: bool) -> list[Cell]:
+def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: bool) -> list[Entry]:
     values, score = settings(run), run.number("result", run.part, subject.measure)
     loss = run.number("result", run.part, "loss")
     row = [
-        Cell(str(run.path) if path else run.name),
-        Cell(run.status),
-        *(Cell(values.get(key, MISSING)) for key in keys),
+        Entry(str(run.path) if path else run.name),
+        Entry(run.status),
+        *(Entry(values.get(key, MISSING)) for key in keys),
     ]
-    row += [Cell(shown.score_text(score, subject.measure), score), Cell(shown.number_text(loss), loss)]
+    row += [Entry(shown.score_text(score, subject.measure), score), Entry(shown.number_text(loss), loss)]
     for name in _measures(subject.runs):
         value = run.number("result", "metrics", name)
-        row.append(Cell(_percent(value), value))
-    for key, show in COUNTS.values():
+        row.append(Entry(_percent(value), value))
+    for key, show in _COUNTS.values():
         value = run.number("result", key)
-        row.append(Cell(show(value), value))
+        row.append(Entry(show(value), value))
     return row
 
 

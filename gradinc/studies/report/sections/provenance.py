@@ -12,10 +12,10 @@ from gradinc.config.names import shown as written
 from gradinc.records.environment import ENVIRONMENT
 from gradinc.records.keys import flat
 from gradinc.records.recorded import RecordedRun
-from gradinc.studies.report.document import Cell, Section, Table
+from gradinc.studies.report.document import Entry, ReportTable, Section
 from gradinc.studies.report.subject import Page
 
-FACTS = {
+_FACTS = {
     "gradinc": ("gradinc",),
     "code": ("code",),
     "plug-ins": ("plugins",),
@@ -27,8 +27,8 @@ FACTS = {
     "classes": ("data", "classes"),
     "values found by": ("search", "judged_by"),
 }
-LONGEST = 160
-MOST_VALUES = 6
+_LONGEST = 160
+_MOST_VALUES = 6
 
 
 def config_section(page: Page) -> Section:
@@ -50,7 +50,7 @@ def provenance_section(page: Page) -> Section:
     """Code, data and environments, with how many runs have which."""
     runs = page.subject.runs
     rows = []
-    for name, keys in FACTS.items():
+    for name, keys in _FACTS.items():
         rows += _rows(name, [_value(run, keys) for run in runs])
     for name in ENVIRONMENT:
         rows += _rows(name, [_segments(run, name) for run in runs])
@@ -58,10 +58,10 @@ def provenance_section(page: Page) -> Section:
     if len(runs) == 1:
         for segment in _all_segments(runs[0]):
             rows.append(
-                [Cell(f"command, from step {segment.get('from_step')}"), Cell(str(segment.get("command"))[:400])]
+                [Entry(f"command, from step {segment.get('from_step')}"), Entry(str(segment.get("command"))[:400])]
             )
     head = ["", "value"] if len(runs) == 1 else ["", "value", "runs"]
-    return Section("Provenance", tables=[Table("Provenance", head, rows)])
+    return Section("Provenance", tables=[ReportTable("Provenance", head, rows)])
 
 
 def mixed(runs: Sequence[RecordedRun]) -> list[str]:
@@ -88,15 +88,15 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _rows(name: str, values: Sequence[str | None]) -> list[list[Cell]]:
+def _rows(name: str, values: Sequence[str | None]) -> list[list[Entry]]:
     counts = Counter(value for value in values if value is not None)
     rows = []
-    for value, number in counts.most_common(MOST_VALUES):
-        text = value if len(value) <= LONGEST else value[:LONGEST] + "…"
-        rows.append([Cell(name), Cell(text), *([Cell(str(number), number)] if len(values) > 1 else [])])
-    if len(counts) > MOST_VALUES:
-        rest = sum(number for _, number in counts.most_common()[MOST_VALUES:])
-        rows.append([Cell(name), Cell(f"{len(counts) - MOST_VALUES} other values"), Cell(str(rest), rest)])
+    for value, number in counts.most_common(_MOST_VALUES):
+        text = value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
+        rows.append([Entry(name), Entry(text), *([Entry(str(number), number)] if len(values) > 1 else [])])
+    if len(counts) > _MOST_VALUES:
+        rest = sum(number for _, number in counts.most_common()[_MOST_VALUES:])
+        rows.append([Entry(name), Entry(f"{len(counts) - _MOST_VALUES} other values"), Entry(str(rest), rest)])
     return rows
 
 

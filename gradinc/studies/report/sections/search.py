@@ -11,10 +11,10 @@ from gradinc.config.names import short
 from gradinc.config.names import shown as written
 from gradinc.records.recorded import finite
 from gradinc.records.schemas import read_json
-from gradinc.records.seal import CHANGED, SEAL, check, is_intact
-from gradinc.records.search import FILE
+from gradinc.records.seal import CHANGED, SEAL, check_seal, is_intact
+from gradinc.records.search import SEARCH_FILE
 from gradinc.records.shown import NONE
-from gradinc.studies.report.document import Cell, Section, Table
+from gradinc.studies.report.document import Entry, ReportTable, Section
 from gradinc.studies.report.subject import Page, Subject
 
 STATES = ("complete", "pruned", "fail", "running")
@@ -24,7 +24,7 @@ STATES = ("complete", "pruned", "fail", "running")
 def searches(subject: Subject) -> dict[Path, Mapping[str, Any]]:
     """The records of the searches in whose folders the runs lie, of those that have trials."""
     folders = sorted({run.path.parent for run in subject.runs})
-    records = {folder: read_json(folder / FILE) or {} for folder in folders}
+    records = {folder: read_json(folder / SEARCH_FILE) or {} for folder in folders}
     return {folder: record for folder, record in records.items() if is_intact(record) and _trials(record)}
 
 
@@ -32,13 +32,15 @@ def search_doubts(subject: Subject) -> list[str]:
     """Sentences about the records of searches that are damaged or have no seal."""
     said = []
     for folder in sorted({run.path.parent for run in subject.runs}):
-        record = read_json(folder / FILE) or {}
+        record = read_json(folder / SEARCH_FILE) or {}
         if not is_intact(record):
-            said.append(f"{folder.name}/{FILE} {CHANGED}: its trials are not shown.")
+            said.append(f"{folder.name}/{SEARCH_FILE} {CHANGED}: its trials are not shown.")
             continue
         if SEAL not in record and _trials(record):
-            said.append(f"{folder.name}/{FILE} unsealed (written before gradinc sealed it; damage may go unnoticed).")
-        wrong = check(record, folder, growing=True)
+            said.append(
+                f"{folder.name}/{SEARCH_FILE} unsealed (written before gradinc sealed it; damage may go unnoticed)."
+            )
+        wrong = check_seal(record, folder, growing=True)
         said += [f"{folder.name}/{name} {what}." for name, what in wrong.items()]
     return said
 
@@ -67,7 +69,7 @@ def best_score(record: Mapping[str, Any]) -> float | None:
     return finite(best.get("score")) if isinstance(best, Mapping) else None
 
 
-def _table(folder: Path, record: Mapping[str, Any]) -> Table:
+def _table(folder: Path, record: Mapping[str, Any]) -> ReportTable:
     trials = sorted(_trials(record), key=_place)
     keys = list(dict.fromkeys(key for trial in trials for key in trial["values"]))
     rows = []
@@ -76,13 +78,15 @@ def _table(folder: Path, record: Mapping[str, Any]) -> Table:
         values = [trial["values"].get(key) for key in keys]
         rows.append(
             [
-                Cell(NONE if number is None else f"{number + 1:.0f}", number),
-                *(Cell(written(value), finite(value)) for value in values),
-                Cell(NONE if score is None else f"{score:.4f}", score),
-                Cell(str(trial.get("state"))),
+                Entry(NONE if number is None else f"{number + 1:.0f}", number),
+                *(Entry(written(value), finite(value)) for value in values),
+                Entry(NONE if score is None else f"{score:.4f}", score),
+                Entry(str(trial.get("state"))),
             ]
         )
-    return Table(f"Trials of {folder.name}", ["trial", *(short(key, keys) for key in keys), "score", "state"], rows)
+    return ReportTable(
+        f"Trials of {folder.name}", ["trial", *(short(key, keys) for key in keys), "score", "state"], rows
+    )
 
 
 def _place(trial: Mapping[str, Any]) -> tuple[int, float, float]:

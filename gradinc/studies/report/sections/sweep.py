@@ -8,7 +8,7 @@ from statistics import median
 
 from gradinc.config.names import short
 from gradinc.records.curves import Points
-from gradinc.records.groups import Setting, value_order
+from gradinc.records.groups import RunGroup, value_order
 from gradinc.records.recorded import SCORES
 from gradinc.studies.report.axes import fit, tick_text
 from gradinc.studies.report.charts import Line, Upright, chart, cut, parallel
@@ -76,7 +76,7 @@ def _number(value: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _one_factor(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
+def _one_factor(page: Page, key: str, scored: Sequence[RunGroup]) -> Figure:
     """The score over the only key that differs, with intervals."""
     measure = page.subject.measure
     places, numeric = _places([one.values[key] for one in scored])
@@ -94,7 +94,7 @@ def _one_factor(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
     return _by_key(page, title, [line], key, places)
 
 
-def _marginal(page: Page, key: str, scored: Sequence[Setting]) -> Figure:
+def _marginal(page: Page, key: str, scored: Sequence[RunGroup]) -> Figure:
     """The scores of all settings over one of several keys."""
     measure = page.subject.measure
     places, _ = _places([one.values[key] for one in scored])

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from gradinc.records import shown
 from gradinc.records.curves import Points
-from gradinc.records.groups import Setting
-from gradinc.records.matrix import Matrix, accuracy_matrix, forgetting, mean_accuracy, mean_matrix, together
-from gradinc.studies.report.charts import Line, chart, heat_map
-from gradinc.studies.report.document import Cell, Figure, Section, Table
+from gradinc.records.groups import RunGroup
+from gradinc.records.matrix import accuracy_matrix, forgetting_curve, mean_accuracy, mean_matrix, together
+from gradinc.records.metrics import Matrix
+from gradinc.studies.report.charts import Line, chart, heat_map_figure
+from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
 from gradinc.studies.report.subject import Page
 
-KINDS = {"matrix": "", "task_matrix": ", with the task known"}
+_KINDS = {"matrix": "", "task_matrix": ", with the task known"}
 """Matrices of a result, and how to tell them apart."""
 
 DEFINITIONS = (
     "R[i,j] is the test accuracy on task j after i tasks. Mean accuracy after i tasks: the mean of R[i,j] over j ≤ i. "
     "Forgetting after i tasks: the mean over j < i of the best R[k,j] with j ≤ k < i, less R[i,j]."
 )
-MOST_TASKS = 10
+_MOST_TASKS = 10
 """Tasks that are drawn one by one."""
 
 
@@ -25,14 +26,14 @@ def tasks_section(page: Page) -> Section | None:
     """Accuracy matrices, and the curves that follow from them; None where no run has one."""
     subject = page.subject
     figures, tables = [], []
-    for kind, words in KINDS.items():
+    for kind, words in _KINDS.items():
         own = {one: mean_matrix(found) for one in subject.settings if (found := _of_one_shape(one, kind))}
         if own:
             figures += _over_tasks(page, own, kind)
         for one in subject.coloured.values():
             if one in own:
                 name = "accuracy matrix" + words + (f": {one.name}" if len(subject.settings) > 1 else "")
-                figures.append(Figure(heat_map(page.numbers, name, own[one]), f"{name} (columns: tasks)"))
+                figures.append(Figure(heat_map_figure(page.numbers, name, own[one]), f"{name} (columns: tasks)"))
                 tables.append(_table(name, own[one]))
         if len(subject.settings) == 1 and own and not together(matrix := own[subject.settings[0]]):
             figures.append(_each_task(page, matrix, words))
@@ -49,21 +50,21 @@ def tasks_section(page: Page) -> Section | None:
     return Section("Tasks", [*notes, *_undefined(page)], subject.legend, figures, tables=tables)
 
 
-def _of_one_shape(one: Setting, kind: str) -> list[Matrix]:
+def _of_one_shape(one: RunGroup, kind: str) -> list[Matrix]:
     found = [matrix for run in one.drawn if (matrix := accuracy_matrix(run, kind)) is not None]
     return [m for m in found if (len(m), len(m[0])) == (len(found[0]), len(found[0][0]))]
 
 
-def _over_tasks(page: Page, own: dict[Setting, Matrix], kind: str) -> list[Figure]:
+def _over_tasks(page: Page, own: dict[RunGroup, Matrix], kind: str) -> list[Figure]:
     """Mean accuracy and forgetting after each task, of all settings."""
     figures = []
     count = max(len(matrix[0]) for matrix in own.values())
-    for name, points in (("mean accuracy", mean_accuracy), ("forgetting", forgetting)):
-        curves: dict[Setting, list[Points]] = {
+    for name, points in (("mean accuracy", mean_accuracy), ("forgetting", forgetting_curve)):
+        curves: dict[RunGroup, list[Points]] = {
             one: [points(matrix) for run in one.drawn if (matrix := accuracy_matrix(run, kind)) is not None]
             for one in own
         }
-        title = f"{name}{KINDS[kind]}"
+        title = f"{name}{_KINDS[kind]}"
         picture = chart(
             page.numbers, title, page.subject.lines(curves), "tasks learnt", percent=True, ticks=_ticks(count)
         )
@@ -81,7 +82,7 @@ def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
     lines = []
     for j in range(len(matrix[0])):
         points = [(float(i), v) for i in range(j + 1, len(matrix)) if (v := matrix[i][j]) is not None]
-        style = f"c{j + 1}" if len(matrix[0]) <= 6 else "faint" if len(matrix[0]) > MOST_TASKS else f"c{j % 6 + 1}"
+        style = f"c{j + 1}" if len(matrix[0]) <= 6 else "faint" if len(matrix[0]) > _MOST_TASKS else f"c{j % 6 + 1}"
         lines.append(Line(f"task {j + 1}", points, style, dots=len(matrix[0]) <= 6))
     title = f"accuracy on each task{words}"
     return Figure(
@@ -89,13 +90,13 @@ def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
     )
 
 
-def _table(name: str, matrix: Matrix) -> Table:
+def _table(name: str, matrix: Matrix) -> ReportTable:
     head = ["after task", *(f"on {j}" for j in range(1, len(matrix[0]) + 1))]
     rows = []
     for i, row in enumerate(matrix):
         after = "none" if i == 0 else "all" if together(matrix) else str(i)
-        rows.append([Cell(after), *(Cell(shown.score_text(v, "accuracy"), v) for v in row)])
-    return Table(name, head, rows, folded=True)
+        rows.append([Entry(after), *(Entry(shown.score_text(v, "accuracy"), v) for v in row)])
+    return ReportTable(name, head, rows, folded=True)
 
 
 def _undefined(page: Page) -> list[str]:

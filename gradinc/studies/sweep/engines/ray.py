@@ -15,7 +15,7 @@ from gradinc.studies.sweep.process import Worker
 from gradinc.studies.sweep.shipment import Ending, Shipment
 from gradinc.studies.sweep.watch import Watch
 
-LOOKED_EVERY = 0.5
+_LOOKED_EVERY = 0.5
 """Seconds between two looks at the actors."""
 
 TRIES = 3
@@ -73,11 +73,11 @@ class Ray:
 
     def actor(self) -> Any:
         """A new actor, wherever there is room."""
-        remote = self._ray.remote(max_concurrency=2, max_restarts=0)(Place)
+        remote = self._ray.remote(max_concurrency=2, max_restarts=0)(_Place)
         return remote.options(num_cpus=self.cpus, num_gpus=self.gpus).remote()
 
 
-class Place:
+class _Place:
     """The actor: a place on some machine, where one job runs at a time."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class _Dispatch:
                 actor = self._free.pop() if self._free else self._engine.actor()
                 shipment = self._waiting.popleft()
                 self._running[actor.run.remote(shipment)] = (actor, shipment)
-            ready, _ = self._ray.wait(list(self._running), timeout=LOOKED_EVERY)
+            ready, _ = self._ray.wait(list(self._running), timeout=_LOOKED_EVERY)
             for reference in ready:
                 self._collect(reference, *self._running.pop(reference))
             self._look()
@@ -140,7 +140,7 @@ class _Dispatch:
 
     def _look(self) -> None:
         asked = {actor.look.remote(self._stop.signum): shipment for actor, shipment in self._running.values()}
-        ready, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=LOOKED_EVERY) if asked else ([], [])
+        ready, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=_LOOKED_EVERY) if asked else ([], [])
         for reference in ready:
             try:
                 said = self._ray.get(reference)

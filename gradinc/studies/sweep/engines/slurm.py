@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OVER = ("GONE", "FAILED", "CANCELLED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT", "BOOT_FAIL", "DEADLINE", "COMPLETED")
 """States of a job that will not run again."""
 
-LOOKED_EVERY = 1.0
+_LOOKED_EVERY = 1.0
 """Seconds between two questions to Slurm."""
 
 SAVED_WITHIN = 60.0
@@ -98,7 +98,7 @@ class Slurm:
         waiting = dict(zip((shipment.number for shipment in shipments), jobs, strict=True))
         asked, missed = False, dict.fromkeys(waiting, 0)
         while waiting:
-            time.sleep(LOOKED_EVERY)
+            time.sleep(_LOOKED_EVERY)
             queued = _queued()
             if stop.signum and not asked:
                 asked = True
