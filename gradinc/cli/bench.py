@@ -1,21 +1,78 @@
-"""``gradinc bench``: speed against the hand-written PyTorch loops, or the cost of every strategy."""
+"""``gradinc bench``: speed against the loop written by hand, or the cost of every strategy."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from gradinc.base.errors import UserError
+from gradinc.base.text import print_json
+from gradinc.cli.arguments import Parser
+
+if TYPE_CHECKING:
+    from gradinc.studies.bench.harness import Bench
+
+DESCRIPTIONS = {
+    "": "Speed against the loop written by hand.",
+    "strategies": "Processor time of every rule and method, and of diagnostics, over plain accumulation.",
+    "incremental": "Streams of tasks against the loops written by hand.",
+}
+"""The benches by the word after ``gradinc bench``."""
+
+NOUNS = {"": "bench", "strategies": "strategy", "incremental": "stream"}
+"""What a line of each bench's table is."""
+
+ROUNDS = {"": 7, "strategies": 9, "incremental": 5}
+"""Pairs of turns that a ratio is made from, by default."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Hand over to a bench, which has options of its own."""
-    rest = [argument for argument in arguments if argument not in ("--quiet", "-q")]
-    if rest[:1] == ["strategies"]:
-        from gradinc.studies.bench import strategies
+    """Print the ratios as a table or, with ``--json``, as one JSON document."""
+    which = arguments[0] if arguments and arguments[0] in DESCRIPTIONS else ""
+    options = _parser(which).read(arguments[1:] if which else arguments)
+    for name, number in vars(options).items():
+        if type(number) is int and number < 1:
+            raise UserError(f"--{name} {number}", "need a whole number ≥ 1")
+    from rich.console import Console
+    from rich.progress import track
 
-        return strategies.main(rest[1:])
-    if rest[:1] == ["incremental"]:
-        from gradinc.studies.bench import incremental
+    from gradinc.studies.bench.harness import print_results
 
-        return incremental.main(rest[1:])
-    from gradinc.studies.bench import handwritten
+    benches = _benches(which, options)
+    chosen = [name for name in benches if options.only in name]
+    if not chosen:
+        raise UserError(f"--only {options.only}", f"no such {NOUNS[which]}", f"Choose from: {', '.join(benches)}")
+    console = Console(stderr=True)
+    hidden = options.quiet or not console.is_terminal
+    names = track(chosen, description="measuring", console=console, transient=True, disable=hidden)
+    results = [benches[name](options.rounds) for name in names]
+    if options.json:
+        print_json([asdict(result) for result in results])
+    else:
+        print_results(NOUNS[which], results)
+    return 0
 
-    return handwritten.main(rest)
+
+def _parser(which: str) -> Parser:
+    others = "gradinc bench strategies measures what each rule and method costs,\ngradinc bench incremental streams."
+    parser = Parser(f"bench {which}".strip(), DESCRIPTIONS[which], "" if which else others)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    rounds = f"pairs of turns that each ratio is made from (default {ROUNDS[which]})"
+    parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS[which], help=rounds)
+    parser.add_argument("--only", metavar="TEXT", default="", help="only the lines whose name contains this text")
+    if which == "incremental":
+        parser.add_argument("--tasks", type=int, metavar="N", default=5, help="tasks of a stream (default 5)")
+        rows = "training rows of a task (default 12,800)"
+        parser.add_argument("--rows", type=int, metavar="N", default=12_800, help=rows)
+    return parser
+
+
+def _benches(which: str, options: Namespace) -> dict[str, Bench]:
+    """The lines of a bench, each with the function that measures it."""
+    from gradinc.studies.bench import handwritten, incremental, strategies
+
+    if which == "strategies":
+        return strategies.costs()
+    return incremental.streams(options.tasks, options.rows) if which else handwritten.trainings()

@@ -14,9 +14,9 @@ def test_the_cost_of_a_strategy_is_one_line(gradinc: Any) -> None:
     assert outcome.code == 0
     (line,) = json.loads(outcome.out)
     assert (line["name"], line["kind"], line["goal"]) == ("noise", "method", 1.1)
-    assert line["cost"] > 0
+    assert line["ratio"] > 0
     shown = gradinc("bench", "strategies", "--only", "noise", "--rounds", "1").out.splitlines()
-    assert shown[0].split() == ["strategy", "kind", "cost", "±", "half", "range", "goal"]
+    assert shown[0].split() == ["strategy", "kind", "ratio", "±", "half", "range", "goal"]
     assert shown[1].split()[:2] == ["noise", "method"]
 
 

@@ -147,10 +147,11 @@ def test_an_image_that_is_replaced_by_another_one_is_named(
 
 READING = """
 import sys
-from gradinc.config.schema import Data
-from gradinc.data.dataset import load
+from gradinc.config.schema import DataSection
+from gradinc.data.dataset import load_dataset
 import torch
-rows = load(Data(name="image_folder", root=sys.argv[1], memory="stream", workers=2), "cpu", torch.float32).train
+section = DataSection(name="image_folder", root=sys.argv[1], memory="stream", workers=2)
+rows = load_dataset(section, "cpu", torch.float32).train
 order = torch.zeros(100_000, dtype=torch.int64)
 for _ in rows.batches(order, 1):
     print("batch", flush=True)

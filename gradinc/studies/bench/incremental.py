@@ -7,64 +7,44 @@ hand-written replay fills its reservoir row by row, as such loops do.
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
-import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 from torch import Tensor, nn
 
-from gradinc.base.errors import UserError
-from gradinc.base.signals import Interruption
 from gradinc.config.compose import load_config
 from gradinc.data.dataset import Dataset
 from gradinc.data.rows import TensorRows
-from gradinc.data.stream import open_stream
-from gradinc.records.directory import RunDirectory
-from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.device import pin
-from gradinc.runs.display import Display
-from gradinc.runs.run import Run
+from gradinc.studies.bench.harness import (
+    CPU,
+    Bench,
+    BenchResult,
+    bench_model,
+    in_turns,
+    random_dataset,
+    summarized,
+    timed_run,
+)
 
-BATCH, MEMORY = 128, 256
-WORDS: tuple[str, ...] = (
+_BATCH, _MEMORY = 128, 256
+_WORDS: tuple[str, ...] = (
     "model=mlp",
     "model.width=100",
     "optimizer.momentum=0",
     "optimizer.lr=0.05",
-    f"data.batch_size={BATCH}",
+    f"data.batch_size={_BATCH}",
 )
-WORDS += ("stream=permuted", "budget.epochs=1", "device=cpu", "progress=quiet", "log.steps=1000000")
+_WORDS += ("stream=permuted", "budget.epochs=1", "device=cpu", "progress=quiet", "log.steps=1000000")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One line of the result.
-
-    Attributes:
-        ratio: speed over that of the other side, or time over it where `kind` is ``cost``: the median of the pairs.
-        spread: half the range of the paired ratios.
-        goal: what a speed should be at least, and a cost at most.
-    """
-
-    name: str
-    kind: str
-    ratio: float
-    spread: float
-    goal: float
-
-
-@dataclass(frozen=True)
-class Size:
+class _Size:
     """How large the streams are."""
 
     tasks: int
@@ -72,40 +52,11 @@ class Size:
     test: int
 
 
-def main(arguments: list[str]) -> int:
-    """Measure and print the figures as a table or, with ``--json``, as one JSON document."""
-    parser = argparse.ArgumentParser(
-        prog="gradinc bench incremental", description="Streams of tasks against the loops written by hand."
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--rounds", type=int, default=5, help="pairs that each ratio is the median of (default 5)")
-    parser.add_argument("--tasks", type=int, default=5, help="tasks of a stream (default 5)")
-    parser.add_argument("--rows", type=int, default=12_800, help="training rows of a task (default 12,800)")
-    parser.add_argument("--only", default="", help="only the lines whose name contains this text")
-    options = parser.parse_args(arguments)
-    for name in ("rounds", "tasks", "rows"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} {getattr(options, name)}", "need a whole number ≥ 1")
-    size = Size(options.tasks, options.rows, max(1, options.rows // 6))
-    lines = _lines(size)
-    chosen = {name: line for name, line in lines.items() if options.only in name}
-    if not chosen:
-        raise UserError(f"--only {options.only}", "no such line", f"Choose from: {', '.join(lines)}")
-    pin(1, torch.device("cpu"))
-    console = Console(stderr=True)
-    names = track(chosen, description="measuring", console=console, transient=True, disable=not console.is_terminal)
-    figures = [_figure(name, chosen[name], options.rounds) for name in names]
-    if options.json:
-        print(json.dumps([asdict(figure) for figure in figures], indent=2))
-        return 0
-    table = Table("stream", "kind", "ratio", "± half range", "goal", "", box=None, padding=(0, 2, 0, 0))
-    for f in figures:
-        good = f.ratio <= f.goal if f.kind == "cost" else f.ratio >= f.goal
-        goal = f"{'≤' if f.kind == 'cost' else '≥'} {f.goal:.2f}"
-        mark = "[green]reached[/]" if good else "[yellow]missed[/]"
-        table.add_row(f.name, f.kind, f"{f.ratio:.3f}", f"{f.spread:.3f}", goal, mark)
-    Console().print(table)
-    return 0
+def streams(tasks: int, rows: int) -> dict[str, Bench]:
+    """The benches by name, for streams of so many tasks with so many training rows each."""
+    pin(1, CPU)
+    lines = _lines(_Size(tasks, rows, max(1, rows // 6)))
+    return {name: partial(_result, name, line) for name, line in lines.items()}
 
 
 @dataclass(frozen=True)
@@ -118,22 +69,22 @@ class _Line:
     goal: float
 
 
-def _lines(size: Size) -> dict[str, _Line]:
-    dataset = _dataset(size)
-    agem = ("strategy=agem", f"strategy.methods.agem.memory={MEMORY}", f"strategy.methods.agem.sample={MEMORY}")
-    er = ("strategy=er", f"strategy.methods.er.memory={MEMORY}", f"strategy.methods.er.replay={BATCH}")
-    derpp = ("strategy=derpp", f"strategy.methods.derpp.memory={MEMORY}", f"strategy.methods.derpp.replay={BATCH}")
-    large = Size(4 * size.tasks, size.rows, size.test)
+def _lines(size: _Size) -> dict[str, _Line]:
+    dataset = random_dataset(size.rows, size.test)
+    agem = ("strategy=agem", f"strategy.methods.agem.memory={_MEMORY}", f"strategy.methods.agem.sample={_MEMORY}")
+    er = ("strategy=er", f"strategy.methods.er.memory={_MEMORY}", f"strategy.methods.er.replay={_BATCH}")
+    derpp = ("strategy=derpp", f"strategy.methods.derpp.memory={_MEMORY}", f"strategy.methods.derpp.replay={_BATCH}")
+    large = _Size(4 * size.tasks, size.rows, size.test)
 
-    def ours(*words: str, of: Size = size) -> Callable[[], float]:
+    def ours(*words: str, of: _Size = size) -> Callable[[], float]:
         return lambda: _gradinc(dataset, of, words)
 
     def theirs(method: str) -> Callable[[], float]:
         return lambda: _by_hand(dataset, size, method)
 
-    few = _dataset(Size(size.tasks, size.rows, 1))  # one test row: what grows with the tasks would be the memory's cost
+    few = random_dataset(size.rows, 1)  # one test row: what grows with the tasks would be the memory's cost
 
-    def share(count: Size) -> Callable[[], float]:
+    def share(count: _Size) -> Callable[[], float]:
         return lambda: _gradinc(few, count, er) / count.tasks
 
     return {
@@ -145,59 +96,28 @@ def _lines(size: Size) -> dict[str, _Line]:
     }
 
 
-def _figure(name: str, line: _Line, rounds: int) -> Figure:
-    line.first(), line.second()  # the first turn of each warms caches and allocators
-    ratios = []
-    for number in range(rounds):
-        if number % 2:
-            mine, other = line.first(), line.second()
-        else:
-            other, mine = line.second(), line.first()
-        ratios.append(mine / other if line.kind == "cost" else other / mine)
-    spread = (max(ratios) - min(ratios)) / 2
-    return Figure(name, line.kind, round(statistics.median(ratios), 4), round(spread, 4), line.goal)
+def _result(name: str, line: _Line, rounds: int) -> BenchResult:
+    pairs = in_turns(line.first, line.second, rounds)
+    if line.kind == "cost":
+        return summarized(name, line.kind, pairs, "≤", line.goal)
+    return summarized(name, line.kind, [(second, first) for first, second in pairs], "≥", line.goal)
 
 
-def _dataset(size: Size) -> Dataset:
-    draws = torch.Generator().manual_seed(0)
-    shape = (1, 28, 28)
-    parts = []
-    for rows in (size.rows, 0, size.test):
-        y = torch.randint(0, 10, (rows,), generator=draws)
-        parts.append(TensorRows(torch.randn(rows, *shape, generator=draws), y))
-    classes = tuple(str(label) for label in range(10))
-    train, none, test = parts
-    return Dataset("bench", classes, shape, 10, train, none, test, (0.0,), (1.0,), None, None, "", "")
-
-
-def _gradinc(dataset: Dataset, size: Size, words: tuple[str, ...]) -> float:
+def _gradinc(dataset: Dataset, size: _Size, words: tuple[str, ...]) -> float:
     """Seconds that a run takes, from its first batch to its last measure."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = load_config([*WORDS, f"stream.tasks={size.tasks}", *words, f"output={folder}"])
-        directory = RunDirectory(config)
-        directory.path.mkdir()
-        stream = open_stream(config, dataset)
-        model = build_model(config, Shape(dataset.shape, 10), torch.device("cpu"))
-        learner = build_learner(config, model, build_criterion(dataset, stream.outputs), stream.longest, stream)
-        run = Run(config, directory, dataset, stream, learner, Display(Console(quiet=True), "quiet"), Interruption())
-        run.resume()
-        begun = time.perf_counter()
-        run.train()
-        seconds = time.perf_counter() - begun
-        run.close()
-        return seconds
+    return timed_run([*_WORDS, f"stream.tasks={size.tasks}", *words], dataset)[0]
 
 
-def _by_hand(dataset: Dataset, size: Size, method: str) -> float:
+def _by_hand(dataset: Dataset, size: _Size, method: str) -> float:
     """Seconds that the loop takes that one would write."""
     train, test = dataset.train, dataset.test
     assert isinstance(train, TensorRows)
     assert isinstance(test, TensorRows)
-    config = load_config([*WORDS, f"stream.tasks={size.tasks}"])
-    model = build_model(config, Shape(dataset.shape, 10), torch.device("cpu"))
+    config = load_config([*_WORDS, f"stream.tasks={size.tasks}"])
+    model = bench_model(config)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     step = {"plain": _plain, "agem": _agem, "er": _er}[method]
-    memory = _Kept(MEMORY)
+    memory = _Kept(_MEMORY)
     flat, flat_test = train.x.flatten(1), test.x.flatten(1)
     begun = time.perf_counter()
     tests: list[Tensor] = []
@@ -208,7 +128,7 @@ def _by_hand(dataset: Dataset, size: Size, method: str) -> float:
         if len(tests) == 1:
             _accuracy(model, tests[0], test.y)
         model.train()
-        for rows in torch.randperm(len(x)).split(BATCH):
+        for rows in torch.randperm(len(x)).split(_BATCH):
             step(model, optimizer, x[rows], train.y[rows], memory)
         if method == "agem":
             memory.add_rows(x, train.y, size.tasks)
@@ -262,7 +182,7 @@ def _plain(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
 def _er(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, memory: _Kept) -> None:
     rows, labels = x, y
     if memory.x:
-        old, old_labels = memory.draw(BATCH)
+        old, old_labels = memory.draw(_BATCH)
         rows, labels = torch.cat((x, old)), torch.cat((y, old_labels))
     _plain(model, optimizer, rows, labels, memory)
     memory.add(x, y)
@@ -274,7 +194,7 @@ def _agem(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tens
     if memory.x:
         g = _flat(model)
         optimizer.zero_grad()
-        old, labels = memory.draw(MEMORY)
+        old, labels = memory.draw(_MEMORY)
         F.cross_entropy(model(old), labels).backward()
         reference = _flat(model)
         product = torch.dot(g, reference)

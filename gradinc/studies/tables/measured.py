@@ -1,6 +1,6 @@
 """Quantities that are measured on a finished run's weights, once, and kept in its directory.
 
-Collecting a table only reads what is kept; `running.measure` makes what is missing.
+Collecting a table only reads what is kept; `running.make_measurements` makes what is missing.
 """
 
 from __future__ import annotations
