@@ -27,7 +27,7 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
     """
     subject = Subject(title, sorted(runs, key=lambda run: (run.name, str(run.path))))
     if not subject.settings:
-        what, mend = "has no run that can be read", "Give the run's own command again, which writes what is missing"
+        what, mend = "has no run that can be read", "Give the run's own command again: it writes what is missing"
         damaged = next((run for run in subject.runs if run.damage is not None), None)
         if damaged is not None and damaged.damage is not None:
             what += f": in {damaged.name} {' '.join(damaged.damage)}"
@@ -72,7 +72,7 @@ def _warnings(subject: Subject) -> list[str]:
     sentences = []
     if states:
         averaged = " Only finished runs are averaged." if len(subject.runs) > 1 else ""
-        stopped = " A search stops its trials once they are judged, or behind." if searches(subject) else ""
+        stopped = " A search stops a trial that has its score, or that others surpass." if searches(subject) else ""
         sentences.append(f"Of {len(subject.runs)} runs, {', '.join(states)}.{averaged}{stopped}")
     sentences += [*shown.doubts(subject.runs), *search_doubts(subject)]
     cut = [run.name for run in subject.runs if not run.log_is_whole]

@@ -62,7 +62,7 @@ def write_report(report: Report, page: Path) -> list[Path]:
     contents = {page: html(report), page.with_suffix(".md"): report_markdown(report)}
     for path in contents:
         if not _may_be_replaced(path):
-            raise UserError(str(path), "is there already and is no report", "Give another place with --out FILE.html")
+            raise UserError(str(path), "exists already and is not a report", "Give another place with --out FILE.html")
     with storing(page.parent):
         page.parent.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():

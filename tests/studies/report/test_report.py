@@ -195,7 +195,7 @@ def test_trials_that_look_at_no_test_row_are_compared_by_validation(report: Any,
     page = report("outputs")
     assert page.row("run")[3] == "validation accuracy"
     assert "90.00 %" in page.row("t1")
-    mixed = "Some runs are measured on validation rows, the others on test rows."
+    mixed = "Some runs were measured on validation rows, the others on test rows."
     assert mixed not in (empty / "page.md").read_text()
     written("other")
     report("outputs")
@@ -226,7 +226,7 @@ def test_the_page_of_a_search_lists_its_trials_with_their_scores(report: Any, em
     text = (empty / "page.md").read_text()
     assert "best trial of rates: score 0.8000, by validation rows of the first 2 tasks &lt;b&gt;" in text
     assert "\ngradinc train model=linear optimizer.lr=2.1\n```" in text
-    assert "A search stops its trials once they are judged, or behind." in text
+    assert "A search stops a trial that has its score, or that others surpass." in text
     for damaged in (
         {"trials": 3},
         {"trials": [1, {"values": 2}], "best": []},
@@ -390,7 +390,7 @@ def test_a_table_s_file_stands_for_the_runs_that_it_lists(report: Any, gradinc: 
     [
         (["report", "none"], "none: no such run. Choose from: a, broken."),
         (["report", "a", "--out", "x.pdf"], "--out x.pdf: is no HTML file. Give a name that ends in .html."),
-        (["report", "a", "--out", "mine.html"], "mine.md: is there already and is no report."),
+        (["report", "a", "--out", "mine.html"], "mine.md: exists already and is not a report."),
         (["report", "broken"], "broken: has no run that can be read: in broken config.yaml is missing or cannot be "),
         (["report", "empty"], "empty: no such run. Choose from: "),
     ],
@@ -416,7 +416,7 @@ def test_a_pipe_in_the_page_s_place_is_not_waited_for(gradinc: Any, written: Any
     os.mkfifo(empty / "page.html")
     outcome = gradinc("report", "a", "--out", "page.html")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == "page.html: is there already and is no report. Give another place with --out FILE.html.\n"
+    assert outcome.err == "page.html: exists already and is not a report. Give another place with --out FILE.html.\n"
 
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")

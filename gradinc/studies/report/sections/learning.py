@@ -28,10 +28,10 @@ def learning_section(page: Page) -> Section | None:
         tables += _table(page, title, keys)
     notes = []
     if len(page.subject.runs) > 1:
-        notes.append("A line is the mean of a setting's runs where all of them have values; the band is their range.")
+        notes.append("A line is the mean over a setting's runs, where all have values; the band is their range.")
     if _task_ends(page, "samples") or any(run.value("result", "matrix") for run in page.subject.runs):
-        notes.append("Validation rows are those of the task being learnt; dotted lines are where a task ends.")
-    notes.append("A log of more than 80 lines is drawn as means of stretches of equal length, with their range.")
+        notes.append("Validation uses the rows of the current task. A dotted line marks the end of a task.")
+    notes.append("A log with more than 80 lines is drawn as means over equal parts, with their range.")
     return Section("Learning curves", notes, page.subject.legend, figures, tables=tables) if figures else None
 
 

@@ -34,8 +34,8 @@ def settings_section(page: Page) -> Section | None:
     heads = [short(key, subject.keys) for key in subject.keys] or ["setting"]
     rows = [_setting_row(subject, one) for one in subject.ranked]
     note = (
-        "A setting is what runs share that differ in nothing but the seed. Scores are means over its finished runs, "
-        "± half of Student's 95 % interval of the mean; a single run has none. Other numbers are means."
+        "A setting is a set of runs that differ only in the seed. Scores are means over its finished runs ± 95 % CI "
+        "(Student); a single run has no interval. Other numbers are means."
     )
     table = ReportTable("Settings", [*heads, "runs", subject.score_name, "±", *_measures(subject.runs), *_COUNTS], rows)
     return Section("Settings", [note], tables=[table])

@@ -77,10 +77,10 @@ def mixed(runs: Sequence[RecordedRun]) -> list[str]:
         if (count := len(set(values) - {None})) > 1:
             sentences.append(f"The runs were made with {count} {words}.")
     if len({run.part for run in runs}) > 1:
-        sentences.append("Some runs are measured on validation rows, the others on test rows.")
+        sentences.append("Some runs were measured on validation rows, the others on test rows.")
     several = [run for run in runs if any("→" in (_segments(run, name) or "") for name in ENVIRONMENT)]
     if several:
-        sentences.append(f"{_count(len(several), 'run')} changed software, hardware or threads on the way.")
+        sentences.append(f"{_count(len(several), 'run')} changed software, hardware or threads between two starts.")
     return sentences
 
 

@@ -51,7 +51,9 @@ def search_section(page: Page) -> Section | None:
     if not found:
         return None
     notes = [f"Trials of {folder.name} are judged by {judged_by(record)}." for folder, record in found.items()]
-    notes.append("A pruned trial was behind and was stopped: its score is an early one. None looks at a test row.")
+    notes.append(
+        "Pruned trials were stopped because others were better: their scores are early. No trial uses test rows."
+    )
     tables = [_table(folder, record) for folder, record in found.items()]
     commands = [(f"what {folder.name} has found", text) for folder, record in found.items() if (text := _next(record))]
     return Section("Search", notes, tables=tables, listings=commands)

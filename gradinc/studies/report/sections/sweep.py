@@ -39,23 +39,23 @@ def sweep_section(page: Page) -> Section | None:
     notes, wide, figures = [], [], []
     keys = sorted(varied, key=lambda key: varied[key], reverse=True)[:MOST_AXES]
     if len(varied) > len(keys):
-        notes.append(f"{len(keys)} of the {len(varied)} keys that differ are drawn, those with most values.")
+        notes.append(f"The figures show {len(keys)} of the {len(varied)} keys that differ: the keys with most values.")
     if len(subject.keys) > 1:
         wide.append(_parallel(page, keys))
         notes.append(
-            "Parallel coordinates: a line is a setting; the stronger, the better. "
-            "Dashed: no finished run. Drawn on top in colour: those of the legend."
+            "Parallel coordinates: a line is a setting, and stronger lines are better. "
+            "A dashed line has no finished run. The settings of the legend are in colour, on top."
         )
     legend: list[tuple[str, str]] = []
     if len(subject.keys) == 1:
         figures.append(_one_factor(page, keys[0], scored))
         notes.append(
-            "A dot is the mean of a setting's finished runs; a bar is Student's 95 % interval, of several runs."
+            "A dot is the mean over a setting's finished runs; a bar is the 95 % CI (Student) of several runs."
         )
     else:
         legend = subject.legend
         figures += [_marginal(page, key, scored) for key in keys]
-        notes.append("One key at a time: a dot is a setting, the line goes through the medians of each value.")
+        notes.append("One key at a time: a dot is a setting, and the line connects the medians of each value.")
     return Section("What was varied", notes, legend, figures, wide)
 
 

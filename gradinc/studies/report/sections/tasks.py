@@ -16,7 +16,7 @@ _KINDS = {"matrix": "", "task_matrix": ", with the task known"}
 
 DEFINITIONS = (
     "R[i,j] is the test accuracy on task j after i tasks. Mean accuracy after i tasks: the mean of R[i,j] over j ≤ i. "
-    "Forgetting after i tasks: the mean over j < i of the best R[k,j] with j ≤ k < i, less R[i,j]."
+    "Forgetting after i tasks: the mean over j < i of (the best R[k,j] with j ≤ k < i) − R[i,j]."
 )
 _MOST_TASKS = 10
 """Tasks that are drawn one by one."""
@@ -42,11 +42,11 @@ def tasks_section(page: Page) -> Section | None:
     protocols = sorted({run.protocol for run in subject.runs if run.protocol})
     notes = [DEFINITIONS, *([f"Protocol: {'; '.join(protocols)}."] if protocols else [])]
     if len(subject.runs) > len(subject.settings):
-        notes.append("A matrix is the mean over the finished runs of its setting.")
+        notes.append("A matrix is the mean over its setting's finished runs.")
     if subject.part == "validation":
-        notes.append("These runs look at no test row: accuracies are those on validation rows.")
+        notes.append("These runs use no test rows: accuracies are on validation rows.")
     if any(run.value("config", "stream", "scored_tasks") is not None for run in subject.runs):
-        notes.append("The measures in the tables are over the scored tasks; the figures are over all.")
+        notes.append("The metrics in the tables use the scored tasks; the figures show all tasks.")
     return Section("Tasks", [*notes, *_undefined(page)], subject.legend, figures, tables=tables)
 
 
@@ -86,7 +86,8 @@ def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
         lines.append(Line(f"task {j + 1}", points, style, dots=len(matrix[0]) <= 6))
     title = f"accuracy on each task{words}"
     return Figure(
-        chart(page.numbers, title, lines, "tasks learnt", percent=True), f"{title}, a line from when it was learnt"
+        chart(page.numbers, title, lines, "tasks learnt", percent=True),
+        f"{title}, each from the end of its training",
     )
 
 
