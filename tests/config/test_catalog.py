@@ -50,7 +50,8 @@ def test_no_option_of_a_part_has_the_name_of_a_key_that_all_of_its_kind_have() -
 
 def test_helpers_beside_the_parts_of_a_module_are_no_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     functions = "def sgd(weights, *, lr: Positive): ...\ndef stepper(optimizer): ...\ndef _slices(weights): ...\n"
-    (tmp_path / "optimizers.py").write_text(functions)
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "optimizers.py").write_text(functions)
     monkeypatch.setattr(catalog, "PACKAGE", tmp_path)
     assert [source.name for source in catalog._own("optimizer")] == ["sgd"]
 

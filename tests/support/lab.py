@@ -96,7 +96,7 @@ from gradinc.config.values import Positive
 
 def plain(weights, *, lr: Positive) -> torch.optim.Optimizer:
     \"\"\"Gradient descent\"\"\"
-    return torch.optim.SGD(weights.slices()[None], lr=lr, foreach=False)
+    return torch.optim.SGD(weights.leaves.slices()[None], lr=lr, foreach=False)
 """,
     "schedule/halving": """
 from gradinc.config.values import Count
