@@ -12,6 +12,9 @@ from gradinc.base.errors import UserError
 _LONGEST_LINE = 1000
 """Letters of an error's line that are shown."""
 
+NONE = "–"
+"""What is shown in place of a value that is not there."""
+
 
 def printable(text: object) -> str:
     """Text from data, with the characters that would drive the terminal spelled out."""
@@ -24,24 +27,48 @@ def print_warnings(lines: Sequence[str]) -> None:
         print(printable(f"warning: {line}"), file=sys.stderr)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people read them: ``4.1 s``, ``3 min 05 s``, ``2 h 10 min``."""
+def duration_text(seconds: float | None) -> str:
+    """Seconds in the largest unit that leaves a number of 1 or more: ``4.1 s``, ``3.1 min``, ``12 h``."""
+    if seconds is None:
+        return NONE
     if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    for unit, size, limit in (("min", 60, 60), ("h", 3600, 48), ("d", 86400, 10000)):
+        if seconds < limit * size:
+            return f"{seconds / size:.1f} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
 
 
-def bytes_shown(count: float) -> str:
-    """A number of bytes in the largest unit that leaves a number of 1 or more."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit in ("B", "kB", "MB") else f"{count:.2f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")
+def bytes_text(value: float | None) -> str:
+    """Bytes in the unit that leaves a number below 1,000: ``12 MB``, ``3.40 GB``."""
+    if value is None:
+        return NONE
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def count_text(value: float | None) -> str:
+    """A count with its thousands set apart."""
+    return NONE if value is None else f"{round(value):,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A count with its noun: ``1 run``, ``1,024 micro-batches``."""
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def percent_text(share: float | None, digits: int = 1) -> str:
+    """A share of 1 in percent: ``97.3 %``."""
+    return NONE if share is None else f"{100 * share:.{digits}f} %"
+
+
+def number_text(value: float | None) -> str:
+    """A number of any kind in four digits."""
+    return NONE if value is None else f"{value:.4g}"
 
 
 def one_line(error: UserError) -> str:
@@ -50,7 +77,7 @@ def one_line(error: UserError) -> str:
     line = line[:-1] if line.endswith("?.") else line
     if len(line) > _LONGEST_LINE:  # somebody gave a value of thousands of letters; what is wrong with it comes last
         line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
+    return printable(line)
 
 
 def print_json(document: Any) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradinc.base.errors import UserError
-from gradinc.base.text import print_columns, print_json, printable
+from gradinc.base.text import percent_text, print_columns, print_json, printable
 from gradinc.cli.arguments import Parser
+from gradinc.config.values import DEVICE
 
 if TYPE_CHECKING:
     from gradinc.studies.attacks.measure import AttackResult
@@ -63,22 +64,21 @@ def _print(measured: list[AttackResult], run: str, settings: Any) -> None:
     )
     print()
     names = list(dict.fromkeys(each.attack for each in others))
-    rows = [["ε", *names, "95 % interval of worst"], ["0", *[_percent(clean.accuracy)] * len(names), _interval(clean)]]
+    rows = [
+        ["ε", *names, "95 % interval of worst"],
+        ["0", *[percent_text(clean.accuracy)] * len(names), _interval(clean)],
+    ]
     for start in range(0, len(others), len(names)):
         row = others[start : start + len(names)]
-        rows.append([f"{row[0].eps:.4g}", *(_percent(each.accuracy) for each in row), _interval(row[-1])])
+        rows.append([f"{row[0].eps:.4g}", *(percent_text(each.accuracy) for each in row), _interval(row[-1])])
     print_columns(rows)
     print()
     print(f"worst: a row counts if it withstands all. At ε = {limit.eps:.4g}, where any image")
-    print(f"can become grey, PGD leaves {_percent(limit.accuracy)}.")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    print(f"can become grey, PGD leaves {percent_text(limit.accuracy)}.")
 
 
 def _interval(each: AttackResult) -> str:
-    return f"{100 * each.low:.1f} – {100 * each.high:.1f} %"
+    return f"{100 * each.low:.1f} – {percent_text(each.high)}"
 
 
 def _with_progress(quiet: bool, work: Any) -> Any:
@@ -108,7 +108,7 @@ def _checked(options: Any) -> dict[str, Any]:
     for name in ("steps", "restarts"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name} {getattr(options, name)}", "need a whole number ≥ 1")
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", options.device):
+    if not re.fullmatch(DEVICE, options.device):
         raise UserError(f"--device {options.device}", "need auto, cpu, cuda or cuda:N")
     if not 0 <= options.seed < 2**63:
         raise UserError(f"--seed {options.seed}", "need a whole number ≥ 0")

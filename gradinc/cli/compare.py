@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(arguments)
     from gradinc.records.find import find_runs
     from gradinc.records.keys import MISSING, differing, settings
-    from gradinc.records.shown import doubts, results_of
+    from gradinc.records.summary import doubts, results_of
 
     runs = find_runs(options.runs, options.output)
     if len(runs) < 2:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(arguments)
     from gradinc.records.difference import compare
     from gradinc.records.find import find_one
-    from gradinc.records.shown import doubts
+    from gradinc.records.summary import doubts
 
     runs = [find_one(run, options.output) for run in (options.first, options.second)]
     print_warnings(doubts(runs))

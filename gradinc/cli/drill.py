@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradinc.base.errors import UserError
-from gradinc.base.text import printable
+from gradinc.base.text import counted, printable
 from gradinc.cli.arguments import Parser
 
 _HOW = "Write gradinc drill 10 -- train model=cnn …"
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str]) -> int:
         drilled = Drill(words, Path(scratch), tell).run(kills)
     for line in drilled.differences:
         print(printable(line))
-    times = f"{drilled.kills} {'kill' if drilled.kills == 1 else 'kills'}"
-    print(f"{times}, starts from steps {', '.join(map(str, drilled.starts))}: {_verdict(drilled.differences)}")
+    starts = ", ".join(map(str, drilled.starts))
+    print(f"{counted(drilled.kills, 'kill')}, starts from steps {starts}: {_verdict(drilled.differences)}")
     return int(bool(drilled.differences))
 
 

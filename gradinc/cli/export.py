@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     from gradinc.records import tensorboard
     from gradinc.records.find import find_runs
     from gradinc.records.scalars import scalars
-    from gradinc.records.shown import doubts
+    from gradinc.records.summary import doubts
 
     found = find_runs(options.runs, options.output)
     tensorboard.check_tensorboard()

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gradinc.base.errors import UserError
-from gradinc.base.text import print_columns, print_json
+from gradinc.base.text import percent_text, print_columns, print_json
 from gradinc.cli.arguments import Parser
+from gradinc.config.values import DEVICE
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     for leak in found:
         told = leak.document()
         ratios = [f"{told[name]:.1f} dB" for name in ("psnr", "best")]
-        rows.append([str(leak.window), leak.variant, *ratios, f"{100 * told['labels']:.0f} %"])
+        rows.append([str(leak.window), leak.variant, *ratios, percent_text(told["labels"], 0)])
     print_columns(rows)
     return 0
 
@@ -66,7 +67,7 @@ def _checked(options: Any) -> dict[str, Any]:
         raise UserError(f"--steps {options.steps}", "need a whole number ≥ 1")
     if not 0 <= options.seed < 2**63:
         raise UserError(f"--seed {options.seed}", "need a whole number ≥ 0")
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", options.device):
+    if not re.fullmatch(DEVICE, options.device):
         raise UserError(f"--device {options.device}", "need auto, cpu, cuda or cuda:N")
     names = ("steps", "seed", "fresh", "device")
     return {"windows": tuple(int(item) for item in windows if item), **{n: getattr(options, n) for n in names}}

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(arguments)
     from gradinc.records import query
     from gradinc.records.find import runs_under
-    from gradinc.records.shown import doubts
+    from gradinc.records.summary import doubts
 
     runs = runs_under(Path(options.output))
     wanted = query.conditions(options.conditions, runs)
@@ -45,7 +45,8 @@ def _facts(run: Any) -> dict[str, Any]:
 
 
 def _print(runs: Sequence[Any]) -> None:
-    from gradinc.records.shown import NONE, count_text, duration_text, score_text
+    from gradinc.base.text import NONE, count_text, duration_text
+    from gradinc.records.summary import score_text
 
     now = time.time()
     rows = [["status", "test", "protocol", "samples", "updates", "rows", "time", "age", "run"]]

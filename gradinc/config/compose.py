@@ -8,7 +8,7 @@ files once.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.cluster import Cluster, cluster
+from gradinc.config.documents import flat
 from gradinc.config.identity import identity_digest, run_name
 from gradinc.config.names import choose, nearest_key, shown, written
 from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
@@ -119,7 +120,7 @@ class Composer:
 
     def keys(self) -> list[str]:
         """Every key that has a value by default."""
-        return [key for key, _ in _flat(_resolved(self.tree([])))]
+        return [key for key, _ in flat(_resolved(self.tree([])))]
 
     def single(self, overrides: Iterable[str]) -> list[Assignment]:
         """The arguments of one run, the last of each key.
@@ -177,10 +178,9 @@ class Composer:
         for assignment in assignments:
             if not assignment.is_choice:
                 _apply(assignment, tree)
-        strategy = OmegaConf.to_container(OmegaConf.masked_copy(tree, "strategy"))
-        assert isinstance(strategy, dict)
+        strategy = _container(OmegaConf.masked_copy(tree, "strategy"))
         typed = [a.key for a in assignments if not a.is_choice]
-        return tree, replaced({str(key): item for key, item in strategy.items()}, typed, self.config_dirs)
+        return tree, replaced(strategy, typed, self.config_dirs)
 
     def placed(self, runs: Sequence[Sequence[Assignment]]) -> list[list[Assignment] | None]:
         """The assignments of each run of several, without the options of parts that it does not have.
@@ -234,9 +234,7 @@ class Composer:
 
     def hydra(self, assignments: Iterable[Assignment]) -> dict[str, Any]:
         """What the chosen files say to Hydra, unresolved."""
-        node = OmegaConf.to_container(self.base([a for a in assignments if a.is_choice])["hydra"])
-        assert isinstance(node, dict)
-        return {str(key): value for key, value in node.items()}
+        return _container(self.base([a for a in assignments if a.is_choice])["hydra"])
 
     def base(self, choices: Iterable[Assignment]) -> DictConfig:
         """The chosen files, merged.
@@ -293,8 +291,8 @@ class Composer:
 
     def _check_hydra(self, tree: DictConfig, picks: tuple[str, ...]) -> None:
         """Refuse files that would have Hydra import or start something, since gradinc does not let it."""
-        ours = dict(_flat(OmegaConf.to_container(self.base([])["hydra"])))
-        for key, value in _flat(OmegaConf.to_container(tree["hydra"])):
+        ours = dict(flat(_container(self.base([])["hydra"])))
+        for key, value in flat(_container(tree["hydra"])):
             free = any(key == name or key.startswith(f"{name}.") for name in FREE_HYDRA_KEYS)
             if not free and (key not in ours or ours[key] != value):
                 raise UserError(
@@ -394,12 +392,19 @@ def _apply(assignment: Assignment, tree: DictConfig) -> None:
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise UserError(written(key, value), _first_lines(error), "See gradinc train --help") from error
     if not isinstance(node, DictConfig) or last not in node:
-        near = nearest_key(key, (found for found, _ in _flat(OmegaConf.to_container(tree)) if "hydra" not in found))
+        near = nearest_key(key, (found for found, _ in flat(_container(tree)) if "hydra" not in found))
         raise UserError(f"~{key}", "no such key", f"Did you mean ~{near}?" if near else "See gradinc train --help")
     if value is not None and present != value:
         raise UserError(f"~{key}={shown(value)}", f"its value is {shown(present)}", f"Write ~{key}")
     OmegaConf.set_struct(node, False)
     del node[last]
+
+
+def _container(node: DictConfig) -> dict[str, Any]:
+    """A node as nested dicts and lists, unresolved."""
+    found = OmegaConf.to_container(node)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def _resolved(tree: DictConfig) -> dict[str, Any]:
@@ -453,12 +458,3 @@ def _first_lines(error: Exception) -> str:
     lines = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
     causes = [str(error.__cause__).splitlines()[0]] if not lines and error.__cause__ is not None else []
     return "; ".join([*lines, *causes][:2]).replace(":;", ":").rstrip(".") or type(error).__name__
-
-
-def _flat(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a composed node; empty sections are leaves too."""
-    if isinstance(node, Mapping) and (node or not where):
-        for key, item in node.items():
-            yield from _flat(item, f"{where}.{key}" if where else str(key))
-    else:
-        yield where, node

@@ -39,10 +39,10 @@ def refuse_targets(node: Any, where: str = "") -> None:
             refuse_targets(item, f"{where}{index}.")
 
 
-def leaves(node: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """The keys of everything that is not a section, and of sections with nothing in them."""
-    for name, item in node.items():
-        if isinstance(item, Mapping) and item:
-            yield from leaves(item, f"{where}{name}.")
+def flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a document and their values; an empty section is a value."""
+    for name, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{where}{name}.")
         else:
-            yield f"{where}{name}"
+            yield f"{where}{name}", value

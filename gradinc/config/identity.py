@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gradinc.config.documents import mapping
+from gradinc.config.documents import flat, mapping
 from gradinc.config.schema import LONGEST_NAME, Config
 
 FREE = (
@@ -94,16 +94,8 @@ def identified(document: Mapping[str, Any]) -> dict[str, Any]:
 def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     by_accuracy = mapping(document, "budget").get("accuracy") is not None
     free = FREE if by_accuracy else (*FREE, "evaluate.epochs")
-    for key, value in _flat(document):
-        if not any(key == name or key.startswith(f"{name}.") for name in free):
+    for key, value in flat(document):
+        if value != {} and not any(key == name or key.startswith(f"{name}.") for name in free):
             yield key, value
     # The names of the methods once more, as a list: in a mapping their order would be lost.
     yield "strategy.methods", list(mapping(mapping(document, "strategy"), "methods", "strategy."))
-
-
-def _flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{where}{name}.")
-        else:
-            yield f"{where}{name}", value

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from gradinc.base.errors import UserError
 from gradinc.config import groups
 from gradinc.config.cluster import short_keys
-from gradinc.config.documents import leaves
+from gradinc.config.documents import flat
 from gradinc.config.names import choose, shown, written
 
 TEXT_KEYS = ("name", "output", "init", "search", "data.root")
@@ -57,7 +57,7 @@ class Assignment:
     def leaves(self) -> list[str]:
         """The keys that it sets: several where its value is a section."""
         value = self.value
-        return list(leaves(value, f"{self.key}.")) if isinstance(value, dict) and value else [self.key]
+        return [key for key, _ in flat(value, f"{self.key}.")] if isinstance(value, dict) and value else [self.key]
 
     @property
     def text(self) -> str:

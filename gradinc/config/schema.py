@@ -14,10 +14,10 @@ from pydantic import StringConstraints
 from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.check import Words, as_plain, part_options, section
-from gradinc.config.documents import leaves, mapping, refuse_targets
+from gradinc.config.documents import flat, mapping, refuse_targets
 from gradinc.config.names import choose, nearest_key, nearest_word, shown, written
 from gradinc.config.protocol import Heads, Scenario, Visible, check_one_task, protocol
-from gradinc.config.values import Count, Decay, Fraction, NonNegative, Positive, Threads, Whole
+from gradinc.config.values import DEVICE, Count, Decay, Fraction, NonNegative, Positive, Threads, Whole
 
 LONGEST_NAME = 100
 
@@ -31,9 +31,7 @@ RunName = Annotated[
 
 PathText = Annotated[str, StringConstraints(pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\z"), Words("a path")]
 
-Device = Annotated[
-    str, StringConstraints(pattern=r"\A(auto|cpu|cuda(:[0-9]{1,3})?)\z"), Words("auto, cpu, cuda or cuda:N")
-]
+Device = Annotated[str, StringConstraints(pattern=rf"\A({DEVICE})\z"), Words("auto, cpu, cuda or cuda:N")]
 
 
 Constants = Annotated[tuple[float, Positive], Words("[mean,deviation]")]
@@ -356,7 +354,7 @@ def _refuse_other_keys(document: Mapping[str, Any], parts: _Parts) -> None:
     known = _known_keys(parts)
     sections = {key[:end] for key in known for end, letter in enumerate(key) if letter == "."}
     sections |= {"strategy.methods", *(f"strategy.methods.{name}" for name in parts.methods)}
-    for key in leaves(document):
+    for key, _ in flat(document):
         if key in sections or any(key == name or key.startswith(f"{name}.") for name in known):
             continue
         raise _no_such_key(key, parts, known)

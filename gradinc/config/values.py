@@ -51,5 +51,8 @@ Kept = Literal["reservoir", "ring", "balanced"]
 Jobs = Annotated[int, Ge(-1024), Le(1024)]
 """How many at a time; below 0 it counts back from the number of processors, -1 being all of them."""
 
+DEVICE = r"auto|cpu|cuda(:[0-9]{1,3})?"
+"""The names of devices, as a regular expression for the whole name."""
+
 Threads = Annotated[int, Ge(1), Le(4096)]
 """Threads of one process, at most as many as some machine has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradinc.base.text import counted
 from gradinc.data.source import DATA_PARTS
 from gradinc.data.stream import Stream
 
@@ -25,11 +26,11 @@ def about(stream: Stream) -> str:
 
 def _targets(classes: tuple[str, ...] | None, outputs: int) -> str:
     if classes is None:
-        return f"{outputs:,} value" + ("" if outputs == 1 else "s")
+        return counted(outputs, "value")
     names = ", ".join(classes)
     plain = classes == tuple(str(label) for label in range(len(classes))) or len(names) > _LONGEST
     return f"{len(classes):,} classes" + ("" if plain else f" ({names})")
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]:,} feature" + "s" * (shape[0] != 1) if len(shape) == 1 else "×".join(map(str, shape))
+    return counted(shape[0], "feature") if len(shape) == 1 else "×".join(map(str, shape))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gradinc.config.documents import flat
 from gradinc.config.identity import FREE
 from gradinc.config.names import short, shown
 from gradinc.records.recorded import RecordedRun
@@ -17,15 +18,6 @@ STRATEGY = "strategy"
 
 MISSING = "–"
 """A key that a run does not have."""
-
-
-def flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted keys of a config and their values; a section with nothing in it is a value."""
-    for name, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{where}{name}.")
-        else:
-            yield f"{where}{name}", value
 
 
 def settings(run: RecordedRun) -> dict[str, str]:

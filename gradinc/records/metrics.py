@@ -92,26 +92,6 @@ def metrics(matrix: Matrix, scored: Sequence[int] | None = None) -> tuple[dict[s
     return values, reasons
 
 
-def intransigence(matrix: Matrix, joint: Sequence[float]) -> float:
-    """Mean over j of joint[j] − R[j][j] (Chaudhry et al. 2018, arXiv 1801.10112, equation 5)
-
-    Args:
-        joint: accuracy on each task of a model trained on all tasks together.
-    """
-    return _mean([best - _cell(matrix, j, j - 1) for j, best in zip(_steps(matrix), joint, strict=True)])
-
-
-def learning_curve_area(curves: Sequence[Sequence[float]]) -> float:
-    """LCA_β: mean over b = 0 … β of the tasks' mean accuracy after b batches (arXiv 1812.00420, equation 5)
-
-    Args:
-        curves: for each task its accuracy before its training and after each of its first β batches.
-    """
-    if len({len(curve) for curve in curves}) != 1:
-        raise Undefined(_NOT_MEASURED)
-    return _mean([_mean(list(curve)) for curve in curves])
-
-
 def _scored(matrix: Matrix, scored: Sequence[int] | None) -> Matrix:
     if scored is None or len(matrix) == 0 or len(scored) == len(matrix[0]) or len(matrix) != len(matrix[0]) + 1:
         return matrix

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,16 +43,6 @@ def run_differences(was: Path, now: Path) -> list[str]:
     for run in (was, now):
         states += [state for _, state in checkpoint.newest(run / "ckpt", None) if isinstance(state, dict)][:1]
     return [*found, *(state_differences(*states) if len(states) == 2 else ["a run has no checkpoint that is whole"])]
-
-
-def state_digest(state: dict[str, Any]) -> str:
-    """SHA-256 over everything in a checkpoint but clocks."""
-    total = hashlib.sha256()
-    for name, value in _leaves({**state, "seconds": None}):
-        if not _is_clock(name):
-            total.update(f"{name} ".encode())
-            total.update(_bits(value))
-    return total.hexdigest()
 
 
 def _leaves(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.table import Table
 from rich.text import Text
 
-from gradinc.base.text import bytes_shown, duration, printable
+from gradinc.base.text import bytes_text, duration_text, printable
 from gradinc.runs.heatmap import heat_map
 
 LINE_EVERY = 10.0
@@ -43,7 +43,7 @@ class _TimeLeft(ProgressColumn):
         done = task.completed - begun
         if done <= 0 or elapsed < 0.5:
             return Text("", style="progress.remaining")
-        return Text(duration(elapsed * (1 - task.completed) / done) + " left", style="progress.remaining")
+        return Text(duration_text(elapsed * (1 - task.completed) / done) + " left", style="progress.remaining")
 
 
 class _Bar(Progress):
@@ -172,7 +172,7 @@ class Display:
         ]
         done = self._share - self._begun
         if done > 0 and self._share < 1:
-            parts.append(duration((self._last_line - self._started) * (1 - self._share) / done) + " left")
+            parts.append(duration_text((self._last_line - self._started) * (1 - self._share) / done) + " left")
         self.console.print(Text("  ".join(parts)), soft_wrap=True)
 
 
@@ -207,9 +207,9 @@ def summary(result: dict[str, Any]) -> Table:
         ("samples", f"{result['samples']:,}"),
         ("updates", f"{result['steps']:,}"),
         *([("rows", _rows(result)), ("passes", f"{result['passes']:,.0f}")] if set(result) >= ROWS else []),
-        ("time", duration(result["seconds"])),
-        ("peak memory", bytes_shown(result["peak_memory"])),
-        *([("kept", f"{bytes_shown(result['kept_bytes'])} by methods")] if result.get("kept_bytes") else []),
+        ("time", duration_text(result["seconds"])),
+        ("peak memory", bytes_text(result["peak_memory"])),
+        *([("kept", f"{bytes_text(result['kept_bytes'])} by methods")] if result.get("kept_bytes") else []),
     ]
     for name, value in rows:
         table.add_row(name, value)

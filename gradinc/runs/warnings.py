@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from gradinc.base.text import counted
 from gradinc.config.schema import Config
 from gradinc.core.due import Due
 from gradinc.core.method import Method
@@ -73,7 +74,7 @@ def short_epochs(config: Config, due: Due, lengths: Sequence[int], processes: in
         lines.append(f"data.batch_size={rows}: {few}, so each micro-batch has all rows of its task")
     size = due.size(0, window.size, rows)
     if window.size != 1 and size == due.size(0, 1, rows):
-        does = f"makes {'' if due.steady else 'the first '}windows of {_count(size, 'micro-batch')}"
+        does = f"makes {'' if due.steady else 'the first '}windows of {counted(size, 'micro-batch')}"
         lines.append(f"strategy.window.size={window.size}: has no effect, since due={window.due} {does}")
     where = f"strategy.window.{'size' if window.due == 'size' else 'due'}"
     asked = {f"{where}={window.size if window.due == 'size' else window.due}": size * processes}
@@ -101,13 +102,8 @@ _SHORT = {
 def _too_few(found: Sequence[int], wanted: int, noun: str) -> str | None:
     """How many there are at most, or else in the smallest task, where that is fewer than wanted."""
     if max(found) < wanted:
-        return f"{'there are' if len(found) == 1 else 'a task has at most'} {_count(max(found), noun)}"
-    return f"the smallest task has {_count(min(found), noun)}" if min(found) < wanted else None
-
-
-def _count(number: int, noun: str) -> str:
-    plural = "es" if noun.endswith("ch") else "s"
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
+        return f"{'there are' if len(found) == 1 else 'a task has at most'} {counted(max(found), noun)}"
+    return f"the smallest task has {counted(min(found), noun)}" if min(found) < wanted else None
 
 
 def undone_projections(methods: Mapping[str, Method], optimizer: str, options: Mapping[str, object]) -> list[str]:

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from gradinc.base.errors import UserError
 from gradinc.base.files import write_whole
-from gradinc.base.text import bytes_shown
+from gradinc.base.text import bytes_text
 from gradinc.config import catalog
 from gradinc.data.availability import availability
 
@@ -116,8 +116,8 @@ def _place(output: Path) -> Finding:
     except (OSError, UserError) as error:
         return Finding(what, "wrong", str(error), "Choose another directory: output=DIR")
     if free < LEAST_FREE:
-        return Finding(what, "wrong", f"{bytes_shown(free)} are free", "Make room, or choose another: output=DIR")
-    return Finding(what, "ok", f"can be written, {bytes_shown(free)} are free")
+        return Finding(what, "wrong", f"{bytes_text(free)} are free", "Make room, or choose another: output=DIR")
+    return Finding(what, "ok", f"can be written, {bytes_text(free)} are free")
 
 
 def _data_sets() -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradinc.records.metrics import METRICS, TOGETHER, intransigence, learning_curve_area, metrics
+from gradinc.records.metrics import METRICS, TOGETHER, metrics
 
 WORKED = [[0.1, 0.1, 0.1], [0.9, 0.1, 0.1], [0.95, 0.8, 0.2], [0.6, 0.7, 0.9]]
 
@@ -67,8 +67,3 @@ def test_scored_tasks_are_a_stream_of_their_own() -> None:
     values, _ = metrics(matrix, range(1, 4))
     assert values["acc"] == pytest.approx(0.7333, abs=1e-4)
     assert values["fwt"] == pytest.approx(((0.1 - 0.2) + (0.2 - 0.2)) / 2)
-
-
-def test_intransigence_and_the_area_of_the_learning_curve() -> None:
-    assert intransigence(WORKED, [0.95, 0.9, 0.9]) == pytest.approx((0.05 + 0.1 + 0.0) / 3)
-    assert learning_curve_area([[0.1, 0.5, 0.9], [0.3, 0.5, 0.7]]) == pytest.approx(0.5)

@@ -40,12 +40,6 @@ class Inverted:
     distance: float
 
 
-def gradient_of(model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
-    """The gradient of the mean cross-entropy over a window, one tensor for each layer."""
-    loss = F.cross_entropy(model(x), y)
-    return list(torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad]))
-
-
 def labels_of(gradient: Sequence[Tensor], rows: int) -> Tensor:
     """The labels of a window, as the gradient of the last layer's bias gives them away.
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from gradinc.base.text import percent_text
+
 SIGNIFICANCE = 0.01
 """Probability below which it is no chance that one attack fools more rows than another."""
 
@@ -57,14 +59,16 @@ def at_equal_size(fooled: Mapping[str, Tensor]) -> list[str]:
     if stronger(fooled["margin"], fooled["pgd"]):
         lost = float((fooled["margin"] & ~fooled["pgd"]).double().mean())
         if lost > SURVIVING:  # a little less is usual: the two losses are not the same
-            said.append(f"PGD on the margin of the logits fools {100 * lost:.1f} % more rows than on the cross-entropy")
+            said.append(
+                f"PGD on the margin of the logits fools {percent_text(lost)} more rows than on the cross-entropy"
+            )
     return said
 
 
 def at_the_limit(fooled: Mapping[str, Tensor], eps: float) -> list[str]:
     """What an ε says at which any image can become grey."""
     left = {name: 1 - float(fooled[name].double().mean()) for name in ("pgd", "margin")}
-    kept = [f"{100 * share:.1f} % under {name}" for name, share in left.items() if share > SURVIVING]
+    kept = [f"{percent_text(share)} under {name}" for name, share in left.items() if share > SURVIVING]
     return [f"at ε = {eps:.3g} accuracy does not fall to 0: {' and '.join(kept)} is left"] if kept else []
 
 
@@ -76,16 +80,15 @@ def flat_gradients(largest: Tensor) -> list[str]:
             are classified correctly.
     """
     share = float((largest < _FLAT).double().mean()) if len(largest) else 0.0
-    return [f"{100 * share:.1f} % of the rows have no gradient to follow"] if share > FLAT_SHARE else []
+    return [f"{percent_text(share)} of the rows have no gradient to follow"] if share > FLAT_SHARE else []
 
 
 def wilson(successes: int, rows: int) -> tuple[float, float]:
     """The 95 % interval of a share, after Wilson 1927: inside 0 to 1, and of some width at both ends."""
-    z2 = 1.959963984540054**2
-    share = successes / rows
-    middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = (z2 * (share * (1 - share) / rows + z2 / (4 * rows * rows))) ** 0.5 / (1 + z2 / rows)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    from scipy.stats import binomtest
+
+    low, high = binomtest(successes, rows).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def largest_entries(gradient: Tensor, std: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def attack(run: FinishedRun, settings: AttackSettings, watch: Callable[[], None]
     The run directory is only read, and the same settings give the same numbers on the same machine.
 
     Args:
-        watch: called after each attack on a chunk of images; `passes_of` says how often.
+        watch: called after each attack on a chunk of images.
 
     Raises:
         UserError: the run is none on images, has no such weights, or its data are not here.
@@ -165,11 +165,6 @@ def limit_of(space: InputSpace, norm: BallNorm, values: int) -> float:
     """The ε at which every image can become grey all over, so that nothing of it is left to classify."""
     half = space.range / 2
     return half if norm == "linf" else half * values**0.5
-
-
-def passes_of(target: Target, settings: AttackSettings) -> int:
-    """How often `attack` calls `watch`."""
-    return len(target.chunks) * (len(ATTACKS) * len(settings.eps) + len(LOSSES))
 
 
 def _clean(target: Target) -> tuple[Tensor, Tensor]:

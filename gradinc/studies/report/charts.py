@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from gradinc.base.text import printable
+from gradinc.base.text import percent_text, printable
 from gradinc.records.curves import Band, Points
 from gradinc.records.matrix import together
 from gradinc.records.metrics import Matrix
@@ -196,7 +196,7 @@ def heat_map_figure(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
             parts.append(_cell(left + side * j, y, side, tall, value, written=columns <= 10))
     height = top + tall * rows + 4
     last = [value for value in matrix[-1] if value is not None]
-    mean = f"mean after the last task {100 * sum(last) / len(last):.1f} %" if last else "not measured at the end"
+    mean = f"mean after the last task {percent_text(sum(last) / len(last))}" if last else "not measured at the end"
     words = f"{title}: accuracy on {columns} tasks, the columns, before training and after each task; {mean}."
     return _figure(numbers, title, words, parts, WIDTH, height)
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gradinc.base.errors import UserError
-from gradinc.records import shown
+from gradinc.base.text import duration_text
+from gradinc.records import summary
 from gradinc.records.recorded import STATUSES, RecordedRun
 from gradinc.studies.report.charts import Numbers
 from gradinc.studies.report.document import Report
@@ -51,7 +52,7 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:
     if len(subject.runs) == 1:
-        return [(name, values[0]) for name, values in shown.results_of(list(subject.runs)).items()]
+        return [(name, values[0]) for name, values in summary.results_of(list(subject.runs)).items()]
     best = subject.ranked[0]
     found = best.score(subject.measure)
     facts = [("runs", f"{len(subject.runs):,}"), ("settings", f"{len(subject.settings):,}")]
@@ -60,10 +61,10 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
             facts.append((f"best trial of {folder.name}", f"score {score:.4f}, by {judged_by(record)}"))
     if found is not None:
         mean = "" if found.count == 1 else f", mean of {found.count} runs"
-        facts.append((f"best {subject.score_name}{mean}", shown.score_text(found.mean, subject.measure)))
+        facts.append((f"best {subject.score_name}{mean}", summary.score_text(found.mean, subject.measure)))
         facts.append(("best setting", best.name))
     seconds = [value for run in subject.runs if (value := run.number("result", "seconds")) is not None]
-    return [*facts, ("time in all", shown.duration_text(sum(seconds) if seconds else None))]
+    return [*facts, ("time in all", duration_text(sum(seconds) if seconds else None))]
 
 
 def _warnings(subject: Subject) -> list[str]:
@@ -74,7 +75,7 @@ def _warnings(subject: Subject) -> list[str]:
         averaged = " Only finished runs are averaged." if len(subject.runs) > 1 else ""
         stopped = " A search stops a trial that has its score, or that others surpass." if searches(subject) else ""
         sentences.append(f"Of {len(subject.runs)} runs, {', '.join(states)}.{averaged}{stopped}")
-    sentences += [*shown.doubts(subject.runs), *search_doubts(subject)]
+    sentences += [*summary.doubts(subject.runs), *search_doubts(subject)]
     cut = [run.name for run in subject.runs if not run.log_is_whole]
     if cut:
         more = f" and of {len(cut) - 1} more" if len(cut) > 1 else ""

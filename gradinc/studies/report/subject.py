@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from gradinc.base.text import counted
 from gradinc.records.curves import Points, average, spread
 from gradinc.records.groups import RunGroup, group, ranked
 from gradinc.records.recorded import SCORES, RecordedRun
@@ -106,6 +107,5 @@ class Page:
 
 
 def _counted(one: RunGroup) -> str:
-    count = len(one.drawn)
     unfinished = "" if one.finished else ", not finished"
-    return f"{one.name} ({count} run{'' if count == 1 else 's'}{unfinished})"
+    return f"{one.name} ({counted(len(one.drawn), 'run')}{unfinished})"

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gradinc.base.text import duration, printable
+from gradinc.base.text import duration_text, percent_text, printable
 from gradinc.config.compose import Job
 from gradinc.config.names import short
 from gradinc.records.directory import RunDirectory
@@ -115,7 +115,7 @@ class Watch:
             elif self._live is None and line.numbers and time.monotonic() - line.told_at > LINE_EVERY:
                 line.told_at = time.monotonic()
                 numbers = "  ".join(f"{name} {value}" for name, value in line.numbers.items() if name != "at")
-                self._print(number, f"{100 * line.share:.0f} %  {numbers}")
+                self._print(number, f"{percent_text(line.share, 0)}  {numbers}")
 
     def finished_before(self, number: int) -> None:
         """A job had nothing left to do."""
@@ -145,7 +145,7 @@ class Watch:
             if ending.line and line.failed:
                 self._print(number, ending.line, "red", even_quiet=True)
             score = f", test {line.score}" if line.state == "finished" else ""
-            self._print(number, f"{line.state}{score}, {duration(ending.seconds)}")
+            self._print(number, f"{line.state}{score}, {duration_text(ending.seconds)}")
 
     def not_started(self) -> None:
         """What still waits will not be started by this command."""
@@ -227,8 +227,8 @@ def _labels(job: Job) -> tuple[str, str]:
 def _cells(line: _JobLine) -> tuple[str, str, str, str]:
     """State, share that is done, score and time, as they are shown."""
     seconds = time.monotonic() - line.begun if line.state == "running" else line.seconds
-    done = f"{100 * line.share:.0f} %" if line.share else ""
-    return printable(line.state), done, line.score, "" if seconds is None else duration(seconds)
+    done = percent_text(line.share, 0) if line.share else ""
+    return printable(line.state), done, line.score, "" if seconds is None else duration_text(seconds)
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from gradinc.records.shown import NONE, duration_text
+from gradinc.base.text import NONE, counted, duration_text
 
 _HEAD = ("method", "quantity", "published", "ours", "difference", "verdict")
 CLAIM_HEAD = ("claim", "measured", "smallest that counts", "verdict")
@@ -170,9 +170,8 @@ def _counted(verdicts: Mapping[str, int]) -> str:
 
 def code_text(document: Mapping[str, Any]) -> str:
     versions = (
-        ", ".join(f"{code} ({count} {'run' if count == 1 else 'runs'})" for code, count in document["code"].items())
-        or "no run yet"
+        ", ".join(f"{code} ({counted(count, 'run')})" for code, count in document["code"].items()) or "no run yet"
     )
     count = document.get("unsealed", 0)
-    unsealed = f" Unsealed: {count} {'run' if count == 1 else 'runs'}." if count else ""
+    unsealed = f" Unsealed: {counted(count, 'run')}." if count else ""
     return f"Code: {versions}.{unsealed} Wall time of all runs: {duration_text(document['seconds'] or None)}."

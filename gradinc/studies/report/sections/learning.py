@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from gradinc.records import shown
+from gradinc.base.text import count_text
+from gradinc.records import summary
 from gradinc.records.curves import AXES, NOTES, Points, average, curve, diagnostics, value_at
 from gradinc.records.groups import RunGroup
 from gradinc.studies.report.charts import chart
@@ -75,7 +76,7 @@ def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[ReportTable]:
         if points:
             places = [points[0][0] + share * (points[-1][0] - points[0][0]) for share in SHARES]
             values = [value_at(points, x) for x in places]
-            texts = [shown.score_text(v, "accuracy") if keys[-1] == "accuracy" else f"{v:.4g}" for v in values]
-            rows.append([Entry(one.name), Entry(shown.count_text(points[-1][0])), *map(Entry, texts)])
+            texts = [summary.score_text(v, "accuracy") if keys[-1] == "accuracy" else f"{v:.4g}" for v in values]
+            rows.append([Entry(one.name), Entry(count_text(points[-1][0])), *map(Entry, texts)])
     head = ["setting", "samples", *(f"at {share:.0%}" for share in SHARES)]
     return [ReportTable(f"{title}, along the samples", head, rows, folded=True)] if rows else []

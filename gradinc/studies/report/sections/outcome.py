@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from gradinc.base.text import count_text, duration_text, number_text, percent_text
 from gradinc.config.names import short
-from gradinc.records import shown
+from gradinc.records import summary
 from gradinc.records.groups import RunGroup
 from gradinc.records.keys import MISSING, settings
 from gradinc.records.recorded import RecordedRun
@@ -17,11 +19,11 @@ from gradinc.studies.report.subject import Page, Subject
 Shown = Callable[[float | None], str]
 
 _COUNTS: dict[str, tuple[str, Shown]] = {
-    "samples": ("samples", shown.count_text),
-    "updates": ("steps", shown.count_text),
-    "rows": ("rows", shown.count_text),
-    "passes": ("passes", shown.count_text),
-    "time": ("seconds", shown.duration_text),
+    "samples": ("samples", count_text),
+    "updates": ("steps", count_text),
+    "rows": ("rows", count_text),
+    "passes": ("passes", count_text),
+    "time": ("seconds", duration_text),
 }
 """What a run cost: the key of its result, and how it is written."""
 
@@ -48,10 +50,10 @@ def _setting_row(subject: Subject, one: RunGroup) -> list[Entry]:
     half = found.half if found else None
     scored = [
         Entry(count, len(one.finished)),
-        Entry(shown.score_text(found.mean if found else None, subject.measure), found.mean if found else None),
-        Entry(shown.score_text(half, subject.measure).removeprefix("MSE "), half),
+        Entry(summary.score_text(found.mean if found else None, subject.measure), found.mean if found else None),
+        Entry(summary.score_text(half, subject.measure).removeprefix("MSE "), half),
     ]
-    kept = [_mean_cell(one, "metrics", name, show=_percent) for name in _measures(subject.runs)]
+    kept = [_mean_cell(one, "metrics", name, show=partial(percent_text, digits=2)) for name in _measures(subject.runs)]
     return [*names, *scored, *kept, *(_mean_cell(one, key, show=show) for key, show in _COUNTS.values())]
 
 
@@ -80,10 +82,10 @@ def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: b
         Entry(run.status),
         *(Entry(values.get(key, MISSING)) for key in keys),
     ]
-    row += [Entry(shown.score_text(score, subject.measure), score), Entry(shown.number_text(loss), loss)]
+    row += [Entry(summary.score_text(score, subject.measure), score), Entry(number_text(loss), loss)]
     for name in _measures(subject.runs):
         value = run.number("result", "metrics", name)
-        row.append(Entry(_percent(value), value))
+        row.append(Entry(percent_text(value, 2), value))
     for key, show in _COUNTS.values():
         value = run.number("result", key)
         row.append(Entry(show(value), value))
@@ -92,9 +94,5 @@ def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: b
 
 def _measures(runs: Sequence[RecordedRun]) -> list[str]:
     """The measures of the accuracy matrix that any run has."""
-    had = (name for name in shown.MEASURES if any(run.number("result", "metrics", name) is not None for run in runs))
+    had = (name for name in summary.MEASURES if any(run.number("result", "metrics", name) is not None for run in runs))
     return list(had)
-
-
-def _percent(value: float | None) -> str:
-    return shown.score_text(value, "accuracy")

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from gradinc.base.text import counted
 from gradinc.config.code import recorded_digests
+from gradinc.config.documents import flat
 from gradinc.config.names import shown as written
 from gradinc.records.environment import ENVIRONMENT
-from gradinc.records.keys import flat
 from gradinc.records.recorded import RecordedRun
 from gradinc.studies.report.document import Entry, ReportTable, Section
 from gradinc.studies.report.subject import Page
@@ -68,24 +69,20 @@ def mixed(runs: Sequence[RecordedRun]) -> list[str]:
     """Sentences about what should be the same in all runs before they are compared, and is not."""
     sentences = []
     made = [recorded_digests(run.meta) for run in runs]
-    counted = {
+    recorded_values = {
         f"versions of {name}'s code": [each.get(name) for each in made]
         for name in dict.fromkeys(key for each in made for key in each)
     }
-    counted["sets of data"] = [_value(run, ("data", "digest")) for run in runs]
-    for words, values in counted.items():
+    recorded_values["sets of data"] = [_value(run, ("data", "digest")) for run in runs]
+    for words, values in recorded_values.items():
         if (count := len(set(values) - {None})) > 1:
             sentences.append(f"The runs were made with {count} {words}.")
     if len({run.part for run in runs}) > 1:
         sentences.append("Some runs were measured on validation rows, the others on test rows.")
     several = [run for run in runs if any("→" in (_segments(run, name) or "") for name in ENVIRONMENT)]
     if several:
-        sentences.append(f"{_count(len(several), 'run')} changed software, hardware or threads between two starts.")
+        sentences.append(f"{counted(len(several), 'run')} changed software, hardware or threads between two starts.")
     return sentences
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _rows(name: str, values: Sequence[str | None]) -> list[list[Entry]]:

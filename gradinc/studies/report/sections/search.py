@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gradinc.base.text import NONE
 from gradinc.config.names import short
 from gradinc.config.names import shown as written
 from gradinc.records.recorded import finite
 from gradinc.records.schemas import read_json
 from gradinc.records.seal import CHANGED, SEAL, check_seal, is_intact
 from gradinc.records.search import SEARCH_FILE
-from gradinc.records.shown import NONE
 from gradinc.studies.report.document import Entry, ReportTable, Section
 from gradinc.studies.report.subject import Page, Subject
 

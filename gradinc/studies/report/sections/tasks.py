@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradinc.records import shown
+from gradinc.records import summary
 from gradinc.records.curves import Points
 from gradinc.records.groups import RunGroup
 from gradinc.records.matrix import accuracy_matrix, forgetting_curve, mean_accuracy, mean_matrix, together
@@ -96,7 +96,7 @@ def _table(name: str, matrix: Matrix) -> ReportTable:
     rows = []
     for i, row in enumerate(matrix):
         after = "none" if i == 0 else "all" if together(matrix) else str(i)
-        rows.append([Entry(after), *(Entry(shown.score_text(v, "accuracy"), v) for v in row)])
+        rows.append([Entry(after), *(Entry(summary.score_text(v, "accuracy"), v) for v in row)])
     return ReportTable(name, head, rows, folded=True)
 
 

@@ -4,49 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gradinc.base.text import NONE, bytes_text, count_text, duration_text, number_text, percent_text
 from gradinc.records.recorded import RecordedRun
-
-NONE = "–"
 
 
 def score_text(value: float | None, measure: str | None) -> str:
     """A score with its unit: ``99.16 %``, or ``MSE 0.4812``."""
     if value is None or measure is None:
         return NONE
-    return f"{100 * value:.2f} %" if measure == "accuracy" else f"{measure.upper()} {value:.4g}"
-
-
-def count_text(value: float | None) -> str:
-    """A count with its thousands set apart."""
-    return NONE if value is None else f"{round(value):,}"
-
-
-def duration_text(seconds: float | None) -> str:
-    """Seconds in the largest unit that leaves a number of 1 or more, in one word."""
-    if seconds is None:
-        return NONE
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    for unit, size, limit in (("min", 60, 60), ("h", 3600, 48), ("d", 86400, 10000)):
-        if seconds < limit * size:
-            return f"{seconds / size:.1f} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86400:.0f} d"
-
-
-def bytes_text(value: float | None) -> str:
-    """Bytes in the unit that leaves a number below 1,000."""
-    if value is None:
-        return NONE
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
-
-
-def number_text(value: float | None) -> str:
-    """A number of any kind in four digits."""
-    return NONE if value is None else f"{value:.4g}"
+    return percent_text(value, 2) if measure == "accuracy" else f"{measure.upper()} {value:.4g}"
 
 
 MEASURES = ("acc", "aia", "la", "bwt", "forgetting", "fwt")
