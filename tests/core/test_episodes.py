@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from streams import config, digits, finished, learner, stream, train
+from learners import built, config, digits, finished, steps, stream
 from torch import Tensor
 
 from gradinc.base.errors import UserError
@@ -30,8 +30,8 @@ KINDS = (
 def in_last_task(*words: str) -> Learner:
     """A learner at the beginning of its last task."""
     tasks = stream(*words)
-    made = learner(tasks, *words)
-    for place in train(made, tasks):
+    made = built(tasks, *words)
+    for place in steps(made, tasks):
         if place == (len(tasks) - 1, 0):
             break
     made.begin(tasks[len(tasks) - 1])
@@ -159,10 +159,10 @@ def test_a_window_is_the_large_batch(kind, strategy):
     """One projection for each window: micro-batches that are projected one by one come elsewhere."""
     words = (*f"strategy={strategy}".split(), *kind.split())
     tasks = stream(*words)
-    windows = finished(learner(tasks, *words), tasks, count=8, size=4, window=4)
-    large = finished(learner(tasks, *words), tasks, count=2, size=16, window=1)
+    windows = finished(built(tasks, *words), tasks, count=8, size=4, window=4)
+    large = finished(built(tasks, *words), tasks, count=2, size=16, window=1)
     assert float((windows.weights.value - large.weights.value).norm() / large.weights.value.norm()) < 1e-10
-    singly = finished(learner(tasks, *words), tasks, count=8, size=4, window=1)
+    singly = finished(built(tasks, *words), tasks, count=8, size=4, window=1)
     assert float((singly.weights.value - large.weights.value).norm() / large.weights.value.norm()) > 1e-3
 
 
@@ -171,7 +171,7 @@ def test_the_memory_has_the_same_number_of_rows_of_each_task_drawn_from_all_of_i
     """Not the rows of the last batch, nor the first ones: it reaches to both ends of the task."""
     words = (f"strategy={strategy}", f"strategy.methods.{strategy}.memory=123", *PERMUTED)
     tasks = stream(*words)
-    made = finished(learner(tasks, *words), tasks)
+    made = finished(built(tasks, *words), tasks)
     (method,) = made.methods
     for task in tasks:
         rows = method.memory
@@ -192,7 +192,7 @@ def test_the_unit_of_the_memory_is_the_stream_s():
     for unit, rows in (("total", 20 // 4), ("task", 20), ("class", 20 * 10 // 4)):
         words = ("strategy=agem", "strategy.methods.agem.memory=20", f"stream.memory_unit={unit}", *PERMUTED)
         tasks = stream(*words)
-        made = learner(tasks, *words)
+        made = built(tasks, *words)
         made.end(tasks[0])
         assert len(made.methods[0].memory["y"]) == rows
 
@@ -227,7 +227,7 @@ def test_what_was_removed_and_how_often_is_noted():
     for strategy in ("agem", "gem"):
         words = (f"strategy={strategy}", *PERMUTED)
         tasks = stream(*words)
-        notes = finished(learner(tasks, *words), tasks).drain()["notes"]
+        notes = finished(built(tasks, *words), tasks).drain()["notes"]
         assert 0 < notes["violated"] <= 1
         assert notes["removed"] > 0
 

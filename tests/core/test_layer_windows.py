@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
 import torch
 import torch.nn.functional as F
-from core_learners import epochs, network
-from learners import assembled, distance
+from learners import ROWS, distance, epochs, learner, network, restored, rows
 from rich.console import Console
 from torch import nn
 
@@ -41,12 +39,12 @@ LAYERS = {
 }
 
 
-def learner(optimizer="momentum", layers="first", last="flush", model=None):
+def layered(optimizer="momentum", layers="first", last="flush", model=None):
     model = model or network()
     name, _, options = OPTIMIZERS[optimizer]
     waits = {} if layers is None else sizes_of([name for name, _ in model.named_parameters()], LAYERS[layers])
-    return assembled(
-        model,
+    return learner(
+        model=model,
         optimizer=name,
         schedule=Schedule("step", {"every": 5, "gamma": 0.7}),
         waits=waits,
@@ -55,24 +53,24 @@ def learner(optimizer="momentum", layers="first", last="flush", model=None):
     )
 
 
-def micro_batches(data, last, count=2):
+def micro_batches(last, count=2):
     """Each micro-batch with the window that it opens, if it does: Σ of its rows, their number, and whether it ends."""
-    x, y = data
+    x, y = rows(ROWS)
     left = 0
-    served = [(number, rows) for number, order in enumerate(epochs(len(x), count)) for rows in order.split(MICRO)]
+    served = [(number, part) for number, order in enumerate(epochs(count)) for part in order.split(MICRO)]
     length = len(served) // count
-    for place, (_, rows) in enumerate(served):
+    for place, (_, part) in enumerate(served):
         index = place % length
         opens = None
         if left == 0:
             left = extent(index, length, SIZE, last)
             if left == 0:
                 continue
-            members = served[place : place + left]
+            window = served[place : place + left]
             ends = extent(index + left, length, SIZE, last) == 0
-            opens = (float(sum(len(r) for _, r in members)), left, ends)
+            opens = (float(sum(len(r) for _, r in window)), left, ends)
         left -= 1
-        yield opens, Batch(x[rows], y[rows], 0, float(len(rows)))
+        yield opens, Batch(x[part], y[part], 0, float(len(part)))
 
 
 def train(mine, batches):
@@ -86,9 +84,9 @@ def train(mine, batches):
         yield
 
 
-def by_hand(data, optimizer, layers, last, count=2):
+def by_hand(optimizer, layers, last, count=2):
     """One optimizer for each parameter, stepped when that parameter's own micro-batches are complete."""
-    x, y = data
+    x, y = rows(ROWS)
     model = network()
     _, kind, options = OPTIMIZERS[optimizer]
     sizes = {n: next((s for p, s in LAYERS[layers].items() if _fits(n, p)), SIZE) for n, _ in model.named_parameters()}
@@ -96,15 +94,15 @@ def by_hand(data, optimizer, layers, last, count=2):
     sums = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     rows_of, taken = dict.fromkeys(sums, 0), dict.fromkeys(sums, 0)
     updates = of_window = 0
-    for order in epochs(len(x), count):
+    for order in epochs(count):
         batches = order.split(MICRO)
         whole = len(batches) // SIZE * SIZE
-        for index, rows in enumerate(batches[:whole] if last == "drop" else batches):
-            grads = torch.autograd.grad(F.cross_entropy(model(x[rows]), y[rows], reduction="sum"), model.parameters())
+        for index, part in enumerate(batches[:whole] if last == "drop" else batches):
+            grads = torch.autograd.grad(F.cross_entropy(model(x[part]), y[part], reduction="sum"), model.parameters())
             of_window += 1
             for name, g in zip(sums, grads, strict=True):
                 sums[name] += g
-                rows_of[name] += len(rows)
+                rows_of[name] += len(part)
                 taken[name] += 1
             flush = last == "flush" and index == len(batches) - 1
             if of_window < SIZE and not flush:
@@ -132,31 +130,31 @@ def _fits(name, pattern):
 @pytest.mark.parametrize("last", ["flush", "carry", "drop"])
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_layer_with_its_own_window_is_the_loop_written_by_hand(digits, optimizer, layers, last):
+def test_a_layer_with_its_own_window_is_the_loop_written_by_hand(optimizer, layers, last):
     """300 rows make 19 micro-batches, the last one ragged: an epoch ends in a short window of everything."""
-    mine = learner(optimizer, layers, last)
-    list(train(mine, micro_batches(digits, last)))
-    assert distance(mine.weights.value, by_hand(digits, optimizer, layers, last)) < 1e-12
+    mine = layered(optimizer, layers, last)
+    list(train(mine, micro_batches(last)))
+    assert distance(mine.weights.value, by_hand(optimizer, layers, last)) < 1e-12
     others = [name for name in LAYERS if name != layers]
-    assert all(distance(mine.weights.value, by_hand(digits, optimizer, name, last)) > 1e-5 for name in others)
+    assert all(distance(mine.weights.value, by_hand(optimizer, name, last)) > 1e-5 for name in others)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_sizes_that_are_the_window_s_own_change_nothing(digits, optimizer):
-    plain = learner(optimizer, None)
+def test_sizes_that_are_the_window_s_own_change_nothing(optimizer):
+    plain = layered(optimizer, None)
     LAYERS["own"] = {"0.*": SIZE}
     try:
-        mine = learner(optimizer, "own")
-        list(train(mine, micro_batches(digits, "flush")))
-        list(train(plain, micro_batches(digits, "flush")))
+        mine = layered(optimizer, "own")
+        list(train(mine, micro_batches("flush")))
+        list(train(plain, micro_batches("flush")))
         assert distance(mine.weights.value, plain.weights.value) < 1e-12
     finally:
         del LAYERS["own"]
 
 
-def test_what_a_layer_that_is_not_due_has_in_the_optimizer_does_not_tick(digits):
-    mine = learner("adamw")
-    steps = train(mine, micro_batches(digits, "flush"))
+def test_what_a_layer_that_is_not_due_has_in_the_optimizer_does_not_tick():
+    mine = layered("adamw")
+    steps = train(mine, micro_batches("flush"))
     counts = []
     for taken in range(1, 17):
         before = mine.model[0].weight.clone()
@@ -168,47 +166,39 @@ def test_what_a_layer_that_is_not_due_has_in_the_optimizer_does_not_tick(digits)
     assert counts[15] == [2, 8]
 
 
-def restarted(mine, fresh):
-    file = io.BytesIO()
-    torch.save(mine.state_dict(), file)
-    file.seek(0)
-    fresh.load_state_dict(torch.load(file, weights_only=True))
-    return fresh
-
-
 @pytest.mark.parametrize("last", ["flush", "carry", "drop"])
 @pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
-def test_it_resumes_bit_for_bit_at_every_micro_batch(digits, optimizer, last):
+def test_it_resumes_bit_for_bit_at_every_micro_batch(optimizer, last):
     def fresh():
-        return learner(optimizer, "several", last, network(norm=True, dropout=0.2))
+        return layered(optimizer, "several", last, network(norm=True, dropout=0.2))
 
-    batches = list(micro_batches(digits, last))
+    batches = list(micro_batches(last))
     whole = fresh()
     list(train(whole, batches))
     first = fresh()
     for place, _ in enumerate(train(first, batches), start=1):
-        second = restarted(first, fresh())
+        second = restored(first, fresh)
         list(train(second, batches[place:]))
         assert torch.equal(second.weights.value, whole.weights.value), place
 
 
-def test_layers_that_forgot_their_gradients_in_a_restart_would_be_caught(digits, monkeypatch):
-    batches = list(micro_batches(digits, "flush"))
-    whole = learner()
+def test_layers_that_forgot_their_gradients_in_a_restart_would_be_caught(monkeypatch):
+    batches = list(micro_batches("flush"))
+    whole = layered()
     list(train(whole, batches))
     monkeypatch.setattr(LayerWindows, "state", ("task",))
-    first = learner()
+    first = layered()
     for _ in zip(range(4), train(first, batches), strict=False):
         pass
-    second = restarted(first, learner())
+    second = restored(first, layered)
     list(train(second, batches[4:]))
     assert not torch.equal(second.weights.value, whole.weights.value)
 
 
-def test_a_gradient_does_not_wait_over_the_end_of_a_task(digits):
+def test_a_gradient_does_not_wait_over_the_end_of_a_task():
     """Where a limit has ended the task in between, what a layer still has is left out of the next task."""
-    mine = learner("sgd", last="carry")
-    steps = train(mine, micro_batches(digits, "carry"))
+    mine = layered("sgd", last="carry")
+    steps = train(mine, micro_batches("carry"))
     for _ in range(4):
         next(steps)
     mine.place.task = 1

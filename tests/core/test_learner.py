@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from core_learners import epochs, learner, network, train
+from learners import ROWS, distance, epochs, learner, members, network, rows, take, train, windows
 from torch import nn
 
 from gradinc.base.errors import Diverged
@@ -28,49 +28,44 @@ OPTIMIZERS = {
 }
 
 
-def build(name, **more):
+def build(name, *methods, **more):
     function = "sgd" if name in ("momentum", "nesterov") else name
-    return learner(network(), optimizer=function, options=OPTIMIZERS[name], **more)
+    return learner(*methods, optimizer=function, **OPTIMIZERS[name], **more)
 
 
-def distance(a, b):
-    return float((a - b).norm() / b.norm())
-
-
-def handwritten(data, optimizer, batch_size, count=3):
+def handwritten(optimizer, batch_size):
     """The loop that everybody writes; the oracle for a window of one."""
-    x, y = data
+    x, y = rows(ROWS)
     model = network()
     stepped = optimizer(model.parameters())
-    for order in epochs(len(x), count):
-        for rows in order.split(batch_size):
+    for order in epochs(2):
+        for part in order.split(batch_size):
             stepped.zero_grad()
-            F.cross_entropy(model(x[rows]), y[rows]).backward()
+            F.cross_entropy(model(x[part]), y[part]).backward()
             stepped.step()
     return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize(("micro", "window"), [(16, 4), (10, 7), (7, 3), (1, 32), (64, 100)])
-def test_a_window_equals_the_large_batch_for_every_optimizer(digits, name, micro, window):
-    accumulated = train(build(name), digits, batch_size=micro, window=window)
-    large = train(build(name), digits, batch_size=micro * window, window=1)
+def test_a_window_equals_the_large_batch_for_every_optimizer(name, micro, window):
+    accumulated = train(build(name), micro, window)
+    large = train(build(name), micro * window, 1)
     assert distance(accumulated, large) < 1e-12
 
 
-def test_the_float32_gradient_of_a_window_is_the_large_batchs_to_1e_5(digits):
-    data = (digits[0].float(), digits[1])
+def test_the_float32_gradient_of_a_window_is_the_large_batchs_to_1e_5():
     grads = []
     for micro, window in ((10, 30), (300, 1)):
         model = network().float()
-        small = learner(model, options={"lr": 1e-30})
-        train(small, data, batch_size=micro, window=window, count=1)
+        small = learner(model=model, lr=1e-30)
+        train(small, micro, window, 1, dtype=torch.float32)
         grads.append(small.weights.grad.clone())
     assert distance(*grads) < 1e-5
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_window_of_one_equals_the_loop_written_by_hand(digits, name):
+def test_a_window_of_one_equals_the_loop_written_by_hand(name):
     classes = {
         "momentum": torch.optim.SGD,
         "nesterov": torch.optim.SGD,
@@ -79,30 +74,33 @@ def test_a_window_of_one_equals_the_loop_written_by_hand(digits, name):
     }
     classes |= {"adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam, "radam": torch.optim.RAdam}
     classes |= {"rmsprop": torch.optim.RMSprop, "adagrad": torch.optim.Adagrad}
-    ours = train(build(name), digits, batch_size=32, window=1)
-    theirs = handwritten(digits, lambda p: classes[name](p, **OPTIMIZERS[name]), 32)
+    ours = train(build(name), 32, 1)
+    theirs = handwritten(lambda p: classes[name](p, **OPTIMIZERS[name]), 32)
     assert distance(ours, theirs) < 1e-12
 
 
-def test_weighted_rows_count_by_their_weight_and_not_by_their_number(digits):
+def test_weighted_rows_count_by_their_weight_and_not_by_their_number():
     weight = torch.linspace(0.1, 3, 300, dtype=torch.float64)
-    accumulated = train(build("sgd"), digits, batch_size=9, window=5, weight=lambda rows: weight[rows])
-    large = train(build("sgd"), digits, batch_size=45, window=1, weight=lambda rows: weight[rows])
-    unweighted = train(build("sgd"), digits, batch_size=45, window=1)
+    accumulated = train(build("sgd"), 9, 5, weight=weight)
+    large = train(build("sgd"), 45, 1, weight=weight)
+    unweighted = train(build("sgd"), 45, 1)
     assert distance(accumulated, large) < 1e-12
     assert distance(accumulated, unweighted) > 1e-3
 
 
-def test_a_window_that_turns_out_otherwise_than_planned_is_still_the_mean(digits):
-    wrong = train(build("sgd"), digits, batch_size=16, window=4, planned=lambda items: 3 * items + 1)
-    right = train(build("sgd"), digits, batch_size=64, window=1)
-    assert distance(wrong, right) < 1e-12
+def test_a_window_that_turns_out_otherwise_than_planned_is_still_the_mean():
+    wrong = build("sgd")
+    for window in windows(16, 4):
+        take(wrong, window, planned=3 * sum(batch.items for batch in window) + 1)
+        wrong.update()
+    right = train(build("sgd"), 64, 1)
+    assert distance(wrong.weights.value, right) < 1e-12
 
 
-def test_sum_is_the_mean_times_the_rows(digits):
-    total = learner(network(), rule=load_part("rule", "sum")(), options={"lr": 0.1 / 60})
-    summed = train(total, digits, batch_size=12, window=5)  # 300 = 5 × 60, so every window has 60 rows
-    assert distance(summed, train(build("sgd"), digits, batch_size=60, window=1)) < 1e-12
+def test_sum_is_the_mean_times_the_rows():
+    total = learner(rule=load_part("rule", "sum")(), lr=0.1 / 60)
+    summed = train(total, 12, 5)  # 300 = 5 × 60, so every window has 60 rows
+    assert distance(summed, train(build("sgd"), 60, 1)) < 1e-12
 
 
 class DividesByMicroBatches(Rule):
@@ -170,33 +168,36 @@ class MeanOfMeans(DividesByMicroBatches):
     [DividesByMicroBatches(4), DividesTwice(), ForgetsToCorrect(), DividesByTheUsualRows(), MeanOfMeans()],
     ids=lambda rule: type(rule).__name__,
 )
-def test_broken_rules_are_caught(digits, rule):
+def test_broken_rules_are_caught(rule):
     """The equality tests would be worth nothing if these passed them. 300 rows leave ragged, short windows."""
-    broken = train(learner(network(), rule=rule), digits, batch_size=16, window=4, planned=lambda items: items + 1)
-    assert distance(broken, train(build("sgd"), digits, batch_size=64, window=1)) > 1e-6
+    broken = learner(rule=rule)
+    for window in windows(16, 4):
+        take(broken, window, planned=sum(batch.items for batch in window) + 1)
+        broken.update()
+    assert distance(broken.weights.value, train(build("sgd"), 64, 1)) > 1e-6
 
 
-def test_the_schedule_and_the_counters_tick_once_per_window(digits):
+def test_the_schedule_and_the_counters_tick_once_per_window():
     rates = []
 
     class Watch(Method):
         def transform(self, g, learner):
             rates.append(learner.lr)
 
-    counted = build("sgd", methods=(Watch(),), schedule=Schedule("step", {"every": 2, "gamma": 0.5}))
-    train(counted, digits, batch_size=10, window=6, count=1)
+    counted = build("sgd", Watch(), schedule=Schedule("step", {"every": 2, "gamma": 0.5}))
+    train(counted, 10, 6, 1)
     assert rates == [0.1, 0.1, 0.05, 0.05, 0.025]
     assert (counted.updates, counted.work.rows, counted.work.samples) == (5, 300, 300)
 
 
-def test_a_schedule_that_ticks_per_micro_batch_is_caught(digits):
+def test_a_schedule_that_ticks_per_micro_batch_is_caught():
     """The equality of windows and large batches, with a schedule that moves."""
 
     def trained(micro, window, broken=False):
         mine = build("sgd", schedule=Schedule("step", {"every": 2, "gamma": 0.5}))
         if broken:
             mine.rate.schedule = lambda *_: 0.5 ** (mine.work.forward_rows // 32)
-        return train(mine, digits, batch_size=micro, window=window)
+        return train(mine, micro, window)
 
     large = trained(64, 1)
     assert distance(trained(16, 4), large) < 1e-12
@@ -204,22 +205,22 @@ def test_a_schedule_that_ticks_per_micro_batch_is_caught(digits):
 
 
 @pytest.mark.parametrize("name", ["momentum", "adamw"])
-def test_an_optimizer_that_steps_per_micro_batch_is_caught(digits, name):
+def test_an_optimizer_that_steps_per_micro_batch_is_caught(name):
     """Its momentum, decay and counters tick too often, however small its steps."""
-    large = train(build(name), digits, batch_size=64, window=1)
-    assert distance(train(build(name), digits, batch_size=16, window=4), large) < 1e-12
-    assert distance(train(build(name), digits, batch_size=16, window=1), large) > 1e-3
+    large = train(build(name), 64, 1)
+    assert distance(train(build(name), 16, 4), large) < 1e-12
+    assert distance(train(build(name), 16, 1), large) > 1e-3
 
 
-def test_peak_memory_is_flat_in_the_length_of_a_window(digits):
+def test_peak_memory_is_flat_in_the_length_of_a_window():
     """By the allocator's own account, for a model whose weights outweigh a micro-batch."""
     from torch.profiler import ProfilerActivity, profile
 
     def peak(window, name):
         model = nn.Linear(64, 4000).double()
-        mine = learner(model, rule=load_part("rule", name)())
+        mine = learner(model=model, rule=load_part("rule", name)())
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
-            train(mine, digits, batch_size=4, window=window, count=1)
+            train(mine, 4, window, 1)
         now = top = 0
         for event in watched.profiler.kineto_results.events():
             if event.name() == "[memory]":
@@ -239,43 +240,43 @@ class Shrinks(Method):
         return sum(p.square().sum() for p in learner.model.parameters()) / 2
 
 
-def test_a_methods_penalty_is_added_once_however_long_the_window(digits):
-    accumulated = train(build("sgd", methods=(Shrinks(),)), digits, batch_size=11, window=4)
-    decayed = train(learner(network(), options={"lr": 0.1, "weight_decay": 1.0}), digits, batch_size=44, window=1)
+def test_a_methods_penalty_is_added_once_however_long_the_window():
+    accumulated = train(build("sgd", Shrinks()), 11, 4)
+    decayed = train(learner(lr=0.1, weight_decay=1.0), 44, 1)
     assert distance(accumulated, decayed) < 1e-12
 
 
 # ---- the gradient of anything, and the window's own gradient again ----
 
 
-def first_batch(digits, rows=50):
-    return Batch(digits[0][:rows], digits[1][:rows], 0, float(rows))
+def first_batch(count=50):
+    return members((count,))[0]
 
 
-def test_gradient_is_that_of_the_mean_loss_and_disturbs_nothing(digits):
-    mine = learner(network(norm=True, dropout=0.3))
-    batch = first_batch(digits)
+def test_gradient_is_that_of_the_mean_loss_and_disturbs_nothing():
+    mine = learner(model=network(norm=True, dropout=0.3))
+    batch = first_batch()
     mine.open(50.0, 1)
     mine.take(batch)
     before = copy.deepcopy((mine.model.state_dict(), mine.weights.grad, mine.window.items))
     torch.manual_seed(5)
     expected_draw = torch.rand(3)
     torch.manual_seed(5)
-    mine.gradient(first_batch(digits, 20))
+    mine.gradient(first_batch(20))
     assert torch.equal(torch.rand(3), expected_draw)
     after = (mine.model.state_dict(), mine.weights.grad, mine.window.items)
     assert all(torch.equal(before[0][name], after[0][name]) for name in before[0])
     assert torch.equal(before[1], after[1])
     assert before[2] == after[2]
 
-    plain = learner(network())
+    plain = learner()
     F.cross_entropy(plain.model(batch.x), batch.y).backward()
     assert torch.allclose(plain.gradient(batch), plain.weights.grad, rtol=1e-12, atol=0)
 
 
-def test_gradient_of_each_row_is_a_loop_over_rows(digits):
-    mine = learner(network())
-    batch = first_batch(digits, 9)
+def test_gradient_of_each_row_is_a_loop_over_rows():
+    mine = learner()
+    batch = first_batch(9)
     each = mine.gradient(batch, each=True)
     for row in range(9):
         one = Batch(batch.x[row : row + 1], batch.y[row : row + 1], 0, 1.0)
@@ -283,7 +284,7 @@ def test_gradient_of_each_row_is_a_loop_over_rows(digits):
     assert torch.allclose(each.mean(0), mine.gradient(batch), rtol=1e-10, atol=1e-14)
 
 
-def test_regradient_is_the_windows_own_gradient_with_its_dropout_masks(digits):
+def test_regradient_is_the_windows_own_gradient_with_its_dropout_masks():
     seen = []
 
     class Again(Method):
@@ -292,55 +293,56 @@ def test_regradient_is_the_windows_own_gradient_with_its_dropout_masks(digits):
         def transform(self, g, learner):
             seen.append((g.clone(), learner.regradient()))
 
-    mine = learner(network(norm=True, dropout=0.5), methods=(Again(), Shrinks()))
-    train(mine, digits, batch_size=16, window=4, count=1)
+    mine = learner(Again(), Shrinks(), model=network(norm=True, dropout=0.5))
+    train(mine, 16, 4, 1)
     assert len(seen) == 5
     for first, again in seen:
         assert distance(again, first) < 1e-12
 
 
-def test_dropout_masks_depend_on_the_position_and_on_nothing_drawn_elsewhere(digits):
+def test_dropout_masks_depend_on_the_position_and_on_nothing_drawn_elsewhere():
     runs = []
     for noise in (0, 3):
         torch.manual_seed(noise)
-        mine = learner(network(dropout=0.5))
-        runs.append(train(mine, digits, batch_size=32, window=2, count=1).clone())
+        mine = learner(model=network(dropout=0.5))
+        runs.append(train(mine, 32, 2, 1).clone())
     assert torch.equal(*runs)
 
 
 # ---- numbers that are not finite ----
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(digits):
-    mine = learner(network())
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched():
+    mine = learner()
     before = mine.weights.value.clone()
-    x = digits[0][:8].clone()
+    batch = first_batch(8)
+    x = batch.x.clone()
     x[3, 5] = float("nan")
     mine.open(8.0, 1)
     with pytest.raises(Diverged, match="loss is not finite at step 1"):
-        mine.take(Batch(x, digits[1][:8], 0, 8.0))
+        mine.take(Batch(x, batch.y, 0, 8.0))
     assert torch.equal(mine.weights.value, before)
 
 
-def test_a_nan_in_one_weights_gradient_names_it_and_leaves_the_weights(digits):
+def test_a_nan_in_one_weights_gradient_names_it_and_leaves_the_weights():
     class Poison(Method):
         def transform(self, g, learner):
             g[-1] = float("nan")
 
-    mine = learner(network(), methods=(Poison(),))
+    mine = learner(Poison())
     before = mine.weights.value.clone()
     with pytest.raises(Diverged, match=r"the gradient of 2\.bias is not finite at step 1"):
-        train(mine, digits, batch_size=32, window=2)
+        train(mine, 32, 2)
     assert torch.equal(mine.weights.value, before)
 
 
-def test_a_sum_that_overflows_where_no_entry_does_is_no_divergence(digits):
+def test_a_sum_that_overflows_where_no_entry_does_is_no_divergence():
     class Huge(Method):
         def transform(self, g, learner):
             g.zero_()[:4] = torch.finfo(g.dtype).max / 2
 
-    mine = learner(network(), methods=(Huge(),), options={"lr": 1e-310})
-    train(mine, digits, batch_size=300, window=1, count=1)
+    mine = learner(Huge(), lr=1e-310)
+    train(mine, 300, 1, 1)
     assert mine.updates == 1
 
 
@@ -348,17 +350,14 @@ def test_a_sum_that_overflows_where_no_entry_does_is_no_divergence(digits):
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
-def test_a_learner_goes_on_bit_for_bit_from_its_state_inside_a_window(digits, taken):
+def test_a_learner_goes_on_bit_for_bit_from_its_state_inside_a_window(taken):
     def fresh():
-        return learner(network(norm=True, dropout=0.2), optimizer="adam", options={"lr": 1e-3})
-
-    def members():
-        return [Batch(digits[0][i : i + 20], digits[1][i : i + 20], 0, 20.0) for i in range(0, 80, 20)]
+        return learner(model=network(norm=True, dropout=0.2), optimizer="adam", lr=1e-3)
 
     def window(mine, start):
         if start == 0:
             mine.open(80.0, 4)
-        for batch in members()[start:]:
+        for batch in members((20,) * 4)[start:]:
             mine.take(batch)
         mine.update()
 
@@ -370,7 +369,7 @@ def test_a_learner_goes_on_bit_for_bit_from_its_state_inside_a_window(digits, ta
     window(first, 0)
     if taken:
         first.open(80.0, 4)
-        for batch in members()[:taken]:
+        for batch in members((20,) * 4)[:taken]:
             first.take(batch)
     state = copy.deepcopy(first.state_dict())
     second = fresh()
@@ -382,11 +381,11 @@ def test_a_learner_goes_on_bit_for_bit_from_its_state_inside_a_window(digits, ta
     assert second.drain() == whole.drain()
 
 
-def test_frozen_weights_stay_out_of_the_vector(digits):
+def test_frozen_weights_stay_out_of_the_vector():
     model = network()
     model[0].weight.requires_grad_(False)
-    mine = learner(model)
+    mine = learner(model=model)
     before = model[0].weight.clone()
-    train(mine, digits, batch_size=32, window=2, count=1)
+    train(mine, 32, 2, 1)
     assert torch.equal(model[0].weight, before)
     assert len(mine.weights) == sum(p.numel() for p in nn.ModuleList([model[2]]).parameters()) + 16

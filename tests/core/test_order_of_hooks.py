@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from streams import learner, micro_batches, stream
+from learners import built, micro_batches, stream
 
 from gradinc.core.learner import Learner
 from gradinc.methods.ewc import EWC
@@ -20,7 +20,7 @@ MOVERS = ("adam_nscl", "cautious", "lookahead")
 def in_the_second_task(*words: str) -> tuple[Learner, Any]:
     """A learner that has begun its second task."""
     tasks = stream(*PERMUTED)
-    made = learner(tasks, *PERMUTED, *words)
+    made = built(tasks, *PERMUTED, *words)
     made.begin(tasks[0])
     update(made, tasks[0], 6)
     made.end(tasks[0])
@@ -71,7 +71,7 @@ def test_a_projected_step_lies_in_the_null_space_whoever_looks_at_it():
 @pytest.mark.parametrize("strategy", ["[ewc,lookahead]", "[lookahead]"])
 def test_a_task_is_measured_at_the_weights_that_it_leaves(strategy: str) -> None:
     tasks = stream(*PERMUTED)
-    made = learner(tasks, *PERMUTED, f"strategy={strategy}")
+    made = built(tasks, *PERMUTED, f"strategy={strategy}")
     made.begin(tasks[0])
     update(made, tasks[0], 7)  # two more than a step of the slow weights
     before = made.weights.value.clone()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from core_learners import learner, network
+from learners import learner, members
 
 from gradinc.core.method import Method
 from gradinc.core.world import World
-from gradinc.data.batch import Batch
 
 
 class Draws(Method):
@@ -27,15 +26,13 @@ class Draws(Method):
         return int(torch.randint(2**62, (), generator=learner.rng("draws")))
 
 
-def test_two_processes_draw_for_their_micro_batches_what_one_process_draws_for_all(digits):
+def test_two_processes_draw_for_their_micro_batches_what_one_process_draws_for_all():
     def run(world, places):
-        mine = learner(network(), methods=(Draws(),))
+        mine = learner(Draws())
         mine.place.world = world
-        mine.methods[0].begin(None, mine)
         mine.open(40.0, 4)
         for place in places:
-            rows = slice(place * 10, place * 10 + 10)
-            mine.take(Batch(digits[0][rows], digits[1][rows], 0, 10.0))
+            mine.take(members((10,), first=place * 10)[0])
         return mine.methods[0].drawn
 
     begun, *alone = run(World(), range(4))

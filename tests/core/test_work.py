@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from streams import finished, learner, restored, stream, train
+from learners import built, finished, restored, steps, stream
 from torch import Tensor, nn
 
 from gradinc.config import groups
@@ -82,9 +82,9 @@ def taken(learner: Learner) -> tuple[int, int]:
 def test_every_row_that_goes_through_the_model_is_counted(setting: str) -> None:
     words = (*SPLIT, WINDOWS, *setting.split())
     tasks = stream(*words)
-    made = learner(tasks, *words)
+    made = built(tasks, *words)
     counted = Counted(made.model)
-    for place in train(made, tasks):
+    for place in steps(made, tasks):
         assert taken(made) == counted.rows, place
     assert made.work.samples == 8 * 8 * len(tasks)
     assert min(counted.rows) >= made.work.samples
@@ -100,7 +100,7 @@ class Peeks(Method):
 
 def test_a_pass_that_goes_by_the_learner_would_be_seen() -> None:
     tasks = stream(*SPLIT)
-    made = learner(tasks, *SPLIT)
+    made = built(tasks, *SPLIT)
     made = Learner(made.passes, made.rate, made.window, {"peeks": Peeks()})
     counted = Counted(made.model)
     finished(made, tasks)
@@ -126,8 +126,8 @@ BY_HAND = {
     ),
     # seven steps of an attack before the rows are trained on
     "pgd_at": (8 * SAMPLES, 8 * SAMPLES),
-    # each row's own gradient, after the sum that is thrown away
-    "dp": (2 * SAMPLES, 2 * SAMPLES),
+    # each row's own gradient, beside the pass that gives the loss
+    "dp": (2 * SAMPLES, SAMPLES),
     # GPM looks at the inputs of 10 rows of each task
     "gpm strategy.methods.gpm.rows=10": (SAMPLES + 3 * 10, SAMPLES),
 }
@@ -137,7 +137,7 @@ BY_HAND = {
 def test_counts_by_hand(strategy: str) -> None:
     words = (*SPLIT, WINDOWS, *f"strategy={strategy}".split())
     tasks = stream(*words)
-    made = finished(learner(tasks, *words), tasks)
+    made = finished(built(tasks, *words), tasks)
     assert taken(made) == BY_HAND[strategy]
     assert made.work.rows == sum(BY_HAND[strategy]) / 2
 
@@ -145,20 +145,20 @@ def test_counts_by_hand(strategy: str) -> None:
 def test_counts_survive_a_restart_inside_a_window() -> None:
     words = (*SPLIT, WINDOWS, "strategy=[derpp,lwf,sam]")
     tasks = stream(*words)
-    whole = finished(learner(tasks, *words), tasks).work.state_dict()
-    going = learner(tasks, *words)
-    for place in train(going, tasks):
+    whole = finished(built(tasks, *words), tasks).work.state_dict()
+    going = built(tasks, *words)
+    for place in steps(going, tasks):
         if place == (1, 3):
             break
-    again = restored(going, lambda: learner(tasks, *words))
-    for _ in train(again, tasks, start=(1, 3)):
+    again = restored(going, lambda: built(tasks, *words))
+    for _ in steps(again, tasks, start=(1, 3)):
         pass
     assert again.work.state_dict() == whole
 
 
 def test_a_checkpoint_of_before_rows_were_counted_is_refused() -> None:
     tasks = stream(*SPLIT)
-    state = learner(tasks, *SPLIT).state_dict()
+    state = built(tasks, *SPLIT).state_dict()
     del state["work"]
     with pytest.raises(ValueError, match="it was saved before rows were counted"):
-        learner(tasks, *SPLIT).load_state_dict(state)
+        built(tasks, *SPLIT).load_state_dict(state)

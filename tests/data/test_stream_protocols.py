@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from streams import config, digits, stream
+from learners import config, digits, stream
 from torch import Tensor
 
 from gradinc.base.errors import UserError

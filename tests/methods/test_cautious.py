@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from learners import distance
-from small_learners import accumulate, learner, loss_and_gradient, network, windows
+from learners import distance, learner, loss_and_gradient, network, take, windows
 
 from gradinc.methods.cautious import Cautious
 
@@ -28,7 +27,7 @@ def reference(lr, decay, masks_decay=False):
 def trained(optimizer, **options):
     mine = learner(Cautious(), optimizer=optimizer, **options)
     for window in windows(16, 4):
-        accumulate(mine, window)
+        take(mine, window)
         mine.update()
     return mine.weights.value
 
@@ -63,7 +62,7 @@ def test_no_entry_goes_against_the_gradient_and_the_rest_decays(optimizer):
     against = 0
     for window in windows(16, 4):
         decayed = cautious.weights.value * (1 - share)
-        accumulate(cautious, window)
+        take(cautious, window)
         g = cautious.weights.grad.clone()
         cautious.update()
         assert torch.equal(cautious.weights.grad, g)  # the mask's g is the one that the optimizer saw
@@ -97,6 +96,6 @@ def test_an_entry_without_a_gradient_does_not_move():
 
 def test_nothing_is_kept_between_two_updates():
     mine = learner(Cautious())
-    accumulate(mine, next(windows(16, 4)))
+    take(mine, next(windows(16, 4)))
     mine.update()
     assert vars(mine.methods[0]) == {"before": None}

@@ -1,7 +1,7 @@
 """Gradient centralisation: every unit's mean goes, and nothing else."""
 
 import torch
-from small_learners import learner
+from learners import learner
 from torch import nn
 
 from gradinc.methods.centralize import Centralize

@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from learners import distance
-from small_learners import learner, network
+from learners import distance, learner, network
 from torch import nn
 
 from gradinc.methods.agc import AGC

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import io
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -12,22 +11,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from learners import SMALL, composed, config, finished, micro_batches, restored, same, steps, stream
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradinc.base.errors import UserError
 from gradinc.config import groups
-from gradinc.config.catalog import load_part
+from gradinc.config.catalog import load_part, parts
 from gradinc.config.compose import load_config
 from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
-from gradinc.data import dataset as data
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Task, open_stream
-from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
-
-torch.set_num_threads(1)
+from gradinc.data.stream import Stream, Task
 
 STRATEGIES = groups.names("strategy")
 SETTINGS = [
@@ -38,126 +33,133 @@ SETTINGS = [
 
 ALONE = [*STRATEGIES, *SETTINGS]
 SIZE, MICRO = 4, 8
-SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1", "model.dropout=0.1", "dtype=float64"]
+WINDOWS = ("model.dropout=0.1", f"strategy.window.size={SIZE}")
+HEADS = ("stream=split", "stream.tasks=2", "scenario=task")
 
 
 @cache
-def config(strategy: str) -> Config:
-    return load_config([*SMALL, *f"strategy={strategy} strategy.window.size={SIZE}".split()])
+def chosen(strategy: str, *more: str) -> Config:
+    return config(*WINDOWS, *f"strategy={strategy}".split(), *more)
 
 
 @cache
-def dataset() -> data.Dataset:
-    return data.load_dataset(config("sgd").data, "cpu", torch.float64)
-
-
-def task(config: Config) -> Task:
-    return open_stream(config, dataset())[0]
+def ordinary() -> Stream:
+    """All of digits as one task."""
+    return stream(*WINDOWS)
 
 
 def both(first: str, second: str) -> Config:
     """``strategy=[first,second]``, without composing it again: methods in order, the later window's keys win."""
-    one, two, plain = config(first).strategy, config(second).strategy, config("accumulate").strategy.window
+    one, two, plain = chosen(first).strategy, chosen(second).strategy, chosen("accumulate").strategy.window
     window = one.window if two.window == plain else two.window
     methods = {**one.methods, **two.methods}
-    changed = dataclasses.replace(config(first).strategy, window=window, methods=methods)
-    return dataclasses.replace(config(first), strategy=changed)
+    changed = dataclasses.replace(chosen(first).strategy, window=window, methods=methods)
+    return dataclasses.replace(chosen(first), strategy=changed)
 
 
-def build(config: Config) -> Learner:
-    model = build_model(config, Shape(dataset().shape, dataset().outputs), torch.device("cpu"))
-    return build_learner(config, model, build_criterion(dataset()), len(dataset().train))
-
-
-def begin(config: Config, *more: Method) -> Learner:
+def begun(config: Config, *more: Method) -> Learner:
     """A learner before its task's first batch, with methods besides those of the config."""
-    learner = build(config)
+    made = composed(ordinary(), config)
     if more:
-        named = {**learner.named, **{type(method).__name__.lower(): method for method in more}}
-        learner = Learner(learner.passes, learner.rate, learner.window, named)
-    for method in learner.methods:
-        method.begin(task(config), learner)
-    return learner
+        named = {**made.named, **{type(method).__name__.lower(): method for method in more}}
+        made = Learner(made.passes, made.rate, made.window, named)
+    made.begin(ordinary()[0])
+    return made
 
 
-def micro_batches(config: Config, windows: int) -> Iterator[Batch]:
-    served = task(config).train.batches(torch.arange(windows * SIZE * MICRO), MICRO)
-    return (Batch(x, y, 0, float(len(y))) for x, y in served)
+@cache
+def served(count: int) -> list[Batch]:
+    """The micro-batches of so many windows."""
+    return micro_batches(ordinary()[0], count * SIZE, MICRO)
 
 
-def train(learner: Learner, batches: list[Batch]) -> Iterator[None]:
-    """Go through the micro-batches in windows from wherever the learner is; yields where a run may be saved."""
-    for batch in batches:
-        if learner.window.taken == 0:
-            learner.open(SIZE * MICRO, SIZE)
-        learner.take(batch)
-        if learner.window.taken == SIZE:
-            learner.update()
+def walk(made: Learner, count: int, *, start: int = 0) -> Iterator[None]:
+    """Train on so many windows of the ordinary task, from a micro-batch on; yields where a run may be saved."""
+    for number, batch in enumerate(served(count)):
+        if number < start:
+            continue
+        if made.window.taken == 0:
+            made.open(SIZE * MICRO, SIZE)
+        made.take(batch)
+        if made.window.taken == SIZE:
+            made.update()
         yield
-
-
-def restored(learner: Learner, config: Config) -> Learner:
-    """Another learner that goes on from what a checkpoint has of this one; its task does not begin again."""
-    file = io.BytesIO()
-    torch.save(learner.state_dict(), file)
-    file.seek(0)
-    other = build(config)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    return other
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return type(a) is type(b) and bool(a == b)
 
 
 # ---- alone ----
 
 
-@pytest.mark.parametrize("strategy", ALONE)
-def test_it_learns(strategy):
-    """40 updates, eight times over the same rows, with the learning rate of its file or the usual one."""
-    learner = begin(config(strategy))
-    batches = list(micro_batches(config(strategy), 5))
+def loss(made: Learner, task: Task, count: int) -> float:
+    """The mean loss of the rows that a task is trained on, in evaluation."""
+    batches = micro_batches(task, count, MICRO)
     x, y = torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches])
-    everything = Batch(x, y, 0, float(len(y)))
-
-    def loss() -> float:
-        with torch.no_grad():
-            return float(learner.criterion.total(everything, learner.model.eval()(x))) / len(y)
-
-    before = loss()
-    learner.model.train()
-    for _ in range(8):
-        list(train(learner, batches))
-    assert loss() < 0.95 * before
+    everything = Batch(x, y, task.index, float(len(y)))
+    with torch.no_grad(), made.passes.evaluation():
+        return float(made.criterion.total(everything, made.model(x))) / len(y)
 
 
 @pytest.mark.parametrize("strategy", ALONE)
-def test_it_resumes_bit_for_bit_at_every_micro_batch(strategy):
-    """Over four windows: the first has no history yet, and queues turn over in the third."""
-    chosen = config(strategy)
-    batches = list(micro_batches(chosen, 4))
-    whole = begin(chosen)
-    list(train(whole, batches))
-    first = begin(chosen)
-    for number, _ in enumerate(train(first, batches), start=1):
-        second = restored(first, chosen)
-        list(train(second, batches[number:]))
-        assert same(second.state_dict(), whole.state_dict()), f"saved after micro-batch {number}"
+def test_it_learns_task_after_task(strategy: str) -> None:
+    """Each of two tasks that share nothing but their shape, with the learning rate of its file or the usual one."""
+    more = ("stream=permuted", "stream.tasks=2", "optimizer.momentum=0.9")
+    tasks, count = stream(*more), 100
+    made = composed(tasks, chosen(strategy, *more))
+    before = after = 0.0
+    for index, number in steps(made, tasks, count=count):
+        if number == 1:
+            before = loss(made, tasks[index], count)
+        elif number == 0:
+            after = loss(made, tasks[index - 1], count)
+            assert after < 0.95 * before, (index - 1, before, after)
 
 
-def undeclared(strategy: Config, learner: Learner) -> set[str]:
+@pytest.mark.parametrize("strategy", ALONE)
+def test_it_resumes_bit_for_bit_inside_a_task_and_at_its_boundaries(strategy: str) -> None:
+    """With dropout and heads, over four windows of each of two tasks.
+
+    The first window has no history yet, and queues turn over in the third.
+    """
+    tasks, options = stream(*HEADS), {"count": 4 * SIZE, "window": SIZE}
+
+    def make() -> Learner:
+        return composed(tasks, chosen(strategy, *HEADS))
+
+    whole = make()
+    stops = {(0, 1), (0, 6), (0, 12), (1, 0), (1, 3), (1, 8), (1, 13), (2, 0)}
+    resumed = {stop: restored(whole, make) for stop in steps(whole, tasks, **options) if stop in stops}
+    assert resumed.keys() == stops
+    for stop, again in resumed.items():
+        for _ in steps(again, tasks, start=stop, **options):
+            pass
+        assert same(again.state_dict(), whole.state_dict()), stop
+
+
+def test_what_a_method_draws_for_begins_with_its_name() -> None:
+    """Else two of them in one strategy could keep, replay or measure the same rows."""
+    asked: set[str] = set()
+    for method in (part.name for part in parts("method")):
+        tasks = stream(*HEADS)
+        made = composed(tasks, chosen(method, *HEADS))
+        real, purposes = made.rng, set()
+
+        def recorded(purpose: str, real: Any = real, purposes: set[str] = purposes) -> torch.Generator:
+            purposes.add(purpose)
+            return real(purpose)
+
+        made.rng = recorded  # type: ignore[method-assign]
+        finished(made, tasks)
+        assert [each for each in purposes if each != method and not each.startswith(f"{method}_")] == []
+        assert not purposes & asked
+        asked |= purposes
+    assert len(asked) > 20
+
+
+def undeclared(learner: Learner) -> set[str]:
     """Attributes that hooks change, as seen where a run may be saved, and that `state` does not name."""
     parts = [*learner.methods, learner.window.rule]
     before = [copy.deepcopy(vars(part)) for part in parts]
     changed = set()
-    for _ in train(learner, list(micro_batches(strategy, 4))):
+    for _ in walk(learner, 4):
         for part, old in zip(parts, before, strict=True):
             now = vars(part)
             names = {name for name in old.keys() | now.keys() if not same(old.get(name), now.get(name))}
@@ -165,15 +167,15 @@ def undeclared(strategy: Config, learner: Learner) -> set[str]:
     return changed
 
 
-@pytest.mark.parametrize("strategy", [name for name in ALONE if config(name).strategy.methods])
+@pytest.mark.parametrize("strategy", [name for name in ALONE if chosen(name).strategy.methods])
 def test_its_methods_declare_what_they_keep(strategy):
-    learner = begin(config(strategy))
+    learner = begun(chosen(strategy))
     methods = {type(method).__name__ for method in learner.methods}
-    assert not {name for name in undeclared(config(strategy), learner) if name.partition(".")[0] in methods}
+    assert not {name for name in undeclared(learner) if name.partition(".")[0] in methods}
 
 
 def acts_on_windows(strategy: str) -> bool:
-    methods = [load_part("method", name) for name in config(strategy).strategy.methods]
+    methods = [load_part("method", name) for name in chosen(strategy).strategy.methods]
     return any(m.transform is not Method.transform or m.stepped is not Method.stepped for m in methods)
 
 
@@ -188,14 +190,14 @@ class Forgetful(Method):
 
 
 def test_a_method_that_does_not_declare_what_it_keeps_is_caught():
-    learner = begin(config("sgd"), Forgetful())
-    assert undeclared(config("sgd"), learner) == {"Forgetful.count"}
+    learner = begun(chosen("sgd"), Forgetful())
+    assert undeclared(learner) == {"Forgetful.count"}
 
 
 @pytest.mark.parametrize("strategy", [name for name in ALONE if acts_on_windows(name)])
 def test_its_methods_act_once_per_window(strategy, monkeypatch):
     calls = Counter()
-    classes = [load_part("method", name) for name in config(strategy).strategy.methods]
+    classes = [load_part("method", name) for name in chosen(strategy).strategy.methods]
     for method in classes:
         for hook in ("transform", "stepped"):
             own = getattr(method, hook)
@@ -206,9 +208,9 @@ def test_its_methods_act_once_per_window(strategy, monkeypatch):
                     return own(self, *given)
 
                 monkeypatch.setattr(method, hook, counted)
-    learner = begin(config(strategy))
+    learner = begun(chosen(strategy))
     asked = counting_gradients(learner)
-    list(train(learner, list(micro_batches(config(strategy), 3))))
+    list(walk(learner, 3))
     assert calls or all(getattr(m, h) is getattr(Method, h) for m in classes for h in ("transform", "stepped"))
     assert set(calls.values()) <= {3}
     again = any(method.role == "recomputes" for method in classes)
@@ -247,11 +249,11 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("strategy", [name for name in ALONE if config(name).strategy.methods])
+@pytest.mark.parametrize("strategy", [name for name in ALONE if chosen(name).strategy.methods])
 def test_its_methods_wait_for_no_number(strategy):
-    learner = begin(config(strategy))
+    learner = begun(chosen(strategy))
     learner.open(SIZE * MICRO, SIZE)
-    for batch in micro_batches(config(strategy), 1):
+    for batch in served(1):
         learner.take(batch)
     with torch.no_grad(), Waits() as waits:
         learner.window.reduce(learner)
@@ -277,19 +279,17 @@ def test_it_combines_with_every_other_or_says_why_not(first):
     for second in STRATEGIES:
         if second == first:
             continue
-        chosen = both(first, second)
-        batches = list(micro_batches(chosen, 2))
         try:
-            learner = begin(chosen)
+            learner = begun(both(first, second))
         except UserError as refusal:
             check_refusal(refusal, first, second)
             continue
-        steps = train(learner, batches)
+        going = walk(learner, 2)
         for _ in range(SIZE + 2):
-            next(steps)
-        other = restored(learner, chosen)
-        list(steps)
-        list(train(other, batches[SIZE + 2 :]))
+            next(going)
+        other = restored(learner, lambda second=second: composed(ordinary(), both(first, second)))
+        list(going)
+        list(walk(other, 2, start=SIZE + 2))
         names = f"[{first},{second}]"
         assert learner.weights.value.isfinite().all(), names
         assert same(other.state_dict(), learner.state_dict()), names
@@ -297,20 +297,20 @@ def test_it_combines_with_every_other_or_says_why_not(first):
 
 def check_refusal(refusal: UserError, first: str, second: str) -> None:
     """It names methods of both, and the order that it offers is taken."""
-    one, two = (config(name).strategy.methods or [config(name).strategy.window.rule] for name in (first, second))
+    one, two = (chosen(name).strategy.methods or [chosen(name).strategy.window.rule] for name in (first, second))
     assert any(name in refusal.what for name in one), refusal
     assert any(name in refusal.what for name in two), refusal
     if refusal.mend == "Use one of them":
         with pytest.raises(UserError):
-            begin(both(second, first))
+            begun(both(second, first))
     else:
         names = refusal.mend.removeprefix("Use strategy=[").removesuffix("]").split(",")
         assert sorted(names) == sorted({**one, **two})
-        begin(load_config([*SMALL, f"strategy=[{','.join(names)}]"]))
+        begun(load_config([*SMALL, *WINDOWS, f"strategy=[{','.join(names)}]"]))
 
 
 @pytest.mark.parametrize(("first", "second"), [("sam", "clip"), ("enhance", "sgd"), ("centralize", "enhance")])
 def test_combining_them_here_is_what_the_command_line_does(first, second):
-    composed = load_config([*SMALL, f"strategy=[{first},{second}]", f"strategy.window.size={SIZE}"])
+    composed = load_config([*SMALL, *WINDOWS, f"strategy=[{first},{second}]"])
     assert composed.document == both(first, second).document
     assert list(composed.strategy.methods) == list(both(first, second).strategy.methods)

@@ -4,8 +4,7 @@ from collections import deque
 
 import pytest
 import torch
-from learners import distance
-from small_learners import accumulate, learner, windows
+from learners import distance, learner, take, windows
 
 from gradinc.base.errors import UserError
 from gradinc.methods.grokfast import Grokfast
@@ -75,7 +74,7 @@ def test_the_queue_holds_copies_and_no_more_than_it_needs():
     method = Grokfast(kind="ma", window=3)
     mine = learner(method)
     for window in windows(16, 4):
-        accumulate(mine, window)
+        take(mine, window)
         mine.update()
         kept = [*method.newer, *method.older, method.total]
         assert len(kept) <= 4

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from streams import config, finished, learner, micro_batches, stream
+from learners import built, config, finished, micro_batches, stream
 from torch import Tensor
 
 from gradinc.base.errors import UserError
@@ -26,7 +26,7 @@ PERMUTED = ("stream=permuted", "stream.tasks=3")
 
 def begun(*words: str) -> tuple[Learner, Any]:
     tasks = stream(*PERMUTED, *words)
-    made = learner(tasks, *PERMUTED, *words)
+    made = built(tasks, *PERMUTED, *words)
     made.begin(tasks[0])
     return made, tasks
 
@@ -261,7 +261,7 @@ def test_outputs_of_other_tasks_do_not_count_where_the_task_is_known(heads: str)
     for scenario in (("scenario=task", f"stream.heads={heads}"), ("scenario=class",)):
         words = ("stream=split", "stream.tasks=5", "strategy=mas", *scenario)
         tasks = stream(*words)
-        made = finished(learner(tasks, *words), tasks, count=4)
+        made = finished(built(tasks, *words), tasks, count=4)
         method = MAS(rows=30)
         method.end(tasks[1], made)
         assert method.importance is not None
@@ -275,7 +275,7 @@ def test_outputs_of_other_tasks_do_not_count_where_the_task_is_known(heads: str)
 def test_the_mean_is_over_the_outputs_that_count():
     words = ("stream=split", "stream.tasks=5", "scenario=task")
     tasks = stream(*words)
-    made = learner(tasks, *words)
+    made = built(tasks, *words)
     whole, mean = MAS(rows=30), MAS(rows=30, outputs="mean")
     for method in (whole, mean):
         method.end(tasks[1], made)

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from learners import distance
-from small_learners import learner, train
+from learners import distance, learner, train
 
 from gradinc.core.rule import SeparateRule
 from gradinc.methods.agc import AGC

@@ -4,9 +4,8 @@ import json
 
 import pytest
 import torch
-from learners import distance
+from learners import distance, learner, loss_and_gradient, network, take, task, train, windows
 from rich.console import Console
-from small_learners import accumulate, learner, loss_and_gradient, network, task, train, windows
 
 import gradinc
 from gradinc.config.compose import load_config
@@ -44,7 +43,7 @@ def test_slow_weights_move_every_k_updates_only():
     mine = learner(method)
     for t, window in enumerate(windows(16, 4), start=1):
         before = method.slow.clone()
-        accumulate(mine, window)
+        take(mine, window)
         mine.update()
         assert torch.equal(method.slow, before) == (t % 3 != 0)
         assert torch.equal(method.slow, mine.weights.value) == (t % 3 == 0)
@@ -71,7 +70,7 @@ def test_what_is_measured_before_the_end_are_the_slow_weights_and_the_trained_on
     method = Lookahead(k=4)
     mine = learner(method)
     for window in list(windows(16, 4))[:3]:
-        accumulate(mine, window)
+        take(mine, window)
         mine.update()
     fast = mine.weights.value.clone()
     with mine.evaluating():

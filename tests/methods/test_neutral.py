@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from learners import distance
-from small_learners import learner, network, train
+from learners import distance, learner, network, train
 
 from gradinc.methods.agc import AGC
 from gradinc.methods.asam import ASAM

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_learners import accumulate, learner, windows
+from learners import learner, take, windows
 
 from gradinc.methods.noise import Noise
 
@@ -54,7 +54,7 @@ def test_it_is_added_to_the_gradient():
 def test_the_default_generator_is_left_alone():
     mine = learner(Noise())
     state = torch.get_rng_state()
-    accumulate(mine, next(windows(16, 4)))
+    take(mine, next(windows(16, 4)))
     mine.update()
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(1)

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import pytest
 import pytorch_optimizer as theirs
 import torch
-from learners import distance
+from learners import distance, learner, network, train, windows
 from pytorch_optimizer.optimizer import grokfast as filters
-from small_learners import learner, network, train, windows
 from torch import nn
 
 from gradinc.methods.agc import AGC

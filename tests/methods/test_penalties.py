@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from streams import config, digits, finished, learner, micro_batches, stream, train
+from learners import built, config, digits, finished, micro_batches, restored, steps, stream
 from torch import Tensor
 from torch.func import functional_call
 
@@ -19,8 +19,8 @@ PERMUTED = ("stream=permuted", "stream.tasks=3")
 def after_one_task(*words: str) -> tuple[Learner, Tensor]:
     """A learner that has begun its second task, and the weights with which it ended the first."""
     tasks = stream(*PERMUTED, *words)
-    made = learner(tasks, *PERMUTED, *words)
-    for place in train(made, tasks):
+    made = built(tasks, *PERMUTED, *words)
+    for place in steps(made, tasks):
         if place == (1, 0):
             break
     anchor = made.weights.value.clone()
@@ -36,8 +36,8 @@ def loss_of_row(made: Learner, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize("strategy", ["ewc", "ewcpp", "si", "mas", "rwalk"])
 def test_it_is_plain_training_in_the_first_task_and_not_in_the_second(strategy: str) -> None:
     tasks = stream(*PERMUTED)
-    plain, held = learner(tasks, *PERMUTED), learner(tasks, *PERMUTED, f"strategy={strategy}")
-    for place, _ in zip(train(plain, tasks), train(held, tasks), strict=True):
+    plain, held = built(tasks, *PERMUTED), built(tasks, *PERMUTED, f"strategy={strategy}")
+    for place, _ in zip(steps(plain, tasks), steps(held, tasks), strict=True):
         if place <= (1, 0):
             assert torch.equal(plain.weights.value, held.weights.value)
     assert not torch.equal(plain.weights.value, held.weights.value)
@@ -46,8 +46,8 @@ def test_it_is_plain_training_in_the_first_task_and_not_in_the_second(strategy: 
 @pytest.mark.parametrize("strategy", ["ewc", "ewcpp", "si", "mas", "rwalk"])
 def test_strength_0_is_plain_training(strategy: str) -> None:
     tasks = stream(*PERMUTED)
-    plain = finished(learner(tasks, *PERMUTED), tasks)
-    held = learner(tasks, *PERMUTED, f"strategy={strategy}", f"strategy.methods.{strategy}.strength=0.0")
+    plain = finished(built(tasks, *PERMUTED), tasks)
+    held = built(tasks, *PERMUTED, f"strategy={strategy}", f"strategy.methods.{strategy}.strength=0.0")
     assert torch.equal(finished(held, tasks).weights.value, plain.weights.value)
 
 
@@ -55,8 +55,8 @@ def test_strength_0_is_plain_training(strategy: str) -> None:
 def test_a_window_is_the_large_batch(strategy: str) -> None:
     tasks = stream(*PERMUTED)
     words = (*PERMUTED, f"strategy={strategy}")
-    windows = finished(learner(tasks, *words), tasks, count=8, size=4, window=4)
-    large = finished(learner(tasks, *words), tasks, count=2, size=16, window=1)
+    windows = finished(built(tasks, *words), tasks, count=8, size=4, window=4)
+    large = finished(built(tasks, *words), tasks, count=2, size=16, window=1)
     assert float((windows.weights.value - large.weights.value).norm() / large.weights.value.norm()) < 1e-12
 
 
@@ -65,9 +65,9 @@ def test_a_stronger_hold_moves_the_weights_less_where_they_matter(strategy: str)
     moved = []
     for strength in ("0.0", "1.0"):
         tasks = stream(*PERMUTED)
-        made = learner(tasks, *PERMUTED, f"strategy={strategy}", f"strategy.methods.{strategy}.strength={strength}")
+        made = built(tasks, *PERMUTED, f"strategy={strategy}", f"strategy.methods.{strategy}.strength={strength}")
         (method,) = made.methods
-        for place in train(made, tasks):
+        for place in steps(made, tasks):
             if place == (1, 0):
                 anchor = made.weights.value.clone()
                 importance = next(
@@ -157,7 +157,7 @@ def test_the_true_fisher_takes_labels_of_the_model_and_the_empirical_one_the_dat
 def test_the_path_sums_up_to_the_loss_that_was_gained():
     """For small steps of gradient descent on all rows, Σ ω is the decrease of the loss."""
     tasks = stream(*PERMUTED)
-    made = learner(tasks, *PERMUTED, "strategy=si", "optimizer.lr=0.001")
+    made = built(tasks, *PERMUTED, "strategy=si", "optimizer.lr=0.001")
     (method,) = made.methods
     assert isinstance(method, SI)
     (batch,) = micro_batches(tasks[0], 1, 200)
@@ -212,7 +212,7 @@ def test_importance_is_the_sensitivity_of_the_squared_norm_of_the_outputs_row_by
 
 def test_the_walk_is_the_paper_s_step_by_step():
     tasks = stream(*PERMUTED)
-    made = learner(
+    made = built(
         tasks, *PERMUTED, "strategy=rwalk", "strategy.methods.rwalk.every=2", "strategy.methods.rwalk.strength=0.0"
     )
     (method,) = made.methods
@@ -234,3 +234,18 @@ def test_the_walk_is_the_paper_s_step_by_step():
     made.end(task)
     wanted = sum((v - v.min()) / (v.max() - v.min()) for v in (fisher, score))
     torch.testing.assert_close(method.held, wanted)
+
+
+def test_heads_that_a_method_looks_at_between_two_tasks_do_not_wake() -> None:
+    """EWC takes gradients of the old head at a task's end; the next task's first step must leave it at rest."""
+    words = ("strategy=ewc", "optimizer.momentum=0.9", "stream=split", "stream.tasks=2", "scenario=task")
+    tasks = stream(*words)
+    straight = finished(built(tasks, *words), tasks)
+    going = built(tasks, *words)
+    for place in steps(going, tasks):
+        if place == (1, 0):
+            break
+    again = restored(going, lambda: built(tasks, *words))
+    for _ in steps(again, tasks, start=(1, 0)):
+        pass
+    assert torch.equal(again.weights.value, straight.weights.value)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from streams import config, finished, learner, micro_batches, restored, stream, train
+from learners import built, config, finished, micro_batches, restored, steps, stream, update
 from torch import Tensor
 from torch.func import functional_call
 
 from gradinc.base.errors import UserError
+from gradinc.base.randomness import generator
 from gradinc.config.compose import load_config
 from gradinc.core.learner import Learner
 from gradinc.data.batch import Batch
@@ -30,18 +33,19 @@ def made(strategy: str, *words: str, kind: tuple[str, ...] = SPLIT) -> tuple[Lea
     given = tuple(word.replace("~", f"strategy.methods.{strategy}") for word in words)
     chosen = (f"strategy={strategy}", *kind, *given)
     tasks = stream(*chosen)
-    return learner(tasks, *chosen), tasks
+    return built(tasks, *chosen), tasks
 
 
 def until(going: Learner, tasks: Stream, stop: tuple[int, int], **options: int) -> Learner:
-    for place in train(going, tasks, **options):
+    for place in steps(going, tasks, **options):
         if place == stop:
             return going
     raise AssertionError(stop)
 
 
 def taken(going: Learner, batch: Batch) -> tuple[Batch, Tensor]:
-    """What a learner makes of a micro-batch of the stream, and the mean gradient that comes of it."""
+    """What a learner makes of a micro-batch of the stream, and the mean gradient of it; the learner is as before."""
+    before = copy.deepcopy(going.state_dict())
     going.open(batch.items, 1)
     full = batch
     for method in going.methods:
@@ -50,6 +54,7 @@ def taken(going: Learner, batch: Batch) -> tuple[Batch, Tensor]:
     going.window.reduce(going)
     gradient = going.weights.grad.clone()
     going.window.close()
+    going.load_state_dict(before)
     return full, gradient
 
 
@@ -109,7 +114,7 @@ def test_logits_are_those_of_insertion_time(strategy: str) -> None:
 @pytest.mark.parametrize("strategy", [*FILLED_AS_THEY_COME, "gss"])
 def test_before_there_is_a_memory_it_is_plain_accumulation(strategy: str) -> None:
     going, tasks = made(strategy)
-    plain = learner(tasks, *SPLIT)
+    plain = built(tasks, *SPLIT)
     for one in (going, plain):
         until(one, tasks, (0, 2))
     assert torch.equal(going.weights.value, plain.weights.value)
@@ -121,7 +126,7 @@ def test_before_there_is_a_memory_it_is_plain_accumulation(strategy: str) -> Non
 @pytest.mark.parametrize("strategy", ["fdr", "lwf"])
 def test_what_needs_an_old_task_is_plain_training_in_the_first(strategy: str) -> None:
     going, tasks = made(strategy)
-    plain = learner(tasks, *SPLIT)
+    plain = built(tasks, *SPLIT)
     for one in (going, plain):
         until(one, tasks, (1, 0))
     assert torch.equal(going.weights.value, plain.weights.value)
@@ -267,7 +272,7 @@ def test_rows_are_drawn_from_the_whole_memory():
 def test_methods_that_replay_find_their_own_rows():
     """[er,der,derpp]: rows of one in front of those of the other do not mix them up."""
     tasks = stream(*SPLIT)
-    going = until(learner(tasks, *SPLIT, "strategy=[er,der,derpp]"), tasks, (1, 4))
+    going = until(built(tasks, *SPLIT, "strategy=[er,der,derpp]"), tasks, (1, 4))
     batch, _ = taken(going, micro_batches(tasks[1], 1, 8)[0])
     for name, method in (("der", going.methods[1]), ("derpp_logits", going.methods[2])):
         part, out = batch.part(name, batch.x)
@@ -305,7 +310,7 @@ def test_mir_replays_the_rows_whose_loss_rises_most_and_leaves_the_weights_alone
 
 def test_mir_among_past_tasks_takes_no_row_of_the_current_one():
     going, tasks = made("mir", "~.candidates=40", "~.replay=7", "~.among=past", "~.memory=60")
-    plain = learner(tasks, *SPLIT)
+    plain = built(tasks, *SPLIT)
     for one in (going, plain):
         until(one, tasks, (1, 0))
     assert torch.equal(going.weights.value, plain.weights.value), "the first task has no past"
@@ -343,7 +348,7 @@ def test_a_window_of_micro_batches_with_two_means_each_is_the_mean_of_them():
     for member in micro_batches(tasks[1], 2, 8):
         going.take(member)
     both = list(going.window.batches)
-    going.window.reduce(going.weights.grad)
+    going.window.reduce(going)
 
     def objective(f: Any) -> Tensor:
         means = [F.cross_entropy(f(b.x[part]), b.y[part]) for b in both for part in (slice(8), slice(8, None))]
@@ -353,39 +358,47 @@ def test_a_window_of_micro_batches_with_two_means_each_is_the_mean_of_them():
 
 
 def test_gss_scores_are_the_largest_cosine_plus_1():
-    going, tasks = made("gss", "~.memory=30", "~.compare=5")
+    going, tasks = made("gss", "~.memory=200", "~.compare=5")
     until(going, tasks, (1, 4))
-    method, fresh = going.methods[0], micro_batches(tasks[1], 1, 8)[0]
+    memory, fresh = going.methods[0].memory, micro_batches(tasks[1], 5, 8)[4]
 
     def gradient(x: Tensor, y: Tensor) -> Tensor:
         return differentiated(going, lambda f: F.cross_entropy(f(x[None]), y[None]))
 
-    old = method.memory.draw(5, torch.Generator().manual_seed(3))
+    held = len(memory)
+    old = memory.draw(5, generator(memory.seed, "gss", memory.seen))
+    update(going, [fresh])
     directions = [gradient(x, y) for x, y in zip(old["x"], old["y"], strict=True)]
     wanted = [
         1 + max(float(F.cosine_similarity(gradient(x, y), d, dim=0)) for d in directions)
         for x, y in zip(fresh.x, fresh.y, strict=True)
     ]
-    scores = method._scores([fresh], torch.Generator().manual_seed(3), going)
-    torch.testing.assert_close(scores, torch.tensor(wanted, dtype=torch.float64))
+    new = memory.rows()
+    assert torch.equal(new["x"][held:], fresh.x)
+    torch.testing.assert_close(new["score"][held:], torch.tensor(wanted, dtype=torch.float64))
 
 
 def test_gss_lets_in_rows_that_differ_and_rows_that_are_alike_leave():
-    going, tasks = made("gss", "~.memory=30")
+    """The memory holds one image and its label; another label of the same image pulls the weights the other way."""
+    going, tasks = made("gss", "~.memory=30", kind=PERMUTED)
     until(going, tasks, (1, 0))
-    method = going.methods[0]
-    memory = method.memory
-    before = memory.rows()["x"].clone()
-    slots = torch.arange(30)
-    memory.update(slots, score=torch.cat((torch.full((10,), 1.9), torch.full((20,), 1e-6))).double())
-    new = {"x": before[:8] + 7, "y": memory.rows()["y"][:8], "tasks": torch.ones(8, dtype=torch.int64)}
-    method._replace({**new, "score": torch.full((8,), 1.2).double()}, torch.Generator().manual_seed(0))
-    assert torch.equal(memory.rows()["x"], before), "rows that resemble others stay out"
-    method._replace({**new, "score": torch.full((8,), 1e-3).double()}, torch.Generator().manual_seed(0))
-    gone = (memory.rows()["x"] != before).flatten(1).any(1).nonzero().flatten().tolist()
+    memory = going.methods[0].memory
+    image = memory.rows()["x"][:1]
+    alike = torch.cat((torch.full((10,), 1e6), torch.full((20,), 1e-6))).double()
+    memory.update(torch.arange(30), x=image.expand(30, *image.shape[1:]), y=torch.zeros(30).long(), score=alike)
+    going.begin(tasks[1])
+
+    def offer(label: int) -> list[int]:
+        """The slots whose rows are others after eight more of the image."""
+        x, y = image.expand(8, *image.shape[1:]), torch.full((8,), label)
+        update(going, [dataclasses.replace(micro_batches(tasks[1], 1, 8)[0], x=x, y=y)])
+        return (memory.rows()["tasks"] == 1).nonzero().flatten().tolist()
+
+    assert offer(0) == [], "rows that resemble others stay out"
+    gone = offer(1)
     assert len(gone) == 8
     assert set(gone) <= set(range(10))
-    assert torch.equal(memory.rows()["tasks"][gone], torch.ones(8, dtype=torch.int64))
+    assert memory.rows()["y"][gone].tolist() == [1] * 8
 
 
 # ---- LwF ----
@@ -457,7 +470,7 @@ def test_lwf_trains_the_old_heads_too_and_training_alone_leaves_them_at_rest():
 def test_lwf_s_teacher_has_the_statistics_of_its_batch_norm():
     words = ("stream=split", "stream.tasks=2", "model=cnn", "model.width=4", "model.norm=batch")
     tasks = stream(*words)
-    going = learner(tasks, *words, "strategy=lwf")
+    going = built(tasks, *words, "strategy=lwf")
     until(going, tasks, (1, 0))
     (batch,) = micro_batches(tasks[1], 1, 8)
     teacher = going.outputs(batch)
@@ -477,7 +490,7 @@ def accuracy(strategy: str, *words: str) -> float:
     """On all classes at the end of a class-incremental stream of five tasks."""
     chosen = (f"strategy={strategy}", "stream=split", "stream.tasks=5", "optimizer.lr=0.1", "model.width=32", *words)
     tasks = stream(*chosen)
-    going = learner(tasks, *chosen)
+    going = built(tasks, *chosen)
     for task in tasks:
         going.begin(task)
         for _ in range(6):
@@ -541,7 +554,7 @@ def test_numbers_can_be_replayed(strategy: str) -> None:
 def test_two_memories_of_one_strategy_keep_rows_of_their_own_choice() -> None:
     words = ("strategy=[er,derpp]", *SPLIT, "strategy.methods.er.memory=20", "strategy.methods.derpp.memory=20")
     tasks = stream(*words)
-    going = finished(learner(tasks, *words), tasks)
+    going = finished(built(tasks, *words), tasks)
     one, other = (method.memory for method in going.methods)
     assert one.seen == other.seen == 3 * 64
     assert one.seed != other.seed
@@ -553,5 +566,5 @@ def test_two_memories_of_one_strategy_keep_rows_of_their_own_choice() -> None:
 def test_a_memory_chooses_the_same_rows_beside_another_one_and_alone() -> None:
     alone, tasks = made("er", "~.memory=20")
     words = ("strategy=[derpp,er]", *SPLIT, "strategy.methods.er.memory=20")
-    beside = finished(learner(tasks, *words), tasks).methods[1].memory
+    beside = finished(built(tasks, *words), tasks).methods[1].memory
     assert torch.equal(beside.rows()["x"], finished(alone, tasks).methods[0].memory.rows()["x"])

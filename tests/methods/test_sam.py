@@ -4,8 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from learners import distance
-from small_learners import accumulate, learner, loss_and_gradient, network, train, windows
+from learners import distance, learner, loss_and_gradient, network, take, train, windows
 from torch import nn
 
 from gradinc.core.method import Method
@@ -46,7 +45,7 @@ def test_every_update_is_made_with_the_gradient_at_the_paper_s_point(name):
     mine = learner(method(rho=0.3))
     model, w = network(), mine.weights.value.clone()
     for window in windows(16, 4):
-        accumulate(mine, window)
+        take(mine, window)
         mine.update()
         _, g = loss_and_gradient(model, w, window)
         _, there = loss_and_gradient(model, w + step(w, g, 0.3), window)
@@ -57,10 +56,10 @@ def test_every_update_is_made_with_the_gradient_at_the_paper_s_point(name):
 
 def transformed(mine, window):
     """The window's gradient, before and after the learner's one method."""
-    accumulate(mine, window)
+    take(mine, window)
     g = mine.weights.grad
     with torch.no_grad():
-        mine.window.reduce(g)
+        mine.window.reduce(mine)
         before = g.clone()
         mine.methods[0].transform(g, mine)
     return before, g
@@ -140,7 +139,7 @@ def test_adding_the_step_and_taking_it_away_would_change_bits():
     w = mine.weights.value
     offset = torch.randn(len(w), dtype=w.dtype, generator=torch.Generator().manual_seed(0))
     assert not torch.equal((w + offset) - offset, w)
-    accumulate(mine, next(windows(16, 4)))
+    take(mine, next(windows(16, 4)))
     mine.window.reduce(mine)
     before = w.clone()
     gradient_uphill(offset, offset.norm(), float(offset.norm()), mine)
@@ -150,7 +149,7 @@ def test_adding_the_step_and_taking_it_away_would_change_bits():
 @pytest.mark.parametrize("method", [SAM, ASAM])
 def test_where_there_is_no_direction_there_is_no_step(method):
     mine = learner(method())
-    accumulate(mine, next(windows(16, 4)))
+    take(mine, next(windows(16, 4)))
     with torch.no_grad():
         mine.window.reduce(mine)
         here = mine.weights.grad.clone()
@@ -162,7 +161,7 @@ def test_where_there_is_no_direction_there_is_no_step(method):
 def test_batchnorm_sees_the_first_pass_only(method):
     def statistics(*methods):
         mine = learner(*methods, model=network(norm=True))
-        accumulate(mine, next(windows(16, 4)))
+        take(mine, next(windows(16, 4)))
         mine.update()
         return mine.model[2]
 

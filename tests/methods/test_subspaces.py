@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from streams import SMALL, config, digits, finished, learner, micro_batches, restored, stream, train
+from learners import SMALL, built, config, digits, finished, learner, micro_batches, restored, steps, stream
 from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
@@ -16,7 +16,6 @@ from gradinc.core.layer_inputs import held_layers, inputs_of, second_moments
 from gradinc.core.learner import Learner
 from gradinc.core.linalg import leading_directions, orthonormal, small_directions, with_more_rows
 from gradinc.core.subspaces import change_layers
-from gradinc.core.weights import Weights
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Setting, Stream, open_stream
 from gradinc.methods.gpm import GPM
@@ -80,9 +79,9 @@ def in_evaluation(made: Learner, x: Tensor) -> Tensor:
 def test_old_inputs_of_every_layer_give_the_same_outputs_after_the_next_tasks(strategy, model):
     words = (*PERMUTED, *MODELS[model], f"strategy={strategy}", *EXACT[strategy])
     tasks = stream(*words)
-    made = exact(learner(tasks, *words))
+    made = exact(built(tasks, *words))
     rows, weights, seen, before = {}, {}, {}, {}
-    for place in train(made, tasks):
+    for place in steps(made, tasks):
         if place in ((1, 0), (2, 0)):
             task = place[0] - 1
             rows[task], weights[task] = chosen(made, task, tasks), made.weights.value.clone()
@@ -103,8 +102,8 @@ def test_plain_training_does_not_leave_old_outputs_alone(model):
     """The other half: the same rows, the same steps, no method."""
     words = (*PERMUTED, *MODELS[model])
     tasks = stream(*words)
-    made = learner(tasks, *words)
-    for place in train(made, tasks):
+    made = built(tasks, *words)
+    for place in steps(made, tasks):
         if place == (1, 0):
             (batch,) = tasks[0].batches(4, rows=4)
             before = in_evaluation(made, batch.x)
@@ -116,13 +115,13 @@ def test_adam_nscl_changes_what_old_inputs_give_by_no_more_than_the_eigenvalues_
     """A layer with few inputs has no null space: its smallest directions are what is left to learn in."""
     words = (*PERMUTED, *MODELS[model], "strategy=adam_nscl")
     tasks = stream(*words)
-    made = learner(tasks, *words)
+    made = built(tasks, *words)
     (method,) = made.methods
-    for place in train(made, tasks):
+    for place in steps(made, tasks):
         if place == (2, 0):
             weights, moments = made.weights.value.clone(), dict(method.moments)
             break
-    for _ in train(made, tasks, start=(2, 0)):
+    for _ in steps(made, tasks, start=(2, 0)):
         pass
     moved = made.weights.value - weights
     checked = []
@@ -153,7 +152,7 @@ DECAY = "optimizer.weight_decay=0.1"
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_adam_nscl_holds_with_every_optimizer_and_with_weight_decay(optimizer):
     made, tasks = with_optimizer(*NULL_SPACE, f"optimizer={optimizer}", DECAY)
-    for place in train(made, tasks):
+    for place in steps(made, tasks):
         if place == (1, 0):
             x, weights = chosen(made, 0, tasks), made.weights.value.clone()
             before = in_evaluation(made, x)
@@ -163,7 +162,7 @@ def test_adam_nscl_holds_with_every_optimizer_and_with_weight_decay(optimizer):
 
 def test_gpm_does_not_hold_with_weight_decay():
     made, tasks = with_optimizer("strategy=gpm", *EXACT["gpm"], "optimizer=sgd", DECAY)
-    for place in train(exact(made), tasks):
+    for place in steps(exact(made), tasks):
         if place == (1, 0):
             x = chosen(made, 0, tasks)
             before = in_evaluation(made, x)
@@ -172,7 +171,7 @@ def test_gpm_does_not_hold_with_weight_decay():
 
 def test_gpm_holds_with_momentum_since_it_is_cleared_when_the_basis_grows():
     made, tasks = with_optimizer("strategy=gpm", *EXACT["gpm"], "optimizer=sgd", "optimizer.momentum=0.9")
-    for place in train(exact(made), tasks):
+    for place in steps(exact(made), tasks):
         if place == (1, 0):
             x, weights = chosen(made, 0, tasks), made.weights.value.clone()
             before = in_evaluation(made, x)
@@ -183,9 +182,9 @@ def test_gpm_holds_with_momentum_since_it_is_cleared_when_the_basis_grows():
 def test_adam_nscl_projects_the_step_that_adam_makes_not_the_gradient():
     held, tasks = with_optimizer(*NULL_SPACE, "optimizer=adam")
     plain, _ = with_optimizer("optimizer=adam")
-    steps = []
+    moved = []
     for made in (held, plain):
-        for place in train(made, tasks):
+        for place in steps(made, tasks):
             if place == (1, 0):
                 break
         made.begin(tasks[1], restart=True)
@@ -193,10 +192,10 @@ def test_adam_nscl_projects_the_step_that_adam_makes_not_the_gradient():
         before = made.weights.value.clone()
         made.take(micro_batches(tasks[1], 1, 8)[0])
         made.update()
-        steps.append(made.weights.value - before)
+        moved.append(made.weights.value - before)
     projectors = {name: u @ u.T for name, u in held.methods[0].bases.items()}
-    change_layers(steps[1], plain.weights, {name: partial(torch.matmul, other=p) for name, p in projectors.items()})
-    torch.testing.assert_close(steps[0], steps[1], rtol=1e-9, atol=1e-12)
+    change_layers(moved[1], plain.weights, {name: partial(torch.matmul, other=p) for name, p in projectors.items()})
+    torch.testing.assert_close(moved[0], moved[1], rtol=1e-9, atol=1e-12)
 
 
 # ---- what the layers see ----
@@ -218,9 +217,7 @@ class Convolutions(nn.Module):
 def test_the_matrix_times_the_inputs_are_the_outputs():
     model = Convolutions().double()
     x = torch.randn(4, 2, 7, 6, dtype=torch.float64)
-    made = learner(stream(*PERMUTED), *PERMUTED)
-    made.model = model
-    made.weights = Weights(model)
+    made = learner(model=model)
     seen = inputs_of(made, Batch(x, torch.zeros(4), 0, 4.0))
     layers = layers_and_inputs(made, x) | {"c": (model.c, None)}
     with torch.no_grad():
@@ -238,7 +235,7 @@ def test_the_matrix_times_the_inputs_are_the_outputs():
 def test_inputs_are_those_of_evaluation_and_leave_no_trace():
     words = (*PERMUTED, "model.dropout=0.5")
     tasks = stream(*words)
-    made = learner(tasks, *words)
+    made = built(tasks, *words)
     made.model.train()
     state = copy.deepcopy(made.model.state_dict())
     (batch,) = tasks[0].batches(20, rows=20)
@@ -325,7 +322,7 @@ def test_a_layer_that_sees_nothing_takes_no_direction():
 
 def test_the_thresholds_grow_with_the_tasks_and_can_be_one_for_each_layer():
     tasks = stream(*PERMUTED)
-    made = learner(tasks, *PERMUTED)
+    made = built(tasks, *PERMUTED)
     few, many, grown = GPM(threshold=[0.5, 0.9]), GPM(threshold=0.9), GPM(threshold=0.5, increase=0.4)
     for method in (few, many):
         method.end(tasks[0], made)
@@ -342,7 +339,7 @@ def test_the_thresholds_grow_with_the_tasks_and_can_be_one_for_each_layer():
 
 @pytest.mark.parametrize("method", [GPM, SGP])
 def test_thresholds_that_leave_no_direction_before_the_last_task_are_refused_and_no_others(method):
-    model = learner(stream(*PERMUTED), *PERMUTED).model
+    model = built(stream(*PERMUTED), *PERMUTED).model
     method(threshold=0.97, increase=0.003).check(model, Setting(10))
     method(threshold=[0.5, 0.97], increase=0.003).check(model, Setting(11))
     with pytest.raises(UserError, match=r"increase=0\.003: .* grow to 1 within 13 tasks.* less than 0\.0027"):
@@ -356,7 +353,7 @@ def test_thresholds_that_leave_no_direction_before_the_last_task_are_refused_and
 
 def test_sgp_importance_is_that_of_the_published_program():
     tasks = stream(*PERMUTED)
-    made = learner(tasks, *PERMUTED)
+    made = built(tasks, *PERMUTED)
     method = SGP(threshold=0.8, increase=0.0, alpha=3.0, rows=40)
     importance = None
     for index in range(2):
@@ -410,7 +407,7 @@ def test_owm_s_recursion_is_the_direct_inverse():
 def test_owm_takes_in_the_means_of_all_batches_of_every_task():
     words = (*PERMUTED, "strategy=owm", "strategy.methods.owm.batch=50", "strategy.methods.owm.decay=0.1")
     tasks = stream(*words)
-    made = learner(tasks, *words)
+    made = built(tasks, *words)
     (method,) = made.methods
     direct = torch.eye(65, dtype=torch.float64)
     for index in range(2):
@@ -437,7 +434,7 @@ def test_the_null_space_is_of_eigenvalues_up_to_a_multiple_of_the_smallest():
 def test_the_covariance_is_that_of_all_rows_so_far():
     words = (*PERMUTED, "strategy=adam_nscl", "strategy.methods.adam_nscl.rows=null")
     tasks = stream(*words)
-    made = learner(tasks, *words)
+    made = built(tasks, *words)
     (method,) = made.methods
     everything = []
     for index in range(2):
@@ -457,8 +454,8 @@ def test_ogd_leaves_past_outputs_as_they_are_to_first_order(kind, gradients):
     """With half the step the outputs of the examples change by a quarter; others, and plain training, by a half."""
     words = (*kind.split(), "strategy=ogd", "strategy.methods.ogd.memory=20", f"strategy.methods.ogd.kind={gradients}")
     tasks = stream(*words)
-    made = learner(tasks, *words, "model.activation=tanh")
-    for place in train(made, tasks):
+    made = built(tasks, *words, "model.activation=tanh")
+    for place in steps(made, tasks):
         if place == (1, 0):
             break
     made.place.task = 0
@@ -515,16 +512,16 @@ ALL = ("gpm", "sgp", "owm", "adam_nscl", "ogd")
 def test_a_window_is_the_large_batch(strategy):
     words = (*PERMUTED, f"strategy={strategy}")
     tasks = stream(*words)
-    windows = finished(learner(tasks, *words), tasks, count=8, size=4, window=4)
-    large = finished(learner(tasks, *words), tasks, count=2, size=16, window=1)
+    windows = finished(built(tasks, *words), tasks, count=8, size=4, window=4)
+    large = finished(built(tasks, *words), tasks, count=2, size=16, window=1)
     assert float((windows.weights.value - large.weights.value).norm() / large.weights.value.norm()) < 1e-9
 
 
 @pytest.mark.parametrize("strategy", ALL)
 def test_it_is_plain_training_in_the_first_task_and_not_in_the_second(strategy):
     tasks = stream(*PERMUTED)
-    plain, held = learner(tasks, *PERMUTED), learner(tasks, *PERMUTED, f"strategy={strategy}")
-    for place, _ in zip(train(plain, tasks), train(held, tasks), strict=True):
+    plain, held = built(tasks, *PERMUTED), built(tasks, *PERMUTED, f"strategy={strategy}")
+    for place, _ in zip(steps(plain, tasks), steps(held, tasks), strict=True):
         if place <= (1, 0):
             assert torch.equal(plain.weights.value, held.weights.value)
     assert not torch.equal(plain.weights.value, held.weights.value)
@@ -536,23 +533,23 @@ def test_an_output_layer_with_rows_for_each_task_alone_is_free(strategy):
     masked = (*words, "stream.heads=masked")
     for chosen_words in (words, masked):
         tasks = stream(*chosen_words)
-        made = learner(tasks, *chosen_words)
+        made = built(tasks, *chosen_words)
         assert list(held_layers(made)) == ["hidden1"]
         old = None
-        for place in train(made, tasks):
+        for place in steps(made, tasks):
             if place == (1, 0):
                 old = made.model.output.weight.detach().clone()
         changed = (made.model.output.weight.detach() - old).norm(dim=1)
         assert (changed[:5] == 0).all()
         assert (changed[5:] > 0).all()
-    assert list(held_layers(learner(stream(*PERMUTED), *PERMUTED))) == ["hidden1", "output"]
+    assert list(held_layers(built(stream(*PERMUTED), *PERMUTED))) == ["hidden1", "output"]
 
 
 @pytest.mark.parametrize("strategy", ALL)
 def test_what_is_kept_is_counted_and_what_is_removed_is_noted(strategy):
     words = (*PERMUTED, f"strategy={strategy}")
     tasks = stream(*words)
-    made = finished(learner(tasks, *words), tasks)
+    made = finished(built(tasks, *words), tasks)
     notes = made.drain()["notes"]
     assert 0 < notes["removed"] <= 1
     free = [value for name, value in notes.items() if name.startswith("free_rank")]
@@ -566,15 +563,15 @@ def test_what_is_kept_is_counted_and_what_is_removed_is_noted(strategy):
 def test_it_resumes_bit_for_bit_with_convolutions_and_batch_normalisation(strategy, model):
     words = ("stream=permuted", "stream.tasks=2", *MODELS[model], f"strategy={strategy}")
     tasks = stream(*words)
-    straight = finished(learner(tasks, *words), tasks, count=4)
+    straight = finished(built(tasks, *words), tasks, count=4)
     for stop in [(1, 0), (1, 1), (1, 2)]:
-        going = learner(tasks, *words)
-        for place in train(going, tasks, count=4):
+        going = built(tasks, *words)
+        for place in steps(going, tasks, count=4):
             if place == stop:
                 break
-        again = restored(going, lambda: learner(tasks, *words))
+        again = restored(going, lambda: built(tasks, *words))
         again.model.train()
-        for _ in train(again, tasks, count=4, start=stop):
+        for _ in steps(again, tasks, count=4, start=stop):
             pass
         assert torch.equal(again.weights.value, straight.weights.value)
         for name, value in again.model.state_dict().items():
@@ -583,7 +580,7 @@ def test_it_resumes_bit_for_bit_with_convolutions_and_batch_normalisation(strate
 
 def test_moments_are_the_same_however_the_rows_come():
     tasks = stream(*PERMUTED)
-    made = learner(tasks, *PERMUTED, *CNN)
+    made = built(tasks, *PERMUTED, *CNN)
     one, rows = second_moments(made, tasks[0].batches(40, rows=40))
     many, _ = second_moments(made, tasks[0].batches(7, rows=40))
     assert rows == 40

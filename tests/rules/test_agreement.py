@@ -7,9 +7,8 @@ import json
 
 import pytest
 import torch
-from learners import distance
+from learners import distance, gradient, learner, members, rule, update
 from rich.console import Console
-from windows import gradient, learner, members, rule, update
 
 from gradinc.base.errors import Stalled
 from gradinc.config.compose import load_config
@@ -69,7 +68,7 @@ def test_where_all_disagree_there_is_no_update_and_nothing_ticks(optimizer):
     def run(windows):
         count = Count()
         schedule = Schedule("step", {"every": 1, "gamma": 0.5})
-        mine = learner(rule("agreement"), methods=(count,), optimizer=optimizer, schedule=schedule, **options)
+        mine = learner(count, rule=rule("agreement"), optimizer=optimizer, schedule=schedule, **options)
         for window in windows:
             before = copy.deepcopy((mine.weights.value, mine.optimizer.state_dict(), mine.lr, mine.updates))
             update(mine, window)
@@ -86,7 +85,7 @@ def test_where_all_disagree_there_is_no_update_and_nothing_ticks(optimizer):
 
 
 def test_a_short_last_window_of_one_has_nothing_to_disagree_with():
-    mine = learner(rule("agreement", tau=0))
+    mine = learner(rule=rule("agreement", tau=0))
     update(mine, members((20,)))
     assert mine.updates == 1
     update(mine, members((20, 20)))

@@ -6,10 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from learners import distance
+from learners import RAGGED, distance, gradient, members, micro_gradients, rule
 from torchjd.aggregation import PCGrad, UPGrad
 from torchjd.linalg import QuadprogProjector
-from windows import RAGGED, gradient, members, micro_gradients, rule
 
 CONFLICTS = (1, -0.4, 1, 1, -0.7)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from learners import distance
-from windows import RAGGED, digits, gradient, learner, members, rule, update
+from learners import RAGGED, distance, gradient, learner, members, rows, rule, update
 
 from gradinc.base.errors import Diverged
 from gradinc.data.batch import Batch
@@ -44,10 +43,10 @@ def test_a_corrupt_micro_batch_moves_centered_clip_by_its_share_of_tau_at_most()
 
 @pytest.mark.parametrize("name", ["median", "trimmed", "centered_clip", "sign_vote"])
 def test_training_with_a_corrupt_micro_batch_in_every_window_still_learns(name):
-    x, y = digits()
+    x, y = rows()
 
     def accuracy(made, lr):
-        mine = learner(made, lr=lr)
+        mine = learner(rule=made, lr=lr)
         for number in range(60):
             _, corrupt = windows((20,) * 6, number % 6, -1e6)
             shifted = [
@@ -88,7 +87,7 @@ class Poison(torch.nn.Module):
 
 @pytest.mark.parametrize("name", ["mean", "ema", "median", "trimmed", "sign_vote", "agreement", "msam"])
 def test_a_gradient_that_is_not_finite_stops_the_run_and_is_not_voted_away(name):
-    mine = learner(rule(name), model=Poison())
+    mine = learner(rule=rule(name), model=Poison())
     before = mine.weights.value.clone()
     with pytest.raises(Diverged, match="gradient"):
         update(mine, members((10,) * 4))
@@ -98,7 +97,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_and_is_not_voted_away(name)
 def test_votes_are_counted_right_in_one_byte_and_beyond_127_voters():
     batches = [*members((1,)) * 290, *members((1,) * 10)]
     made = rule("sign_vote")
-    mine = learner(made)
+    mine = learner(rule=made)
     mine.open(300.0, 300)
     votes = torch.zeros_like(mine.weights.value)
     for number, batch in enumerate(batches, 1):

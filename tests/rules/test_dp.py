@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from learners import distance
-from windows import digits, gradient, learner, members, micro_gradient, network, rule, update
+from learners import distance, gradient, learner, members, micro_gradient, network, rows, rule, update
 
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
@@ -16,8 +15,8 @@ from gradinc.runs.build import Shape, build_learner, build_model
 SPLITS = [(48,), (16,) * 3, (20, 20, 8), (1,) * 48]
 
 
-def rows(count):
-    x, y = digits()
+def one_by_one(count):
+    x, y = rows()
     return [Batch(x[k : k + 1], y[k : k + 1], 0, 1.0) for k in range(count)]
 
 
@@ -30,7 +29,7 @@ def test_any_split_of_the_same_rows_gives_the_same_gradient(sizes, options):
 
 
 def test_without_noise_it_is_the_mean_of_clipped_rows_and_without_clipping_the_mean():
-    each = torch.stack([micro_gradient(row) for row in rows(48)])
+    each = torch.stack([micro_gradient(row) for row in one_by_one(48)])
     clipped = each * (0.3 / each.norm(dim=1, keepdim=True)).clamp(max=1)
     assert (each.norm(dim=1) > 0.3).any()
     mine = gradient(rule("dp", clip=0.3, noise=0.0), members((20, 20, 8)))
@@ -40,7 +39,7 @@ def test_without_noise_it_is_the_mean_of_clipped_rows_and_without_clipping_the_m
 
 
 def test_no_row_moves_the_gradient_by_more_than_clip_over_rows():
-    x, y = digits()
+    x, y = rows()
     other = x.clone()
     other[3] *= -1e3
     made = [gradient(rule("dp", clip=0.05, noise=0.0), [Batch(inputs[:32], y[:32], 0, 32.0)]) for inputs in (x, other)]
@@ -52,7 +51,7 @@ def test_no_row_moves_the_gradient_by_more_than_clip_over_rows():
 
 def test_noise_has_its_deviation_and_is_another_one_in_every_update():
     drawn = []
-    mine = learner(rule("dp", clip=0.5, noise=2.0), lr=1e-30)
+    mine = learner(rule=rule("dp", clip=0.5, noise=2.0), lr=1e-30)
     for _ in range(2):
         update(mine, members((16, 16)))
         drawn.append(mine.weights.grad - gradient(rule("dp", clip=0.5, noise=0.0), members((32,))))
@@ -86,7 +85,7 @@ def test_what_has_no_gradient_of_a_row_is_refused(override, what):
 
 
 def test_rows_of_weight_0_count_for_nothing():
-    x, y = digits()
+    x, y = rows()
     weight = torch.tensor([1.0] * 8 + [0.0] * 4, dtype=torch.float64)
     some = gradient(rule("dp", noise=0.0), [Batch(x[:12], y[:12], 0, 8.0, weight)])
     assert distance(some, gradient(rule("dp", noise=0.0), [Batch(x[:8], y[:8], 0, 8.0)])) < 1e-12
@@ -94,7 +93,7 @@ def test_rows_of_weight_0_count_for_nothing():
 
 def test_weights_and_statistics_of_the_model_stay_while_rows_are_clipped():
     model = network(dropout=0.3)
-    mine = learner(rule("dp"), model=model)
+    mine = learner(rule=rule("dp"), model=model)
     before = mine.weights.value.clone()
     mine.open(16.0, 1)
     mine.take(members((16,))[0])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from by_hand import expected
-from learners import distance
-from windows import RAGGED, RULES, gradient, learner, members, micro_gradients, rule, update
+from learners import RAGGED, RULES, distance, gradient, learner, members, micro_gradients, rule, update
 
 from gradinc.methods.sam import SAM
 
@@ -67,7 +66,7 @@ def test_at_its_neutral_setting_a_rule_is_the_mean_and_at_others_not(name):
 def test_trained_at_its_neutral_setting_a_rule_stays_the_mean(name):
     trained = []
     for made in (rule(name, **NEUTRAL[name][0]), rule("mean")):
-        mine = learner(made, momentum=0.9)
+        mine = learner(rule=made, momentum=0.9)
         for first in range(0, 400, 79):
             update(mine, members(RAGGED, first=first))
         trained.append(mine.weights.value)
@@ -99,7 +98,7 @@ def test_the_order_matters_where_the_rule_says_so(name):
 
 
 def test_centered_clip_goes_on_from_the_last_updates_gradient():
-    mine = learner(rule("centered_clip"), lr=1e-30)
+    mine = learner(rule=rule("centered_clip"), lr=1e-30)
     first, second = members(RAGGED, scale=OPPOSED), members(RAGGED, first=100)
     update(mine, first)
     center = mine.weights.grad.clone()
@@ -112,13 +111,13 @@ def test_centered_clip_goes_on_from_the_last_updates_gradient():
 def test_a_method_that_asks_again_gets_the_rule_at_the_other_weights(name):
     """SAM over a window is the rule applied to the micro-batches' gradients at the perturbed weights."""
     batches = members(RAGGED, scale=OPPOSED)
-    mine = learner(rule(name), methods=(SAM(rho=0.3),), lr=1e-30)
+    mine = learner(SAM(rho=0.3), rule=rule(name), lr=1e-30)
     center = None
     if name == "centered_clip":
         update(mine, batches)
         center = expected(name, batches)
     update(mine, batches)
-    here = learner(rule("mean")).weights.value
+    here = learner(rule=rule("mean")).weights.value
     step = expected(name, batches, center=center)
     there = expected(name, batches, at=here + 0.3 * step / step.norm(), center=center, draw=2)
     assert distance(mine.weights.grad, there) < 1e-9
@@ -127,7 +126,7 @@ def test_a_method_that_asks_again_gets_the_rule_at_the_other_weights(name):
 
 
 def test_asking_again_before_the_window_has_a_gradient_is_refused():
-    mine = learner(rule("mean"), methods=(SAM(),))
+    mine = learner(SAM(), rule=rule("mean"))
     mine.open(5.0, 1)
     with pytest.raises(RuntimeError, match="before it was there"):
         mine.regradient()
@@ -136,7 +135,7 @@ def test_asking_again_before_the_window_has_a_gradient_is_refused():
 def test_a_window_longer_than_foreseen_is_taken_in_all_the_same():
     batches = members((10,) * 7)
     for name in ("median", "upgrad"):
-        mine = learner(rule(name))
+        mine = learner(rule=rule(name))
         mine.open(20.0, 2)
         for batch in batches:
             mine.take(batch)
@@ -146,15 +145,15 @@ def test_a_window_longer_than_foreseen_is_taken_in_all_the_same():
 
 def test_gradients_are_written_into_one_matrix_that_is_allocated_once():
     made = rule("median")
-    mine = learner(made)
+    mine = learner(rule=made)
     places = set()
     for first in (0, 100, 200):
         take_in = members((10,) * 4, first=first)
         mine.open(40.0, 4)
+        places.add(made.slot(mine.weights.grad).data_ptr())
         for batch in take_in:
             mine.take(batch)
         assert torch.allclose(made.gradients, micro_gradients(take_in, mine.weights.value), rtol=1e-10, atol=1e-14)
-        places.add(made._rows.data_ptr())
         mine.update()
         assert made.gradients.numel() == 0, "nothing of a window is saved once it is over"
     assert len(places) == 1

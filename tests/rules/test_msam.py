@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from learners import distance
+from learners import RAGGED, distance, gradient, learner, members, network, rule, take, update
 from torch import nn
-from windows import RAGGED, gradient, learner, members, network, rule, take, update
 
 from gradinc.core.method import Method
 from gradinc.methods.sam import SAM
@@ -15,14 +14,14 @@ from gradinc.methods.sam import SAM
 def test_it_is_not_the_sam_of_the_window_but_is_that_of_a_window_of_one():
     for sizes, equal in (((40,), True), ((20, 20), False)):
         own = gradient(rule("msam", rho=0.5), members(sizes))
-        mine = learner(rule("mean"), methods=(SAM(rho=0.5),), lr=1e-30)
+        mine = learner(SAM(rho=0.5), rule=rule("mean"), lr=1e-30)
         update(mine, members(sizes))
         assert (distance(own, mine.weights.grad) < 1e-12) == equal
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5])
 def test_the_weights_come_back_bit_for_bit(rho):
-    mine = learner(rule("msam", rho=rho))
+    mine = learner(rule=rule("msam", rho=rho))
     before = mine.weights.value.clone()
     take(mine, members(RAGGED))
     assert torch.equal(mine.weights.value, before)
@@ -39,7 +38,7 @@ def test_the_weights_come_back_where_the_second_pass_fails():
                 raise ArithmeticError
             return out.square().mean()
 
-    mine = learner(rule("msam"), methods=(Fails(),))
+    mine = learner(Fails(), rule=rule("msam"))
     before = mine.weights.value.clone()
     with pytest.raises(ArithmeticError):
         take(mine, members((20,)))
@@ -48,7 +47,7 @@ def test_the_weights_come_back_where_the_second_pass_fails():
 
 def test_the_second_pass_has_the_dropout_masks_of_the_first_and_leaves_batchnorm_alone():
     def after(name, **options):
-        mine = learner(rule(name, **options), model=network(norm=True, dropout=0.5))
+        mine = learner(rule=rule(name, **options), model=network(norm=True, dropout=0.5))
         take(mine, members(RAGGED))
         mine.window.reduce(mine)
         return mine
@@ -66,7 +65,7 @@ def test_a_methods_own_term_is_part_of_what_each_micro_batch_climbs():
         def loss(self, batch, out, learner):
             return sum(p.square().sum() for p in learner.model.parameters()) / 2
 
-    mine = learner(rule("msam", rho=0.3), methods=(Shrinks(),))
+    mine = learner(Shrinks(), rule=rule("msam", rho=0.3))
     batch = members((20,))[0]
     take(mine, [batch])
     mine.window.reduce(mine)
@@ -84,7 +83,7 @@ def test_a_methods_own_term_is_part_of_what_each_micro_batch_climbs():
 
 
 def test_a_gradient_of_zero_climbs_nowhere():
-    mine = learner(rule("msam", rho=10.0))
+    mine = learner(rule=rule("msam", rho=10.0))
     take(mine, members((20,), scale=(0,)))
     mine.window.reduce(mine)
     assert (mine.weights.grad == 0).all()

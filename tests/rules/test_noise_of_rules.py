@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from learners import RAGGED, RULES, learner, members, micro_gradients, rule, take, update
 from torch import Tensor
-from windows import RAGGED, RULES, learner, members, micro_gradients, rule, take, update
 
 from gradinc.config.catalog import load_part
 from gradinc.core.learner import Learner
@@ -28,7 +28,9 @@ def made(
     **options: Any,
 ) -> Learner:
     chosen = rule(name) if isinstance(name, str) else name
-    return learner(chosen, lr=STILL, due=load_part("due", due)(**options), diagnostics=diagnostics, corrupt=corrupt)
+    return learner(
+        rule=chosen, lr=STILL, due=load_part("due", due)(**options), diagnostics=diagnostics, corrupt=corrupt
+    )
 
 
 def mccandlish(gradients: Tensor, size: int) -> tuple[float, float]:
@@ -77,7 +79,7 @@ def test_what_is_observed_is_the_mean_over_rows_of_ragged_and_weighted_micro_bat
 @pytest.mark.parametrize("name", RULES)
 def test_windows_adapt_alike_under_every_rule(name: str, due: str) -> None:
     def sizes(name: str) -> list[int]:
-        mine = made(name, due, largest=8, **({"eta": 0.2} if due == "norm_test" else {}))
+        mine = made(name, due, largest=8, **{"norm_test": {"eta": 0.2}, "noise_scale": {"factor": 5.0}}[due])
         found, first = [], 0
         for step in range(6):
             size = mine.window.due.size(step, 2, 20)

@@ -6,7 +6,7 @@ import io
 
 import pytest
 import torch
-from windows import RAGGED, RULES, learner, members, network, rule
+from learners import RAGGED, RULES, learner, members, network, rule
 
 from gradinc.methods.sam import SAM
 
@@ -18,9 +18,9 @@ WINDOWS = [
 
 def fresh(name, methods):
     return learner(
-        rule(name),
+        *(made() for made in methods),
+        rule=rule(name),
         model=network(norm=name != "dp", dropout=0.3),
-        methods=tuple(made() for made in methods),
         optimizer="adam",
         lr=1e-3,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from streams import learner, stream
+from learners import built, stream
 
 from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
@@ -160,6 +160,6 @@ def test_a_task_whose_every_window_would_be_dropped_is_refused() -> None:
         words = ("stream=split", "strategy.window.last=drop", "data.batch_size=7", f"strategy.window.size={size}")
         if refused:
             with pytest.raises(UserError, match=r"last=drop: an epoch of the smallest task has fewer than the "):
-                learner(tasks, *words)
+                built(tasks, *words)
         else:
-            learner(tasks, *words)
+            built(tasks, *words)

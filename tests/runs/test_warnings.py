@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from streams import config, finished, learner, stream, train
+from learners import built, config, finished, steps, stream
 from torch import Tensor
 
 from gradinc.cli.main import main
@@ -26,7 +26,7 @@ from gradinc.runs.warnings import (
 
 def weights_after_a_task(*words: str) -> Tensor:
     tasks = stream("stream=iid")
-    return finished(learner(tasks, "stream=iid", *words), tasks, count=24, size=4).weights.value
+    return finished(built(tasks, "stream=iid", *words), tasks, count=24, size=4).weights.value
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_what_acts_from_the_second_task_on_is_warned_of_where_there_is_none(word
 def test_normalisations_that_rest_after_the_first_task_are_named_and_do_rest(words, rests):
     small = ("stream=permuted", "stream.tasks=2", "model.width=4", *words.split())
     tasks = stream(*small)
-    made = learner(tasks, *small)
+    made = built(tasks, *small)
     lines = resting_norms(dict(zip(config(*small).strategy.methods, made.methods, strict=True)), made.model, len(tasks))
     assert (lines == []) if rests is None else lines[0].startswith(rests)
     assert resting_norms({"m": made.methods[0]}, made.model, 1) == []
     # What is said is what is done.
     before: dict[str, Tensor] = {}
-    for place in train(made, tasks):
+    for place in steps(made, tasks):
         if place == (1, 0):
             before = {name: value.clone() for name, value in made.model.state_dict().items()}
     after = made.model.state_dict()

@@ -85,8 +85,8 @@ def forget_the_rule() -> None:
     """The gradients that a rule keeps apart."""
 
     def spoil(learner: Learner, state: dict[str, Any]) -> None:
-        learner.window.rule.gradients.zero_()
-        learner.window.rule._rows.zero_()  # type: ignore[attr-defined]
+        rule = learner.window.rule
+        rule.gradients = torch.zeros_like(rule.gradients)
 
     _loads(spoil)
 

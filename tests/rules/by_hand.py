@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from learners import learner, micro_gradient, micro_gradients, rule
 from torch import Tensor
-from windows import learner, micro_gradient, micro_gradients, rule
 
 from gradinc.base.randomness import generator
 from gradinc.data.batch import Batch
@@ -50,14 +50,14 @@ def expected(
         case "dp":
             return differentially_private(batches, at, draw)
         case "msam":
-            w = learner(rule("mean")).weights.value if at is None else at
+            w = learner(rule=rule("mean")).weights.value if at is None else at
             uphill = [w + 0.05 * g / g.norm() for g in rows]
             return mean(torch.stack([micro_gradient(b, up) for b, up in zip(batches, uphill, strict=True)]), items)
     raise NotImplementedError(f"write the rule {name} by hand here")
 
 
 def differentially_private(batches: Sequence[Batch], at: Tensor | None, draw: int) -> Tensor:
-    total = torch.zeros_like(learner(rule("mean")).weights.value)
+    total = torch.zeros_like(learner(rule=rule("mean")).weights.value)
     for batch in batches:
         for k in range(len(batch.x)):
             weight = None if batch.weight is None else batch.weight[k : k + 1]
@@ -96,7 +96,7 @@ def agreement(rows: Tensor, items: Sequence[float], tau: float) -> Tensor:
 
 def pcgrad(rows: Tensor, items: Sequence[float]) -> Tensor:
     """On the gradients themselves, in the order that a learner with seed 0 draws for its first window."""
-    draw = int(torch.randint(2**62, (), generator=learner(rule("mean")).rng("pcgrad")))
+    draw = int(torch.randint(2**62, (), generator=learner(rule=rule("mean")).rng("pcgrad")))
     random = np.random.default_rng(draw)
     projected = []
     for i, g in enumerate(rows):
