@@ -7,10 +7,10 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-ENVIRONMENT = ("python", "torch", "processor", "cpu", "instructions", "variables", "device", "threads")
+ENVIRONMENT = ("python", "torch", "processor", "cpu", "instructions", "denormals", "variables", "device", "threads")
 """What each start of a run writes down of it."""
 
-YOUNGER_FACTS = ("cpu", "instructions", "variables")
+YOUNGER_FACTS = ("cpu", "instructions", "denormals", "variables")
 """What older records lack, so that nobody can say whether it has changed."""
 
 CPU_VARIABLES = (

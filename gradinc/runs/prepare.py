@@ -49,6 +49,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     Raises:
         UserError: the config does not fit its data or its device.
     """
+    devices.flush_denormals()  # before reading the data starts threads
     device = devices.choose_device(own_device(config.device))
     dataset = data.load_dataset(config.data, device, devices.storage_dtype(config.dtype))
     stream = open_stream(config, dataset)

@@ -95,11 +95,17 @@ def _torchvision() -> Finding:
 def _devices() -> Iterator[Finding]:
     import torch
 
+    from gradinc.runs.device import flush_denormals
+
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield Finding("CUDA devices", "ok" if names else "–", ", ".join(names) or "none; device=auto takes the CPU")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS")
     limit = f", OMP_NUM_THREADS={given}" if given else ""
+    if flush_denormals():
+        yield Finding("denormal numbers", "ok", "taken for 0")
+    else:
+        yield Finding("denormal numbers", "–", "computed: training is slower where losses are near 0")
     yield Finding("CPU cores", "ok", f"{cores} for this process{limit}")
 
 

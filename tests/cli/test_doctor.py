@@ -24,7 +24,9 @@ def test_a_machine_that_runs_tests_can_make_runs(gradinc: Any, empty: Path) -> N
     assert found["torch"] == {"what": "torch", "state": "ok", "found": metadata.version("torch"), "mend": ""}
     assert found["data=digits"]["state"] == "ok"
     assert found["output outputs"]["state"] == "ok"
-    assert {"python", "torch and torchvision", "CUDA devices", "CPU cores", "Slurm", "ray"} <= set(found)
+    assert {"python", "torch and torchvision", "CUDA devices", "CPU cores", "denormal numbers", "Slurm", "ray"} <= set(
+        found
+    )
     assert list(empty.iterdir()) == []
     plain = gradinc("doctor")
     assert plain.code == 0
