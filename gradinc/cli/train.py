@@ -69,9 +69,12 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Seq
             from gradinc.studies.sweep.sweep import sweep
 
             return sweep(jobs, console, ["train", *arguments])
-        from gradinc.runs.train import execute
+        from gradinc.cli.display import TerminalDisplay
+        from gradinc.runs.execute import execute
 
-        return execute(jobs[0].config, console=console)
+        config = jobs[0].config
+        with TerminalDisplay(console, config.progress) as display:
+            return execute(config, display)
 
 
 def _refuse_contradictions(options: Namespace) -> None:

@@ -25,11 +25,12 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from gradinc.base.signals import interruption
-    from gradinc.studies.verify import ReplayDisplay, verify
+    from gradinc.cli.display import TerminalDisplay
+    from gradinc.studies.verify import verify
 
     console = Console(stderr=True)
     setting = "quiet" if options.json or options.quiet or not console.is_terminal else "auto"
-    with ReplayDisplay(console, setting) as display, interruption() as stop:
+    with TerminalDisplay(console, setting) as display, interruption() as stop:
         try:
             verdict = verify(path, display, stop)
         except Interrupted as interrupted:

@@ -14,12 +14,26 @@ from gradinc.config.placing import chosen
 
 OWN = "gradinc"
 
+MAKING = (
+    "base/randomness.py",
+    "config",
+    "core",
+    "data",
+    "dues",
+    "methods",
+    "models",
+    "records/metrics.py",
+    "rules",
+    "runs",
+)
+"""The folders and files of gradinc that can change a number of a run. Commands, studies and reports cannot."""
+
 
 def code_digests(document: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 over the source of gradinc and of each package that a run has a part from, as this process found it.
 
-    Of a part's top-level package every Python file counts, since nobody can say which of them it reaches; of a module
-    that stands alone, its file.
+    Of gradinc the files of `MAKING` count. Of another package every Python file counts, since nobody can say which of
+    them a part reaches; of a single module, its file.
 
     Args:
         document: the run's config.
@@ -44,7 +58,7 @@ def registered_packages() -> list[str]:
 
 @cache
 def package_digest(package: str = OWN) -> str:
-    """SHA-256 over the source of a top-level package, or of a module that stands alone."""
+    """SHA-256 over the source of a top-level package or a single module: the files that can change a number."""
     total = hashlib.sha256()
     for root, path in _sources(package):
         total.update(f"{path.relative_to(root).as_posix()}\n".encode())
@@ -79,9 +93,16 @@ def segment_digests(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _sources(package: str) -> list[tuple[Path, Path]]:
-    """The Python files of a package, each with the folder that its place is told from."""
-    spec = None if package == OWN else PathFinder.find_spec(package)
-    roots = [catalog.PACKAGE] if package == OWN else [Path(p) for p in (spec and spec.submodule_search_locations) or ()]
+    """The Python files of a package that count, each with the folder that its path is relative to."""
+    if package == OWN:
+        places = [catalog.PACKAGE / place for place in MAKING]
+        return [(catalog.PACKAGE, path) for place in places for path in _python_files(place)]
+    spec = PathFinder.find_spec(package)
+    roots = [Path(root) for root in (spec and spec.submodule_search_locations) or ()]
     if not roots and spec is not None and spec.origin:
         return [(Path(spec.origin).parent, Path(spec.origin))]
-    return [(root, path) for root in roots for path in sorted(root.rglob("*.py"))]
+    return [(root, path) for root in roots for path in _python_files(root)]
+
+
+def _python_files(place: Path) -> list[Path]:
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place]

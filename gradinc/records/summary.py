@@ -15,6 +15,15 @@ def score_text(value: float | None, measure: str | None) -> str:
     return percent_text(value, 2) if measure == "accuracy" else f"{measure.upper()} {value:.4g}"
 
 
+def score_shown(measures: dict[str, float] | None) -> str:
+    """The main measure of a model: accuracy, or MSE and R²."""
+    if not measures:
+        return NONE
+    if "accuracy" in measures:
+        return score_text(measures["accuracy"], "accuracy")
+    return f"{score_text(measures['mse'], 'mse')}, R² {measures['r2']:.3f}"
+
+
 MEASURES = ("acc", "aia", "la", "bwt", "forgetting", "fwt")
 """Measures of the accuracy matrix, under ``metrics`` in a result: shares of 1."""
 

@@ -25,7 +25,7 @@ from gradinc.base.files import open_plain, storing, write_whole
 from gradinc.runs.torch_file import Refused, load_file, plain
 
 BEST = "best"
-PIECE = 1 << 20
+_PIECE = 1 << 20
 """Bytes that are looked at at a time."""
 
 _NAME = re.compile(r"(0|[1-9][0-9]{0,17})(?:\+([1-9][0-9]{0,17}))?")
@@ -116,7 +116,7 @@ def _checked(path: Path) -> io.BytesIO:
                 raise Damaged("cut short")
             file.seek(32)
             total = hashlib.sha256()
-            while piece := file.read(PIECE):
+            while piece := file.read(_PIECE):
                 total.update(piece)
             if total.digest() != digest:
                 raise Damaged("checksum")

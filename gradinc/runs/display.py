@@ -1,252 +1,53 @@
-"""What a user sees while a run goes: one progress display on a terminal, plain lines elsewhere."""
+"""What a run shows while it trains, whoever draws it."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterable
-from types import TracebackType
-from typing import Any
-
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
-from rich.table import Table
-from rich.text import Text
-
-from gradinc.base.text import bytes_text, duration_text, printable
-from gradinc.runs.heatmap import heat_map
+from typing import Any, Protocol
 
 LINE_EVERY = 10.0
-"""Seconds between two plain lines, besides those for evaluations."""
-
-FIRST_LINE = 2.0
-"""Seconds from the start of training to its first plain line."""
-
-MOST_TASKS = 10
-"""Tasks whose accuracies a plain line lists one by one."""
+"""Seconds between two lines about progress, where there is no progress bar."""
 
 
-def score_shown(measures: dict[str, float] | None) -> str:
-    """The measure that people look at first."""
-    if not measures:
-        return "–"
-    if "accuracy" in measures:
-        return f"{100 * measures['accuracy']:.2f} %"
-    return f"MSE {measures['mse']:.4g}, R² {measures['r2']:.3f}"
-
-
-class _TimeLeft(ProgressColumn):
-    """The time left, by the share of the budget that was used since this process began."""
-
-    def render(self, task: Task) -> Text:
-        begun, elapsed = task.fields["begun"], task.elapsed or 0.0
-        done = task.completed - begun
-        if done <= 0 or elapsed < 0.5:
-            return Text("", style="progress.remaining")
-        return Text(duration_text(elapsed * (1 - task.completed) / done) + " left", style="progress.remaining")
-
-
-class _Bar(Progress):
-    """The progress bar, under the accuracy matrix where there is one."""
-
-    matrix: list[list[float | None]] = []  # noqa: RUF012  (set on each bar)
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        if self.matrix:
-            yield heat_map(self.matrix, self.console.width, self.console.height - 3)
-        yield from super().get_renderables()
-
-
-class Display:
-    """Progress of one run.
-
-    Args:
-        console: where it goes.
-        setting: ``auto`` (a bar on a terminal, plain lines elsewhere), ``plain`` or ``quiet``.
-    """
-
-    def __init__(self, console: Console, setting: str) -> None:
-        self.console = console
-        self.quiet = setting == "quiet"
-        self.bar = setting == "auto" and console.is_terminal
-        self._progress: _Bar | None = None
-        self._matrix: list[list[float | None]] = []
-        self._last_line = -math.inf
-        self._numbers: dict[str, str] = {}
-        self._share = self._begun = 0.0
-        self._started = time.monotonic()
-
-    def __enter__(self) -> Display:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+class Display(Protocol):
+    """Where a run shows its progress."""
 
     def begin(self, title: str, share: float) -> None:
-        """Show that training begins, or goes on, with this share of its budget used."""
-        self._share = self._begun = share
-        self._started = time.monotonic()
-        self._last_line = max(self._last_line, self._started - LINE_EVERY + FIRST_LINE)
-        if self.bar and not self.quiet:
-            self.__exit__(None, None, None)  # the bar of the task before
-            self._progress = _Bar(
-                TextColumn("[bold]{task.description}", markup=True),
-                BarColumn(bar_width=None),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[numbers]}", markup=False),
-                _TimeLeft(),
-                console=self.console,
-                transient=True,
-                expand=True,
-            )
-            self._progress.matrix = self._matrix
-            self._progress.start()
-            self._task = self._progress.add_task(
-                title,
-                total=1.0,
-                completed=share,  # type: ignore[arg-type]
-                numbers="",
-                begun=share,
-            )
+        """Training begins, or resumes, with this share of its budget used."""
 
     def numbers(self, share: float, **numbers: str) -> None:
-        """New numbers, e.g. ``loss="0.31"``; they stay until newer ones come."""
-        self._share = share
-        self._numbers.update(numbers)
-        if self._progress is not None:
-            self._progress.update(self._task, completed=share, numbers="  ".join(self._shown()))
+        """New numbers, e.g. ``loss="0.31"``; each is shown until the next of its name."""
 
     def reached(self, where: str) -> None:
-        """The run goes on, at this place: without a bar, worth a line every ten seconds."""
-        self._numbers["at"] = where
-        if self._progress is None and time.monotonic() - self._last_line > LINE_EVERY:
-            self._plain_line()
-
-    def matrix(self, matrix: list[list[float | None]]) -> None:
-        """The accuracy matrix so far, the row that is being measured included."""
-        self._matrix = matrix
-        if self._progress is not None:
-            self._progress.matrix = matrix
-            self._progress.refresh()
-
-    def measured(self, done: int, row: list[float | None]) -> None:
-        """A row of the accuracy matrix is whole: without a bar, worth a line."""
-        if self._progress is None and not self.quiet and done:
-            self.console.print(Text(f"       after task {done}: {_accuracies(row[:done])}"), soft_wrap=True)
+        """Training has come to this place; worth a line every `LINE_EVERY` seconds."""
 
     def evaluated(self, where: str) -> None:
-        """An evaluation is done: without a bar, worth a line."""
-        if self._progress is None:
-            self._numbers["at"] = where
-            self._plain_line()
+        """An evaluation is done at this place; worth a line."""
+
+    def matrix(self, matrix: list[list[float | None]]) -> None:
+        """The accuracy matrix so far, with the row that is being measured."""
+
+    def measured(self, done: int, row: list[float | None]) -> None:
+        """A row of the accuracy matrix, after `done` tasks, is complete."""
 
     def say(self, line: str, style: str | None = None) -> None:
         """A line that stays."""
-        if not self.quiet:
-            self.console.print(Text(printable(line), style=style or ""), soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        """A line that stays, even when quiet."""
-        self.console.print(Text("warning: " + printable(line), style="yellow"), soft_wrap=True)
+        """A warning, which is shown also where little else is."""
 
-    def show(self, table: RenderableType) -> None:
-        """A table or a picture, at the end."""
-        if not self.quiet:
-            self.console.print(table)
-
-    def _shown(self) -> list[str]:
-        return [f"{name} {value}" for name, value in self._numbers.items() if name != "at"]
-
-    def _plain_line(self) -> None:
-        if self.quiet:
-            return
-        self._last_line = time.monotonic()
-        parts = [
-            f"{100 * self._share:3.0f} %",
-            *([self._numbers["at"]] if "at" in self._numbers else []),
-            *self._shown(),
-        ]
-        done = self._share - self._begun
-        if done > 0 and self._share < 1:
-            parts.append(duration_text((self._last_line - self._started) * (1 - self._share) / done) + " left")
-        self.console.print(Text("  ".join(parts)), soft_wrap=True)
+    def ended(self, result: dict[str, Any]) -> None:
+        """The run has finished with this ``result.json``."""
 
 
-def _accuracies(row: list[float | None]) -> str:
-    """The accuracies of a row of the matrix, one by one, or their mean and range where there are many."""
-    if len(row) <= MOST_TASKS:
-        return " ".join("·" if value is None else f"{100 * value:.1f}" for value in row) + " %"
-    known = {task: 100 * value for task, value in enumerate(row, start=1) if value is not None}
-    if not known:
-        return "not measured"
-    low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
-    mean = sum(known.values()) / len(known)
-    return f"mean {mean:.1f} %, from {known[low]:.1f} (task {low}) to {known[high]:.1f} (task {high})"
+class Silent:
+    """A display that shows nothing."""
 
-
-ROWS = {"rows", "forward_rows", "backward_rows"}
-"""Keys of a result; before they came, ``passes`` counted calls of the model, which is another quantity."""
-
-
-def summary(result: dict[str, Any]) -> Table:
-    """The table at the end of a run."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column()
-    several = "matrix" in result
-    rows = [
-        *(_metric_rows(result) if several else []),
-        ("test, mean of tasks" if several else "test", _measures(result["test"], "not looked at")),
-        ("validation", _measures(result["validation"], "no rows")),
-        *([("values found by", str(result["search"]["judged_by"]))] if result.get("search") else []),
-        ("ended by", f"budget.{result['ended_by']}"),
-        ("samples", f"{result['samples']:,}"),
-        ("updates", f"{result['steps']:,}"),
-        *([("rows", _rows(result)), ("passes", f"{result['passes']:,.0f}")] if set(result) >= ROWS else []),
-        ("time", duration_text(result["seconds"])),
-        ("peak memory", bytes_text(result["peak_memory"])),
-        *([("kept", f"{bytes_text(result['kept_bytes'])} by methods")] if result.get("kept_bytes") else []),
-    ]
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
-
-
-LONG = {
-    "acc": "ACC, mean over tasks at the end",
-    "aia": "AIA, mean over time of that so far",
-    "la": "LA, each task just learned",
-    "bwt": "BWT, change since then",
-    "forgetting": "forgetting, since the best",
-    "fwt": "FWT, before a task against untrained",
-}
-"""The metrics of a stream of tasks, in a few words."""
-
-
-def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for name, value in result["metrics"].items():
-        known = result.get("task_metrics", {}).get(name)
-        more = "" if known is None else f"   {100 * known:.2f} with the task known"
-        shown = f"– ({result['undefined'].get(name)})" if value is None else f"{100 * value:.2f} %{more}"
-        rows.append((LONG[name], shown))
-    return rows
-
-
-def _rows(result: dict[str, Any]) -> str:
-    """The rows through the model, with both ways where they are not the same."""
-    forward, backward = result["forward_rows"], result["backward_rows"]
-    ways = "" if forward == backward else f"   {forward:,} forward, {backward:,} backward"
-    return f"{result['rows']:,}{ways}"
-
-
-def _measures(measures: dict[str, float] | None, otherwise: str) -> str:
-    if not measures:
-        return f"– ({otherwise})"
-    if "accuracy" in measures:
-        return f"accuracy {100 * measures['accuracy']:.2f} %   loss {measures['loss']:.4f}"
-    return f"MSE {measures['mse']:.5g}   R² {measures['r2']:.3f}"
+    def begin(self, title: str, share: float) -> None: ...
+    def numbers(self, share: float, **numbers: str) -> None: ...
+    def reached(self, where: str) -> None: ...
+    def evaluated(self, where: str) -> None: ...
+    def matrix(self, matrix: list[list[float | None]]) -> None: ...
+    def measured(self, done: int, row: list[float | None]) -> None: ...
+    def say(self, line: str, style: str | None = None) -> None: ...
+    def warn(self, line: str) -> None: ...
+    def ended(self, result: dict[str, Any]) -> None: ...

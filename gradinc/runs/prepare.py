@@ -37,6 +37,11 @@ class Prepared:
     stream: Stream
     learner: Learner
 
+    @property
+    def shape(self) -> Shape:
+        """What the model has to fit."""
+        return Shape(self.dataset.shape, self.stream.setting.outputs)
+
 
 def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     """Choose the device, read the data and build the learner.

@@ -28,7 +28,7 @@ from gradinc.runs.build import Shape, build_criterion, build_model
 from gradinc.runs.device import autocast_dtype, choose_device, storage_dtype
 from gradinc.runs.evaluate import evaluate
 
-BEST = f"ckpt/{checkpoint.BEST}"
+_BEST_FILE = f"ckpt/{checkpoint.BEST}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class FinishedRun:
             raise UserError(str(path / "config.yaml"), "is not the config that the run was started with", AGAIN)
         result = read_ended(path)
         for name, what in check_seal(result, path).items():
-            if name != BEST:
+            if name != _BEST_FILE:
                 _last_weights(path)  # says which step the run can go on from, if there is one
                 raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
         _tell_unsealed(path, result)
@@ -228,18 +228,18 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
     """
     path = find_run(run)
     wrong = check_seal(read_ended(path), path)
-    file = path / BEST
+    file = path / _BEST_FILE
     mend = "Use its last weights, or run it again with fresh=true"
-    if not file.exists() and BEST in wrong:
-        raise UserError(str(file), wrong[BEST], mend)
+    if not file.exists() and _BEST_FILE in wrong:
+        raise UserError(str(file), wrong[_BEST_FILE], mend)
     if not file.exists():
         raise UserError(str(path), "has no best checkpoint, since it has no validation rows", "Use its last weights")
     try:
         state = checkpoint.read(file, read_identity(path), device)
         if "model" not in state:
             raise checkpoint.Damaged("a checkpoint under another name")
-        if BEST in wrong:
-            raise checkpoint.Damaged(f"it {wrong[BEST]}")
+        if _BEST_FILE in wrong:
+            raise checkpoint.Damaged(f"it {wrong[_BEST_FILE]}")
     except checkpoint.Damaged as damage:
         raise UserError(str(file), f"is damaged ({damage})", mend) from damage
     weights: dict[str, Tensor] = state["model"]

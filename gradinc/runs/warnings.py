@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gradinc.base.text import counted
 from gradinc.config.schema import Config
 from gradinc.core.due import Due
+from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.normalization import BATCH_NORMS, NORMS
 from gradinc.data.outputs import Outputs
@@ -20,6 +21,20 @@ NEAR = 1e-12
 
 MOST_NAMES = 5
 """Classes that a warning names."""
+
+
+def before_training(config: Config, stream: Stream, learner: Learner) -> list[str]:
+    """All warnings that follow from the config, the data and the model alone."""
+    named, tasks = learner.named, len(stream)
+    acting = named if tasks > 1 else {}
+    return [
+        *without_past(config, named, stream),
+        *undone_projections(acting, config.optimizer.name, config.optimizer.options),
+        *resting_norms(named, learner.model, tasks),
+        *missing_classes(stream),
+        *given_answers(stream),
+        *short_epochs(config, learner.window.due, stream.lengths, learner.place.world.size),
+    ]
 
 
 def expected(outputs: Outputs | None, tasks: int, mode: str, methods: Sequence[Method]) -> str | None:
@@ -131,6 +146,27 @@ def undone_projections(methods: Mapping[str, Method], optimizer: str, options: M
     return lines
 
 
+def used_before_training(task: int, limit: str) -> str:
+    """A warning about a task whose rows or passes were used before its training.
+
+    Args:
+        limit: the limit's name.
+    """
+    what = f"at the end of the task before, methods took as many rows as budget.{limit} has for this one"
+    return f"task {task + 1}: {what}, so that nothing is trained in it"
+
+
+def while_training(task: int, first: float, loss: float, notes: Mapping[str, float]) -> dict[str, str]:
+    """The warnings about a line of the log, each with a name by which it is given once in a task.
+
+    Args:
+        first: the training loss of the task's first line.
+        notes: numbers that methods noted.
+    """
+    found = {"idle": idle_penalty(notes, task), "rising": rising(first, loss)}
+    return {name: line for name, line in found.items() if line is not None}
+
+
 def idle_penalty(notes: Mapping[str, float], task: int) -> str | None:
     """A warning where a penalty has no gradient after the first task."""
     if task > 0 and notes.get("penalty_gradient", 1.0) < NEAR:
@@ -144,16 +180,6 @@ def known_task_hurts(row: Sequence[float | None], task_row: Sequence[float | Non
         if of_all is not None and in_task is not None and in_task < of_all - NEAR:
             return f"on task {task + 1} the accuracy is lower among the task's own classes than among all: a mistake"
     return None
-
-
-def no_effect(own: Sequence[Mapping[str, object]], plain: Sequence[Mapping[str, object]]) -> bool:
-    """Whether every training loss of a run is exactly that of plain fine-tuning.
-
-    Args:
-        own, plain: the lines of the two logs.
-    """
-    losses = [[line["train"] for line in log if "train" in line] for log in (own, plain)]
-    return bool(losses[0]) and losses[0] == losses[1]
 
 
 def rising(first: float | None, last: float | None) -> str | None:

@@ -1,36 +1,28 @@
-"""Running the last stretch of a run again, in another place, and comparing it with what the run has saved."""
+"""Verifying a run: its files against its seal, and its last stretch against the same training, done again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradinc.base.errors import Diverged, UserError
+from gradinc.base.errors import UserError
 from gradinc.base.files import open_plain
 from gradinc.base.signals import Interruption
-from gradinc.config.code import segment_digests
 from gradinc.config.identity import identity_digest
-from gradinc.config.schema import Config, validate
+from gradinc.config.schema import Config
 from gradinc.core.work import BEFORE_ROWS, Work
-from gradinc.records.directory import RunDirectory, read_config
-from gradinc.records.environment import changes
+from gradinc.records.directory import read_config
 from gradinc.records.lock import living_owner
 from gradinc.records.schemas import read_json, read_meta, read_result
 from gradinc.records.seal import SEAL, check_seal
 from gradinc.runs import checkpoint
-from gradinc.runs import device as devices
 from gradinc.runs.checkpoint import Damaged, Mark
-from gradinc.runs.comparison import CLOCK, SHOWN, state_differences
 from gradinc.runs.display import Display
 from gradinc.runs.fit import recorded
-from gradinc.runs.prepare import prepare
-from gradinc.runs.run import Run
-from gradinc.runs.train import WATCHING
+from gradinc.studies.rerun import Stretch, counts_in, rerun
 
 _LONGEST = 60
 """Letters of a value that are shown."""
@@ -55,64 +47,6 @@ class Verdict:
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unsealed: bool = False
-
-
-class ReplayDisplay(Display):
-    """Progress of a replay, whose clock stands still: it has no speed."""
-
-    def numbers(self, share: float, **numbers: str) -> None:
-        numbers.pop("speed", None)
-        super().numbers(share, **numbers)
-
-
-class Reached(Exception):
-    """The replay is where the checkpoint was taken, or past it."""
-
-
-class Replay(Run):
-    """A run that commits nothing and stops where a checkpoint was taken.
-
-    Attributes:
-        wanted: the state in that checkpoint.
-        state: the replay's own state there, once it is reached.
-    """
-
-    wanted: dict[str, Any]
-    state: dict[str, Any] | None = None
-
-    def commit(self) -> None:
-        """Stop here if this is the place; nothing is written."""
-        updates, samples = _counts(self.wanted)
-        here = (_place(asdict(self.position)), self.learner.updates, self.learner.work.samples)
-        if here == (_place(self.wanted["position"]), updates, samples):
-            self.state = {
-                "run": self.wanted["run"],
-                "learner": self.learner.state_dict(),
-                "position": asdict(self.position),
-                "log_offset": self._metrics.offset,
-                "log_digest": self._metrics.digest,
-            }
-            raise Reached
-        if self.learner.work.samples > samples:
-            raise Reached
-        self._next_commit = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """The clock stands still, so that ``budget.seconds`` ends nothing but what it has ended."""
-        return self._clock_base
-
-    def _reached(self) -> str | None:
-        position, there = self.position, self.wanted["position"]
-        done = there["tasks"][position.task] if position.task < there["task"] else {}
-        here = (position.epoch, self.learner.work.samples)
-        if done.get("ended_by") == "seconds" and here == (done["epochs"], _counts(self.wanted)[1]):
-            return "seconds"
-        return super()._reached()
-
-    def _measure(self, *arguments: Any, **options: Any) -> dict[str, float]:
-        self.commit()  # a run that was stopped while it measured has saved what was before
-        return super()._measure(*arguments, **options)
 
 
 def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
@@ -153,9 +87,25 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
     with checkpoint.fitting(path / "ckpt" / str(whole[0][0])):
         facts = _facts(whole[0][1], micro_batch or config.data.batch_size)
     if not any(line.startswith("metrics.jsonl") for line in verdict.differences):
-        facts |= _replay(path, config, meta, whole, verdict, display, stop)
+        stretch = _last_stretch(path, config, meta, whole)
+        verdict.first, verdict.last = str(stretch.first or Mark(0)), str(stretch.last)
+        again = rerun(stretch, display, stop)
+        verdict.differences += again.differences
+        verdict.notes += again.notes
+        facts |= again.result
     _check_result(path / "result.json", facts, verdict)
     return verdict
+
+
+def _last_stretch(
+    path: Path, config: Config, meta: dict[str, Any], whole: list[tuple[Mark, dict[str, Any]]]
+) -> Stretch:
+    """From the newest checkpoint but one, or the beginning, to the newest one."""
+    last, wanted = whole[0]
+    if len(whole) == 1:
+        return Stretch(path, config, meta, None, last, wanted)
+    first, begun = whole[1]
+    return Stretch(path, config, meta, first, last, wanted, _beginning(path / "metrics.jsonl", begun["log_offset"]))
 
 
 def _check_log(log: Path, mark: Mark, state: dict[str, Any], verdict: Verdict) -> None:
@@ -189,7 +139,7 @@ def _facts(newest: dict[str, Any], batch_size: int) -> dict[str, Any]:
     """What a checkpoint alone says about the result."""
     last, work = (newest["position"]["tasks"] or [{}])[-1], Work()
     work.load_state_dict(newest["learner"]["work"])
-    counts = {"steps": _counts(newest)[0], "samples": work.samples, **work.record(batch_size)}
+    counts = {"steps": counts_in(newest)[0], "samples": work.samples, **work.record(batch_size)}
     weights = checkpoint.digest(newest["learner"]["model"])
     return {"weights_digest": weights, **counts, "test": last.get("test"), "validation": last.get("validation")}
 
@@ -211,73 +161,3 @@ def _check_result(file: Path, facts: dict[str, Any], verdict: Verdict) -> None:
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
-
-
-def _replay(
-    path: Path,
-    config: Config,
-    meta: dict[str, Any],
-    whole: list[tuple[Mark, dict[str, Any]]],
-    verdict: Verdict,
-    display: Display,
-    stop: Interruption,
-) -> dict[str, Any]:
-    """Go on from the older checkpoint to the newer one.
-
-    Returns:
-        The result that a run which is at its end there has; empty where the replay is not the same, or not at its end.
-    """
-    (last, wanted), (first, begun) = whole[0], (whole[1] if len(whole) == 2 else (Mark(0), None))
-    verdict.first, verdict.last = str(first), str(last)
-    before = [segment for segment in meta["segments"] if Mark(segment.get("from_step", 0)) < last]
-    segment = (before or meta["segments"])[-1]
-    with tempfile.TemporaryDirectory(prefix="gradinc-verify-") as scratch:
-        watching = {key: segment[key] for key in WATCHING if key in segment}
-        place = {"output": scratch, "name": path.name, "fresh": False, "progress": config.progress}
-        often = {**config.document["checkpoint"], "seconds": 0}
-        again = validate({**config.document, **watching, **place, "checkpoint": often})
-        directory = RunDirectory(again)
-        parts = prepare(again, recorded(meta))
-        if parts.stream.digest != meta["data"]["digest"]:
-            verdict.differences.append("data: are not those that the run was started with")
-            return {}
-        devices.pin(segment["threads"], parts.device)
-        here = {**devices.environment(parts.device, segment["threads"]), **segment_digests(config.document)}
-        verdict.notes += [f"{name} was {before}, here {now}" for name, before, now in changes(segment, here)]
-        (directory.path / "ckpt").mkdir(parents=True)
-        if begun is not None:
-            shutil.copyfile(path / "ckpt" / str(first), directory.path / "ckpt" / str(first))
-            log = _beginning(path / "metrics.jsonl", begun["log_offset"])
-            (directory.path / "metrics.jsonl").write_bytes(log)
-        replay = Replay(parts.config, directory, parts.dataset, parts.stream, parts.learner, display, stop)
-        replay.wanted = wanted
-        replay.resume()
-        stop.deferred = True
-        try:
-            replay.train()
-        except Reached:
-            pass
-        except Diverged as diverged:
-            verdict.differences.append(f"the replay diverged at step {diverged.step}: {diverged.tensor} is not finite")
-            return {}
-        finally:
-            replay.close()
-        if replay.state is None:
-            verdict.differences.append(f"the replay never came to where step {last.updates} was saved")
-            return {}
-        found = state_differences(wanted, replay.state)
-        more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-        verdict.differences += [*found[:SHOWN], *more]
-        if found or replay.position.task < len(parts.stream):
-            return {}
-        clocks_aside = {key: value for key, value in replay.result().items() if key not in CLOCK}
-        return {**clocks_aside, **({"search": meta["search"]} if "search" in meta else {})}
-
-
-def _counts(state: dict[str, Any]) -> tuple[int, int]:
-    """Updates and samples of a checkpoint."""
-    return state["learner"]["place"][-1], state["learner"]["work"]["samples"]
-
-
-def _place(position: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(position.get(key) for key in ("task", "epoch", "batch", "stage"))

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from gradinc.runs.display import Display
-from gradinc.runs.heatmap import heat_map
+from gradinc.cli.display import TerminalDisplay
+from gradinc.cli.heatmap import heat_map
 
 
 def test_a_run_in_a_file_says_how_far_it_is_before_anything_is_logged(empty: Path, environment: dict[str, str]) -> None:
@@ -45,7 +45,7 @@ def test_the_end_is_one_line_and_names_the_epoch_that_training_is_in(gradinc: An
 
 
 def test_a_line_of_many_tasks_gives_their_mean_and_range(capsys: Any) -> None:
-    display = Display(Console(width=80), "plain")
+    display = TerminalDisplay(Console(width=80), "plain")
     display.measured(3, [0.5, None, 0.75, None])
     display.measured(300, [0.5] * 100 + [0.25] + [None] * 99 + [0.5] * 99 + [1.0])
     few, many = capsys.readouterr().out.splitlines()

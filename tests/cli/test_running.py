@@ -92,22 +92,22 @@ def test_a_diverged_job_is_told_as_that(gradinc: Any, empty: Path) -> None:
 def test_the_exit_code_says_what_kind_of_end_it_was(
     gradinc: Any, monkeypatch: pytest.MonkeyPatch, failure: BaseException, code: int
 ) -> None:
-    import gradinc.runs.train as train
+    from gradinc.runs import execute
 
-    def ending(config: Any, *, console: Any) -> int:
+    def ending(config: Any, display: Any) -> int:
         raise failure
 
-    monkeypatch.setattr(train, "execute", ending)
+    monkeypatch.setattr(execute, "execute", ending)
     assert gradinc("train", *QUICK).code == code
 
 
 def test_a_bug_is_not_hidden(gradinc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import gradinc.runs.train as train
+    from gradinc.runs import execute
 
-    def broken(config: Any, *, console: Any) -> int:
+    def broken(config: Any, display: Any) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(train, "execute", broken)
+    monkeypatch.setattr(execute, "execute", broken)
     with pytest.raises(ZeroDivisionError):  # Python shows it and ends with exit code 1
         gradinc("train", *QUICK)
 

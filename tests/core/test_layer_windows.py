@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from learners import ROWS, distance, epochs, learner, network, restored, rows
-from rich.console import Console
 from torch import nn
 
 from gradinc.base.errors import UserError
@@ -19,7 +18,7 @@ from gradinc.core.schedules import Schedule
 from gradinc.data.batch import Batch
 from gradinc.data.dataset import load_dataset
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 
 SIZE, MICRO = 2, 16
 OPTIMIZERS = {
@@ -247,7 +246,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(arguments, line):
 def test_methods_that_read_the_whole_gradient_are_refused_before_anything_is_created(method, tmp_path):
     keys = [f"strategy={method}", "strategy.window.layers={*.bias:8}", f"output={tmp_path}"]
     with pytest.raises(UserError, match=rf"^strategy\.window\.layers: {method} reads the whole gradient, and "):
-        execute(load_config([*SMALL, *keys]), console=Console(quiet=True))
+        execute(load_config([*SMALL, *keys]))
     assert not list(tmp_path.iterdir())
 
 
@@ -262,7 +261,7 @@ def test_methods_that_treat_every_layer_by_itself_go_with_it():
 def test_a_run_learns_with_it_and_the_window_counts_its_updates(tmp_path):
     keys = ["strategy.window.size=2", "strategy.window.layers={hidden1.*:8}", "budget.epochs=4", "name=run"]
     config = load_config([*SMALL, *keys, f"output={tmp_path}"])
-    assert execute(config, console=Console(quiet=True)) == 0
+    assert execute(config) == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["steps"] == 4 * 21, "41 micro-batches make 21 windows"
     assert result["test"]["accuracy"] > 0.7

@@ -22,8 +22,8 @@ from gradinc.data.decode import decode
 from gradinc.data.folder import FORMATS
 from gradinc.data.rows import FileRows, TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
-from gradinc.data.stream import Task
-from gradinc.runs.run import Run
+from gradinc.runs.position import Position
+from gradinc.runs.saving import Saver
 
 Section = Callable[..., DataSection]
 Pictures = Callable[..., Path]
@@ -229,17 +229,16 @@ def test_an_image_that_is_changed_between_two_epochs_ends_the_run_with_its_check
     words += ["model=linear", "budget.epochs=3", "device=cpu", "threads=1", "data.split_seed=1"]
     shutil.rmtree(tmp_path / "pictures" / "others")
     assert main(["train", *words, f"output={tmp_path}", "name=undisturbed"]) == 0
-    end = Run._end_epoch
+    offer = Saver.offer
 
-    def changed(run: Run, task: Task) -> None:
-        end(run, task)
-        if run.position.epoch == 1:
-            run.commit()
+    def changed(saver: Saver, position: Position) -> None:
+        offer(saver, position)
+        if position.epoch == 1:
             path.write_bytes(new)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_end_epoch", changed)
-        assert main(["train", *words, f"output={tmp_path}", "name=disturbed"]) == 2
+        patch.setattr(Saver, "offer", changed)
+        assert main(["train", *words, f"output={tmp_path}", "name=disturbed", "checkpoint.seconds=0"]) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"{path}: was changed while the run was reading it.")
     assert err.count("\n") == 1

@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.compose import load_config
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 
 METHOD = '''
 """sign(g)."""
@@ -89,7 +88,7 @@ def test_it_trains_with_the_others(elsewhere):
         config = load_config(
             [*SMALL, f"strategy={strategy}", "strategy.window.size=4", f"name={strategy}"], [elsewhere]
         )
-        assert execute(config, console=Console(quiet=True)) == 0
+        assert execute(config) == 0
         return json.loads((Path("outputs") / strategy / "result.json").read_text())
 
     theirs, plain = run("sign_descent"), run("accumulate")
@@ -98,7 +97,7 @@ def test_it_trains_with_the_others(elsewhere):
     assert theirs["weights_digest"] != plain["weights_digest"]
     together = load_config([*SMALL, "strategy=[accumulate,centralize,sign_descent,clip]", "name=all"], [elsewhere])
     assert list(together.strategy.methods) == ["centralize", "sign_descent", "clip"]
-    assert execute(together, console=Console(quiet=True)) == 0
+    assert execute(together) == 0
 
 
 def test_without_its_package_the_file_and_the_package_are_named(tmp_path):

@@ -5,12 +5,11 @@ import json
 import pytest
 import torch
 from learners import distance, learner, loss_and_gradient, network, take, task, train, windows
-from rich.console import Console
 
 import gradinc
 from gradinc.config.compose import load_config
 from gradinc.methods.lookahead import Lookahead
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 
 
 def reference(k, alpha, momentum):
@@ -89,7 +88,7 @@ def test_a_run_validates_the_slow_weights_and_keeps_them_as_the_best(tmp_path):
     def run(name, *more):
         small = ["data=digits", "model=linear", "budget.epochs=2", "progress=quiet", "threads=1", "log.steps=1000"]
         config = load_config([*small, f"output={tmp_path}", f"name={name}", *more])
-        assert execute(config, console=Console(quiet=True)) == 0
+        assert execute(config) == 0
         lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         result = json.loads((tmp_path / name / "result.json").read_text())
         return [line["validation"]["loss"] for line in lines if "validation" in line], result["weights_digest"]

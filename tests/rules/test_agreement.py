@@ -8,13 +8,12 @@ import json
 import pytest
 import torch
 from learners import distance, gradient, learner, members, rule, update
-from rich.console import Console
 
 from gradinc.base.errors import Stalled
 from gradinc.config.compose import load_config
 from gradinc.core.method import Method
 from gradinc.core.schedules import Schedule
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 
 SIZES = (30, 20, 25, 30)
 
@@ -104,7 +103,7 @@ NEVER = ["strategy=agreement", "strategy.window.agreement.tau=0", "strategy.wind
 def test_a_run_whose_windows_are_all_rejected_ends_and_says_why(tmp_path):
     def run(name, *more):
         config = load_config([*NEVER, f"output={tmp_path}", f"name={name}", "progress=quiet", *more])
-        return execute(config, console=Console(quiet=True))
+        return execute(config)
 
     def result(name):
         return json.loads((tmp_path / name / "result.json").read_text())
@@ -126,4 +125,4 @@ def test_windows_longer_than_an_epoch_are_no_standstill(tmp_path):
     """41 micro-batches make an epoch: with carry the first update comes in the third one."""
     window = ["strategy.window.size=100", "strategy.window.last=carry", "model=linear", "budget.steps=2"]
     config = load_config([*window, f"output={tmp_path}", "progress=quiet"])
-    assert execute(config, console=Console(quiet=True)) == 0
+    assert execute(config) == 0

@@ -11,11 +11,12 @@ import torch
 from rich.console import Console
 
 from gradinc.base.errors import UserError
+from gradinc.cli.display import TerminalDisplay
 from gradinc.config.compose import load_config
 from gradinc.core.rate import SCALES
 from gradinc.data.dataset import load_dataset
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 
 SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1", "progress=quiet", "threads=1", "dtype=float64"]
 PLAIN = ["optimizer.momentum=0", "optimizer.lr=0.1"]
@@ -26,7 +27,7 @@ ROWS = 1294
 def run(tmp_path):
     def made(name, *more):
         config = load_config([*SMALL, *more, f"output={tmp_path}", f"name={name}"])
-        assert execute(config, console=Console(quiet=True)) == 0
+        assert execute(config) == 0
         return json.loads((tmp_path / name / "result.json").read_text())
 
     return made
@@ -93,7 +94,7 @@ def test_what_methods_take_at_a_task_s_end_can_leave_nothing_of_the_next_and_tha
     ewc = ["budget.rows=300", "strategy=ewc", "strategy.methods.ewc.rows=400"]
     config = load_config([*SMALL[:-3], *SPLIT[:2], *ewc, "progress=plain", f"output={tmp_path}", "name=all"])
     text = io.StringIO()
-    assert execute(config, console=Console(file=text, width=300)) == 0
+    assert execute(config, TerminalDisplay(Console(file=text, width=300), "plain")) == 0
     said = [line for line in text.getvalue().splitlines() if "warning: task" in line]
     assert len(said) == 2
     assert "task 2: at the end of the task before, methods took as many rows as budget.rows has for this one" in said[0]

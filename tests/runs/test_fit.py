@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
 from gradinc.base.errors import UserError
@@ -18,7 +17,7 @@ from gradinc.data.dataset import load_dataset
 from gradinc.runs import fit
 from gradinc.runs.build import Shape, build_criterion, build_model
 from gradinc.runs.device import is_out_of_memory
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 
 SMALL = ["data=digits", "model=mlp", "model.width=16", "progress=quiet", "threads=1", "dtype=float64"]
 PLAIN = ["optimizer.momentum=0", "optimizer.lr=0.1", "budget.epochs=2"]
@@ -32,7 +31,7 @@ def run(tmp_path, monkeypatch):
         if available is not None:
             monkeypatch.setattr(fit, "available_memory", lambda: available)
         config = load_config([*SMALL, *PLAIN, *WINDOW, f"output={tmp_path}", f"name={name}", f"fresh={fresh}", *more])
-        assert execute(config, console=Console(quiet=True)) == 0
+        assert execute(config) == 0
         return [json.loads((tmp_path / name / file).read_text()) for file in ("result.json", "meta.json")]
 
     return made

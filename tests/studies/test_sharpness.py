@@ -6,14 +6,13 @@ import json
 
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.core.criterion import CrossEntropy
 from gradinc.data.batch import Batch
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 from gradinc.runs.trained import FinishedRun
 from gradinc.studies.sharpness import Hessian, largest_eigenvalue, sharpness
 
@@ -128,7 +127,7 @@ def runs(tmp_path_factory):
     small = ["data=digits", "model=mlp", "model.width=8", "model.depth=1", "progress=quiet", "threads=1"]
     for name, more in {"plain": [], "tasks": ["stream=split"], "large": ["optimizer.lr=0.2"]}.items():
         config = load_config([*small, *more, "budget.epochs=2", f"output={folder}", f"name={name}"])
-        assert execute(config, console=Console(quiet=True)) == 0
+        assert execute(config) == 0
     return folder
 
 

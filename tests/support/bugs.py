@@ -17,7 +17,9 @@ from gradinc.data import dataset
 from gradinc.data.rows import TensorRows
 from gradinc.records import directory
 from gradinc.records import log as record
-from gradinc.runs import run
+from gradinc.runs import epoch, run
+from gradinc.runs.position import Position
+from gradinc.runs.restore import Restored
 
 evaluate = importlib.import_module("gradinc.runs.evaluate")
 
@@ -103,14 +105,14 @@ def forget_the_reservoir() -> None:
 
 def forget_the_matrix() -> None:
     """The accuracies on the tasks so far."""
-    resume = run.Run.resume
+    restore = run.restore
 
-    def forget(self: run.Run) -> int | None:
-        step = resume(self)
-        self.position.matrix.clear()
-        return step
+    def forget(*arguments: Any) -> Restored:
+        restored = restore(*arguments)
+        restored.position.matrix.clear()
+        return restored
 
-    run.Run.resume = forget  # type: ignore[method-assign]
+    run.restore = forget
 
 
 def forget_the_heads() -> None:
@@ -125,13 +127,13 @@ def forget_the_heads() -> None:
 
 def _positions(name: str) -> None:
     """Have every position begin at 0 of something."""
-    begin = run.Position.__init__
+    begin = Position.__init__
 
-    def __init__(self: run.Position, *values: Any, **named: Any) -> None:
+    def __init__(self: Position, *values: Any, **named: Any) -> None:
         begin(self, *values, **named)
         setattr(self, name, 0)
 
-    run.Position.__init__ = __init__  # type: ignore[method-assign]
+    Position.__init__ = __init__  # type: ignore[method-assign]
 
 
 def forget_the_epoch() -> None:
@@ -157,7 +159,7 @@ def forget_the_end_of_the_log() -> None:
 def carry_a_generator() -> None:
     """Draw every order and augmentation from one generator that goes on and on, and is not saved."""
     generator = torch.Generator().manual_seed(0)
-    run.generator = lambda *purpose, device="cpu": generator
+    epoch.generator = lambda *purpose, device="cpu": generator
 
 
 def read_for_a_minute() -> None:

@@ -22,8 +22,9 @@ from gradinc.data.rows import TensorRows
 from gradinc.data.stream import open_stream
 from gradinc.records.directory import RunDirectory
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
-from gradinc.runs.display import Display
-from gradinc.runs.run import Run
+from gradinc.runs.display import Silent
+from gradinc.runs.prepare import Prepared
+from gradinc.runs.run import open_run
 
 MLP = ("model=mlp", "model.width=256", "model.depth=2")
 PLAIN_SGD = ("optimizer=sgd", "optimizer.momentum=0", "optimizer.lr=0.01")
@@ -136,8 +137,8 @@ def timed_run(overrides: Sequence[str], dataset: Dataset) -> tuple[float, float]
         stream = open_stream(config, dataset)
         criterion = build_criterion(dataset, stream.outputs)
         learner = build_learner(config, bench_model(config), criterion, stream.longest, stream)
-        run = Run(config, directory, dataset, stream, learner, Display(Console(quiet=True), "quiet"), Interruption())
-        run.resume()
+        parts = Prepared(config, None, CPU, dataset, stream, learner)
+        run = open_run(parts, directory, Silent(), Interruption())
         begun = time.perf_counter()
         run.train()
         seconds = time.perf_counter() - begun

@@ -18,7 +18,8 @@ from gradinc.base.text import duration_text, percent_text, printable
 from gradinc.config.compose import Job
 from gradinc.config.names import short
 from gradinc.records.directory import RunDirectory
-from gradinc.runs.display import LINE_EVERY, score_shown
+from gradinc.records.summary import score_shown
+from gradinc.runs.display import LINE_EVERY
 from gradinc.studies.sweep.shipment import Ending
 
 STOPS = (130, 138, 143)

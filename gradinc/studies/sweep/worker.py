@@ -23,8 +23,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from rich.console import Console, RenderableType
-
 from gradinc.base.errors import UserError
 from gradinc.base.files import write_whole
 from gradinc.base.streams import Enduring
@@ -33,7 +31,7 @@ from gradinc.config import catalog
 from gradinc.config.code import package_digest, registered_packages
 from gradinc.config.schema import Config, validate
 from gradinc.records.directory import RunDirectory
-from gradinc.runs.display import Display
+from gradinc.runs.display import Silent
 
 _SHOWN_EVERY = 0.2
 """Seconds between two reports of a job's progress."""
@@ -116,35 +114,30 @@ class _Port:
             os.kill(os.getpid(), number)
 
 
-class _Relay(Display):
-    """A display that tells the sweep what it would show."""
+class _Relay(Silent):
+    """A display that sends its numbers and warnings to the sweep; headlines and results are the sweep's to show."""
 
     def __init__(self, port: _Port) -> None:
-        super().__init__(Console(file=sys.stderr), "quiet")
         self._port, self._shown_at = port, 0.0
+        self._share, self._numbers = 0.0, dict[str, str]()
 
     def begin(self, title: str, share: float) -> None:
-        super().begin(title, share)
-        self._tell()
+        self._share = share
+        self._send()
 
     def numbers(self, share: float, **numbers: str) -> None:
-        super().numbers(share, **numbers)
+        self._share = share
+        self._numbers.update(numbers)
         if time.monotonic() - self._shown_at > _SHOWN_EVERY:
-            self._tell()
+            self._send()
 
     def evaluated(self, where: str) -> None:
-        self._tell()
-
-    def say(self, line: str, style: str | None = None) -> None:
-        """Headlines and ends are the sweep's to show."""
+        self._send()
 
     def warn(self, line: str) -> None:
         self._port.send({"warning": line})
 
-    def show(self, table: RenderableType) -> None:
-        """A run's summary is a line of the sweep's table."""
-
-    def _tell(self) -> None:
+    def _send(self) -> None:
         self._shown_at = time.monotonic()
         self._port.send({"share": self._share, "numbers": self._numbers})
 
@@ -162,13 +155,13 @@ def _attempt(job: dict[str, Any], loaded: Collection[str], port: _Port) -> tuple
                 what = f"the sweep was composed by other code of {package} (digest {there[:12]}) than this worker's"
                 mine = here[:12] if package in loaded else "edited while it was loaded"
                 raise UserError(job["directory"], f"{what} ({mine})", "Start the sweep again")
-        from gradinc.runs.train import execute
+        from gradinc.runs.execute import execute
 
         os.chdir(job["folder"])
         sys.argv = ["gradinc", *job["arguments"]]
         port.send({"begun": os.getpid()})
         config = validate(job["document"])
-        return _executed(execute(config, console=Console(file=sys.stderr), display=_Relay(port)), config)
+        return _executed(execute(config, _Relay(port)), config)
     except UserError as error:
         return 1, one_line(error)
     except KeyboardInterrupt:

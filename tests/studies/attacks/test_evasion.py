@@ -8,13 +8,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.data.input_space import InputSpace
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 from gradinc.runs.trained import FinishedRun
 from gradinc.studies.attacks.evasion import Ball, cross_entropy, fgsm, margin, noisy, pgd
 from gradinc.studies.attacks.masking import stronger, wilson
@@ -28,11 +27,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     small = ["data=digits", "model=mlp", "model.width=32", "model.depth=1", "progress=quiet", "threads=1"]
     for name, more in {"plain": ["budget.epochs=6"], "tasks": ["stream=split", "budget.epochs=1"]}.items():
-        assert (
-            execute(load_config([*small, *more, f"output={folder}", f"name={name}"]), console=Console(quiet=True)) == 0
-        )
+        assert execute(load_config([*small, *more, f"output={folder}", f"name={name}"])) == 0
     table = [*small[1:], "data=diabetes", "budget.epochs=1", f"output={folder}", "name=table"]
-    assert execute(load_config(table), console=Console(quiet=True)) == 0
+    assert execute(load_config(table)) == 0
     return folder
 
 

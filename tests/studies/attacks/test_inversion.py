@@ -7,7 +7,6 @@ import json
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 from torch import nn
 
 from gradinc.cli.main import main
@@ -15,7 +14,7 @@ from gradinc.config.compose import load_config
 from gradinc.config.schema import DataSection
 from gradinc.data.dataset import load_dataset
 from gradinc.data.input_space import InputSpace
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 from gradinc.studies.attacks.inversion import invert, labels_of, psnr
 
 
@@ -78,7 +77,7 @@ def runs(tmp_path_factory):
     kinds = {"plain": [], "private": ["strategy=dp", "strategy.window.dp.noise=2"], "tasks": ["stream=split"]}
     for name, more in kinds.items():
         config = load_config([*small, *more, "progress=quiet", "threads=1", f"output={folder}", f"name={name}"])
-        assert execute(config, console=Console(quiet=True)) == 0
+        assert execute(config) == 0
     return folder
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from gradinc.base.errors import UserError
 from gradinc.base.signals import Interruption
@@ -25,7 +24,7 @@ from gradinc.config.identity import run_name
 from gradinc.records.directory import read_config
 from gradinc.records.log import read_log
 from gradinc.records.search import found_by
-from gradinc.runs.train import execute
+from gradinc.runs.execute import execute
 from gradinc.runs.trained import FinishedRun
 from gradinc.studies.tune.space import Space, judged, read_space
 from gradinc.studies.tune.study import Search
@@ -75,7 +74,7 @@ def test_a_search_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert words[-1] == "search=outputs/rates"
     monkeypatch.chdir(tmp_path)
     config = load_config(words)
-    assert execute(config, console=Console(quiet=True)) == 0
+    assert execute(config) == 0
     run = FinishedRun.open(run_name(config))
     assert run.result["test"]["accuracy"] > 0
     found = {"mode": "validation", "judged_by": "the validation rows", "folder": "outputs/rates"}
@@ -146,7 +145,7 @@ def test_a_trial_is_the_same_whatever_the_test_rows_are(tmp_path: Path, stream: 
         x_test = np.zeros((30, 4)) if kind == "zeros" else x[:30]
         np.savez(tmp_path / f"{kind}.npz", x_train=x, y_train=y, x_test=x_test, y_test=y[:30])
         more = [f"data.root={tmp_path / kind}.npz", f"evaluate.rows={rows}", f"name={rows}-{kind}"]
-        assert execute(load_config([*words, *more]), console=Console(quiet=True)) == 0
+        assert execute(load_config([*words, *more])) == 0
         result = json.loads((tmp_path / f"{rows}-{kind}" / "result.json").read_text())
         return (tmp_path / f"{rows}-{kind}" / "metrics.jsonl").read_bytes(), result["test"], result.get("matrix")
 

@@ -1,0 +1,65 @@
+"""What a user is told about a run that has ended; no torch is imported for it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from gradinc.config.catalog import part
+from gradinc.config.code import edited
+from gradinc.config.schema import Config
+from gradinc.config.values import Strength
+from gradinc.records.directory import RunDirectory
+from gradinc.records.schemas import ENDED, read_meta
+from gradinc.records.seal import SEAL
+from gradinc.runs.bounds import compare_with_bounds
+from gradinc.runs.display import Display
+
+
+def tell_if_ended(directory: RunDirectory, display: Display) -> int | None:
+    """Show the result of a run that has ended already; return its exit code, None if it has not ended.
+
+    Raises:
+        UserError: its files are not those that it ended with.
+    """
+    result = directory.result()
+    if result is None or result["status"] not in ENDED:
+        return None
+    if (said := directory.check_seal(result)) is not None:
+        display.warn(said)
+    if result["status"] == "diverged":
+        display.warn(divergence(directory, result))
+        return 1
+    whose = edited(read_meta(directory.path / "meta.json"), directory.config.document)
+    other = "" if whose is None else f" by another version of {whose} code; fresh=true runs it again"
+    unsealed = "" if SEAL in result else " (unsealed)"
+    display.say(f"{directory.path} is finished already{other}{unsealed}.")
+    tell_end(directory, result, display)
+    return 0
+
+
+def tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) -> None:
+    """Show the result of a finished run, beside its bounds, and the next command."""
+    display.ended(result)
+    if "matrix" in result:
+        compare_with_bounds(directory, display)
+    display.say(f"next: gradinc test {shlex.quote(str(directory.path))}", style="bold")
+
+
+def divergence(directory: RunDirectory, result: dict[str, Any]) -> str:
+    """The line about a run that diverged."""
+    smaller = " or ".join([*_strengths(directory.config), "optimizer.lr"])
+    return (
+        f"{directory.path} diverged at step {result['diverged_at']}: {result['tensor']} is not finite. "
+        f"The last good checkpoint is kept. Use a smaller {smaller}; fresh=true runs it again."
+    )
+
+
+def _strengths(config: Config) -> list[str]:
+    """The weights of methods' own terms, any of which can be too large for the learning rate."""
+    return [
+        f"strategy.methods.{name}.{option}"
+        for name, options in config.strategy.methods.items()
+        for option, parameter in part("method", name).parameters.items()
+        if parameter.annotation == Strength and options[option] > 0
+    ]

@@ -1,0 +1,71 @@
+"""The position of a run in its stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class Position:
+    """Where a run is: always between two micro-batches.
+
+    Attributes:
+        task: number of finished tasks.
+        epoch: number of finished epochs of the task.
+        batch: number of finished micro-batches of the epoch.
+        steps: updates of the run when the epoch began.
+        stage: what comes next: ``training``, or measuring on ``validation`` or, at a task's end, ``test`` data.
+        ended_by: the limit that has ended the task, if one has.
+        began: steps, samples and seconds of the run when the task began; `gradinc.core.work.Work` counts rows.
+        best: score and step of the best validation in this task.
+        validation: the last measures on validation data.
+        tasks: the results of each finished task.
+        matrix: accuracy on each task, before any training and after each task; None where it was not measured.
+        task_matrix: the same with the outputs of other tasks masked, if the scenario does not mask them anyway.
+    """
+
+    task: int = 0
+    epoch: int = 0
+    batch: int = 0
+    steps: int = 0
+    stage: Literal["training", "validation", "test"] = "training"
+    ended_by: str | None = None
+    began: list[float] = field(default_factory=lambda: [0, 0, 0.0])
+    best: list[float] = field(default_factory=list)
+    validation: dict[str, float] = field(default_factory=dict)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    matrix: list[list[float | None]] = field(default_factory=list)
+    task_matrix: list[list[float | None]] = field(default_factory=list)
+
+    @property
+    def is_new_task(self) -> bool:
+        """Whether nothing of the task has been trained."""
+        return (self.stage, self.epoch, self.batch) == ("training", 0, 0)
+
+    @property
+    def epoch_name(self) -> str:
+        """The epoch that training is in, or has just finished: ``epoch 3``."""
+        return f"epoch {self.epoch + (self.batch > 0)}"
+
+    def after_task(self, test: dict[str, float] | None) -> Position:
+        """The position at the beginning of the next task.
+
+        Args:
+            test: the measures on test data at the task's end, None if test data are not looked at.
+        """
+        result = {
+            "task": self.task,
+            "ended_by": self.ended_by,
+            "epochs": self.epoch,
+            "test": test,
+            "validation": self.validation,
+            "best": {"score": self.best[0], "step": int(self.best[1])} if self.best else None,
+        }
+        return Position(
+            self.task + 1,
+            began=self.began,
+            tasks=[*self.tasks, result],
+            matrix=self.matrix,
+            task_matrix=self.task_matrix,
+        )

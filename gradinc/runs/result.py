@@ -1,0 +1,64 @@
+"""The result of a run, from where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradinc.config.schema import Config
+from gradinc.core.learner import Learner
+from gradinc.data.stream import Stream
+from gradinc.records.metrics import metrics
+from gradinc.runs import checkpoint
+from gradinc.runs.position import Position
+
+
+def counts(learner: Learner, batch_size: int) -> dict[str, Any]:
+    """What a run has used so far: samples, updates, rows through the model, passes."""
+    work = learner.work
+    return {"samples": work.samples, "steps": learner.updates, **work.record(batch_size)}
+
+
+def finished(config: Config, stream: Stream, learner: Learner, position: Position, seconds: float) -> dict[str, Any]:
+    """``result.json`` after the last task, as far as it follows from the training."""
+    last = position.tasks[-1]
+    return {
+        "status": "finished",
+        **{name: last[name] for name in ("test", "validation", "best", "ended_by", "epochs")},
+        **counts(learner, config.data.batch_size),
+        "seconds": round(seconds, 3),
+        "weights_digest": checkpoint.digest(learner.model.state_dict()),
+        "kept_bytes": sum(method.nbytes for method in learner.methods),
+        **_matrices(stream, position),
+    }
+
+
+def stopped(
+    status: str, config: Config, learner: Learner, position: Position, seconds: float, **reason: Any
+) -> dict[str, Any]:
+    """``result.json`` of a run that ended before its last task did: interrupted, diverged or failed.
+
+    Args:
+        reason: more keys, which say why.
+    """
+    return {
+        "status": status,
+        **reason,
+        "test": None,
+        "validation": position.validation or None,
+        **counts(learner, config.data.batch_size),
+        "seconds": round(seconds, 3),
+        "weights_digest": None,
+    }
+
+
+def _matrices(stream: Stream, position: Position) -> dict[str, Any]:
+    """The accuracy matrix of a stream of tasks, and its metrics."""
+    if not stream.is_sequence:
+        return {}
+    values, reasons = metrics(position.matrix, stream.scored)
+    found: dict[str, Any] = {"protocol": None if stream.protocol is None else stream.protocol.record()}
+    found |= {"matrix": position.matrix, "metrics": values, "undefined": reasons}
+    if position.task_matrix:
+        in_task, _ = metrics(position.task_matrix, stream.scored)
+        found |= {"task_matrix": position.task_matrix, "task_metrics": in_task}
+    return found

@@ -1,0 +1,103 @@
+"""One start of a run, a segment: what is recorded of it, and compared with the start before."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+from gradinc import __version__
+from gradinc.base.errors import UserError
+from gradinc.base.files import write_json
+from gradinc.config.catalog import PACKAGE
+from gradinc.config.code import OWN, code_digests
+from gradinc.data.stream import Stream
+from gradinc.records.directory import RunDirectory
+from gradinc.records.environment import changes
+from gradinc.runs.display import Display
+
+WATCHING = ("evaluate", "log", "diagnostics")
+"""Sections that may change from one start to the next and decide what the log says from there on."""
+
+
+def check_segment(
+    directory: RunDirectory,
+    earlier: dict[str, Any] | None,
+    data_digest: str,
+    environment: dict[str, Any],
+    display: Display,
+) -> None:
+    """Compare data and environment with those that the run has had so far.
+
+    Raises:
+        UserError: the data are others, or the environment is and ``strict=true``.
+    """
+    if earlier is None:
+        return
+    digest = str(earlier.get("data", {}).get("digest"))
+    if digest != data_digest:
+        what = f"was started with other data (digest {digest[:12]}, now {data_digest[:12]})"
+        raise UserError(str(directory.path), what, "Bring the old data back, or use a new name=… or fresh=true")
+    differing = changes(earlier["segments"][-1], environment)
+    changed = "; ".join(f"{name} {before}, now {now}" for name, before, now in differing)
+    if changed and directory.config.strict:
+        mend = "Resume where it ran, or without strict"
+        raise UserError(str(directory.path), f"ran with {changed}, and strict=true", mend)
+    if changed:
+        end = "the last bits may differ from an uninterrupted run. It is recorded."
+        display.warn(f"{directory.path} ran with {changed}: {end}")
+
+
+def write_meta(
+    directory: RunDirectory,
+    earlier: dict[str, Any] | None,
+    stream: Stream,
+    environment: dict[str, Any],
+    step: int | None,
+    found: dict[str, Any],
+) -> None:
+    """Write ``meta.json`` with one more segment.
+
+    Args:
+        earlier: its content before, None where the run starts anew.
+        step: update from which the segment goes on, None for the beginning.
+        found: what a search or a measurement has found for the run.
+    """
+    document = directory.config.document
+    watching = {key: document[key] for key in WATCHING}
+    segment = {"from_step": step or 0, **environment, **watching, "pid": os.getpid(), "command": this_command()}
+    codes = code_digests(document)
+    write_json(
+        directory.path / "meta.json",
+        {
+            "gradinc": __version__,
+            "code": codes.pop(OWN),
+            **({"plugins": codes} if codes else {}),
+            "commit": _commit(),
+            "identity": directory.identity,
+            "data": stream.record(),
+            **found,
+            "segments": [*(earlier or {}).get("segments", []), segment],
+        },
+    )
+
+
+def this_command() -> str:
+    """The command that this process was started with."""
+    arguments = sys.argv[1:] if sys.argv else []
+    return shlex.join(["gradinc", *arguments])
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the program runs from, if it runs from one."""
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        return subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
