@@ -33,7 +33,7 @@ def test_a_run_in_a_file_says_how_far_it_is_before_anything_is_logged(empty: Pat
     finally:
         run.kill()
         run.wait()
-    assert re.search(r"^ +\d+ %  epoch \d+  speed [0-9,]+/s  \d+ min", lines, re.MULTILINE), lines
+    assert re.search(r"^ +\d+ %  epoch \d+  speed [0-9,]+/s  [0-9.]+ min", lines, re.MULTILINE), lines
 
 
 def test_the_end_is_one_line_and_names_the_epoch_that_training_is_in(gradinc: Any) -> None:
