@@ -13,7 +13,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from gradinc.base.errors import UserError
-from gradinc.config.compose import HYDRA_BASE, Composer, refuse_sweeps
+from gradinc.config.composer import HYDRA_BASE, Composer, refuse_sweeps
 from gradinc.config.groups import conf_folder
 from gradinc.config.overrides import parse
 

@@ -87,7 +87,7 @@ def _refuse_contradictions(options: Namespace) -> None:
 
 
 def _not_an_option(argument: str, following: list[str]) -> UserError:
-    from gradinc.config.compose import Composer
+    from gradinc.config.composer import Composer
     from gradinc.config.names import nearest_key
 
     name, equals, value = argument.lstrip("-").partition("=")

@@ -1,39 +1,21 @@
-"""From a command line to checked configs. Hydra composes; it never instantiates or starts anything.
-
-Hydra chooses and merges the YAML files of the groups. Values are set here, after that, so that an
-unknown key meets one kind of message wherever it comes from, and a sweep over values composes its
-files once.
-"""
+"""From a command line to checked configs. Hydra composes; it never instantiates or starts anything."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import MissingConfigException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import OmegaConf
 
 from gradinc.base.errors import UserError
-from gradinc.config import catalog, groups
-from gradinc.config.cluster import Cluster, cluster
-from gradinc.config.documents import flat
+from gradinc.config.cluster import Cluster
+from gradinc.config.composer import Composer, refuse_sweeps, resolved, set_value
 from gradinc.config.identity import identity_digest, run_name
-from gradinc.config.names import choose, nearest_key, shown, written
-from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
-from gradinc.config.placing import Chosen, chosen, refuse_without_part
-from gradinc.config.replaced import replaced
-from gradinc.config.schema import Config, DataSection, common_keys, validate
-from gradinc.config.yaml_size import check_yaml_size
-
-HYDRA_BASE = "1.3"
-
-FREE_HYDRA_KEYS = ("mode", "sweeper.params", "overrides", "runtime", "job.override_dirname", "job.config_name")
-"""What files may set under ``hydra``, and what Hydra itself writes there."""
+from gradinc.config.overrides import check_choice, latest, parse
+from gradinc.config.schema import Config, DataSection, common_keys
+from gradinc.config.validation import validate
 
 
 @dataclass(frozen=True)
@@ -86,7 +68,7 @@ def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dir
     composer = Composer(config_dirs)
     assignments = [parse(text, config_dirs) for text in overrides]
     jobs = []
-    expanded = list(_expand(composer, assignments, multirun))
+    expanded = list(composer.expanded(assignments, multirun=multirun))
     fitting = composer.placed([each for each, _ in expanded]) if len(expanded) > 1 else [expanded[0][0]]
     for each, (_, swept) in zip(fitting, expanded, strict=True):
         if each is None:
@@ -100,219 +82,6 @@ def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dir
     _refuse_several_clusters(jobs)
     _refuse_shared_directories(jobs)
     return jobs
-
-
-class Composer:
-    """Composes documents from gradinc's configuration folder and the user's.
-
-    Args:
-        config_dirs: the user's folders.
-    """
-
-    def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
-        self.config_dirs = config_dirs
-        self._folders = groups.folders(config_dirs)
-        for folder in self._folders[1:]:
-            for path in folder.rglob("*.yaml"):
-                check_yaml_size(path)
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
-        self._by_files: dict[tuple[str, ...], Chosen] = {}
-
-    def keys(self) -> list[str]:
-        """Every key that has a value by default."""
-        return [key for key, _ in flat(_resolved(self.tree([])))]
-
-    def single(self, overrides: Iterable[str]) -> list[Assignment]:
-        """The arguments of one run, the last of each key.
-
-        Raises:
-            UserError: they stand for several runs.
-        """
-        (only, _), *more = _expand(self, [parse(text, self.config_dirs) for text in overrides], multirun=False)
-        if more:
-            raise UserError(" ".join(overrides), f"stands for {len(more) + 1} runs", "Give one value for each key")
-        return only
-
-    def config(self, assignments: Iterable[Assignment]) -> Config:
-        """Compose and check one run."""
-        return self.run(assignments)[0]
-
-    def run(self, assignments: Iterable[Assignment]) -> tuple[Config, Cluster]:
-        """Compose and check one run, and where it is to run."""
-        by_key = list(latest(assignments).values())
-        typed = [key for a in by_key if not a.is_choice and not a.deletes for key in a.leaves]
-        if any(key.startswith("strategy.methods.") for key in typed):
-            refuse_without_part(typed, self._chosen(by_key).methods, self._strategies(by_key))
-        document = _resolved(self.tree(by_key))
-        where = document.pop("cluster", {})
-        if not isinstance(where, dict):
-            raise UserError(written("cluster", where), "is a section, not a value", "Give cluster.<key>=…")
-        try:
-            return validate(document), cluster(where)
-        except catalog.UnknownPart as error:
-            raise self._not_installed(error, by_key) from error
-
-    def _not_installed(self, error: catalog.UnknownPart, assignments: Iterable[Assignment]) -> UserError:
-        """For a part that a file of the user's asks for: which file, and the package that its header names."""
-        for choice in assignments:
-            for name in check_choice(choice, self.config_dirs) if choice.is_choice and not choice.deletes else []:
-                path = groups.file(choice.key, name, self.config_dirs)
-                if path is None or groups.conf_folder() in path.parents or not groups.mentions(path, error.name):
-                    continue
-                group = f"gradinc.{catalog.PLURALS[error.kind]}"
-                package = groups.package_of(path) or f"the package that registers it in the group {group}"
-                what = f"{path.relative_to(path.parents[1])} asks for it, and no package that is installed has it"
-                return UserError(error.where, what, f"Install {package}")
-        return error
-
-    def tree(self, assignments: Iterable[Assignment]) -> DictConfig:
-        """One run as Hydra's composed tree, its ``hydra`` node included and nothing resolved."""
-        tree, stale = self._merged(list(latest(assignments).values()))
-        for key in stale:
-            _apply(Assignment(key, None, "", deletes=True), tree)
-        return tree
-
-    def _merged(self, assignments: Sequence[Assignment]) -> tuple[DictConfig, list[str]]:
-        """The chosen files and the values together, and the keys in it that have been replaced."""
-        tree = copy.deepcopy(self.base([a for a in assignments if a.is_choice]))
-        for assignment in assignments:
-            if not assignment.is_choice:
-                _apply(assignment, tree)
-        strategy = _container(OmegaConf.masked_copy(tree, "strategy"))
-        typed = [a.key for a in assignments if not a.is_choice]
-        return tree, replaced(strategy, typed, self.config_dirs)
-
-    def placed(self, runs: Sequence[Sequence[Assignment]]) -> list[list[Assignment] | None]:
-        """The assignments of each run of several, without the options of parts that it does not have.
-
-        Returns:
-            None for a run that is the same as one before it, now that those options are gone.
-
-        Raises:
-            UserError: an option is of no part of any of the runs.
-        """
-        found: list[list[Assignment] | None] = []
-        texts: set[tuple[str, ...]] = set()
-        homeless: dict[str, Sequence[Assignment]] = {}
-        at_home: set[str] = set()
-        for each in runs:
-            kept = self.fitting(each)
-            at_home.update(a.text for a in kept)
-            homeless |= {a.text: each for a in each if a not in kept and a.text not in homeless}
-            words = tuple(a.text for a in kept)
-            found.append(None if len(kept) < len(each) and words in texts else kept)
-            texts.add(words)
-        for text, each in homeless.items():
-            if text not in at_home:
-                self.run(each)  # which says whose option it is
-        return found
-
-    def fitting(self, assignments: Sequence[Assignment]) -> list[Assignment]:
-        """The assignments without the options of parts that the run does not have."""
-        parts = self._chosen(assignments)
-        return [a for a in assignments if a.is_choice or not all(parts.lacks(key) for key in a.leaves)]
-
-    def _strategies(self, assignments: Iterable[Assignment]) -> list[str]:
-        """The strategies that a run chooses, by its arguments or by its experiment."""
-        choices = {a.key: a for a in assignments if a.is_choice}
-        if "strategy" in choices:
-            return check_choice(choices["strategy"], self.config_dirs)
-        for name in check_choice(choices["experiment"], self.config_dirs) if "experiment" in choices else []:
-            for entry in groups.content("experiment", name, self.config_dirs).get("defaults") or []:
-                if isinstance(entry, dict) and (names := entry.get("override /strategy")):
-                    return [str(each) for each in (names if isinstance(names, list) else [names])]
-        return []
-
-    def _chosen(self, assignments: Iterable[Assignment]) -> Chosen:
-        """The parts of a run: methods are chosen by files alone, the others by values too."""
-        by_key = latest(assignments)
-        choices = [a for a in by_key.values() if a.is_choice]
-        texts = tuple(a.text for a in choices)
-        if texts not in self._by_files:
-            self._by_files[texts] = chosen(OmegaConf.to_container(self.base(choices)))
-        return self._by_files[texts].but({key: a.value for key, a in by_key.items()})
-
-    def hydra(self, assignments: Iterable[Assignment]) -> dict[str, Any]:
-        """What the chosen files say to Hydra, unresolved."""
-        return _container(self.base([a for a in assignments if a.is_choice])["hydra"])
-
-    def base(self, choices: Iterable[Assignment]) -> DictConfig:
-        """The chosen files, merged.
-
-        Raises:
-            UserError: a choice is unknown, or a file is not as it should be.
-        """
-        picks = self.picks(choices)
-        if picks not in self._bases:
-            tree = self._compose(picks)
-            if picks:
-                self._check_hydra(tree, picks)
-            self._bases[picks] = tree
-        return self._bases[picks]
-
-    def picks(self, choices: Iterable[Assignment]) -> tuple[str, ...]:
-        """The choices as Hydra's own overrides."""
-        picks = []
-        for choice in choices:
-            if choice.deletes and choice.key not in ("experiment", "strategy"):
-                raise UserError(f"~{choice.key}", "every run has one", f"Choose another with {choice.key}=…")
-            names = [] if choice.deletes else check_choice(choice, self.config_dirs)
-            if choice.key == "strategy":
-                picks.append("strategy=[" + ",".join(f"'{name}'" for name in names) + "]")
-            elif names:
-                picks.append(f"{choice.key}='{names[0]}'")
-        return tuple(picks)
-
-    def _search_path(self) -> list[str]:
-        """The user's folders as an override for Hydra."""
-        if not self.config_dirs:
-            return []
-        quoted = (str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in self._folders[1:])
-        return ["hydra.searchpath=[" + ",".join(f"'file://{folder}'" for folder in quoted) + "]"]
-
-    def arguments(self, assignments: Iterable[Assignment]) -> list[str]:
-        """The assignments as arguments for Hydra's own command line, which gives the same tree for them."""
-        by_key = list(latest(assignments).values())
-        values = [f"~{a.key}" if a.deletes else f"++{a.key}={a.raw}" for a in by_key if not a.is_choice]
-        values += [f"~{key}" for key in self._merged(by_key)[1]]
-        return [*self.picks(a for a in by_key if a.is_choice), *values, *self._search_path()]
-
-    def _compose(self, picks: tuple[str, ...]) -> DictConfig:
-        overrides = [*picks, *self._search_path()]
-        try:
-            with initialize_config_dir(str(self._folders[0]), job_name="gradinc", version_base=HYDRA_BASE):
-                return compose("config", overrides=overrides, return_hydra_config=True)
-        except MissingConfigException as error:
-            raise _missing_file(error) from error
-        except Exception as error:
-            # Hydra and the YAML reader raise many types; all of them mean that a file is wrong.
-            where = " ".join(picks).replace("'", "") or "conf"
-            raise UserError(where, f"cannot be composed: {_first_lines(error)}", "Correct the file") from error
-
-    def _check_hydra(self, tree: DictConfig, picks: tuple[str, ...]) -> None:
-        """Refuse files that would have Hydra import or start something, since gradinc does not let it."""
-        ours = dict(flat(_container(self.base([])["hydra"])))
-        for key, value in flat(_container(tree["hydra"])):
-            free = any(key == name or key.startswith(f"{name}.") for name in FREE_HYDRA_KEYS)
-            if not free and (key not in ours or ours[key] != value):
-                raise UserError(
-                    f"hydra.{key}",
-                    "gradinc runs the jobs itself and reads hydra.mode and hydra.sweeper.params only",
-                    f"Take it out of the file that {' '.join(picks)} chooses".replace("'", ""),
-                )
-
-
-def refuse_sweeps(assignments: Iterable[Assignment]) -> None:
-    """Refuse arguments that stand for several values, where there is one run only.
-
-    Raises:
-        UserError: one does.
-    """
-    for assignment in assignments:
-        if assignment.sweep:
-            listed = ",".join(assignment.sweep)
-            mend = f"Add -m to run each, or write {assignment.key}=[{listed}] for a list"
-            raise UserError(assignment.text, "stands for several values", mend)
 
 
 def reconfigured(config: Config, overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Config:
@@ -341,84 +110,15 @@ def reconfigured(config: Config, overrides: Sequence[str], config_dirs: Sequence
             if key in assignments:
                 raise UserError(key, "would test on rows that the run was trained on", "Leave it out")
     else:
-        chosen = _resolved(Composer(config_dirs).tree([choice]))["data"]
+        chosen = resolved(Composer(config_dirs).tree([choice]))["data"]
         kept = {key: document["data"][key] for key in common_keys(DataSection) if key not in ("name", "root")}
         document["data"] = {**chosen, **kept}
     new = OmegaConf.create({})
     for assignment in assignments.values():
-        _apply(assignment, new)
-    data = _resolved(new)
+        set_value(assignment, new)
+    data = resolved(new)
     document["data"].update(data.pop("data", {}))
     return validate({**document, **data})
-
-
-def _expand(
-    composer: Composer, assignments: Sequence[Assignment], multirun: bool
-) -> Iterator[tuple[list[Assignment], set[str]]]:
-    """Each run's assignments, and the keys that the sweep varies."""
-    by_key = latest(assignments)
-    experiment = by_key.get("experiment")
-    if experiment is not None and experiment.sweep and multirun:
-        # Every experiment may bring a sweep of its own.
-        for (one,) in combinations([experiment], composer.config_dirs):
-            for each, swept in _expand(composer, [*assignments, one], multirun):
-                yield each, swept | {"experiment"}
-        return
-    hydra = composer.hydra([a for a in by_key.values() if not a.sweep])
-    mode = by_key.pop("hydra.mode", None)
-    asked = str(mode.value if mode is not None else hydra.get("mode") or "RUN").rpartition(".")[2]
-    if asked not in ("RUN", "MULTIRUN"):
-        raise UserError(written("hydra.mode", asked), "unknown", "Choose from: RUN, MULTIRUN")
-    if not multirun and asked == "RUN":
-        refuse_sweeps(by_key.values())
-        yield list(by_key.values()), set()
-        return
-    from_file = [parse(text, composer.config_dirs) for text in sweep_parameters(hydra)]
-    by_key = latest([*from_file, *by_key.values()])
-    swept = {key for key, assignment in by_key.items() if assignment.sweep}
-    for each in combinations(by_key.values(), composer.config_dirs):
-        yield each, swept
-
-
-def _apply(assignment: Assignment, tree: DictConfig) -> None:
-    key, value = assignment.key, assignment.value
-    try:
-        if not assignment.deletes:
-            OmegaConf.update(tree, key, value, merge=True, force_add=True)
-            return
-        parent, _, last = key.rpartition(".")
-        node = OmegaConf.select(tree, parent) if parent else tree
-        present = OmegaConf.select(tree, key)
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
-        raise UserError(written(key, value), _first_lines(error), "See gradinc train --help") from error
-    if not isinstance(node, DictConfig) or last not in node:
-        near = nearest_key(key, (found for found, _ in flat(_container(tree)) if "hydra" not in found))
-        raise UserError(f"~{key}", "no such key", f"Did you mean ~{near}?" if near else "See gradinc train --help")
-    if value is not None and present != value:
-        raise UserError(f"~{key}={shown(value)}", f"its value is {shown(present)}", f"Write ~{key}")
-    OmegaConf.set_struct(node, False)
-    del node[last]
-
-
-def _container(node: DictConfig) -> dict[str, Any]:
-    """A node as nested dicts and lists, unresolved."""
-    found = OmegaConf.to_container(node)
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
-
-
-def _resolved(tree: DictConfig) -> dict[str, Any]:
-    """The document that a composed tree stands for, without Hydra's node and with nothing left open."""
-    own = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
-    try:
-        document = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise UserError(error.full_key or "the config", "is missing", f"Give {error.full_key}=…") from error
-    except OmegaConfBaseException as error:
-        where = error.full_key or "the config"
-        raise UserError(where, _first_lines(error), "Correct the ${…}, or give a value") from error
-    assert isinstance(document, dict)
-    return {str(key): value for key, value in document.items()}
 
 
 def _in_folder(swept: tuple[str, ...], config: Config, where: Cluster) -> Job:
@@ -443,18 +143,3 @@ def _refuse_shared_directories(jobs: Sequence[Job]) -> None:
         if identities.setdefault(job.directory, identity) != identity:
             name = job.config.name or job.directory.name
             raise UserError(f"name={name}", "two runs of the sweep would share a directory", "Leave name out")
-
-
-def _missing_file(error: MissingConfigException) -> UserError:
-    group, _, name = (error.missing_cfg_file or "").partition("/")
-    if not name:
-        return UserError("conf", "the configuration folder is not complete", "Install gradinc again")
-    return UserError(f"{group}={name}", "unknown", choose(name, sorted(error.options or ())))
-
-
-def _first_lines(error: Exception) -> str:
-    """What an exception says before it goes into detail."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
-    causes = [str(error.__cause__).splitlines()[0]] if not lines and error.__cause__ is not None else []
-    return "; ".join([*lines, *causes][:2]).replace(":;", ":").rstrip(".") or type(error).__name__

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 def share(memory: int, setting: Setting) -> int:

@@ -19,7 +19,7 @@ from gradinc.core.stepper import stepper
 from gradinc.core.window import Window
 from gradinc.core.work import BEFORE_ROWS
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 class Learner:

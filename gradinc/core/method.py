@@ -10,7 +10,7 @@ from gradinc.core.memory import Memory
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 Role = Literal["free", "recomputes", "steers", "confines", "bounds", "layerwise", "masks", "averages"]
 """What a method does to the gradient or to the update, as far as others in the chain depend on it:

@@ -12,7 +12,7 @@ from gradinc.core.memory import Memory
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 def check_classes(name: str, setting: Setting) -> None:

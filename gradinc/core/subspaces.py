@@ -17,7 +17,7 @@ from gradinc.core.layer_inputs import CONVOLUTIONS
 from gradinc.core.linalg import leading_directions, tiny
 from gradinc.core.view import LearnerView
 from gradinc.core.weights import Weights
-from gradinc.data.stream import Setting
+from gradinc.data.task import Setting
 
 
 def confine(

@@ -15,7 +15,8 @@ from gradinc.config.schema import DataSection
 from gradinc.data.available_memory import fits
 from gradinc.data.decode import read_image, threaded
 from gradinc.data.digest import content_digest
-from gradinc.data.rows import FileRows, OutlinedRows, Rows, Standardize, TensorRows
+from gradinc.data.file_rows import FileRows
+from gradinc.data.rows import OutlinedRows, Rows, Standardize, TensorRows
 from gradinc.data.source import DATA_PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
 from gradinc.data.split import split_rows
 from gradinc.data.statistics import PixelCounts, moments

@@ -17,7 +17,7 @@ from gradinc.core.subspaces import confine, note_free
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class AdamNSCL(Method):

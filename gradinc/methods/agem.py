@@ -11,7 +11,7 @@ from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class AGEM(Method):

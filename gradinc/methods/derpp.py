@@ -11,7 +11,7 @@ from gradinc.core.rehearsal import fill, open_memory, replay, squared_error
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 class DERPP(Method):

@@ -11,7 +11,7 @@ from gradinc.core.rehearsal import check_memory, fill, open_memory, replay
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class ER(Method):

@@ -9,7 +9,7 @@ from gradinc.config.values import Count, Positive, Strength
 from gradinc.core.importance import fisher_with, squares_with, to_unit
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 class EWCpp(Method):

@@ -10,7 +10,7 @@ from gradinc.core.episodes import batch_of, check_share, drawn, share
 from gradinc.core.linalg import gramian, nonnegative_minimum, tiny
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class GEM(Method):

@@ -14,7 +14,7 @@ from gradinc.core.rehearsal import open_memory, replay
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 _ROWS = 16
 """Rows whose gradients are made together."""

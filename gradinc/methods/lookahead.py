@@ -9,7 +9,7 @@ from gradinc.config.values import Count, Fraction
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 class Lookahead(Method):

@@ -13,7 +13,7 @@ from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_classes
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class LwF(Method):

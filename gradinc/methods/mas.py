@@ -13,7 +13,7 @@ from gradinc.core.criterion import Criterion
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 _ROWS = 32
 """Rows whose gradients are made together."""

@@ -14,7 +14,7 @@ from gradinc.core.rehearsal import fill, open_memory
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 class MIR(Method):

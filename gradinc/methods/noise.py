@@ -10,7 +10,7 @@ from torch import Tensor
 from gradinc.config.values import NonNegative
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 class Noise(Method):

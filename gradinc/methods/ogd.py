@@ -19,7 +19,7 @@ from gradinc.core.subspaces import note_removed
 from gradinc.core.view import LearnerView
 from gradinc.core.weights import output_layer
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class OGD(Method):

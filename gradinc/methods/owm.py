@@ -15,7 +15,7 @@ from gradinc.core.normalization import hold_statistics, norm_weights
 from gradinc.core.subspaces import confine, note_free
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class OWM(Method):

@@ -14,7 +14,7 @@ from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.input_space import InputSpace
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class PGDAT(Method):

@@ -10,7 +10,7 @@ from gradinc.core.importance import fisher_with, squares_with, to_unit
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 class RWalk(Method):

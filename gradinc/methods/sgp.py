@@ -14,7 +14,7 @@ from gradinc.core.normalization import hold_statistics, norm_weights
 from gradinc.core.subspaces import check_thresholds, confine, grown_bases, note_free, thresholds_of
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Task
+from gradinc.data.task import Setting, Task
 
 
 class SGP(Method):

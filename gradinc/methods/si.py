@@ -11,7 +11,7 @@ from gradinc.config.values import Positive, Strength
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 class SI(Method):

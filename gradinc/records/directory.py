@@ -17,7 +17,8 @@ from gradinc.base.crash import crash_point
 from gradinc.base.errors import UserError
 from gradinc.base.files import check_plain, storage_error, storing, write_json, write_whole
 from gradinc.config.identity import changed, identity_digest, run_name
-from gradinc.config.schema import Config, validate
+from gradinc.config.schema import Config
+from gradinc.config.validation import validate
 from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.records.lock import ANOTHER, LOCK, OWNER, PATIENCE, living_owner, owner

@@ -32,7 +32,8 @@ from gradinc.core.window import Window
 from gradinc.core.world import World
 from gradinc.data.dataset import Dataset
 from gradinc.data.outputs import Outputs
-from gradinc.data.stream import Setting, Stream
+from gradinc.data.stream import Stream
+from gradinc.data.task import Setting
 from gradinc.runs.budget import limits
 from gradinc.runs.device import autocast_dtype, storage_dtype
 

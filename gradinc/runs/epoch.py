@@ -14,7 +14,7 @@ from gradinc.config.schema import DataSection
 from gradinc.core.world import World
 from gradinc.data.augment import augment
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from gradinc.base.crash import crash_point
 from gradinc.base.errors import Interrupted
 from gradinc.base.signals import Interruption
 from gradinc.core.plan import extent
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 from gradinc.runs.build import build_model
 from gradinc.runs.epoch import Epoch
 from gradinc.runs.measuring import Measurer

@@ -8,7 +8,8 @@ from gradinc.base.crash import crash_point
 from gradinc.config.schema import EvaluateSection
 from gradinc.core.learner import Learner
 from gradinc.data.rows import Rows
-from gradinc.data.stream import Stream, Task
+from gradinc.data.stream import Stream
+from gradinc.data.task import Task
 from gradinc.records.schemas import Measures
 from gradinc.runs.evaluate import evaluate
 from gradinc.runs.position import Position

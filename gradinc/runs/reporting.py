@@ -8,7 +8,8 @@ from typing import Any
 
 from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
-from gradinc.data.stream import Stream, Task
+from gradinc.data.stream import Stream
+from gradinc.data.task import Task
 from gradinc.records.log import Log, NoLog, whole_lines
 from gradinc.records.summary import score_shown
 from gradinc.runs.clock import RunClock

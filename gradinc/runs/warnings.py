@@ -15,7 +15,8 @@ from gradinc.core.method import Method
 from gradinc.core.normalization import BATCH_NORMS, NORMS
 from gradinc.data.outputs import Outputs
 from gradinc.data.source import DATA_PARTS
-from gradinc.data.stream import Setting, Stream
+from gradinc.data.stream import Stream
+from gradinc.data.task import Setting
 
 NEAR = 1e-12
 

@@ -11,7 +11,8 @@ from typing import Any
 from gradinc.base.errors import Diverged
 from gradinc.base.signals import Interruption
 from gradinc.config.code import segment_digests
-from gradinc.config.schema import Config, validate
+from gradinc.config.schema import Config
+from gradinc.config.validation import validate
 from gradinc.core.learner import Learner
 from gradinc.records.directory import RunDirectory
 from gradinc.records.environment import changes

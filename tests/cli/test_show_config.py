@@ -10,7 +10,7 @@ import yaml
 
 from gradinc.cli.main import COMMANDS
 from gradinc.config.compose import load_config
-from gradinc.config.schema import validate
+from gradinc.config.validation import validate
 
 
 def test_the_job_that_is_shown_is_the_job_that_would_run(gradinc: Any, empty: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.compose import load_config
-from gradinc.config.schema import validate
+from gradinc.config.validation import validate
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.check import as_plain
 from gradinc.config.compose import compose_jobs, load_config
-from gradinc.config.schema import PARTS, PLAIN, STRATEGY_KEYS, TOP, Config, StrategySection, WindowSection, common_keys
+from gradinc.config.schema import (
+    PARTS,
+    PLAIN,
+    STRATEGY_KEYS,
+    TOP_KEYS,
+    Config,
+    StrategySection,
+    WindowSection,
+    common_keys,
+)
 
 CONF = groups.conf_folder()
 CHOICES = [(group, name) for group in groups.GROUPS for name in groups.names(group)]
@@ -67,8 +76,8 @@ def test_every_method_and_rule_has_a_strategy_that_uses_it() -> None:
 def test_the_top_file_holds_every_key_with_the_default_of_the_schema() -> None:
     content = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
     assert isinstance(content, dict)
-    defaults: dict[str, Any] = {f.name: f.default for f in fields(Config) if f.name in TOP}
-    assert {name: content[name] for name in TOP} == defaults
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(Config) if f.name in TOP_KEYS}
+    assert {name: content[name] for name in TOP_KEYS} == defaults
     for kind, section in {**PLAIN, **{kind: PARTS[kind] for kind in ("data", "stream", "schedule")}}.items():
         keys = [key for key in common_keys(section) if key != "name"]
         assert content[kind] == {f.name: as_plain(f.default) for f in fields(section) if f.name in keys}
@@ -81,7 +90,7 @@ def test_every_key_of_the_top_file_has_its_line_of_help() -> None:
     from gradinc.cli.train_help import _commented
 
     lines = {key: comment for key, _, comment in _commented(CONF / "config.yaml")}
-    for name in [*TOP, *(f"{kind}.{key}" for kind, section in PLAIN.items() for key in common_keys(section))]:
+    for name in [*TOP_KEYS, *(f"{kind}.{key}" for kind, section in PLAIN.items() for key in common_keys(section))]:
         assert lines[name], name
 
 

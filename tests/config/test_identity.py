@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gradinc.config.compose import load_config
 from gradinc.config.identity import FREE, YOUNGER_KEYS, changed, document_digest, run_name
-from gradinc.config.schema import validate
+from gradinc.config.validation import validate
 
 DEFAULT = load_config().document
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gradinc.base.errors import UserError
-from gradinc.config.compose import Composer, load_config
+from gradinc.config.compose import load_config
+from gradinc.config.composer import Composer
 from gradinc.config.identity import run_name
 from gradinc.config.overrides import parse
 

@@ -12,7 +12,7 @@ from annotated_types import Ge
 from gradinc.base.errors import UserError
 from gradinc.config.check import described, part_options, value
 from gradinc.config.compose import load_config
-from gradinc.config.schema import validate
+from gradinc.config.validation import validate
 
 
 def complaint(document: dict[str, Any]) -> str:

@@ -19,8 +19,9 @@ from gradinc.cli.main import main
 from gradinc.config.schema import DataSection
 from gradinc.data.dataset import Dataset, load_dataset, open_source
 from gradinc.data.decode import decode
+from gradinc.data.file_rows import FileRows
 from gradinc.data.folder import FORMATS
-from gradinc.data.rows import FileRows, TensorRows
+from gradinc.data.rows import TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
 from gradinc.runs.position import Position
 from gradinc.runs.saving import Saver

@@ -20,7 +20,8 @@ from torch import Tensor
 from gradinc.base.errors import UserError
 from gradinc.config.schema import DataSection
 from gradinc.data.dataset import load_dataset
-from gradinc.data.rows import FileRows, Rows, TensorRows
+from gradinc.data.file_rows import FileRows
+from gradinc.data.rows import Rows, TensorRows
 
 X = torch.randn(23, 2, 3, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(23)

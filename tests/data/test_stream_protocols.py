@@ -15,7 +15,7 @@ from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.config.protocol import CHOICES, recorded_protocol
-from gradinc.config.schema import validate
+from gradinc.config.validation import validate
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Stream, open_stream
 from gradinc.records.recorded import RecordedRun

@@ -22,7 +22,8 @@ from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Stream, Task
+from gradinc.data.stream import Stream
+from gradinc.data.task import Task
 
 STRATEGIES = groups.names("strategy")
 SETTINGS = [

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.core.learner import Learner
-from gradinc.data.stream import Setting
+from gradinc.data.task import Setting
 from gradinc.methods.adam_nscl import AdamNSCL
 from gradinc.methods.ewc import EWC
 from gradinc.methods.ewcpp import EWCpp

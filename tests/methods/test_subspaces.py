@@ -17,7 +17,8 @@ from gradinc.core.learner import Learner
 from gradinc.core.linalg import leading_directions, orthonormal, small_directions, with_more_rows
 from gradinc.core.subspaces import change_layers
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Setting, Stream, open_stream
+from gradinc.data.stream import Stream, open_stream
+from gradinc.data.task import Setting
 from gradinc.methods.gpm import GPM
 from gradinc.methods.sgp import SGP
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model

@@ -10,7 +10,7 @@ from learners import built, stream
 from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.compose import load_config
-from gradinc.data.stream import Setting
+from gradinc.data.task import Setting
 from gradinc.runs.warnings import short_epochs, small_memories, undone_projections
 
 

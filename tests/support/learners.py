@@ -33,7 +33,8 @@ from gradinc.core.weights import Weights
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.dataset import Dataset, load_dataset
-from gradinc.data.stream import Stream, Task, open_stream
+from gradinc.data.stream import Stream, open_stream
+from gradinc.data.task import Task
 from gradinc.dues.size import Size
 from gradinc.rules.mean import Mean
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradinc.data.mnist_family import mnist_family
 from gradinc.data.source import Source
 
-CLASSES = (
+_CLASSES = (
     "T-shirt/top",
     "Trouser",
     "Pullover",
@@ -24,4 +24,4 @@ def fashion_mnist(root: str | None) -> Source:
 
     Paper: Xiao et al. 2017, arXiv 1708.07747
     """
-    return mnist_family("fashion_mnist", root, CLASSES)
+    return mnist_family("fashion_mnist", root, _CLASSES)

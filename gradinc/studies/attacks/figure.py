@@ -7,7 +7,7 @@ from importlib.resources import files
 from markupsafe import Markup
 
 from gradinc.studies.attacks.measure import AttackResult
-from gradinc.studies.report.charts import WIDTH, Line, Numbers, chart
+from gradinc.studies.report.charts import CHART_WIDTH, Line, Numbers, chart
 
 _STYLES = {"worst": "c1", "fgsm": "c2", "pgd": "c3", "margin": "c4", "noise": "c5"}
 LEGEND = 18
@@ -33,7 +33,7 @@ def figure(title: str, measured: list[AttackResult]) -> str:
         for y in [height + LEGEND * (k // 3) + 8]
     ]
     tall = height + LEGEND * 2 + 4
-    head = head.replace(f'viewBox="0 0 {WIDTH} {height:g}"', f'viewBox="0 0 {WIDTH} {tall:g}"')
+    head = head.replace(f'viewBox="0 0 {CHART_WIDTH} {height:g}"', f'viewBox="0 0 {CHART_WIDTH} {tall:g}"')
     style = files("gradinc.studies.report").joinpath("page", "style.css").read_text(encoding="utf-8")
     return (
         head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="600" ', 1)

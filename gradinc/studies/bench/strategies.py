@@ -19,7 +19,7 @@ from gradinc.config.compose import load_config
 from gradinc.core.criterion import CrossEntropy
 from gradinc.core.learner import Learner
 from gradinc.data.batch import Batch
-from gradinc.data.stream import Task
+from gradinc.data.task import Task
 from gradinc.runs.build import build_learner
 from gradinc.runs.device import pin
 from gradinc.studies.bench.harness import (

@@ -19,7 +19,7 @@ from gradinc.records.matrix import together
 from gradinc.records.metrics import Matrix
 from gradinc.studies.report.axes import Scale, fit, tick_text
 
-WIDTH, HEIGHT = 300, 210
+CHART_WIDTH, HEIGHT = 300, 210
 LEFT, RIGHT, TOP, BOTTOM = 48, 10, 10, 40
 LETTER = 6.4
 """How wide a letter is, about."""
@@ -109,15 +109,15 @@ def chart(
         parts += _drawn(line, across, up)
     ends_at = [f"{line.name} ends at {tick_text(round(line.points[-1][1], 6), percent=percent)}" for line in lines[:8]]
     scale = " Vertical axis logarithmic." if up.logarithmic else ""
-    return _figure(numbers, title, f"{title} against {x}.{scale} {'; '.join(ends_at)}.", parts, WIDTH, HEIGHT)
+    return _figure(numbers, title, f"{title} against {x}.{scale} {'; '.join(ends_at)}.", parts, CHART_WIDTH, HEIGHT)
 
 
 def _across(xs: Sequence[float], ticks: Sequence[tuple[float, str]], logarithmic: bool) -> Scale:
     if not ticks:
         low = 0.0 if 0 <= min(xs) < 0.3 * max(xs) or min(xs) == max(xs) else min(xs)
-        return Scale(low, max(max(xs), low + 1e-9), LEFT, WIDTH - RIGHT)
+        return Scale(low, max(max(xs), low + 1e-9), LEFT, CHART_WIDTH - RIGHT)
     places = [*xs, *(place for place, _ in ticks)]
-    return Scale(min(places), max(places), LEFT + 26, WIDTH - RIGHT - 26, logarithmic)
+    return Scale(min(places), max(places), LEFT + 26, CHART_WIDTH - RIGHT - 26, logarithmic)
 
 
 def _heights(line: Line) -> Iterable[float]:
@@ -152,25 +152,25 @@ def _frame(across: Scale, up: Scale, x: str, percent: bool, ticks: Sequence[tupl
     parts = []
     for tick in up.ticks():
         y = _n(up(tick))
-        parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, y, WIDTH - RIGHT))
+        parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, y, CHART_WIDTH - RIGHT))
         parts.append(
             Markup('<text class="end" x="{}" y="{}" dy=".32em">{}</text>').format(
                 LEFT - 5, y, text(tick_text(tick, percent=percent))
             )
         )
     shown = ticks or [(tick, tick_text(tick)) for tick in across.ticks()]
-    length = max(6, int((WIDTH - LEFT) / max(1, len(shown)) / LETTER))
+    length = max(6, int((CHART_WIDTH - LEFT) / max(1, len(shown)) / LETTER))
     room = 0.0
     names = cut_apart([name for _, name in shown], length)
     for (at, _), name in zip(shown, names, strict=True):
-        place = min(across(at), WIDTH - LETTER * len(name) / 2 - 3)
+        place = min(across(at), CHART_WIDTH - LETTER * len(name) / 2 - 3)
         if place - LETTER * len(name) / 2 >= room:
             parts.append(
                 Markup('<text class="mid" x="{}" y="{}">{}</text>').format(_n(place), HEIGHT - BOTTOM + 16, text(name))
             )
             room = place + LETTER * len(name) / 2 + 4
     log = " (log)" if across.logarithmic else ""
-    middle = (LEFT + WIDTH - RIGHT) / 2
+    middle = (LEFT + CHART_WIDTH - RIGHT) / 2
     parts.append(Markup('<text class="mid name" x="{}" y="{}">{}{}</text>').format(middle, HEIGHT - 6, text(x), log))
     return Markup("").join(parts)
 
@@ -179,7 +179,7 @@ def heat_map_figure(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
     """An accuracy matrix: one row before training and one after each task, one column for each task."""
     rows, columns = len(matrix), len(matrix[0])
     left, top = 64, 24
-    side = min(48.0, (WIDTH - left - 4) / columns)
+    side = min(48.0, (CHART_WIDTH - left - 4) / columns)
     tall = min(side, 26.0)
     parts = []
     for j in range(columns):
@@ -198,7 +198,7 @@ def heat_map_figure(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
     last = [value for value in matrix[-1] if value is not None]
     mean = f"mean after the last task {percent_text(sum(last) / len(last))}" if last else "not measured at the end"
     words = f"{title}: accuracy on {columns} tasks, the columns, before training and after each task; {mean}."
-    return _figure(numbers, title, words, parts, WIDTH, height)
+    return _figure(numbers, title, words, parts, CHART_WIDTH, height)
 
 
 def _cell(x: float, y: float, side: float, tall: float, value: float | None, *, written: bool) -> Markup:

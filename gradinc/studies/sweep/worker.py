@@ -29,7 +29,8 @@ from gradinc.base.streams import Enduring
 from gradinc.base.text import one_line, printable
 from gradinc.config import catalog
 from gradinc.config.code import package_digest, registered_packages
-from gradinc.config.schema import Config, validate
+from gradinc.config.schema import Config
+from gradinc.config.validation import validate
 from gradinc.records.directory import RunDirectory
 from gradinc.runs.display import Silent
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gradinc.base.errors import UserError
 from gradinc.config import groups
-from gradinc.config.compose import Composer, Job, refuse_sweeps
+from gradinc.config.compose import Job
+from gradinc.config.composer import Composer, refuse_sweeps
 from gradinc.config.identity import changed
 from gradinc.config.names import choose, shown
 from gradinc.config.overrides import Assignment, latest, parse

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gradinc.base.errors import UserError
-from gradinc.config.compose import Composer, Job
+from gradinc.config.compose import Job
+from gradinc.config.composer import Composer
 from gradinc.config.names import shown
 from gradinc.config.placing import is_choice
 from gradinc.config.schema import Config

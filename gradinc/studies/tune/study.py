@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import queue
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,11 +16,12 @@ from gradinc.base.errors import UserError
 from gradinc.base.files import check_plain, storing, write_json
 from gradinc.base.signals import Interruption
 from gradinc.config.code import code_digests
-from gradinc.config.compose import Composer, Job
+from gradinc.config.compose import Job
+from gradinc.config.composer import Composer
 from gradinc.config.names import shown
 from gradinc.config.overrides import parse
 from gradinc.records.keys import strategy_label
-from gradinc.records.log import LONGEST_LINE, read_log, whole_lines
+from gradinc.records.log import read_log
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.schemas import read_json
 from gradinc.records.seal import CHANGED, SEAL, check_seal, is_intact, seal
@@ -30,9 +29,9 @@ from gradinc.records.search import SEARCH_FILE
 from gradinc.studies.sweep.gpus import dealt
 from gradinc.studies.sweep.process import Worker
 from gradinc.studies.sweep.shipment import Shipment
-from gradinc.studies.tune.space import Judged, Space, judged
-
-JOURNAL = "journal.log"
+from gradinc.studies.tune.journal import JOURNAL, ThreadLock, cut_back, damaged_journal
+from gradinc.studies.tune.space import Space
+from gradinc.studies.tune.trial import TrialWatch
 
 Say = Callable[[str], None]
 
@@ -57,7 +56,7 @@ class Search:
         self.space, self.folder, self.arguments, self.config_dirs = space, folder, arguments, config_dirs
         self._composer = Composer(config_dirs)
         self._lock = threading.Lock()
-        self._journal = _Threads()
+        self._journal = ThreadLock()
         self._workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         try:
             import optuna
@@ -117,13 +116,13 @@ class Search:
         journal = self.folder / JOURNAL
         with storing(journal):
             self._check_journal(journal)
-            _cut_back(journal)
+            cut_back(journal)
             try:
                 self._load(journal)
             except OSError:
                 raise
             except Exception as error:  # Optuna takes the file for its own, and fails in many ways where it is not
-                raise _damaged(journal, f"{type(error).__name__} in Optuna") from error
+                raise damaged_journal(journal, f"{type(error).__name__} in Optuna") from error
         optuna = self._optuna
         self.study.sampler = optuna.samplers.TPESampler(
             seed=seed + len(self.study.get_trials()), constant_liar=True, n_startup_trials=8
@@ -141,7 +140,7 @@ class Search:
         if not journal.exists() or not is_intact(record):
             self._keep({"search": record["search"]})
         elif check_seal(record, self.folder, growing=True):
-            raise _damaged(journal, f"it {CHANGED}")
+            raise damaged_journal(journal, f"it {CHANGED}")
 
     def _load(self, journal: Path) -> None:
         optuna = self._optuna
@@ -194,7 +193,7 @@ class Search:
             trial = self.study.ask()
             job = self.job(self.space.values(trial, self._fitting))
         states = self._optuna.trial.TrialState
-        watch = _Trial(self.space, trial, job)
+        watch = TrialWatch(self.space, trial, job)
         worker = self._workers.get()
         try:
             shipment = Shipment(
@@ -306,72 +305,3 @@ class Search:
         finally:
             self._journal.release()
         write_json(self.folder / SEARCH_FILE, record)
-
-
-def _cut_back(journal: Path) -> None:
-    """Cut off a last line that a search could not write to its end.
-
-    Raises:
-        UserError: an earlier line is none that a search has written.
-    """
-    if not journal.exists():
-        return
-    end = whole_lines(journal)
-    with open(journal, "rb") as file:
-        number = 0
-        while (begin := file.tell()) < end:
-            number += 1
-            try:
-                known = isinstance(json.loads(file.readline(LONGEST_LINE)), dict)
-            except (ValueError, RecursionError):
-                known = False
-            if not known and file.tell() < end:
-                raise _damaged(journal, f"line {number}")
-            if not known:
-                end = begin
-    os.truncate(journal, end)
-
-
-def _damaged(journal: Path, where: str) -> UserError:
-    mend = "Remove it: the same command then makes the trials again, and what its runs have done is kept"
-    return UserError(str(journal), f"is damaged ({where})", mend)
-
-
-class _Threads:
-    """The lock of a journal whose folder is held: among the threads of this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def acquire(self) -> bool:
-        return self._lock.acquire()
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-class _Trial:
-    """One trial while it runs: stopped when it is behind, or when it has seen all that it is judged by."""
-
-    def __init__(self, space: Space, trial: Any, job: Job) -> None:
-        self._space, self._trial, self._log = space, trial, job.directory / "metrics.jsonl"
-        self._kind = {"sequence": job.config.stream.name != "iid", "joint": job.config.stream.data == "joint"}
-        self.now: Judged | None = None
-        self.stop, self.pruned = 0, False
-
-    def told(self, said: dict[str, Any]) -> None:
-        """The worker says something: look whether there is a new score."""
-        self.look()
-
-    def look(self) -> None:
-        now = judged(self._space, read_log(self._log), **self._kind)
-        if now is None or (self.now is not None and now.looks == self.now.looks):
-            return
-        self.now = now
-        if self.stop:
-            return
-        self._trial.report(now.score, now.looks)
-        if self._space.mode == "first-tasks" and now.looks == self._space.tasks:
-            self.stop = signal.SIGTERM
-        elif self._trial.should_prune():
-            self.stop, self.pruned = signal.SIGTERM, True

@@ -1,0 +1,164 @@
+"""Rows that stay in image files: decoded for every batch, in threads or in worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gradinc.base.errors import UserError
+from gradinc.data.decode import decode, threads
+from gradinc.data.rows import Change, ChangedRows, Pair, Rows, Standardize
+from gradinc.data.source import ImageFiles
+
+GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+GRACE = 30
+"""Seconds that a worker lives on after SIGTERM."""
+
+
+class FileRows(Rows):
+    """Rows that stay in image files and are decoded for every batch.
+
+    Batches are the same for every number of workers, and the same as those of `TensorRows`.
+
+    Args:
+        files: the images.
+        y: labels, int64, shape (n,), on the device.
+        standardize: applied to the decoded values, on the device.
+        workers: processes that decode; with 0 this process does it, in threads.
+    """
+
+    def __init__(self, files: ImageFiles, y: Tensor, standardize: Standardize, workers: int) -> None:
+        self.files, self.y = files, y
+        self.standardize, self.workers = standardize, workers
+        self.indices = np.arange(len(files))
+        self.shape = files.shape
+
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        order = order.cpu()[start * batch_size :]
+        groups = [] if len(order) == 0 else list(order.split(batch_size))
+        lists = (self.indices[rows.numpy()].tolist() for rows in groups)
+        images = self._in_processes(lists) if self.workers and groups else self._in_threads(lists)
+        for rows, raw in zip(groups, images, strict=True):
+            yield self.standardize(raw), self.y.index_select(0, rows.to(self.y.device))
+
+    def chunks(self, size: int) -> Iterator[Pair]:
+        return self.batches(torch.arange(len(self)), size)
+
+    def subset(self, indices: Tensor) -> FileRows:
+        indices = indices.cpu()
+        part = FileRows(self.files, self.y.index_select(0, indices.to(self.y.device)), self.standardize, self.workers)
+        part.indices = self.indices[indices.numpy()]
+        return part
+
+    def labelled(self, y: Tensor) -> FileRows:
+        same = FileRows(self.files, y, self.standardize, self.workers)
+        same.indices = self.indices
+        return same
+
+    def changed(self, change: Change) -> ChangedRows:
+        return ChangedRows(self, change)
+
+    def _in_threads(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
+        """Decodes one batch ahead of the one that is asked for."""
+        with ThreadPoolExecutor(threads()) as pool:
+            waiting: deque[list[Future[np.ndarray]]] = deque()
+            for rows in lists:
+                waiting.append([pool.submit(decode, self.files, row) for row in rows])
+                if len(waiting) > 1:
+                    yield _stack(image.result() for image in waiting.popleft())
+            for images in waiting:
+                yield _stack(image.result() for image in images)
+
+    def _in_processes(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
+        # Workers send arrays, not tensors: a tensor is sent through a socket in the temporary folder, and never comes
+        # where the path of that folder is too long for a socket. A DataLoader draws the seed of its workers from a
+        # generator: by default from PyTorch's own, from which dropout draws.
+        loader: DataLoader[np.ndarray | _Broken] = DataLoader(
+            _Images(self.files),
+            batch_size=None,
+            sampler=lists,
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=partial(_begin_worker, os.getpid()),
+            generator=torch.Generator().manual_seed(0),
+        )
+        with _signals_held():
+            items = iter(loader)
+        for item in items:
+            if isinstance(item, _Broken):
+                raise UserError(item.where, item.what, item.mend)
+            yield torch.from_numpy(item)
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """The parts of a UserError: a worker can send these, but no exception that takes several arguments."""
+
+    where: str
+    what: str
+    mend: str
+
+
+class _Images(Dataset[np.ndarray | _Broken]):
+    """What a worker does with a list of row numbers."""
+
+    def __init__(self, files: ImageFiles) -> None:
+        self.files = files
+
+    def __getitem__(self, rows: list[int]) -> np.ndarray | _Broken:
+        try:
+            return np.stack([decode(self.files, row) for row in rows])
+        except UserError as error:
+            return _Broken(error.where, error.what, error.mend)
+
+
+def _stack(images: Iterable[np.ndarray]) -> Tensor:
+    """Images as one uint8 tensor, shape (rows, C, H, W)."""
+    return torch.from_numpy(np.stack(list(images)))
+
+
+def _as_it_is(item: object) -> object:
+    return item
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """What is started inside never sees the signals of `GROUP_SIGNALS`; here they are only put off.
+
+    Ctrl-C and a scheduler's SIGTERM reach the whole process group, but only the parent may answer: it
+    finishes its step, saves, and ends the workers by closing their queue. A worker that died first
+    would make it fail instead.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(parent: int, worker: int) -> None:
+    """End a worker whose parent is dead already, which no worker notices later.
+
+    SIGTERM alone is let through, later: Python ends workers that are left at its exit by it.
+    """
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _put_off)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _put_off(number: int, frame: object) -> None:
+    signal.alarm(GRACE)

@@ -1,0 +1,83 @@
+"""Rows of several data sets or tasks as one: in memory together if they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradinc.data.available_memory import fits
+from gradinc.data.file_rows import FileRows
+from gradinc.data.rows import Change, ChangedRows, Pair, Rows, SelectedRows, TensorRows
+
+
+class JoinedRows(Rows):
+    """Several rows, one after the other, that do not all lie in memory.
+
+    Args:
+        parts: one or more.
+    """
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self.parts = parts
+        self.y = torch.cat([part.y for part in parts])
+        self.shape = parts[0].shape
+        self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+
+    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
+        groups = [group for group in order.cpu()[start * batch_size :].split(batch_size) if len(group)]
+        owners = [torch.bucketize(group, self._ends, right=True) for group in groups]
+        served = [
+            part.batches(torch.cat([group[owner == n] for group, owner in zip(groups, owners, strict=True)]) - first, 1)
+            for n, (part, first) in enumerate(zip(self.parts, self._firsts(), strict=True))
+        ]
+        for group, owner in zip(groups, owners, strict=True):
+            yield torch.cat([next(served[n])[0] for n in owner.tolist()]), self.y[group.to(self.y.device)]
+
+    def chunks(self, size: int) -> Iterator[Pair]:
+        yield from self.batches(torch.arange(len(self)), size)
+
+    def subset(self, indices: Tensor) -> SelectedRows:
+        return SelectedRows(self, indices)
+
+    def labelled(self, y: Tensor) -> JoinedRows:
+        sizes = [len(part) for part in self.parts]
+        return JoinedRows([part.labelled(own) for part, own in zip(self.parts, y.split(sizes), strict=True)])
+
+    def changed(self, change: Change) -> ChangedRows:
+        return ChangedRows(self, change)
+
+    def _firsts(self) -> list[int]:
+        return [0, *self._ends.tolist()[:-1]]
+
+
+def joined(parts: Sequence[Callable[[], Rows]], sizes: Sequence[int], device: torch.device) -> Rows:
+    """Several rows, one after the other: in memory where they are there and fit, else from where they are.
+
+    Args:
+        parts: each makes its rows, which are let go before the next ones are made.
+        sizes: how many rows each of them makes.
+    """
+    first = parts[0]()
+    if len(parts) == 1:
+        return first
+    if isinstance(first, FileRows):
+        files = [first, *(part() for part in parts[1:])]
+        if all(isinstance(rows, FileRows) and rows.files is first.files for rows in files):
+            whole = first.labelled(torch.cat([rows.y for rows in files]))
+            whole.indices = np.concatenate([rows.indices for rows in files])  # type: ignore[attr-defined]
+            return whole
+        return JoinedRows(files)
+    if not isinstance(first, TensorRows) or not fits(sum(sizes) * first.x[:1].nbytes, device):
+        return JoinedRows([first, *(part() for part in parts[1:])])
+    x = first.x.new_empty(sum(sizes), *first.shape)
+    y = first.y.new_empty(sum(sizes), *first.y.shape[1:])
+    place = 0
+    for number, size in enumerate(sizes):
+        rows = first if number == 0 else parts[number]()
+        assert isinstance(rows, TensorRows)
+        x[place : place + size], y[place : place + size] = rows.x, rows.y
+        place += size
+    return TensorRows(x, y)

@@ -1,0 +1,57 @@
+"""The journal of a search: the file that Optuna keeps, its damage, and its lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+from gradinc.base.errors import UserError
+from gradinc.records.log import LONGEST_LINE, whole_lines
+
+JOURNAL = "journal.log"
+"""The name of the file in the folder of a search."""
+
+
+def cut_back(journal: Path) -> None:
+    """Cut off a last line that a search could not write to its end.
+
+    Raises:
+        UserError: an earlier line is none that a search has written.
+    """
+    if not journal.exists():
+        return
+    end = whole_lines(journal)
+    with open(journal, "rb") as file:
+        number = 0
+        while (begin := file.tell()) < end:
+            number += 1
+            try:
+                known = isinstance(json.loads(file.readline(LONGEST_LINE)), dict)
+            except (ValueError, RecursionError):
+                known = False
+            if not known and file.tell() < end:
+                raise damaged_journal(journal, f"line {number}")
+            if not known:
+                end = begin
+    os.truncate(journal, end)
+
+
+def damaged_journal(journal: Path, where: str) -> UserError:
+    """The error of a journal that cannot be used; `where` says what is wrong with it."""
+    mend = "Remove it: the same command then makes the trials again, and what its runs have done is kept"
+    return UserError(str(journal), f"is damaged ({where})", mend)
+
+
+class ThreadLock:
+    """The lock of a journal whose folder is held: among the threads of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def acquire(self) -> bool:
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
