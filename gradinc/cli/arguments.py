@@ -1,13 +1,15 @@
-"""Reading options, and writing text that came from data."""
+"""Reading the options of commands, and checking those that several commands have."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from gradinc.base.errors import UserError
+from gradinc.config.values import DEVICE
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,3 +49,34 @@ class Parser(argparse.ArgumentParser):
                 other, f"{self.prog} does not take it", f"Did you mean {near[0]}?" if near else "Leave it out"
             )
         return options
+
+
+def check_counts(options: argparse.Namespace, *names: str, least: int = 1, fix: str = "") -> None:
+    """Check options that are whole numbers.
+
+    Raises:
+        UserError: a number is less than `least`.
+    """
+    for name in names:
+        if (number := getattr(options, name)) < least:
+            raise UserError(f"--{name} {number}", f"need a whole number ≥ {least}", fix)
+
+
+def check_seed(options: argparse.Namespace) -> None:
+    """Check ``--seed``.
+
+    Raises:
+        UserError: the seed is negative, or has more than 63 bits.
+    """
+    if not 0 <= options.seed < 2**63:
+        raise UserError(f"--seed {options.seed}", "need a whole number ≥ 0")
+
+
+def check_device(options: argparse.Namespace) -> None:
+    """Check ``--device``.
+
+    Raises:
+        UserError: it is not the name of a device.
+    """
+    if not re.fullmatch(DEVICE, options.device):
+        raise UserError(f"--device {options.device}", "need auto, cpu, cuda or cuda:N")

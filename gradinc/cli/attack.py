@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import percent_text, print_columns, print_json, printable
-from gradinc.cli.arguments import Parser
-from gradinc.config.values import DEVICE
+from gradinc.cli.arguments import Parser, check_counts, check_device, check_seed
 
 if TYPE_CHECKING:
     from gradinc.studies.attacks.measure import AttackResult
@@ -103,15 +101,10 @@ def _checked(options: Any) -> dict[str, Any]:
     Raises:
         UserError: one is out of range.
     """
-    if options.rows < 0:
-        raise UserError(f"--rows {options.rows}", "need a whole number ≥ 0", "0 takes all rows")
-    for name in ("steps", "restarts"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} {getattr(options, name)}", "need a whole number ≥ 1")
-    if not re.fullmatch(DEVICE, options.device):
-        raise UserError(f"--device {options.device}", "need auto, cpu, cuda or cuda:N")
-    if not 0 <= options.seed < 2**63:
-        raise UserError(f"--seed {options.seed}", "need a whole number ≥ 0")
+    check_counts(options, "rows", least=0, fix="0 takes all rows")
+    check_counts(options, "steps", "restarts")
+    check_device(options)
+    check_seed(options)
     step = None if options.step_size is None else _size("--step-size", options.step_size)
     if step == 0:
         raise UserError(f"--step-size {options.step_size}", "need a number > 0")

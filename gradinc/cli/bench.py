@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import print_json
-from gradinc.cli.arguments import Parser
+from gradinc.cli.arguments import Parser, check_counts
 
 if TYPE_CHECKING:
     from gradinc.studies.bench.harness import Bench
@@ -32,9 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the ratios as a table or, with ``--json``, as one JSON document."""
     which = arguments[0] if arguments and arguments[0] in DESCRIPTIONS else ""
     options = _parser(which).read(arguments[1:] if which else arguments)
-    for name, number in vars(options).items():
-        if type(number) is int and number < 1:
-            raise UserError(f"--{name} {number}", "need a whole number ≥ 1")
+    check_counts(options, "rounds", *(("tasks", "rows") if which == "incremental" else ()))
     from rich.console import Console
     from rich.progress import track
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.table import Table
 from rich.text import Text
 
-from gradinc.base.text import bytes_text, duration_text, printable
+from gradinc.base.text import bytes_text, duration_text, percent_text, printable
 from gradinc.cli.heatmap import heat_map
 from gradinc.runs.display import LINE_EVERY
 
@@ -225,7 +225,7 @@ def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     for name, value in result["metrics"].items():
         known = result.get("task_metrics", {}).get(name)
         more = "" if known is None else f"   {100 * known:.2f} with the task known"
-        shown = f"– ({result['undefined'].get(name)})" if value is None else f"{100 * value:.2f} %{more}"
+        shown = f"– ({result['undefined'].get(name)})" if value is None else percent_text(value, 2) + more
         rows.append((LONG[name], shown))
     return rows
 
@@ -241,5 +241,5 @@ def _measures(measures: dict[str, float] | None, otherwise: str) -> str:
     if not measures:
         return f"– ({otherwise})"
     if "accuracy" in measures:
-        return f"accuracy {100 * measures['accuracy']:.2f} %   loss {measures['loss']:.4f}"
+        return f"accuracy {percent_text(measures['accuracy'], 2)}   loss {measures['loss']:.4f}"
     return f"MSE {measures['mse']:.5g}   R² {measures['r2']:.3f}"

@@ -9,8 +9,7 @@ from typing import Any
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import percent_text, print_columns, print_json
-from gradinc.cli.arguments import Parser
-from gradinc.config.values import DEVICE
+from gradinc.cli.arguments import Parser, check_counts, check_device, check_seed
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,12 +62,9 @@ def _checked(options: Any) -> dict[str, Any]:
     windows = [item if re.fullmatch(r"[1-9][0-9]{0,3}", item) else None for item in options.windows.split(",")]
     if None in windows:
         raise UserError(f"--windows {options.windows}", "need whole numbers from 1 to 9999, such as 1,2,4")
-    if options.steps < 1:
-        raise UserError(f"--steps {options.steps}", "need a whole number ≥ 1")
-    if not 0 <= options.seed < 2**63:
-        raise UserError(f"--seed {options.seed}", "need a whole number ≥ 0")
-    if not re.fullmatch(DEVICE, options.device):
-        raise UserError(f"--device {options.device}", "need auto, cpu, cuda or cuda:N")
+    check_counts(options, "steps")
+    check_seed(options)
+    check_device(options)
     names = ("steps", "seed", "fresh", "device")
     return {"windows": tuple(int(item) for item in windows if item), **{n: getattr(options, n) for n in names}}
 

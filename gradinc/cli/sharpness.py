@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import print_columns, print_json
-from gradinc.cli.arguments import Parser
+from gradinc.cli.arguments import Parser, check_counts
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the sharpness of a run, and how well it is known."""
     options = _parser().read(arguments)
-    if options.rows < 0:
-        raise UserError(f"--rows {options.rows}", "need a whole number ≥ 0", "0 takes all rows")
-    if options.iterations < 1:
-        raise UserError(f"--iterations {options.iterations}", "need a whole number ≥ 1")
+    check_counts(options, "rows", least=0, fix="0 takes all rows")
+    check_counts(options, "iterations")
     if not 0 < options.tolerance < 1:
         raise UserError(f"--tolerance {options.tolerance}", "need a number > 0 and < 1")
     from gradinc.records.directory import find_run

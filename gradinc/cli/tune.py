@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import print_columns, printable
-from gradinc.cli.arguments import Parser
+from gradinc.cli.arguments import Parser, check_counts
 
 _EXAMPLES = """\
   gradinc tune rates.yaml model=mlp
@@ -41,8 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     config_dirs = [Path(folder) for folder in options.config_dir]
     space, jobs = read_space(path, options.overrides, config_dirs)
     if options.trials is not None:
-        if options.trials < 1:
-            raise UserError(f"--trials {options.trials}", "need a whole number ≥ 1")
+        check_counts(options, "trials")
         space = space.model_copy(update={"trials": options.trials})
     from gradinc.base.signals import interruption
     from gradinc.base.streams import going_on

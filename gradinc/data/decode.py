@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from gradinc.base.cores import usable_cores
 from gradinc.base.errors import UserError
 from gradinc.base.files import open_plain
 from gradinc.data.source import ImageFiles
@@ -89,8 +89,7 @@ def threaded(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
 
 def threads() -> int:
     """Threads that decode: as many as cores that this process may use, at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16)
+    return min(usable_cores(), 16)
 
 
 def _pixels(image: Image.Image, files: ImageFiles) -> np.ndarray:

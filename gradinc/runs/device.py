@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradinc.base.cores import usable_cores
 from gradinc.base.errors import UserError
 from gradinc.records.environment import cpu, processor, variables
 
@@ -83,8 +84,7 @@ def choose_threads(setting: int | str, model: nn.Module, shape: tuple[int, ...],
     """
     if isinstance(setting, int):
         return setting
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(forward_flops(model, shape) * rows / FLOPS_PER_THREAD)))
+    return max(1, min(usable_cores(), int(forward_flops(model, shape) * rows / FLOPS_PER_THREAD)))
 
 
 def forward_flops(model: nn.Module, shape: tuple[int, ...]) -> int:

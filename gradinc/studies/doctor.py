@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from gradinc.base.cores import usable_cores
 from gradinc.base.errors import UserError
 from gradinc.base.files import write_whole
 from gradinc.base.text import bytes_text
@@ -99,7 +100,7 @@ def _devices() -> Iterator[Finding]:
 
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield Finding("CUDA devices", "ok" if names else "–", ", ".join(names) or "none; device=auto takes the CPU")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     given = os.environ.get("OMP_NUM_THREADS")
     limit = f", OMP_NUM_THREADS={given}" if given else ""
     if flush_denormals():
