@@ -99,5 +99,6 @@ def test_every_file_that_the_architecture_names_exists():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     names = set(re.findall(r"`([\w/.]+\.(?:py|toml))`", text))
     assert len(names) > 40
-    files = {path.relative_to(ROOT).as_posix() for path in [*(ROOT / "gradinc").rglob("*.py"), ROOT / "pyproject.toml"]}
+    paths = [*(ROOT / "gradinc").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / "pyproject.toml"]
+    files = {path.relative_to(ROOT).as_posix() for path in paths}
     assert [name for name in names if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []
