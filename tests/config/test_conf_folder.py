@@ -30,37 +30,49 @@ CONF = groups.conf_folder()
 CHOICES = [(group, name) for group in groups.GROUPS for name in groups.names(group)]
 
 
-@pytest.mark.parametrize(("group", "name"), CHOICES)
-def test_every_choice_composes_and_is_valid(group: str, name: str) -> None:
-    for job in compose_jobs([f"{group}={name}"]):
-        assert job.config.document
+def test_every_choice_composes_and_is_valid() -> None:
+    wrong = {}
+    for group, name in CHOICES:
+        try:
+            assert all(job.config.document for job in compose_jobs([f"{group}={name}"])), f"{group}={name}"
+        except UserError as error:
+            wrong[f"{group}={name}"] = str(error)
+    assert wrong == {}
 
 
-@pytest.mark.parametrize(("group", "name"), [(g, n) for g, n in CHOICES if g in catalog.KINDS])
-def test_a_group_file_holds_its_part_s_options_all_of_them(group: str, name: str) -> None:
-    content = groups.content(group, name)
-    part = catalog.part(group, content["name"])
-    # A data set or schedule may set a key that all of its kind have.
-    own = set(content) - (set(common_keys(PARTS[group])) if group in PARTS else {"name"})
-    assert own == set(part.parameters)
+def test_a_group_file_holds_its_part_s_options_all_of_them() -> None:
+    found, wanted = {}, {}
+    for group, name in CHOICES:
+        if group in catalog.KINDS:
+            content = groups.content(group, name)
+            # A data set or schedule may set a key that all of its kind have.
+            common = set(common_keys(PARTS[group])) if group in PARTS else {"name"}
+            found[group, name] = set(content) - common
+            wanted[group, name] = set(catalog.part(group, content["name"]).parameters)
+    assert len(found) > 30
+    assert found == wanted
 
 
-@pytest.mark.parametrize("name", groups.names("strategy"))
-def test_a_strategy_file_names_every_option_of_its_methods(name: str) -> None:
-    content = groups.content("strategy", name)
-    # A file for the whole tree may bring what its idea needs elsewhere, such as a learning rate.
-    content = content.get("strategy", {} if "stream" in content else content)
-    assert set(content) <= {"window", "methods"}
-    for method, values in (content.get("methods") or {}).items():
-        assert set(values or {}) == set(catalog.part("method", method).parameters), method
+def test_a_strategy_file_names_every_option_of_its_methods() -> None:
+    found, wanted = {}, {}
+    for name in groups.names("strategy"):
+        content = groups.content("strategy", name)
+        # A file for the whole tree may bring what its idea needs elsewhere, such as a learning rate.
+        content = content.get("strategy", {} if "stream" in content else content)
+        assert set(content) <= {"window", "methods"}, name
+        for method, values in (content.get("methods") or {}).items():
+            found[name, method] = set(values or {})
+            wanted[name, method] = set(catalog.part("method", method).parameters)
+    assert len(found) > 25
+    assert found == wanted
 
 
-@pytest.mark.parametrize(("group", "name"), CHOICES)
-def test_every_file_says_what_it_is_in_one_line(group: str, name: str) -> None:
-    (choice,) = [choice for choice in groups.choices(group) if choice.name == name]
-    assert 0 < len(choice.summary) <= 100
-    if choice.paper:
-        assert re.search(r"\d{4}", choice.paper), "a paper has a year"
+def test_every_file_says_what_it_is_in_one_line() -> None:
+    choices = {(group, choice.name): choice for group in groups.GROUPS for choice in groups.choices(group)}
+    assert choices.keys() == set(CHOICES)
+    assert {key: choice.summary for key, choice in choices.items() if not 0 < len(choice.summary) <= 100} == {}
+    papers = {key: choice.paper for key, choice in choices.items() if choice.paper}
+    assert {key: paper for key, paper in papers.items() if not re.search(r"\d{4}", paper)} == {}, "a paper has a year"
 
 
 def test_every_method_and_rule_has_a_strategy_that_uses_it() -> None:

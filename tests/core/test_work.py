@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from learners import built, finished, restored, steps, stream
+from learners import built, finished, steps, stream
 from torch import Tensor, nn
 
 from gradinc.config import groups
@@ -140,20 +140,6 @@ def test_counts_by_hand(strategy: str) -> None:
     made = finished(built(tasks, *words), tasks)
     assert taken(made) == BY_HAND[strategy]
     assert made.work.rows == sum(BY_HAND[strategy]) / 2
-
-
-def test_counts_survive_a_restart_inside_a_window() -> None:
-    words = (*SPLIT, WINDOWS, "strategy=[derpp,lwf,sam]")
-    tasks = stream(*words)
-    whole = finished(built(tasks, *words), tasks).work.state_dict()
-    going = built(tasks, *words)
-    for place in steps(going, tasks):
-        if place == (1, 3):
-            break
-    again = restored(going, lambda: built(tasks, *words))
-    for _ in steps(again, tasks, start=(1, 3)):
-        pass
-    assert again.work.state_dict() == whole
 
 
 def test_a_checkpoint_of_before_rows_were_counted_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from learners import built, config, digits, finished, micro_batches, restored, steps, stream
+from learners import built, config, digits, finished, micro_batches, steps, stream
 from torch import Tensor
 from torch.func import functional_call
 
@@ -234,18 +234,3 @@ def test_the_walk_is_the_paper_s_step_by_step():
     made.end(task)
     wanted = sum((v - v.min()) / (v.max() - v.min()) for v in (fisher, score))
     torch.testing.assert_close(method.held, wanted)
-
-
-def test_heads_that_a_method_looks_at_between_two_tasks_do_not_wake() -> None:
-    """EWC takes gradients of the old head at a task's end; the next task's first step must leave it at rest."""
-    words = ("strategy=ewc", "optimizer.momentum=0.9", "stream=split", "stream.tasks=2", "scenario=task")
-    tasks = stream(*words)
-    straight = finished(built(tasks, *words), tasks)
-    going = built(tasks, *words)
-    for place in steps(going, tasks):
-        if place == (1, 0):
-            break
-    again = restored(going, lambda: built(tasks, *words))
-    for _ in steps(again, tasks, start=(1, 0)):
-        pass
-    assert torch.equal(again.weights.value, straight.weights.value)
