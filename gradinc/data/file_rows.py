@@ -96,10 +96,13 @@ class FileRows(Rows):
         )
         with _signals_held():
             items = iter(loader)
-        for item in items:
-            if isinstance(item, _Broken):
-                raise UserError(item.where, item.what, item.mend)
-            yield torch.from_numpy(item)
+        try:
+            for item in items:
+                if isinstance(item, _Broken):
+                    raise UserError(item.where, item.what, item.mend)
+                yield torch.from_numpy(item)
+        finally:
+            del items  # ends the workers now: the traceback of an error would keep them until somebody forgets it
 
 
 @dataclass(frozen=True)

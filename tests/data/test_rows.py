@@ -122,11 +122,13 @@ def test_a_file_that_breaks_during_training_is_named(both: Callable[[int], tuple
     assert isinstance(streamed, FileRows)
     path = streamed.files.root / streamed.files.paths[int(streamed.indices[6])]
     path.write_bytes(path.read_bytes()[:40])
+    before = set(multiprocessing.active_children())
     batches = streamed.batches(torch.arange(len(streamed)), 4)
     next(batches)
     with pytest.raises(UserError, match="was changed while the run was reading it") as caught:
         next(batches)
     assert caught.value.where == str(path)
+    assert set(multiprocessing.active_children()) <= before, "also while somebody holds the error"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 
 import pytest
 from lab import SMALL, Lab
@@ -62,13 +60,12 @@ def test_gradinc_test_warns_of_edited_code_of_theirs_and_of_ours(lab: Lab) -> No
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_resumed_run_says_so_or_is_refused(lab: Lab, strict: bool) -> None:
-    words = (*RUN, "budget.steps=4000", "checkpoint.seconds=0", "progress=plain")
-    begin = [sys.executable, "-P", "-m", "gradinc", "train", "--config-dir", "conf", *SMALL, *words]
-    process = subprocess.Popen(begin, cwd=lab.folder, env=lab.environment, stdout=subprocess.PIPE, text=True)
+    words = (*RUN, "budget.steps=400", "checkpoint.seconds=0", "progress=plain")
+    life = lab.start("train", "--config-dir", "conf", *SMALL, *words)
     while not list(lab.folder.glob("outputs/mine/ckpt/*")):
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
+        assert not life.is_over()
+    life.kill(signal.SIGTERM)
+    assert life.end().code == 128 + signal.SIGTERM
     tanh(lab)
     end = lab.train(*words, *(["strict=true"] if strict else []))
     printed = end.out + end.err

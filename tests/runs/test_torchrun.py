@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lives import Nursery
 
 import gradinc
 
@@ -20,16 +21,14 @@ RUN = ("model=mlp", "model.width=16", "dtype=float64", "optimizer.momentum=0", "
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(gradinc.__file__).parent.parent)}
 
 
-def command(words: Sequence[str], processes: int) -> list[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return [sys.executable, *(torchrun if processes > 1 else []), "-m", "gradinc", "train", *RUN, *words]
+def command(words: Sequence[str]) -> list[str]:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return [sys.executable, *torchrun, "-m", "gradinc", "train", *RUN, *words]
 
 
-def run(folder: Path, *words: str, processes: int = 1, code: int = 0, crash: str = "") -> str:
-    environment = {**ENVIRONMENT, "GRADINC_CRASH": crash}
-    done = subprocess.run(
-        command(words, processes), cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
+def on_two(folder: Path, *words: str, code: int = 0) -> str:
+    """What a run on two processes prints."""
+    done = subprocess.run(command(words), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert (done.returncode == 0) == (code == 0), done.stderr
     return done.stdout + done.stderr
 
@@ -61,9 +60,11 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_two_processes_with_windows_of_2_are_one_with_windows_of_4(tmp_path: Path, setting: str) -> None:
-    run(tmp_path, *SETTINGS[setting], "strategy.window.size=4", "name=one")
-    said = run(tmp_path, *SETTINGS[setting], "strategy.window.size=2", "name=two", processes=2)
+def test_two_processes_with_windows_of_2_are_one_with_windows_of_4(
+    nursery: Nursery, tmp_path: Path, setting: str
+) -> None:
+    assert nursery.run(tmp_path, *RUN, *SETTINGS[setting], "strategy.window.size=4", "name=one").code == 0
+    said = on_two(tmp_path, *SETTINGS[setting], "strategy.window.size=2", "name=two")
     assert said.count("next: gradinc test") == 1, "one of them speaks"
     one, two = tmp_path / "outputs/one", tmp_path / "outputs/two"
     assert float((weights(one) - weights(two)).norm() / weights(one).norm()) < 1e-12
@@ -73,10 +74,12 @@ def test_two_processes_with_windows_of_2_are_one_with_windows_of_4(tmp_path: Pat
     assert results[0].get("matrix") == results[1].get("matrix")
 
 
-def test_a_run_that_loses_a_process_says_so_and_goes_on_with_another_number_of_them(tmp_path: Path) -> None:
+def test_a_run_that_loses_a_process_says_so_and_goes_on_with_another_number_of_them(
+    nursery: Nursery, tmp_path: Path
+) -> None:
     words = ("strategy.window.size=2", "name=lost", "budget.epochs=30", "checkpoint.seconds=0.2")
     process = subprocess.Popen(
-        command(words, 2), cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command(words), cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     until = time.monotonic() + 60
     while not list((tmp_path / "outputs").glob("lost/ckpt/[0-9]*")) and time.monotonic() < until:
@@ -89,17 +92,18 @@ def test_a_run_that_loses_a_process_says_so_and_goes_on_with_another_number_of_t
     assert process.returncode != 0
     assert json.loads((tmp_path / "outputs/lost/result.json").read_text())["status"] in ("failed", "interrupted"), said
     shorter = ("strategy.window.size=2", "name=lost", "budget.epochs=30")
-    said = run(tmp_path, *shorter, "log.steps=1000")
-    assert "going on from step" in said
-    assert "processes 2, now 1" in said
+    end = nursery.run(tmp_path, *RUN, *shorter, "log.steps=1000")
+    assert end.code == 0
+    assert "going on from step" in end.out + end.err
+    assert "processes 2, now 1" in end.out + end.err
 
 
-def test_a_window_that_one_process_began_is_ended_by_two(tmp_path: Path) -> None:
+def test_a_window_that_one_process_began_is_ended_by_two(nursery: Nursery, tmp_path: Path) -> None:
     words = ("strategy.window.size=4", "budget.steps=2", "checkpoint.seconds=0")
-    run(tmp_path, *words, "name=one")
-    run(tmp_path, *words, "name=two", crash="pruned:4", code=1)
+    assert nursery.run(tmp_path, *RUN, *words, "name=one").code == 0
+    assert nursery.run(tmp_path, *RUN, *words, "name=two", crash="pruned:4").code == -signal.SIGKILL
     assert (tmp_path / "outputs/two/ckpt/1+2").exists()
-    assert "going on from step 1" in run(tmp_path, *words, "name=two", processes=2)
+    assert "going on from step 1" in on_two(tmp_path, *words, "name=two")
     one, two = tmp_path / "outputs/one", tmp_path / "outputs/two"
     assert float((weights(one) - weights(two)).norm() / weights(one).norm()) < 1e-12
     results = [json.loads((path / "result.json").read_text()) for path in (one, two)]
@@ -109,6 +113,6 @@ def test_a_window_that_one_process_began_is_ended_by_two(tmp_path: Path) -> None
 
 
 def test_what_cannot_be_shared_out_is_refused_once(tmp_path: Path) -> None:
-    said = run(tmp_path, "strategy=median", processes=2, code=2)
+    said = on_two(tmp_path, "strategy=median", code=2)
     assert said.count("strategy.window.rule=median: needs each micro-batch's gradient") == 1
     assert not (tmp_path / "outputs").exists()

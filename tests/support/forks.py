@@ -80,6 +80,8 @@ def live(request: dict[str, Any]) -> int:
     if request["memory"] is not None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + request["memory"],) * 2)
+    if request["packages"]:
+        see_packages(request["packages"])
     if request["plant"]:
         import bugs
 
@@ -95,6 +97,17 @@ def live(request: dict[str, Any]) -> int:
         left = importlib.import_module("gradinc.base.crash")._left
         Path(request["out"]).with_suffix(".left").write_text(str(left))
     return code
+
+
+def see_packages(folder: str) -> None:
+    """Put a folder of installed packages on the path, of this process and of those that it starts."""
+    from gradinc.config import catalog
+
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ["PYTHONPATH"]])
+    for function in vars(catalog).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 def wait(pid: int, seconds: float) -> dict[str, int | None]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradinc.config.catalog import PACKAGE
+from lives import End, Life, Nursery
 
 SOURCES = {
     "model/net": """
@@ -157,19 +154,11 @@ SMALL = ("data=digits", "model=linear", "budget.steps=6", "threads=1", "evaluate
 
 
 @dataclass(frozen=True)
-class End:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
 class Lab:
     """The package in a folder, and commands run beside it."""
 
     folder: Path
+    nursery: Nursery
 
     @property
     def package(self) -> Path:
@@ -196,21 +185,13 @@ class Lab:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    @property
-    def environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(PACKAGE.parent), str(self.folder / "site")])
-        return {**os.environ, "PYTHONPATH": path}
+    def start(self, command: str, *words: str) -> Life:
+        """Start a command in a process that sees the package as an installed one."""
+        return self.nursery.start(self.folder, *words, command=command, packages=self.folder / "site")
 
-    def gradinc(self, *words: str) -> End:
-        """Run a command in a process of its own, as somebody who has the package installed."""
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "gradinc", *words],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-        return End(done.returncode, done.stdout, done.stderr)
+    def gradinc(self, command: str, *words: str) -> End:
+        """Run a command to its end."""
+        return self.start(command, *words).end()
 
     def train(self, *words: str) -> End:
         return self.gradinc("train", "--config-dir", "conf", *SMALL, *words)

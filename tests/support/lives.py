@@ -111,6 +111,7 @@ class Nursery:
         plant: str = "",
         largest_file: int | None = None,
         memory: int | None = None,
+        packages: Path | None = None,
     ) -> Life:
         """Start ``gradinc train`` in a folder, which is made if need be.
 
@@ -122,6 +123,7 @@ class Nursery:
             plant: name of a function in `bugs` to call first.
             largest_file: bytes that a file may have, as ``ulimit -f`` sets it.
             memory: bytes that it may take more than it has when it begins, as ``ulimit -v`` sets it.
+            packages: a folder of installed packages that it sees besides.
         """
         folder.mkdir(parents=True, exist_ok=True)
         number = next(self._numbers)
@@ -139,6 +141,7 @@ class Nursery:
             "plant": plant,
             "largest_file": largest_file,
             "memory": memory,
+            "packages": str(packages or ""),
         }
         return Life(self, self.ask(request)["pid"], out, err)
 

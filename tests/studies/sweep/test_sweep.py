@@ -50,32 +50,32 @@ def fates(printed: str) -> dict[str, str]:
 def test_failing_jobs_stop_no_other_and_a_killed_sweep_ends_like_runs_alone(sweeps: Callable[..., Sweeps]) -> None:
     here = sweeps()
     grid = ("train", "-m", *TINY, "strategy=planted", f"{HOW}=not,raise,exit,leave,kill,memory", "n_jobs=2")
-    command = (*grid, "seed=0,1")
+    command = (*grid, "seed=0")
     life = here.start(*command)
-    wait_until(lambda: len(results(here.folder)) >= 2)
+    wait_until(lambda: len(results(here.folder)) >= 1)
     os.kill(life.pid, signal.SIGKILL)  # its workers see that it is gone, save what they have and end
     life.communicate()
 
     code, printed = here.run(*command)
     found = fates(printed)
-    assert (code, len(found)) == (1, 12)
+    assert (code, len(found)) == (1, 6)
     wanted = {"not": "finished", "raise": "failed", "exit": "failed", "leave": "exited with 0", "memory": "failed"}
     wanted["kill"] = "killed by SIGKILL"
     for label, fate in found.items():
         how = label.split()[0].removeprefix(f"{HOW}=")
         assert fate.startswith(wanted[how]), (label, fate)
-    assert "2 finished" in printed
+    assert "1 finished" in printed
     assert "\x1b" not in printed
     assert "planted [red]" in printed, "an error's text is no markup"
     assert "does not fit into memory" in printed
 
-    code, printed = here.run(*grid[:-2], "seed=0,1,2")
-    assert (code, printed.count("is finished already"), len(fates(printed))) == (0, 2, 3)
+    code, printed = here.run(*grid[:-2], "seed=0,1")
+    assert (code, printed.count("is finished already"), len(fates(printed))) == (0, 1, 2)
     alone = sweeps("alone")
-    for seed in range(3):
+    for seed in range(2):
         assert alone.run("train", *TINY, "strategy=planted", f"seed={seed}")[0] == 0
     assert bits(here.folder) == bits(alone.folder)
-    assert len(bits(alone.folder)) == 3
+    assert len(bits(alone.folder)) == 2
 
 
 def test_what_is_finished_is_skipped_and_what_failed_is_tried_again(sweeps: Callable[..., Sweeps]) -> None:
