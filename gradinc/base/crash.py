@@ -10,7 +10,7 @@ _left = int(_visit or 1) if _name else 0
 
 
 def crash_point(name: str) -> None:
-    """Die here by SIGKILL if ``GRADINC_CRASH=name`` or ``GRADINC_CRASH=name:visit`` says so."""
+    """Kill this process by SIGKILL if ``GRADINC_CRASH`` is ``name`` or ``name:visit``."""
     global _left
     if name == _name:
         _left -= 1

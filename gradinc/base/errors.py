@@ -1,15 +1,15 @@
-"""What can go wrong in a way that the user can mend."""
+"""Errors that the user can fix."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Bad input. Shown as one line, ``<where>: <what is wrong>. <what to do>.``, with exit code 2.
+    """Bad input. Shown as one line, ``<where>: <what is wrong>. <the fix>.``, with exit code 2.
 
     Args:
         where: the key, file or command that is wrong, as the user wrote it.
         what: what is wrong with it, without a full stop.
-        mend: what to do about it, without a full stop.
+        mend: how to fix it, without a full stop.
     """
 
     def __init__(self, where: str, what: str, mend: str = "") -> None:
@@ -19,11 +19,11 @@ class UserError(Exception):
 
 
 class Diverged(Exception):
-    """Loss, gradient or weights are not finite; the update was not made.
+    """A loss, a gradient or a weight is not finite; the update was not made.
 
     Args:
-        step: number of the update that was being made, from 1.
-        tensor: what is not finite: ``loss``, or the name of a weight.
+        step: number of the update, from 1.
+        tensor: name of the value that is not finite: ``loss``, or the name of a weight.
     """
 
     def __init__(self, step: int, tensor: str) -> None:
@@ -32,23 +32,23 @@ class Diverged(Exception):
 
 
 class StorageError(UserError):
-    """A file of the run could not be written. Exit code 1: the run exists, and goes on later."""
+    """A file of the run could not be written. Exit code 1: the run exists, and can be resumed later."""
 
 
 class Unwritable(StorageError):
-    """A place in which nothing can be made, found before there is a run: bad input, exit code 2."""
+    """A place that cannot be written to, found before the run exists: bad input, exit code 2."""
 
 
 class Stalled(UserError):
-    """No window makes an update any more: training would never end. Exit code 1, since the run exists."""
+    """No window makes an update any more, so training would never end. Exit code 1, since the run exists."""
 
 
 class Lost(UserError):
-    """Another process of the run has gone. Exit code 1: the run goes on from its last checkpoint."""
+    """Another process of the run has ended. Exit code 1: the run resumes from its last checkpoint."""
 
 
 class Interrupted(Exception):
-    """A signal asked the run to stop; all that it did is saved.
+    """A signal asked the run to stop; its state is saved.
 
     Args:
         signum: the signal's number.

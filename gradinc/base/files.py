@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Files that are complete or absent, even if the program is killed while it writes them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gradinc.base.crash import crash_point
 from gradinc.base.errors import StorageError, Unwritable, UserError
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
-"""What the operating system says of a place, and not of what is to be written there."""
+"""Errors of the operating system that concern the place and not the content to write."""
 
 
 class NotPlain(OSError):
-    """A file is no regular file: reading a pipe would block, and reading a device might never end."""
+    """A path is not a regular file: reading a pipe would block, and reading a device might never end."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a restart, sees all of the new content or none of it.
 
     Raises:
-        StorageError: the disk is full, read-only or over quota; what was there before stays.
+        StorageError: the disk is full, read-only or over quota; the old file stays.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     with storing(path, len(content)):
@@ -45,19 +45,19 @@ def write_whole(path: Path, content: bytes) -> None:
             crash_point("after-replace")
             sync_directory(path.parent)
         except OSError:
-            with suppress(OSError):  # on a disk that is read-only now even this is refused
+            with suppress(OSError):  # on a disk that became read-only this fails, too
                 temporary.unlink(missing_ok=True)
             raise
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document for people and programs, whole. Bytes of paths that are not UTF-8 become JSON escapes."""
+    """Write a complete JSON document. Bytes of paths that are not UTF-8 become JSON escapes."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_whole(path, text.encode(errors="backslashreplace"))
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a name from the file system or the command line is text, not bytes that Python has escaped."""
+    """Return whether a name from the file system or the command line is text, not bytes that Python has escaped."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
@@ -79,12 +79,12 @@ def open_plain(path: Path) -> BinaryIO:
 
 
 def check_plain(path: Path, what: str, mend: str) -> None:
-    """See that a place that is written to is free or a plain file: a link or a device would lead elsewhere.
+    """Check that a place to write to is free or a plain file: a link or a device would write elsewhere.
 
     Args:
         path: the place.
-        what: who writes there, as in ``where a run writes``.
-        mend: what else can be done about it.
+        what: the writer, as in ``where a run writes``.
+        mend: another way to fix it.
 
     Raises:
         UserError: it is something else.
@@ -94,13 +94,13 @@ def check_plain(path: Path, what: str, mend: str) -> None:
     except FileNotFoundError:
         return
     if stat.S_ISLNK(kind):
-        raise UserError(str(path), f"is a link, {what}", f"Put the file itself in its place, {mend}")
+        raise UserError(str(path), f"is a link, {what}", f"Replace it by the file itself, {mend}")
     if not stat.S_ISREG(kind):
         raise UserError(str(path), f"is not a plain file, {what}", f"Remove it, {mend}")
 
 
 def sync_directory(path: Path) -> None:
-    """Make new names in a directory survive a power cut."""
+    """Make new names in a directory survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -110,10 +110,10 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def storing(path: Path, needed: int = 0) -> Iterator[None]:
-    """What the operating system refuses inside is told as that `path`, with `needed` bytes, cannot be written.
+    """Turn errors of the operating system inside into one error: `path`, with `needed` bytes, cannot be written.
 
     Raises:
-        StorageError: it refused something.
+        StorageError: the operating system refused an operation.
     """
     try:
         yield
@@ -122,18 +122,18 @@ def storing(path: Path, needed: int = 0) -> Iterator[None]:
 
 
 def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
-    """The one line that says why a file could not be written."""
+    """Return the error whose line says why a file could not be written."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     mend = "Make it writable, or choose another place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         reason = f"{reason} ({needed:,} bytes are needed{_free(path.parent)})"
-        mend = "Make room or choose another output=…; the same command then goes on"
+        mend = "Free some space or choose another output=…; the same command then resumes"
     kind = Unwritable if error.errno in _UNWRITABLE else StorageError
     return kind(str(path), f"cannot be written: {reason}", mend)
 
 
 def _free(folder: Path) -> str:
-    """What is left of a file system, in words: bytes, or files where no further file can be made."""
+    """Return the free space of a file system in words: bytes, or the limit of files if it is reached."""
     try:
         left = os.statvfs(folder)
     except OSError:

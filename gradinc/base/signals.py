@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: what it did is saved first. A second one ends the process at once."""
+"""Signals that ask a run to stop: its state is saved first. A second signal ends the process at once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interruption:
-    """Whether a signal has come.
+    """The signal that has come, if any.
 
     Attributes:
         signum: the signal's number, or 0.
-        deferred: whether a signal waits for the next `check`; before, there is nothing to save, and it
-            raises `Interrupted` wherever the program is.
+        deferred: whether a signal waits for the next `check`; before that there is nothing to save, and a signal
+            raises `Interrupted` anywhere in the program.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Interruption:
 
 @contextmanager
 def interruption() -> Iterator[Interruption]:
-    """Catch signals inside; where Python cannot (outside the main thread), they act as always."""
+    """Catch signals inside; outside the main thread, where Python cannot catch them, they act as always."""
     state = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield state

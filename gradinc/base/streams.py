@@ -1,4 +1,4 @@
-"""Standard streams of a command that goes on when nobody reads them any more, or when the disk they go to is full."""
+"""Standard streams for a command that continues when their reader has gone or their disk is full."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any, cast
 
 _PATIENCE = 1.0
-"""Seconds that a reader who does not block has at the end for what was not written yet."""
+"""Seconds to wait at the end for a reader that does not block."""
 
 
 class Enduring:
-    """A text stream whose failures end nothing: after the first one, what is written goes nowhere.
+    """A text stream whose failures do not end the command: after the first failure, writes are discarded.
 
-    A reader whose pipe is full for the moment, and does not block, misses what is written meanwhile.
+    A non-blocking reader misses text that is written while its pipe is full.
 
     Args:
-        stream: where it is written; what is not asked for here is asked of it.
-        name: what standard error is told that cannot be written; nothing is told without one.
+        stream: the stream to write to; other attributes are forwarded to it.
+        name: name of the stream in the message on standard error; without a name there is no message.
     """
 
     def __init__(self, stream: IO[str], name: str = "") -> None:
         self._stream, self._name = stream, name
 
     def write(self, text: str) -> int:
-        """Write, unless that fails."""
+        """Write, and ignore an error."""
         with self._enduring():
             self._stream.write(text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write each of them."""
+        """Write each line."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush, unless that fails."""
+        """Flush, and ignore an error."""
         with self._enduring():
             self._stream.flush()
 
@@ -55,25 +55,25 @@ class Enduring:
         except OSError as error:
             _forget(self._stream)
             if self._name and not isinstance(error, BrokenPipeError):
-                sys.stderr.write(f"{self._name}: cannot be written ({error.strerror}). The run goes on without it.\n")
+                sys.stderr.write(f"{self._name}: cannot be written ({error.strerror}). The run continues without it.\n")
 
 
 @contextmanager
 def going_on() -> Iterator[None]:
-    """Standard output cannot end what is done inside: training is worth more than being watched."""
+    """Let the command inside continue when standard output fails: training matters more than its display."""
     before = sys.stdout
     sys.stdout = cast(Any, Enduring(before, "standard output"))
     try:
         yield
     finally:
-        with suppress(OSError, ValueError):  # what a disk has no room for is told, if anybody can be told
+        with suppress(OSError, ValueError):  # a full disk is reported, if standard error can be written
             sys.stdout.flush()
         settle(before)
         sys.stdout = before
 
 
 def settle(stream: IO[str]) -> None:
-    """Write what waits; what cannot be written is given up, else Python would fail with it once more at its own end."""
+    """Write buffered text; discard text that cannot be written, else Python would fail with it again at exit."""
     until = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -91,8 +91,8 @@ def settle(stream: IO[str]) -> None:
 
 
 def _forget(stream: IO[str]) -> None:
-    """Have nobody read a stream from now on, what waits in its buffer included."""
-    with suppress(OSError, ValueError):  # one that is no file
+    """Discard all later writes to a stream and the text in its buffer."""
+    with suppress(OSError, ValueError):  # a stream that is not a file
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, stream.fileno())
         os.close(nobody)

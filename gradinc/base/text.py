@@ -1,4 +1,4 @@
-"""Text for people: from data that cannot be trusted, of numbers, and in columns."""
+"""Text for people: untrusted data, numbers, and columns."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 from gradinc.base.errors import UserError
 
 _LONGEST_LINE = 1000
-"""Letters of an error's line that are shown."""
+"""Characters of an error's line that are shown."""
 
 NONE = "–"
-"""What is shown in place of a value that is not there."""
+"""Text shown for a missing value."""
 
 
 def printable(text: object) -> str:
-    """Text from data, with the characters that would drive the terminal spelled out."""
+    """Return text from data, with the characters that would control the terminal escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def print_warnings(lines: Sequence[str]) -> None:
-    """Lines on standard error that say what a reader must know of what is printed."""
+    """Print lines on standard error that a reader of the output must know."""
     for line in lines:
         print(printable(f"warning: {line}"), file=sys.stderr)
 
 
 def duration_text(seconds: float | None) -> str:
-    """Seconds in the largest unit that leaves a number of 1 or more: ``4.1 s``, ``3.1 min``, ``12 h``."""
+    """Return seconds in the largest unit with a value of 1 or more: ``4.1 s``, ``3.1 min``, ``12 h``."""
     if seconds is None:
         return NONE
     if seconds < 60:
@@ -40,7 +40,7 @@ def duration_text(seconds: float | None) -> str:
 
 
 def bytes_text(value: float | None) -> str:
-    """Bytes in the unit that leaves a number below 1,000: ``12 MB``, ``3.40 GB``."""
+    """Return bytes in the unit with a value below 1,000: ``12 MB``, ``3.40 GB``."""
     if value is None:
         return NONE
     for unit in ("B", "kB", "MB"):
@@ -51,42 +51,42 @@ def bytes_text(value: float | None) -> str:
 
 
 def count_text(value: float | None) -> str:
-    """A count with its thousands set apart."""
+    """Return a count with separated thousands."""
     return NONE if value is None else f"{round(value):,}"
 
 
 def counted(number: int, noun: str) -> str:
-    """A count with its noun: ``1 run``, ``1,024 micro-batches``."""
+    """Return a count with its noun: ``1 run``, ``1,024 micro-batches``."""
     plural = "es" if noun.endswith("ch") else "s"
     return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def percent_text(share: float | None, digits: int = 1) -> str:
-    """A share of 1 in percent: ``97.3 %``."""
+    """Return a share of 1 in percent: ``97.3 %``."""
     return NONE if share is None else f"{100 * share:.{digits}f} %"
 
 
 def number_text(value: float | None) -> str:
-    """A number of any kind in four digits."""
+    """Return a number with four digits."""
     return NONE if value is None else f"{value:.4g}"
 
 
 def one_line(error: UserError) -> str:
-    """An error as it is shown: one line, in which no character drives the terminal."""
+    """Return an error as one line without characters that control the terminal."""
     line = str(error)
     line = line[:-1] if line.endswith("?.") else line
-    if len(line) > _LONGEST_LINE:  # somebody gave a value of thousands of letters; what is wrong with it comes last
+    if len(line) > _LONGEST_LINE:  # a value may have thousands of characters; the reason comes last
         line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
     return printable(line)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document, and nothing else."""
+    """Print one JSON document, and nothing else."""
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_columns(rows: Sequence[Sequence[str]], indent: str = "") -> None:
-    """Rows of text in columns, each as wide as it needs; the last one runs on."""
+    """Print rows of text in columns, each as wide as it needs; the last column is not padded."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -1,4 +1,4 @@
-"""Micro-batches whose gradient arrives broken, as from a faulty or hostile worker."""
+"""Micro-batches with a corrupted gradient, as from a faulty or hostile worker."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gradinc.data.batch import Batch
 
 
 class CorruptPasses(Passes):
-    """Backward passes of which some micro-batches' gradients arrive broken.
+    """Backward passes that corrupt the gradients of some micro-batches.
 
-    Which ones are struck is a function of the seed and the place, so that there is no state to save and a restart
-    changes nothing. A window that its rule makes no update of is followed by another one for the same update: were its
-    luck the same, no update would ever come. So windows are counted, not updates.
+    Which micro-batches are corrupted is a function of the seed and the place: there is no state to save, and a restart
+    changes nothing. The place counts windows, not updates: if a rule makes no update from a window, the next window
+    of the same update needs other draws, or no update would ever come.
 
     Args:
-        prob: probability that a micro-batch is struck.
-        scale: how much too large its gradient becomes.
-        kind: ``scale`` multiplies it by `scale`, ``flip`` turns it around besides, and ``noise`` adds noise
-            `scale` times as long as it is.
-        start, stop: the first update that may be struck, and the first one after; None has no end.
+        prob: probability that a micro-batch's gradient is corrupted.
+        scale: factor by which the corrupted gradient is too large.
+        kind: ``scale`` multiplies the gradient by `scale`, ``flip`` also reverses its sign, and ``noise`` adds noise
+            of `scale` times its norm.
+        start, stop: the first update that may be corrupted, and the first update after them; None for no end.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CorruptPasses(Passes):
 
     @property
     def strikes(self) -> bool:
-        """Whether the gradient of the micro-batch at hand arrives broken."""
+        """Return whether the gradient of the current micro-batch is corrupted."""
         place = self.place
         if not self._start <= place.updates < self._stop:
             return False
@@ -69,7 +69,7 @@ class CorruptPasses(Passes):
         return g
 
     def _break(self, g: Tensor) -> None:
-        """Corrupt the gradient of the micro-batch at hand, shape (P,), in place."""
+        """Corrupt the gradient of the current micro-batch, shape (P,), in place."""
         place = self.place
         if self._kind == "noise":
             random = generator(place.seed, "corruption", place.task, place.windows, place.index, device=g.device)

@@ -1,4 +1,4 @@
-"""What is minimised and what is reported: classification or regression."""
+"""Criteria: the loss that is minimised and the measures that are reported, for classification and regression."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gradinc.data.outputs import Outputs
 
 
 class Criterion(ABC):
-    """The loss of each row, and the measures made of its sums.
+    """The loss of each row, and the measures computed from sums over rows.
 
     Attributes:
-        score: name of the measure that the best checkpoint and `budget.accuracy` go by.
+        score: name of the measure that decides the best checkpoint and that `budget.accuracy` is compared with.
         higher: whether a higher score is better.
     """
 
@@ -29,37 +29,37 @@ class Criterion(ABC):
         """Loss of each row, shape (rows,)."""
 
     def seen(self, batch: Batch, out: Tensor) -> Tensor:
-        """The model's outputs as the loss sees them, shape (rows, outputs): with those that do not count at -∞."""
+        """Return the model's outputs as the loss sees them, shape (rows, outputs): outputs that do not count are -∞."""
         return out
 
     @property
     def masks(self) -> bool:
-        """Whether some outputs do not count in training."""
+        """Return whether some outputs do not count in training."""
         return False
 
     @abstractmethod
     def total(self, batch: Batch, out: Tensor) -> Tensor:
-        """Σᵢ cᵢ ℓᵢ over the rows, a scalar; c is the batch's row weight."""
+        """Return Σᵢ cᵢ ℓᵢ over the rows, a scalar; c is the batch's row weight."""
 
     @abstractmethod
     def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
-        """What `measures` needs of some rows, as a float64 vector; `merged` joins those of two batches.
+        """Return the sums that `measures` needs, over some rows, as a float64 vector; `merged` joins two such vectors.
 
         Args:
-            task: the task that the rows are of.
+            task: the task of the rows.
             now: the last task that was trained on.
         """
 
     def merged(self, one: Tensor, other: Tensor) -> Tensor:
-        """The `sums` of two batches together, from those of each."""
+        """Return the `sums` of two batches together, from the `sums` of each."""
         return one + other
 
     @abstractmethod
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
-        """The reported numbers, from the merged `sums` of all `rows` rows."""
+        """Return the reported numbers, from the merged `sums` of all `rows` rows."""
 
     def better(self, new: float, old: float | None) -> bool:
-        """Whether a score beats the best so far; a tie does not, and neither does NaN."""
+        """Return whether a score is better than the best so far; a tie and NaN are not."""
         if old is None:
             return new == new
         return new > old if self.higher else new < old
@@ -69,8 +69,8 @@ class CrossEntropy(Criterion):
     """Softmax cross-entropy in nats; reports the mean loss and the accuracy, a share of 1.
 
     Args:
-        outputs: which outputs count, where the stream has tasks that differ in them. Where all do in testing,
-            ``accuracy_in_task`` is reported too: that of the same logits, with those of other tasks masked.
+        outputs: which outputs count, if tasks of the stream differ in their outputs. If all outputs count in testing,
+            ``accuracy_in_task`` is also reported: the accuracy of the same logits with other tasks' outputs masked.
     """
 
     score = "accuracy"
@@ -108,9 +108,9 @@ class CrossEntropy(Criterion):
 
 
 class OneHotError(CrossEntropy):
-    """Mean squared error to 1 for a row's class and 0 for the others; reports it and the accuracy.
+    """Mean squared error to 1 for a row's class and 0 for the other classes; also reports the accuracy.
 
-    Outputs that do not count are left out of the sum, not out of the number that it is divided by.
+    Outputs that do not count are left out of the sum, but not out of the number that the sum is divided by.
     """
 
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:
@@ -135,8 +135,8 @@ def _one_hot_errors(logits: Tensor, y: Tensor) -> Tensor:
 class SquaredError(Criterion):
     """Mean squared error over a row's targets; reports the MSE, in the targets' units squared, and R².
 
-    R² is taken of each target by itself, and then their mean: targets of other units or spreads count alike. A target
-    that is constant has R² 1 where every prediction is exact and 0 elsewhere, as in scikit-learn's ``r2_score``.
+    R² is the mean of the R² of each target, so that targets with different units or spreads have the same weight. A
+    constant target has R² 1 if every prediction is exact and 0 otherwise, as in scikit-learn's ``r2_score``.
     """
 
     score = "mse"
@@ -150,17 +150,20 @@ class SquaredError(Criterion):
         return rows.sum() if batch.weight is None else (rows * batch.weight).sum()
 
     def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
-        """Rows, Σ of their errors, and for each target Σ (ŷ − y)², the mean of y and Σ (y − mean)²."""
+        """Return the rows, Σ of their errors, and for each target Σ (ŷ − y)², the mean of y and Σ (y − mean)²."""
         y, out = y.double(), out.double()
         squares = (out - y).square()
-        # Differences to the first row are exact zeros where a target is constant, and small where targets are large.
+        # Differences to the first row are exactly 0 for a constant target, and small for large targets.
         differences = y - y[0]
         mean = differences.mean(0)
         error = torch.stack((y.new_tensor(len(y)), squares.mean(1).sum()))
         return torch.cat((error, squares.sum(0), y[0] + mean, (differences - mean).square().sum(0)))
 
     def merged(self, one: Tensor, other: Tensor) -> Tensor:
-        """Paper: Chan et al. 1979, Updating formulae and a pairwise algorithm for computing sample variances."""
+        """Return the `sums` of two batches together.
+
+        Paper: Chan et al. 1979, Updating formulae and a pairwise algorithm for computing sample variances
+        """
         total = one + other
         targets = (len(total) - 2) // 3
         mean, spread = slice(2 + targets, 2 + 2 * targets), slice(2 + 2 * targets, None)

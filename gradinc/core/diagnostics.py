@@ -1,12 +1,12 @@
-"""Numbers about the gradients and updates of a run: they read, and never change anything.
+"""Diagnostics of a run's gradients and updates: they only read.
 
-``diagnostics=true`` adds to every log line, each the mean over the updates since the last line: ``gradient_norm``: of
-the window's gradient, before any method; ``kept_norm``: the share of it that the methods leave; ``update_norm``: of
-the change of the weights; ``update_cosine``: between successive changes; ``noise_scale``: tr(Σ) / ‖G‖², in rows;
-``signal_to_noise``: ‖G‖² over the variance of the window's mean gradient. The last two (`gradinc.core.spread`) are
-ratios of means over the windows since the last line, also those that their rule made no update of. They need windows
-of two micro-batches or more, and compare the mean gradient over a window's rows, whatever its rule makes of them,
-with that of its first micro-batch.
+With ``diagnostics=true`` every log line also has these means over the updates since the last line: ``gradient_norm``,
+the norm of the window's gradient before any method; ``kept_norm``, the share of this norm after the methods;
+``update_norm``, the norm of the change of the weights; ``update_cosine``, the cosine between successive changes;
+``noise_scale``, tr(Σ) / ‖G‖², in rows; ``signal_to_noise``, ‖G‖² over the variance of the window's mean gradient. The
+last two (`gradinc.core.spread`) are ratios of means over all windows since the last line, with or without an update.
+They need windows of two micro-batches or more. They compare the mean gradient over a window's rows, whatever the rule
+computes from these rows, with the mean gradient of its first micro-batch.
 
 Everything stays on the device until the log line.
 """
@@ -37,18 +37,18 @@ class Before(Method):
 
 
 class After(Method):
-    """The gradient that the optimizer gets, and the update that it makes.
+    """The gradient that the optimizer receives, and the resulting update.
 
     Args:
-        before: from the other end of the chain.
-        alone: whether there is no method in between.
+        before: the method at the other end of the chain.
+        alone: whether no method is between the two.
     """
 
     state = ("previous", "previous_norm")
 
     def __init__(self, before: Before, *, alone: bool) -> None:
         self._before, self._alone = before, alone
-        self.previous: Tensor | None = None  # the update before, shape (P,)
+        self.previous: Tensor | None = None  # the previous update, shape (P,)
         self.previous_norm: Tensor | None = None
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:
@@ -63,4 +63,4 @@ class After(Method):
         learner.note("update_norm", norm)
         if self.previous is not None and self.previous_norm is not None:
             learner.note("update_cosine", torch.dot(update, self.previous) / (norm * self.previous_norm))
-        self._before.weights, self.previous, self.previous_norm = self.previous, update, norm  # the two take turns
+        self._before.weights, self.previous, self.previous_norm = self.previous, update, norm  # two buffers alternate

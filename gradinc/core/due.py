@@ -1,4 +1,4 @@
-"""What decides when an update is due: how many micro-batches the next window has."""
+"""Due rules: they decide after how many micro-batches an update is due."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 class Due(ABC):
-    """How many micro-batches the next window has. Subclass it in ``gradinc/dues/<name>.py``.
+    """The number of micro-batches of the next window. Subclass it in ``gradinc/dues/<name>.py``.
 
-    The answer is given where the window opens, so that its rows are known beforehand.
+    The number is decided when the window opens, so that its rows are known beforehand.
 
     Attributes:
         state: names of the attributes that must survive a restart, as for a `Method`.
-        observes: whether `observe` wants the norms of the micro-batches' gradients.
-        steady: whether every window has the same size, which schedules may then count on.
+        observes: whether `observe` needs the norms of the micro-batches' gradients.
+        steady: whether every window has the same size, so that schedules may count on it.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
@@ -26,7 +26,7 @@ class Due(ABC):
 
     @abstractmethod
     def size(self, update: int, window_size: int, batch_size: int) -> int:
-        """Micro-batches of the window that is about to open.
+        """Return the number of micro-batches of the window that is about to open.
 
         Args:
             update: updates made so far.
@@ -35,14 +35,14 @@ class Due(ABC):
         """
 
     def most(self, window_size: int, batch_size: int) -> int:
-        """Most micro-batches that a window may ever have; the first one's where all have as many."""
+        """Return the largest number of micro-batches of any window; by default the first window's number."""
         return self.size(0, window_size, batch_size)
 
     def observe(self, squares: Sequence[tuple[Tensor, float]], square: Tensor) -> None:  # noqa: B027  (optional)
-        """Learn from a window that is full, also where its rule will make no update of it.
+        """Learn from a full window, even if its rule will make no update from it.
 
         Args:
             squares: ‖ḡₖ‖² of each micro-batch's mean gradient, and its rows. Rows are rows of the stream, as in
-                `size`: where rows are replayed, each stands for its share of all that the gradient is of.
-            square: ‖ḡ‖² of the mean gradient over all rows, whatever the window's rule makes of them.
+                `size`: a row of the stream also stands for its share of the replayed rows.
+            square: ‖ḡ‖² of the mean gradient over all rows, whatever the window's rule computes from them.
         """

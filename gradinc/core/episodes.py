@@ -1,4 +1,4 @@
-"""Episodic memory: the same number of examples of every task so far, drawn at its end from all of its rows."""
+"""Episodic memory: the same number of examples of each task, drawn from all of its rows when the task ends."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gradinc.data.task import Setting, Task
 
 
 def share(memory: int, setting: Setting) -> int:
-    """The examples of one task, where a method's option says ``memory``."""
+    """Return the number of examples of one task, for a method's option ``memory``."""
     return setting.capacity(memory) // setting.tasks
 
 
 def check_share(name: str, memory: int, setting: Setting) -> None:
-    """Refuse a memory that has no room for every task.
+    """Refuse a memory that is too small for one example of every task.
 
     Args:
-        name: of the method.
+        name: name of the method.
 
     Raises:
-        UserError: it has none.
+        UserError: the memory is too small.
     """
     if share(memory, setting) == 0:
         what = f"leaves less than one example for each of {setting.tasks} tasks"
@@ -31,11 +31,11 @@ def check_share(name: str, memory: int, setting: Setting) -> None:
 
 
 def drawn(task: Task, count: int, random: torch.Generator) -> dict[str, Tensor]:
-    """That many rows of a task at random, or all if it has fewer: ``x``, ``y`` and ``tasks``."""
+    """Draw `count` rows of a task at random, or all rows of a smaller task: ``x``, ``y`` and ``tasks``."""
     (rows,) = task.batches(count, rows=count, random=random)
     return {"x": rows.x, "y": rows.y, "tasks": rows.task_of_rows}
 
 
 def batch_of(rows: dict[str, Tensor], task: int) -> Batch:
-    """Rows of a memory as a batch while the stream is in a task, whose outputs they may be masked by."""
+    """Return rows of a memory as a batch of the stream's current task, whose outputs may mask them."""
     return Batch(rows["x"], rows["y"], task, float(len(rows["y"])), tasks=rows["tasks"])

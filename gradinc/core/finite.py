@@ -1,4 +1,4 @@
-"""Numbers that are not finite: found before they reach the weights, a log line or a checkpoint."""
+"""Checks for numbers that are not finite, before they reach the weights, a log line or a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gradinc.core.weights import Weights
 class FiniteCheck:
     """Checks of the loss, the gradient and the weights.
 
-    On the CPU a scalar is read in every step. On a GPU that would stop the queue: the check leaves a mark on the
-    device and the update is made of zeros; `weights` reads the mark, before every log line and every checkpoint.
+    On the CPU every step reads a scalar. On a GPU this would stall the queue, so the check sets a mark on the
+    device and the update becomes zero; `weights` reads the mark before every log line and every checkpoint.
     """
 
     def __init__(self, weights: Weights, place: Place) -> None:
@@ -28,7 +28,7 @@ class FiniteCheck:
         """Check the objective of a micro-batch, a scalar.
 
         Raises:
-            Diverged: it is not finite. Several processes stop together instead, at the sum of their gradients.
+            Diverged: it is not finite. Several processes instead stop together, at the sum of their gradients.
         """
         if self._reads and self._place.world.alone and not math.isfinite(objective.item()):
             raise Diverged(self._place.updates + 1, "loss")
@@ -45,13 +45,13 @@ class FiniteCheck:
             self._bad_step += bad * (self._place.updates + 1)
             grad.nan_to_num_(0.0, 0.0, 0.0)
         elif not math.isfinite(total.item()):
-            # A sum can overflow where no entry does, so look closer before stopping.
+            # A sum can overflow although every entry is finite, so look closer before stopping.
             name = self._weights.first_not_finite(grad)
             if name is not None:
                 raise Diverged(self._place.updates + 1, f"the gradient of {name}")
 
     def weights(self) -> None:
-        """Check what stayed on the device and the weights themselves.
+        """Check the mark on the device and the weights themselves.
 
         Raises:
             Diverged: a gradient was not finite, or a weight is not.

@@ -1,8 +1,8 @@
-"""Layers as matrices, and what they see: outputs = inputs · matrixᵀ, for linear and convolutional layers alike.
+"""Layers as matrices, and their inputs: outputs = inputs · matrixᵀ, for linear and convolutional layers alike.
 
-A layer's matrix has a row for each output. A convolution sees the patches under its kernel. A bias is the last column
-of the matrix: it sees the input 1. A change of the matrix that is orthogonal to all past inputs of a layer leaves its
-outputs for these inputs unchanged.
+A layer's matrix has a row for each output. The inputs of a convolution are the patches under its kernel. A bias is the
+last column of the matrix, with the input 1. A change of the matrix that is orthogonal to all past inputs of a layer
+leaves the outputs for these inputs unchanged.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ ROWS_TOGETHER = 32
 
 
 def check_matrix_layers(method: str, model: nn.Module) -> None:
-    """Refuse a model that has trainable weights which are no matrix that sees a layer's inputs.
+    """Refuse a model with trainable weights outside linear and plain convolutional layers and normalisations.
 
     Args:
-        method: its name, for the message.
+        method: name of the method, for the message.
 
     Raises:
-        UserError: there are such weights.
+        UserError: the model has such weights.
     """
     for name, module in model.named_modules():
         if any(p.requires_grad for p in module.parameters(recurse=False)) and not _is_handled(module):
@@ -55,9 +55,9 @@ def _is_handled(module: nn.Module) -> bool:
 
 
 def held_layers(learner: LearnerView) -> dict[str, nn.Module]:
-    """The linear and convolutional layers whose old outputs are to stay.
+    """Return the linear and convolutional layers whose outputs for past inputs must stay unchanged.
 
-    All of them; but an output layer with rows for each task alone, the others masked, needs no holding.
+    These are all layers, except an output layer with separate rows for each task: the other tasks' rows are masked.
     """
     trained, own = set(learner.weights.names), own_outputs(learner.criterion)
     last = output_layer(learner.model) if own else None
@@ -69,7 +69,7 @@ def held_layers(learner: LearnerView) -> dict[str, nn.Module]:
 
 
 def own_outputs(criterion: Criterion) -> bool:
-    """Whether each task has outputs of its own and the others do not count there, in training and in testing."""
+    """Return whether each task has its own outputs and other tasks' outputs are masked, in training and in testing."""
     outputs = getattr(criterion, "outputs", None)
     if outputs is None or (outputs.train, outputs.test) != ("task", "task"):
         return False
@@ -77,10 +77,10 @@ def own_outputs(criterion: Criterion) -> bool:
 
 
 def inputs_of(learner: LearnerView, batch: Batch) -> dict[str, Tensor]:
-    """What each held layer sees of a batch, by the layer's name, in evaluation mode.
+    """Return the inputs of each protected layer for a batch, by the layer's name, in evaluation mode.
 
     Returns:
-        Shape (rows, positions, n), float64; a linear layer has one position or as many as its input has.
+        Shape (rows, positions, n), float64; a linear layer has as many positions as its input, or 1.
     """
     seen: dict[str, Tensor] = {}
 
@@ -112,10 +112,10 @@ def _inputs(module: Any, x: Tensor) -> Tensor:
 def second_moments(
     learner: LearnerView, batches: Iterable[Batch], *, means: bool = False
 ) -> tuple[dict[str, Tensor], float]:
-    """Σ x xᵀ over all inputs x of each held layer, shape (n, n), float64; and the number of rows.
+    """Return Σ x xᵀ over all inputs x of each protected layer, shape (n, n), float64; and the number of rows.
 
     Args:
-        means: take the mean of the inputs at each position over a batch for x, one for each batch.
+        means: use the mean input at each position over a batch as x, so that a batch gives one x per position.
     """
     moments: dict[str, Tensor] = {}
     rows = 0.0

@@ -17,17 +17,17 @@ from gradinc.core.window import Window
 
 
 class LayerWindows(Method):
-    """Lets some layers wait several windows for the mean gradient over all rows of these windows.
+    """Gives some layers longer windows: they receive the mean gradient over all rows of several windows.
 
-    A layer's window ends after its number of micro-batches, and before that with an epoch or a task as the window
-    itself does (``strategy.window.last``). Until then the optimizer sees no gradient of that layer, so that its
-    momentum, its decay and its counters stand still.
+    A layer's window ends after its number of micro-batches, or earlier with an epoch or a task, as the window itself
+    does (``strategy.window.last``). Until then the optimizer sees no gradient of this layer, so that its momentum, its
+    decay and its counters do not change.
 
     Args:
-        weights: built with the waits of these layers.
-        window: the one that all layers share.
+        weights: created with the window sizes of these layers.
+        window: the window that all layers share.
         size: micro-batches of an ordinary window.
-        last: what becomes of a window that an epoch cuts short.
+        last: what happens to a window at the end of an epoch.
     """
 
     state = ("held", "items", "taken", "task")
@@ -43,9 +43,9 @@ class LayerWindows(Method):
         self.task = 0
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:
-        """Take the waiting layers' part of the window's gradient, or hand out what has come together.
+        """Take the waiting layers' part of the window's gradient, or write a finished layer's mean gradient into it.
 
-        Afterwards the optimizer's next step moves the layers that are due, and no others.
+        The optimizer's next step then moves only the layers whose update is due.
         """
         window, task = self._window, learner.place.task
         if task != self.task:
@@ -79,19 +79,19 @@ class LayerWindows(Method):
 
 
 def sizes_of(names: Sequence[str], layers: Mapping[str, int]) -> dict[str, int]:
-    """The windows of the layers that have one of their own, by their weights' names; the first pattern counts.
+    """Return the sizes of the layers' own windows, by the names of their weights; the first matching pattern counts.
 
     Args:
-        names: of all trainable weights.
-        layers: ``strategy.window.layers``: patterns in which ``*`` stands for anything, and micro-batches.
+        names: names of all trainable weights.
+        layers: ``strategy.window.layers``: patterns, with ``*`` for any text, and numbers of micro-batches.
 
     Raises:
-        UserError: a pattern fits no weight.
+        UserError: a pattern matches no weight.
     """
     for pattern in layers:
         if not any(fnmatchcase(name, pattern) for name in names):
             where = f"strategy.window.layers={{{pattern}:{layers[pattern]}}}"
-            raise UserError(where, "no weight of this model has such a name", choose(pattern, names))
+            raise UserError(where, "no weight of this model has a matching name", choose(pattern, names))
     found = {}
     for name in names:
         fitting = [size for pattern, size in layers.items() if fnmatchcase(name, pattern)]

@@ -25,14 +25,14 @@ from gradinc.data.task import Task
 class Learner:
     """Turns micro-batches into updates: `take` collects the gradient of one, `update` steps at a window's end.
 
-    What methods and rules may use of it is `gradinc.core.view.LearnerView`. Both raise `Diverged` where a loss or a
-    gradient is not finite; the weights were not changed then.
+    Methods and rules may use the names of `gradinc.core.view.LearnerView` and no others. Both functions raise
+    `Diverged` if a loss or a gradient is not finite, before the weights change.
 
     Args:
         passes: the forward and backward passes of the model.
         rate: the optimizer with its learning rate.
-        methods: those of the strategy by name, in the order in which they act.
-        first, last: others that act before and after them, for diagnostics e.g.; a restart may have others.
+        methods: the strategy's methods by name, in the order in which they act.
+        first, last: methods that act before and after them, for example diagnostics; a restart may have others.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Learner:
         chain = [*first.values(), *self.methods, *last.values()]
         self._batch, self._loss = _hooks(chain, "batch"), _hooks(chain, "loss")
         self._transforms = _hooks(chain, "transform")
-        # Those that move the weights come first, so that the others see the update that was made in the end.
+        # Methods that move the weights come first, so that the others see the final update.
         self._stepped = _hooks(sorted(chain, key=lambda method: method.role not in MOVES), "stepped")
         self._begins = _hooks(chain, "begin")
         self._ends = _hooks(sorted(chain, key=lambda method: method.role != "averages"), "end")
@@ -82,7 +82,7 @@ class Learner:
         self.window.open(planned, size, ends=ends)
 
     def take(self, batch: Batch) -> None:
-        """One micro-batch: forward, backward, its gradient into the window's."""
+        """Process one micro-batch: forward, backward, its gradient into the window's."""
         self.place.here = self.place.index
         for hook in self._batch:
             batch = hook(batch, self)
@@ -97,7 +97,7 @@ class Learner:
 
     @torch.no_grad()
     def update(self) -> bool:
-        """The update that the window is for; was there one?"""
+        """Make the update of the window; return whether its rule made an update."""
         grad = self.weights.grad
         if made := self.window.reduce(self):
             for transform in self._transforms:
@@ -115,7 +115,7 @@ class Learner:
         return made
 
     def objective(self, batch: Batch, out: Tensor) -> Tensor:
-        """Σᵢ cᵢ ℓᵢ + n Σ m.loss of a batch, a scalar, with the row weights c and n = Σ cᵢ."""
+        """Return Σᵢ cᵢ ℓᵢ + n Σ m.loss of a batch, a scalar, with the row weights c and n = Σ cᵢ."""
         total = self.criterion.total(batch, out)
         for hook in self._loss:
             total = total + batch.items * hook(batch, out, self)
@@ -125,33 +125,33 @@ class Learner:
 
     @property
     def updates(self) -> int:
-        """Updates that were made so far."""
+        """Number of updates made so far."""
         return self.place.updates
 
     @property
     def lr(self) -> float:
-        """The learning rate of the update being made."""
+        """Learning rate of the current update."""
         return self.rate.now(self.place, self.work, max(1, self.window.taken))
 
     def regradient(self) -> Tensor:
-        """The gradient of this window's own objective at the present weights, shape (P,)."""
+        """Return the gradient of this window's own objective at the current weights, shape (P,)."""
         return self.window.again(self)
 
     def part(self, batch: Batch, factor: float, out: Tensor | None = None) -> Tensor:
-        """The gradient of one micro-batch's objective times a factor, once more, shape (P,)."""
+        """Return the gradient of one micro-batch's objective times a factor, computed again, shape (P,)."""
         with self.passes.undisturbed(self.place.index):
             return self.passes.part(self.objective(batch, self.passes.forward(batch)), factor, batch, out)
 
     # ---- tasks, measuring, saving ----
 
     def begin(self, task: Task, *, restart: bool = False) -> None:
-        """Before a task's first batch.
+        """Call the methods' `begin`, before a task's first batch.
 
         Args:
-            restart: let the optimizer forget what it has gathered in earlier tasks.
+            restart: reset the optimizer's state.
         """
         self.place.task, self.place.began = task.index, self.place.updates
-        # What an optimizer keeps of old gradients would carry the weights out of a subspace that has shrunk since.
+        # The optimizer's running means of old gradients would move the weights out of a subspace that has shrunk since.
         if restart or (task.index > 0 and any(method.role == "confines" for method in self.methods)):
             self.optimizer.state.clear()
         for begin in self._begins:
@@ -159,16 +159,16 @@ class Learner:
         self.work.began = self.work.opened = self.work.rows
 
     def end(self, task: Task) -> None:
-        """After a task's last batch."""
+        """Call the methods' `end`, after a task's last batch."""
         self.work.ended = self.work.rows
         for end in self._ends:
             end(task, self)
             crash_point("method-ended")
-        self.weights.reached.clear()  # heads that a method has looked at are none that the next window moves
+        self.weights.reached.clear()  # heads that a method evaluated here must not move in the next window
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """The weights that stand for the run, where a method has others than those in training; back afterwards."""
+        """Use the weights that a method provides for measuring, if any, inside; the weights in training afterwards."""
         standing = [weights for method in self.methods if (weights := method.standing()) is not None]
         if not standing:
             yield
@@ -181,16 +181,16 @@ class Learner:
             self.weights.value.copy_(before)
 
     def drain(self) -> dict[str, Any]:
-        """The numbers for a log line since the last one: the mean loss, and what methods noted."""
+        """Return the numbers of a log line: the mean loss since the last line, and the methods' notes."""
         self.finite.weights()
         return self.notes.drain(self.place.world)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a restart needs, at any boundary between micro-batches."""
+        """Return the state that a restart needs, at any boundary between micro-batches."""
         return {name: part.state_dict() for name, part in self._saved.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from what `state_dict` gave."""
+        """Resume from the result of `state_dict`."""
         if "work" not in state:
             raise ValueError(f"it {BEFORE_ROWS}")
         for name, part in self._saved.items():
@@ -199,5 +199,5 @@ class Learner:
 
 
 def _hooks(chain: Iterable[Method], name: str) -> list[Any]:
-    """The hooks of that name of the methods that have one of their own."""
+    """Return the hooks of this name, of the methods that override it."""
     return [getattr(m, name) for m in chain if getattr(type(m), name) is not getattr(Method, name)]

@@ -1,4 +1,4 @@
-"""What an optimizer steps: slices of the weights' vector as leaf tensors, some of which rest."""
+"""Leaf tensors for the optimizer: slices of the weights' vector, some of which may be skipped in a step."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Leaves:
     Args:
         value, grad: shape (P,), the weights and their gradient.
         layers: the parameters in the order of the vector.
-        output: name of the output layer, where each task has a head of its own in it, else None.
+        output: name of the output layer if each task has its own head in it, else None.
         heads: the outputs of each head.
-        waits: micro-batches between two updates of the weights that wait longer than the window, by their names.
+        waits: micro-batches between two updates, by the names of the weights with longer windows.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class Leaves:
         self._resting: dict[int, list[tuple[nn.Parameter, Tensor]]] = {}
 
     def slices(self, same: Callable[[str], object] = lambda name: None) -> dict[object, list[Any]]:
-        """The weights as the fewest contiguous slices, grouped by `same`: what an optimizer steps.
+        """Return the weights as the fewest contiguous slices, grouped by `same`, for an optimizer.
 
         Args:
-            same: maps a parameter's name to the group that it belongs to.
+            same: maps a parameter's name to its group.
 
         Returns:
-            For each group its slices: leaf tensors whose data are views of `Weights.value` and whose
-            ``.grad`` are views of `Weights.grad`. With one group that is one slice, the whole vector. Where tasks have
-            heads, the slices of each head are an optimizer's parameter group of their own: a head that rests
-            must not share its counters with one that moves.
+            The slices of each group: leaf tensors whose data are views of `Weights.value` and whose ``.grad`` are views
+            of `Weights.grad`. With one group there is one slice, the whole vector. If tasks have heads, the slices of
+            each head form a separate parameter group of the optimizer: a head that is skipped must not share its
+            counters with a head that moves.
         """
         runs: list[tuple[object, int | None, int, int]] = []
         for name, rests, a, b in self._pieces():
@@ -76,11 +76,11 @@ class Leaves:
 
     @property
     def waits(self) -> list[int]:
-        """The micro-batches that some weights wait, each number once."""
+        """Return the different numbers of micro-batches of the longer windows."""
         return sorted(set(self._waits.values()))
 
     def waiting(self, size: int) -> list[tuple[int, int]]:
-        """The fewest contiguous parts of the vector that the weights make up which wait so many micro-batches."""
+        """Return the fewest contiguous spans of the vector with the weights whose window has `size` micro-batches."""
         spans: list[tuple[int, int]] = []
         for name, a, b, _ in self._layers:
             if self._waits.get(name) != size:
@@ -92,12 +92,12 @@ class Leaves:
         return spans
 
     def wake(self, chosen: Iterable[int]) -> None:
-        """Let the next step of the optimizer move these heads only, or of the weights that wait those that are due.
+        """Let the optimizer's next step move only these heads, or only the layers whose longer window is due.
 
-        The others rest, and so do momentum and decay there.
+        The other slices are skipped, with their momentum and decay.
 
         Args:
-            chosen: numbers of heads; or for how many micro-batches the weights have waited.
+            chosen: numbers of heads, or window sizes in micro-batches.
         """
         awake = set(chosen)
         for rests, leaves in self._resting.items():
@@ -105,7 +105,7 @@ class Leaves:
                 leaf.grad = grad if rests in awake else None
 
     def matrices(self, names: Sequence[str]) -> list[nn.Parameter]:
-        """The named layers as leaf tensors, one row for each output: what Muon steps.
+        """Return the named layers as leaf tensors for Muon, one row for each output.
 
         Args:
             names: names of parameters with two dimensions or more.
@@ -122,7 +122,7 @@ class Leaves:
         return found
 
     def _pieces(self) -> Iterator[tuple[str, int | None, int, int]]:
-        """The layers' names and spans, with the output layer cut into its heads, and what they rest by if they do."""
+        """Yield names, key (a head or a window size) and spans of the layers, with the output layer cut into heads."""
         for name, a, b, shape in self._layers:
             if self._output is None or name.rpartition(".")[0] != self._output:
                 yield name, self._waits.get(name), a, b

@@ -1,4 +1,4 @@
-"""Small dense linear algebra: what becomes of K gradients is decided by their K×K inner products."""
+"""Small dense linear algebra: K gradients are combined by their K×K inner products."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 Array: TypeAlias = NDArray[np.float64]
 
 COLUMNS = 1 << 16
-"""Columns of a matrix of gradients that are worked on together: a few rows of them fit into a core's cache."""
+"""Columns of a matrix of gradients that are processed together: a few rows of them fit into a core's cache."""
 
 
 def tiny(like: Tensor) -> float:
-    """The least positive number of a tensor's dtype: in place of a norm of 0 that something is divided by."""
+    """Return the least positive number of a tensor's dtype, to divide by instead of a norm of 0."""
     return torch.finfo(like.dtype).tiny
 
 
 def gramian(rows: Tensor) -> Array:
-    """The inner products of rows with each other.
+    """Return the inner products of rows with each other.
 
     The products of a block of columns are summed in the rows' own precision, the blocks in float64.
 
@@ -29,7 +29,7 @@ def gramian(rows: Tensor) -> Array:
         rows: shape (K, P), on any device.
 
     Returns:
-        Shape (K, K), in memory.
+        Shape (K, K), on the CPU.
     """
     total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
     for block in rows.split(COLUMNS, dim=1):
@@ -46,8 +46,8 @@ def nonnegative_minimum(gram: Array, linear: Array, tolerance: float = 1e-13) ->
     Args:
         gram: G, shape (K, K), symmetric and positive semidefinite.
         linear: b, shape (K,).
-        tolerance: what counts as nothing, relative to the largest entry of b; and the condition below
-            which rows are taken to depend on each other. Errors in `gram` should be smaller.
+        tolerance: bound, relative to the largest entry of b, below which a number counts as 0; and the condition
+            number below which rows count as dependent. Errors in `gram` should be smaller.
 
     Returns:
         s, shape (K,).
@@ -63,10 +63,10 @@ def nonnegative_minimum(gram: Array, linear: Array, tolerance: float = 1e-13) ->
 
 
 def _active_set(gram: Array, b: Array, tolerance: float) -> Array:
-    """As `nonnegative_minimum`, for a G with ones on its diagonal and a b of entries up to 1."""
+    """Solve `nonnegative_minimum` for a G with ones on its diagonal and a b with entries up to 1."""
     size = len(b)
     s = np.zeros(size)
-    free = np.zeros(size, dtype=bool)  # entries that are not held at 0
+    free = np.zeros(size, dtype=bool)  # entries that are not fixed at 0
     barred = np.zeros(size, dtype=bool)
 
     def solve() -> Array:
@@ -74,18 +74,18 @@ def _active_set(gram: Array, b: Array, tolerance: float) -> Array:
         trial[free] = np.linalg.lstsq(gram[np.ix_(free, free)], b[free], rcond=tolerance)[0]
         return trial
 
-    for _ in range(10 * size):  # each turn lowers the objective or bars an entry; a few are enough
+    for _ in range(10 * size):  # each pass lowers the objective or excludes an entry; a few are enough
         slope = np.where(free | barred, -np.inf, b - gram @ s)
         best = int(slope.argmax())
         if slope[best] <= tolerance:
             break
         free[best] = True
         trial = solve()
-        if trial[best] <= 0:  # only rounding says that it should grow
+        if trial[best] <= 0:  # it grows only by rounding
             free[best], barred[best] = False, True
             continue
         while (negative := free & (trial <= 0)).any():
-            # Go towards the solution as far as the first entry that reaches 0, and hold that one there.
+            # Move towards the solution up to the first entry that reaches 0, and fix this entry at 0.
             drop = s - trial
             steps = np.where(negative, np.divide(s, drop, out=np.zeros(size), where=drop > 0), np.inf)
             free &= ~(negative & (steps == steps.min()))
@@ -116,29 +116,30 @@ def dual_cone_weights(gram: Array, weights: Array, tolerance: float = 1e-13) -> 
 
 
 def orthonormal(vectors: Tensor, basis: Tensor | None = None, tolerance: float = 1e-6) -> Tensor:
-    """An orthonormal basis of what vectors add to the space of a basis.
+    """Return an orthonormal basis of the directions that vectors add to the space of a basis.
 
     Args:
         vectors: columns, shape (n, K).
-        basis: orthonormal columns, shape (n, r), or None for none.
-        tolerance: what counts as nothing, relative to the longest vector.
+        basis: orthonormal columns, shape (n, r), or None.
+        tolerance: length, relative to the longest vector, below which a vector counts as 0.
 
     Returns:
         Orthonormal columns, shape (n, k), orthogonal to the basis, with k ≤ K.
     """
     longest = vectors.norm(dim=0).max()
     if basis is not None:
-        for _ in range(2):  # what rounding leaves of the basis the first time, the second one removes
+        for _ in range(2):  # the second pass removes the rest of the basis that rounding leaves
             vectors = vectors - basis @ (basis.T @ vectors)
     left, lengths, _ = torch.linalg.svd(vectors, full_matrices=False)
     return left[:, lengths > tolerance * longest]
 
 
 def leading_directions(moment: Tensor, threshold: float, basis: Tensor | None = None) -> Tensor:
-    """The directions that vectors mostly lie in, and a basis does not have yet: the rank rules of GPM.
+    """Return the main directions of vectors that a basis does not contain yet: the rank rules of GPM.
 
-    Without a basis as many of the largest directions as have a cumulative share of Σ ‖x‖² *below* the threshold; with
-    one as many of those of the rest as are needed to *reach* it together with the basis.
+    Without a basis: as many of the largest directions as have a cumulative share of Σ ‖x‖² *below* the threshold. With
+    a
+    basis: as many of the remaining directions as *reach* the threshold together with the basis.
 
     Paper: Saha et al. 2021, arXiv 2103.09762, equations 5 and 9, and its published program for the first rule
 
@@ -168,13 +169,14 @@ def leading_directions(moment: Tensor, threshold: float, basis: Tensor | None = 
 
 
 def small_directions(moment: Tensor, ratio: float) -> Tensor:
-    """The directions that vectors hardly lie in: eigenvectors of the smallest eigenvalues.
+    """Return the directions with the least of the vectors: eigenvectors of the smallest eigenvalues.
 
     Paper: Wang et al. 2021, arXiv 2103.07113, section 4.3
 
     Args:
         moment: Σ x xᵀ over the vectors, shape (n, n), float64.
-        ratio: how many times the smallest eigenvalue an eigenvalue may be. One that is 0 but for rounding counts as 0.
+        ratio: largest eigenvalue, as a multiple of the smallest. An eigenvalue that is 0 except for rounding counts as
+            0.
 
     Returns:
         Orthonormal columns, shape (n, k), with k ≥ 1.
@@ -185,7 +187,7 @@ def small_directions(moment: Tensor, ratio: float) -> Tensor:
 
 
 def with_more_rows(inverse: Tensor, rows: Tensor, alpha: float) -> Tensor:
-    """(P⁻¹ + Xᵀ X / α)⁻¹ from P: recursive least squares by the rows of X, all at once.
+    """Return (P⁻¹ + Xᵀ X / α)⁻¹ from P: recursive least squares by the rows of X, all at once.
 
     Paper: Zeng et al. 2019, arXiv 1810.01256, equation 3; for several rows Woodbury's identity
 
@@ -197,7 +199,7 @@ def with_more_rows(inverse: Tensor, rows: Tensor, alpha: float) -> Tensor:
     Returns:
         Shape (n, n).
     """
-    if len(rows) > rows.shape[1]:  # as few rows with the same Xᵀ X
+    if len(rows) > rows.shape[1]:  # fewer rows with the same Xᵀ X
         values, vectors = torch.linalg.eigh(rows.T @ rows)
         rows = (vectors * values.clamp(min=0).sqrt()).T
     gain = inverse @ rows.T  # shape (n, K)

@@ -1,4 +1,4 @@
-"""Examples kept for later: which rows stay, and drawing from them."""
+"""Memories of past examples: which rows are stored, and how rows are drawn."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import Tensor
 from gradinc.config.values import Kept
 
 MemoryRows = dict[str, Tensor]
-"""Rows by the name of their field: ``x``, ``y``, ``tasks``, and whatever a method keeps besides."""
+"""Rows by the name of their field: ``x``, ``y``, ``tasks``, and fields that a method adds."""
 
 
 class Memory(ABC):
-    """Rows kept on the device. It holds none until it is opened.
+    """Rows stored on the device; none before `open`.
 
-    Which rows stay depends on the seed, the rows and their order only, not on how they come in batches: a window of
-    micro-batches fills it as the large batch does.
+    Which rows are stored depends only on the seed, the rows and their order, not on their division into batches: a
+    window of micro-batches fills the memory as the large batch does.
 
     Attributes:
-        capacity: rows that it holds at most.
-        seed: what its choices are derived from.
+        capacity: largest number of rows.
+        seed: seed of the memory's choices.
         seen: rows that were offered so far.
     """
 
@@ -33,10 +33,10 @@ class Memory(ABC):
         self._fields: MemoryRows = {}
 
     def open(self, capacity: int, seed: int, pairs: int = 1) -> None:
-        """Let it hold rows.
+        """Give the memory its capacity.
 
         Args:
-            pairs: of a task and a class of it, in the entire stream; a ring divides its room among them.
+            pairs: pairs of a task and one of its classes in the entire stream; a ring divides its capacity among them.
         """
         self.capacity, self.seed = capacity, seed
 
@@ -45,7 +45,7 @@ class Memory(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the rows take."""
+        """Return the bytes of the stored rows."""
         return sum(field[: self._size].nbytes for field in self._fields.values())
 
     def add(self, **rows: Tensor) -> None:
@@ -61,14 +61,14 @@ class Memory(ABC):
         self.seen += count
 
     def place(self, sources: Tensor, slots: Tensor, **rows: Tensor) -> None:
-        """Write rows to slots, no two to one.
+        """Write rows to slots, at most one row to each.
 
         Args:
             sources: which of the rows, int64, shape (n,), on the CPU.
-            slots: where each goes, int64, shape (n,), on the CPU. New ones follow upon those that are filled.
+            slots: the slot of each, int64, shape (n,), on the CPU. New slots follow directly after the filled ones.
         """
         if not self._fields:
-            # calloc: pages that no row has been written to take no memory
+            # calloc: pages without a written row take no memory
             self._fields = {name: row.new_zeros(self.capacity, *row.shape[1:]) for name, row in rows.items()}
         if len(slots) == 0:
             return
@@ -78,11 +78,11 @@ class Memory(ABC):
         self._size = max(self._size, int(slots.numpy().max()) + 1)
 
     def draw(self, count: int, random: torch.Generator, among: Tensor | None = None) -> MemoryRows:
-        """That many rows, or all if there are fewer, at random and none twice; ``Batch.replaying`` takes them.
+        """Draw `count` rows at random, without repetition, or all rows of a smaller memory, for ``Batch.replaying``.
 
         Args:
             random: on the memory's device.
-            among: slots that are drawn from, int64, shape (n,), on the memory's device; all where it is left out.
+            among: slots to draw from, int64, shape (n,), on the memory's device; by default all.
         """
         size = self._size if among is None else len(among)
         if count >= size:
@@ -91,23 +91,23 @@ class Memory(ABC):
         return self.rows(chosen if among is None else among[chosen])
 
     def rows(self, slots: Tensor | None = None) -> MemoryRows:
-        """The rows in some slots, int64, shape (n,), on the memory's device; all of them if none are given."""
+        """Return the rows in some slots, int64, shape (n,), on the memory's device; by default all rows."""
         if slots is None:
             return {name: field[: self._size] for name, field in self._fields.items()}
         return {name: field.index_select(0, slots) for name, field in self._fields.items()}
 
     def update(self, slots: Tensor, **rows: Tensor) -> None:
-        """Write some fields of rows anew, in their slots, on the memory's device."""
+        """Replace some fields of rows in their slots, on the memory's device."""
         for name, values in rows.items():
             self._fields[name].index_copy_(0, slots, values.detach())
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a restart needs."""
+        """Return the state that a restart needs."""
         rows = {name: field.clone() for name, field in self.rows().items()}
         return {"capacity": self.capacity, "seed": self.seed, "seen": self.seen, "rows": rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Resume from the result of `state_dict`."""
         self.capacity, self.seed, self.seen = state["capacity"], state["seed"], state["seen"]
         self._fields, self._size = {}, 0
         if state["rows"]:
@@ -116,15 +116,15 @@ class Memory(ABC):
 
     @abstractmethod
     def _choose(self, y: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
-        """Which of the rows offered stay, and in which slots, both int64, shape (n,), on the CPU."""
+        """Choose which offered rows are stored, and in which slots, both int64, shape (n,), on the CPU."""
 
     def _uniform(self, count: int) -> np.ndarray:
-        """For each of the next `count` rows a number in [0, 1), from its place in the stream alone, float64."""
+        """Return a number in [0, 1) for each of the next `count` rows, from its place in the stream alone, float64."""
         return _hashed(np.uint64(self.seed), np.arange(self.seen, self.seen + count, dtype=np.uint64))
 
 
 class Reservoir(Memory):
-    """Every row that was ever offered is in it with the same probability.
+    """A memory that contains every offered row with the same probability.
 
     Paper: Vitter 1985, ACM TOMS 11, algorithm R
     """
@@ -135,33 +135,33 @@ class Reservoir(Memory):
         slot = (self._uniform(count) * (number + 1)).astype(np.int64)
         slot = np.where(number < self.capacity, number, slot)
         stays = np.flatnonzero(slot < self.capacity)
-        # Of several rows for one slot the last one stays: the first one from the end.
+        # If several rows were assigned the same slot, the last row stays: the first from the end.
         _, last = np.unique(slot[stays][::-1], return_index=True)
         sources = stays[::-1][last]
         return torch.from_numpy(sources), torch.from_numpy(slot[sources])
 
 
 class Balanced(Memory):
-    """Groups share it evenly, and every row of a group is in it with the same probability.
+    """A memory shared evenly between groups, with the same probability for every row of a group.
 
-    The rows of a group are numbered in a random order; those with the lowest numbers stay. A group with fewer
-    rows than its share leaves the rest to the others.
+    The rows of a group are numbered in a random order; the rows with the lowest numbers stay. A group with fewer
+    rows than its share leaves the rest to the other groups.
 
     Args:
-        by: what makes a group: the class or the task.
+        by: the grouping: by class or by task.
     """
 
     def __init__(self, by: Literal["class", "task"] = "class") -> None:
         super().__init__()
         self._by = by
-        self._keys, self._groups = np.zeros(0), np.zeros(0, np.int64)  # of the row in each slot
-        self._bars: np.ndarray | None = None  # of each group: a row with a higher number cannot stay
+        self._keys, self._groups = np.zeros(0), np.zeros(0, np.int64)  # for the row in each slot
+        self._bars: np.ndarray | None = None  # for each group: a row with a higher number cannot stay
 
     def _choose(self, y: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
         new_keys = self._uniform(len(y))
         new_groups = (y if self._by == "class" else tasks).cpu().numpy()
         rows, size = np.arange(len(y)), self._size
-        if self._bars is not None:  # most rows of a long stream: nothing has to be sorted for them
+        if self._bars is not None:  # skips the sort for most rows of a long stream
             bars = np.append(self._bars, np.inf)[np.minimum(new_groups, len(self._bars))]
             rows = np.flatnonzero(new_keys < bars)
         if len(rows) == 0:
@@ -187,15 +187,15 @@ class Balanced(Memory):
 
     @staticmethod
     def _highest(keys: np.ndarray, groups: np.ndarray, worst: float) -> np.ndarray:
-        """For each group the number below which a new row may stay, given the worst score that does."""
+        """Return for each group the number below which a new row may stay, given the worst number that stays."""
         counts = np.bincount(groups)
         highest = np.zeros(len(counts))
         np.maximum.at(highest, groups, keys)
-        # Behind all rows of its group a new one has their count for its rank.
+        # Sorted after all rows of its group, a new row has their count as its rank.
         return np.maximum(highest, worst - counts)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a restart needs, the numbers too."""
+        """Return the state that a restart needs, with the numbers."""
         bars = None if self._bars is None else torch.tensor(self._bars)
         own = {"keys": torch.tensor(self._keys), "groups": torch.tensor(self._groups), "bars": bars}
         return {**super().state_dict(), **own}
@@ -210,7 +210,7 @@ _SHIFT = 2**32
 
 
 class Ring(Memory):
-    """The latest rows of each class of each task, the same number of each.
+    """A memory with the latest rows of each class of each task, the same number of each.
 
     Paper: Chaudhry et al. 2019, arXiv 1902.10486
     """
@@ -218,9 +218,9 @@ class Ring(Memory):
     def __init__(self) -> None:
         super().__init__()
         self._each = 0
-        self._found: dict[int, int] = {}  # the number of each pair of task and class so far, which is one number itself
-        self._offered = np.zeros(0, np.int64)  # rows of each pair
-        self._slots = np.zeros((0, 0), np.int64)  # of each pair and place, -1 where none is taken
+        self._found: dict[int, int] = {}  # index of each pair of task and class so far; a pair is coded as one number
+        self._offered = np.zeros(0, np.int64)  # offered rows of each pair
+        self._slots = np.zeros((0, 0), np.int64)  # slot of each pair and place, -1 if unused
 
     def open(self, capacity: int, seed: int, pairs: int = 1) -> None:
         self._each = capacity // pairs
@@ -246,7 +246,7 @@ class Ring(Memory):
         return torch.from_numpy(sources), torch.from_numpy(slots)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a restart needs, the places of each class too."""
+        """Return the state that a restart needs, with the slots of each class."""
         own = {"offered": torch.tensor(self._offered), "slots": torch.tensor(self._slots)}
         return {**super().state_dict(), **own, "found": list(self._found)}
 
@@ -258,16 +258,16 @@ class Ring(Memory):
 
 
 def make_memory(kind: Kept) -> Memory:
-    """A memory that is still to be opened."""
+    """Create a memory, not opened yet."""
     return {"reservoir": Reservoir, "balanced": Balanced, "ring": Ring}[kind]()
 
 
 def _distinct(size: int, count: int, random: torch.Generator) -> Tensor:
-    """`count` different numbers below `size`, in random order, int64, on the generator's device."""
+    """Draw `count` different numbers below `size`, in random order, int64, on the generator's device."""
     device = random.device
     if device.type != "cpu" or size <= 8192 or count * 8 > size:
         return torch.randperm(size, generator=random, device=device)[:count]
-    # In a large memory few draws meet: draw some more than needed, and keep the first of each.
+    # In a large memory few draws coincide: draw slightly more than needed, and use the first of each.
     while True:
         draws = torch.randint(size, (2 * count,), generator=random)
         values, inverse = draws.unique(return_inverse=True)
@@ -278,7 +278,7 @@ def _distinct(size: int, count: int, random: torch.Generator) -> Tensor:
 
 
 def _hashed(seed: np.uint64, numbers: np.ndarray) -> np.ndarray:
-    """SplitMix64 (Steele et al. 2014) of each number, as float64 in [0, 1)."""
+    """Return SplitMix64 (Steele et al. 2014) of each number, as float64 in [0, 1)."""
     with np.errstate(over="ignore"):
         z = seed * np.uint64(0xD1342543DE82EF95) + (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,4 +1,4 @@
-"""What a method is: one idea from a paper, in as many of six hooks as it needs."""
+"""The base class of methods: one idea from a paper, in as many of six hooks as it needs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gradinc.data.batch import Batch
 from gradinc.data.task import Setting, Task
 
 Role = Literal["free", "recomputes", "steers", "confines", "bounds", "layerwise", "masks", "averages"]
-"""What a method does to the gradient or to the update, as far as others in the chain depend on it:
+"""Effect of a method on the gradient or on the update, as far as other methods in the chain depend on it:
 
-- ``recomputes``: `transform` throws away what others made of the gradient before it.
-- ``steers``: `transform` takes a part out of the gradient that must not come back.
-- ``confines``: the same, and what is taken out grows from task to task, so that old momentum would bring it back.
+- ``recomputes``: `transform` discards earlier changes of the gradient.
+- ``steers``: `transform` removes a part of the gradient that must not come back.
+- ``confines``: as ``steers``, and the removed part grows from task to task, so that old momentum would bring it back.
 - ``bounds``: `transform` does no more than scale the whole gradient down.
-- ``layerwise``: `transform` treats every layer by itself and remembers nothing of it.
-- ``masks``: `stepped` drops entries of the update that was made.
-- ``averages``: `stepped` and `end` move the weights by more than the update that was made.
+- ``layerwise``: `transform` treats every layer separately and stores nothing about it.
+- ``masks``: `stepped` drops entries of the update.
+- ``averages``: `stepped` and `end` change the weights by more than the update.
 - ``free``: none of these.
 
-`gradinc.core.order` says which go together, and the learner calls the `stepped` of those that move the weights before
-that of the others.
+`gradinc.core.order` defines which roles go together. The learner first calls the `stepped` of methods that move the
+weights.
 """
 
 MOVES = ("confines", "masks", "averages")
@@ -35,20 +35,20 @@ MOVES = ("confines", "masks", "averages")
 class Method:
     """One idea from a paper. Subclass it in ``gradinc/methods/<name>.py`` and override what you need.
 
-    Options are the keyword arguments of ``__init__``; their annotations are the schema that the command line is checked
-    against (`gradinc.config.values`). A method never calls ``backward``, ``step`` or ``zero_grad``, and never sees the
-    log or the disk.
+    Options are the keyword arguments of ``__init__``; the command line is checked against their annotations
+    (`gradinc.config.values`). A method never calls ``backward``, ``step`` or ``zero_grad``, and never accesses the log
+    or the disk.
 
     Attributes:
         state: names of the attributes that must survive a restart: tensors, numbers, text, and lists and dicts of
-            these. The hooks may not keep anything else between two calls.
-        role: what others in the chain have to know of it.
-        rereads: whether the window has to keep its batches, for `LearnerView.regradient` in `transform` or for
+            these. The hooks may not store anything else between two calls.
+        role: effect of the method that others in the chain depend on.
+        rereads: whether the window has to store its batches, for `LearnerView.regradient` in `transform` or for
             ``window.batches`` in `stepped`.
-        needs_past: whether it acts only once a task is over, so that a run on one task is trained without it.
-        rests: what of a model's normalisations it leaves unchanged after the first task: ``statistics``, or
-            ``weights and statistics``; empty for nothing.
-        capacity: examples that it trains on or compares with later, as its option says; 0 for a method that keeps none.
+        needs_past: whether the method acts only after the first task; on one task a run then trains without it.
+        rests: parts of a model's normalisations that the method leaves unchanged after the first task:
+            ``statistics``, or ``weights and statistics``; empty for none.
+        capacity: examples stored for training or comparison, as set by its option; 0 for a method without memory.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
@@ -62,27 +62,27 @@ class Method:
         """Called once, before anything is created.
 
         Raises:
-            UserError: it cannot work on this model, or on a stream of this kind.
+            UserError: the method cannot work on this model, or on a stream of this kind.
         """
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what it keeps: examples, gradients, bases, importances."""
+        """Return the bytes of its stored examples, gradients, bases and importances."""
         return sum(_bytes(getattr(self, name)) for name in self.state)
 
     def standing(self) -> Tensor | None:
-        """Weights, shape (P,), that are measured and kept as the best instead of those in training, if there are."""
+        """Return the weights, shape (P,), to measure and save instead of the weights in training, or None."""
         return None
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         """Called before a task's first batch."""
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        """Choose what is trained on. All randomness of a method is drawn here, from `LearnerView.rng`."""
+        """Choose the batch to train on. All randomness of a method is drawn here, from `LearnerView.rng`."""
         return batch
 
     def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
-        """A differentiable term, a mean over rows or a penalty. Pure: it may be evaluated twice."""
+        """Return a differentiable term, a mean over rows or a penalty. Pure: it may be evaluated twice."""
         raise NotImplementedError
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:

@@ -1,4 +1,4 @@
-"""How much the gradients of a window's micro-batches differ."""
+"""Estimates of how much the gradients of a window's micro-batches differ."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 def trace_and_signal(
     squares: Sequence[tuple[Tensor, float]], square: Tensor, rows: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Unbiased estimates of tr(Σ), the variance of one row's gradient, and ‖G‖², the square of the true one's norm.
+    """Return unbiased estimates of tr(Σ), the variance of one row's gradient, and ‖G‖², with G the true gradient.
 
     A mean gradient over n rows has E‖gₖ‖² = ‖G‖² + tr(Σ)/n. Over M micro-batches with m rows in all, Σ nₖ‖gₖ‖²
-    therefore has expectation m‖G‖² + M tr(Σ), and ‖g‖² of the window of N rows that they are of ‖G‖² + tr(Σ)/N.
+    therefore has expectation m‖G‖² + M tr(Σ). For their window of N rows, ‖g‖² has expectation ‖G‖² + tr(Σ)/N.
 
     Paper: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1, here for micro-batches of any sizes.
 
     Args:
-        squares: ‖gₖ‖² and nₖ of each micro-batch, or of some of them.
+        squares: ‖gₖ‖² and nₖ of some or all micro-batches.
         square: ‖g‖² of the window's mean over all rows.
-        rows: N, where the micro-batches are not all that the window has; it has two or more.
+        rows: N, if the window has more micro-batches than these; the window has two micro-batches or more.
 
     Returns:
-        tr(Σ) and ‖G‖², scalars; either may come out negative. The noise scale is their ratio, taken of means.
+        tr(Σ) and ‖G‖², scalars; either may be negative. The noise scale is the ratio of their means.
     """
     some = sum(items for _, items in squares)
     every = some if rows is None else rows
@@ -34,7 +34,7 @@ def trace_and_signal(
 
 
 def ratios(notes: dict[str, float]) -> dict[str, float]:
-    """The means of a log line, with the noise scale and the signal-to-noise ratio, which are ratios of means."""
+    """Return the means of a log line, with the noise scale and the signal-to-noise ratio as ratios of means."""
     if "gradient_norm" in notes:
         notes.setdefault("kept_norm", 1.0)
     names = ("noise_trace", "noise_signal", "noise_of_mean")

@@ -1,4 +1,4 @@
-"""Normalisation layers at rest: their weights and statistics, which no projection of inputs can protect."""
+"""Normalisation layers that stay unchanged: projections of inputs cannot protect their weights and statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NORMS = (BATCH_NORMS, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 def norm_weights(learner: LearnerView) -> list[str]:
-    """The names of the trainable weights of normalisations."""
+    """Return the names of the normalisations' trainable weights."""
     names = [
         f"{name}.{own}"
         for name, module in learner.model.named_modules()
@@ -22,7 +22,7 @@ def norm_weights(learner: LearnerView) -> list[str]:
 
 
 def hold_statistics(model: nn.Module) -> None:
-    """Let batch normalisation go by the statistics that it has, and gather no more, until the model's mode is set."""
+    """Make batch normalisation use its current statistics, without updates, until the model's mode is set."""
     for module in model.modules():
         if isinstance(module, BATCH_NORMS):
             module.eval()

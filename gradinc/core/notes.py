@@ -12,7 +12,7 @@ from gradinc.core.world import World
 
 
 class Notes:
-    """The sum of the losses since the last log line, and of what methods noted."""
+    """The sums of the losses and of the methods' notes since the last log line."""
 
     def __init__(self, device: torch.device) -> None:
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -36,7 +36,7 @@ class Notes:
             self._counts[name] = 1
 
     def drain(self, world: World) -> dict[str, Any]:
-        """The mean loss, and the means of what was noted, since the last call."""
+        """Return the mean loss and the means of the notes since the last call."""
         if not world.alone:
             sums = torch.stack((self._loss, self._loss.new_tensor(self._items)))
             world.sum_(sums)
@@ -52,11 +52,11 @@ class Notes:
         return values
 
     def state_dict(self) -> list[Any]:
-        """Everything that a restart needs."""
+        """Return the state that a restart needs."""
         return [self._loss.clone(), self._items, dict(self._sums), dict(self._counts)]
 
     def load_state_dict(self, state: list[Any]) -> None:
-        """Resume from what `state_dict` gave."""
+        """Resume from the result of `state_dict`."""
         loss, items, sums, counts = state
         self._loss.copy_(loss)
         self._items = items + 0.0

@@ -1,13 +1,13 @@
 """The optimizers: PyTorch's own, on the weights as one vector.
 
-Each function here is an optimizer's name in ``optimizer=…``. It hands PyTorch's class the fewest
+Each function here is an optimizer's name in ``optimizer=…``. It gives PyTorch's class the fewest
 contiguous slices of `Weights`, one for most models, so that a step is a few kernels over one
-vector. Which of PyTorch's implementations runs is pinned: ``fused`` and ``foreach`` round
-differently, and PyTorch would choose by device. Measured on one CPU thread over 270,000 weights,
-``fused`` against the plain loop: SGD with momentum 1.4, with Nesterov 20, Adam and AdamW 9, Adagrad
-2.4 times faster; SGD without momentum 0.8, so it stays plain. Over 8,000 weights the same order
-holds with smaller gains. NAdam and RAdam have no fused kernel; their ``foreach`` form makes fewer
-temporary vectors and is 3 and 8 times faster, RMSprop's is not.
+vector. PyTorch's implementation is fixed here: ``fused`` and ``foreach`` round differently, and
+PyTorch would choose by device. Measured on one CPU thread over 270,000 weights, ``fused`` against
+the plain loop: SGD with momentum 1.4, with Nesterov 20, Adam and AdamW 9, Adagrad 2.4 times faster;
+SGD without momentum 0.8, so it stays plain. Over 8,000 weights the order is the same, with smaller
+gains. NAdam and RAdam have no fused kernel; their ``foreach`` form creates fewer temporary vectors
+and is 3 and 8 times faster. RMSprop's ``foreach`` form is not faster.
 """
 
 from __future__ import annotations
@@ -283,8 +283,8 @@ def muon(
     """
     if not hasattr(torch.optim, "Muon"):
         raise UserError("optimizer=muon", f"PyTorch {torch.__version__} has no Muon", "Use optimizer=adamw")
-    # The first layer and the last are AdamW's. Position embeddings and class tokens have as many
-    # dimensions as a matrix, but are not called weights.
+    # AdamW steps the first layer and the last layer. Position embeddings and class tokens have as many
+    # dimensions as a matrix, but their names do not end in "weight".
     shapes = zip(weights.names, weights.shapes, strict=True)
     hidden = [name for name, shape in shapes if len(shape) > 1 and name.endswith("weight")][1:-1]
     if not hidden:

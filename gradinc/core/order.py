@@ -1,4 +1,4 @@
-"""Which methods go together, and in which order; they are never sorted."""
+"""Checks of the methods' order; methods are never sorted."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gradinc.core.rule import Rule
 
 
 class Conflict(NamedTuple):
-    """Why a method may not come after another one.
+    """The reason why a method may not come after another.
 
     Attributes:
         what: the reason, with the names of the earlier and the later one.
-        hook: the hook that both of them must have for it.
-        swap: whether the other order is right; else they exclude each other.
+        hook: the hook that both methods must have for the conflict.
+        swap: whether the other order is allowed; else the methods exclude each other.
     """
 
     what: str
@@ -31,7 +31,7 @@ class Conflict(NamedTuple):
 def _table() -> Iterator[tuple[tuple[Role, Role], Conflict]]:
     roles: tuple[Role, ...] = get_args(Role)
     for role in roles:
-        # A method that averages weights comes last: others would take its step for the update.
+        # A method that averages weights comes last: others would mistake its change for the update.
         yield ("averages", role), Conflict("{0} averages the weights, so it must come after {1}", "stepped", True)
     for role in roles:
         # A projection is followed by nothing that leaves its subspace.
@@ -40,7 +40,7 @@ def _table() -> Iterator[tuple[tuple[Role, Role], Conflict]]:
             if role != "bounds":
                 yield (projects, role), Conflict(what, "transform", role not in ("steers", "confines"))
     for role in roles:
-        # What recomputes the gradient throws away what was made of it.
+        # A method that recomputes the gradient discards the changes before it.
         what = "{1} recomputes the gradient, so it must come before {0}"
         yield (role, "recomputes"), Conflict(what, "transform", True)
     what = "both {0} and {1} recompute the gradient, so only the last would count"
@@ -51,7 +51,7 @@ def _table() -> Iterator[tuple[tuple[Role, Role], Conflict]]:
 
 
 CONFLICTS: Mapping[tuple[Role, Role], Conflict] = dict(_table())
-"""By the roles of the earlier and the later method."""
+"""Conflicts by the roles of the earlier and the later method."""
 
 
 def check_order(methods: Mapping[str, type[Method]]) -> None:
@@ -61,7 +61,7 @@ def check_order(methods: Mapping[str, type[Method]]) -> None:
         methods: classes by name, in the order written.
 
     Raises:
-        UserError: the order is one of these; it says which one to write instead.
+        UserError: the order has a conflict; the message says which order to write instead.
     """
     for earlier, later in combinations(methods, 2):
         conflict = CONFLICTS.get((methods[earlier].role, methods[later].role))
@@ -76,17 +76,17 @@ def _has(method: type[Method], hook: str | None) -> bool:
 
 
 def check_layer_windows(methods: Mapping[str, type[Method]], heads: Sequence[range] = ()) -> None:
-    """Refuse what needs the gradient of all layers at once, where some layers wait for theirs.
+    """Refuse methods that need the gradient of all layers at once, if some layers have longer windows.
 
     Args:
         methods: classes by name.
-        heads: of the tasks, where they have heads of their own.
+        heads: the tasks' heads, if each task has its own.
 
     Raises:
-        UserError: there is such a method, or there are heads, which wait for their task.
+        UserError: there is such a method, or tasks have heads of their own.
     """
     if heads:
-        what = "layers cannot wait where tasks have heads of their own, which rest between their tasks"
+        what = "layers cannot have longer windows if tasks have their own heads"
         raise UserError("strategy.window.layers", what, "Leave it out, or the heads")
     for name, method in methods.items():
         if _has(method, "transform") and method.role != "layerwise":
@@ -97,12 +97,12 @@ def check_layer_windows(methods: Mapping[str, type[Method]], heads: Sequence[ran
 def check_rows(
     name: str, rule: Rule, model: nn.Module, methods: Mapping[str, type[Method]], *, corrupted: bool
 ) -> None:
-    """Refuse what has no gradient of each row's own, where the rule needs that.
+    """Refuse methods and models without a gradient for each row, if the rule needs it.
 
     Args:
-        name: of the rule.
+        name: name of the rule.
         methods: classes by name.
-        corrupted: whether micro-batches' gradients arrive broken.
+        corrupted: whether micro-batches' gradients are corrupted.
 
     Raises:
         UserError: a method has a term of its own, the model mixes rows, or gradients are corrupted.
@@ -112,21 +112,21 @@ def check_rows(
     where = f"strategy.window.rule={name}"
     for method, kind in methods.items():
         if _has(kind, "loss"):
-            what = f"{name} clips the gradient of each row's own loss, and {method} adds a term that is none"
+            what = f"{name} clips the gradient of each row's own loss, and {method} adds another term"
             raise UserError(where, what, "Use one of them")
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
-        what = "BatchNorm mixes the rows of a batch, so that none has a gradient of its own"
+        what = "BatchNorm mixes the rows of a batch, so that no row has a gradient of its own"
         raise UserError(where, what, "Use model.norm=group")
     if corrupted:
-        what = "takes gradients of rows, and corrupt.prob breaks those of micro-batches"
+        what = "takes gradients of rows, and corrupt.prob corrupts gradients of micro-batches"
         raise UserError(where, what, "Use one of them")
 
 
 def check_shared(config: Config, methods: Iterable[Method]) -> None:
-    """Refuse what cannot be shared out between processes.
+    """Refuse parts of a strategy that several processes cannot share.
 
     Raises:
-        UserError: something needs the rows or gradients of all processes, and gets those of its own only.
+        UserError: a part needs the rows or gradients of all processes, but each process has only its own.
     """
     window, several = config.strategy.window, "on several processes"
     if window.rule not in ("mean", "sum"):
@@ -141,7 +141,7 @@ def check_shared(config: Config, methods: Iterable[Method]) -> None:
     for method in methods:
         kind = type(method)
         if kind.rereads and _has(kind, "stepped"):
-            what = f"keeps the rows that it is trained on, and {several} each would keep its own"
+            what = f"stores the rows that it is trained on, and {several} each would store its own"
             raise UserError(f"strategy={kind.__name__.lower()}", what, "Use one process")
 
 
@@ -150,7 +150,7 @@ def _written(names: Mapping[str, object] | list[str]) -> str:
 
 
 def _moved(methods: Mapping[str, object], name: str, other: str) -> str:
-    """The strategy with one name moved in front of another."""
+    """Return the strategy with one name moved before another."""
     names = [each for each in methods if each != name]
     names.insert(names.index(other), name)
     return _written(names)

@@ -1,4 +1,4 @@
-"""The forward and backward passes of training. All of a run's go through here, where their rows are counted."""
+"""The forward and backward passes of training. All passes of a run go through here and their rows are counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradinc.core.work import Work
 from gradinc.data.batch import Batch
 
 Objective = Callable[[Batch, Tensor], Tensor]
-"""Loss of each row, shape (rows,), from a batch and the model's output for it."""
+"""Function from a batch and the model's output for it to the loss of each row, shape (rows,)."""
 
 
 class Passes:
@@ -25,7 +25,7 @@ class Passes:
 
     Args:
         model: on its device; its parameters are views of `weights`.
-        place: where training is, which dropout masks are derived from.
+        place: position in training, from which the seeds of dropout masks are derived.
         autocast: the lower precision that forward passes run in, or None.
 
     Attributes:
@@ -49,13 +49,14 @@ class Passes:
         self._factors: dict[float, Tensor] = {}
         self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
         self._norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
-        # A recurrent layer without dropout does the same in both modes, but cuDNN's has no backward pass in evaluation.
+        # A recurrent layer without dropout is the same in both modes, but cuDNN has no backward pass in evaluation
+        # mode.
         self._modal = [m for m in model.modules() if not (isinstance(m, nn.RNNBase) and m.dropout == 0)]
 
     # ---- forward ----
 
     def forward(self, batch: Batch) -> Tensor:
-        """The model's output for a batch, shape (rows, outputs)."""
+        """Return the model's output for a batch, shape (rows, outputs)."""
         self.work.forward_rows += len(batch.x)
         if self.autocast is None:
             return self.model(batch.x)
@@ -64,17 +65,17 @@ class Passes:
         return out.float()
 
     def train(self, batch: Batch) -> Tensor:
-        """The same for a micro-batch of the window, with dropout masks of its own."""
+        """Return the model's output for a micro-batch of the window, with the micro-batch's own dropout masks."""
         if self._drops:
             self._reseed(self.place.index)
         return self.forward(batch)
 
     @contextmanager
     def undisturbed(self, index: int) -> Iterator[None]:
-        """A pass in training mode inside leaves no trace in BatchNorm's statistics, generators and gradient mode.
+        """Let passes in training mode inside leave BatchNorm's statistics, generators and gradient mode unchanged.
 
         Args:
-            index: number of the micro-batch in its window whose dropout masks are used.
+            index: number of the micro-batch in its window, for its dropout masks.
         """
         tracking = [norm.track_running_stats for norm in self._norms]
         cuda = [self.device.index or 0] if self.device.type == "cuda" else []
@@ -91,7 +92,7 @@ class Passes:
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
-        """The model in evaluation mode inside; every module is back in its own mode outside, held BatchNorms too."""
+        """Put the model into evaluation mode inside; afterwards every module has its own mode, fixed BatchNorms too."""
         modes = [module.training for module in self._modal]
         for module in self._modal:
             module.training = False
@@ -107,25 +108,25 @@ class Passes:
         """Add the gradient of a micro-batch's objective, times a factor, to the window's vector.
 
         Args:
-            first: whether it is the window's first micro-batch, whose gradient takes the place of what is there.
-            norm: whether its squared norm is wanted.
+            first: whether it is the window's first micro-batch, whose gradient overwrites the vector.
+            norm: whether to return its squared norm.
 
         Returns:
-            The squared norm of what was added, or None.
+            The squared norm of the added gradient, or None.
         """
         self.work.backward_rows += len(batch.x)
         return self.weights.backward(objective, self._factor(factor), first=first, norm=norm)
 
     def part(self, objective: Tensor, factor: float, batch: Batch, out: Tensor | None = None) -> Tensor:
-        """The gradient of a micro-batch's objective times a factor, shape (P,), by itself.
+        """Return the gradient of a micro-batch's objective times a factor, shape (P,), separately.
 
         Args:
-            out: where to write it.
+            out: the tensor to write to.
         """
         return self.vector(objective, batch, self._factor(factor), out)
 
     def vector(self, scalar: Tensor, batch: Batch, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        """The gradient of any scalar of a batch's rows times a factor, shape (P,).
+        """Return the gradient of any scalar of a batch's rows times a factor, shape (P,).
 
         Weights that the scalar does not depend on get 0.
         """
@@ -161,10 +162,10 @@ class Passes:
     # ---- inside ----
 
     def _factor(self, value: float) -> Tensor:
-        """A factor as autograd takes it: handed to the backward pass it costs no multiplication in the graph."""
+        """Return a factor as a tensor: as the backward pass's first gradient it costs no node in the graph."""
         factor = self._factors.get(value)
         if factor is None:
-            if len(self._factors) > 1000:  # windows whose rows are weighted by data have no end of them
+            if len(self._factors) > 1000:  # data-dependent row weights give ever new factors
                 self._factors.clear()
             dtype = torch.float32 if self.autocast is not None else self.weights.value.dtype
             factor = self._factors[value] = torch.tensor(value, dtype=dtype, device=self.device)
@@ -179,7 +180,7 @@ class Passes:
             torch.default_generator.manual_seed(seed)
 
     def _gradient_of_each(self, batch: Batch, objective: Objective) -> Tensor:
-        """The gradient of each row's own loss, shape (rows, P)."""
+        """Return the gradient of each row's own loss, shape (rows, P)."""
         parameters = dict(self.model.named_parameters())
         trained = {name: parameters.pop(name).detach() for name in self.weights.names}
         rest = {**parameters, **dict(self.model.named_buffers())}

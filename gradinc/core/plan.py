@@ -1,4 +1,4 @@
-"""How the micro-batches of an epoch fall into windows."""
+"""The division of an epoch's micro-batches into windows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Last = Literal["flush", "carry", "drop"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The part of a window that lies in one epoch.
+    """The part of a window in one epoch.
 
     Attributes:
         first: number of its first micro-batch in the epoch, from 0.
-        count: how many micro-batches it has.
-        closes: whether an update follows its last one; else the window goes on in the next epoch.
+        count: its number of micro-batches.
+        closes: whether an update follows its last micro-batch; else the window continues in the next epoch.
     """
 
     first: int
@@ -24,11 +24,11 @@ class Span:
 
 
 def extent(first: int, length: int, size: int, last: Last) -> int:
-    """Micro-batches of the window that opens before micro-batch `first` of an epoch of `length`.
+    """Return the micro-batches of the window that opens before micro-batch `first` of an epoch of `length`.
 
     Returns:
-        `size`; or, where the epoch is too short for that, what is left of it for ``flush``, and 0 for
-        ``drop``. A window that is carried over the epoch's end has its full size.
+        `size`; or in a shorter epoch the micro-batches that are left for ``flush``, and 0 for ``drop``. A window that
+        continues in the next epoch has its full size.
     """
     if first + size <= length or last == "carry":
         return size
@@ -36,28 +36,28 @@ def extent(first: int, length: int, size: int, last: Last) -> int:
 
 
 def plan(length: int, size: int, start: int = 0, last: Last = "flush") -> list[Span]:
-    """How the micro-batches of an epoch fall into windows.
+    """Divide the micro-batches of an epoch into windows.
 
     Args:
         length: micro-batches in the epoch.
         size: micro-batches in a full window.
-        start: micro-batches that an open window brought along from the epoch before; under ``size``.
-        last: what becomes of a short last window: ``flush`` makes an update with what there is,
-            ``carry`` lets the next epoch fill it, ``drop`` leaves its micro-batches out.
+        start: micro-batches of an open window from the previous epoch; below ``size``.
+        last: treatment of a short last window: ``flush`` makes an update from its micro-batches, ``carry`` lets the
+            next epoch fill it, ``drop`` leaves them out.
 
     Returns:
-        Spans in order. They cover the epoch from 0 on without gaps, all of it but for ``drop``.
+        Spans in order. They cover the epoch from 0 without gaps; ``drop`` leaves out its end.
     """
     if not (length >= 0 and size >= 1 and 0 <= start < size):
         raise ValueError(f"plan({length=}, {size=}, {start=}): need length ≥ 0, size ≥ 1, 0 ≤ start < size")
     spans = []
-    first, left = 0, size - start if start else 0  # what the open window still needs
+    first, left = 0, size - start if start else 0  # micro-batches that the open window still needs
     while first < length:
         left = left or extent(first, length, size, last)
         if left == 0:
             break
         count = min(left, length - first)
-        # A window that came along and stays short is treated as one that opened here.
+        # A window from the previous epoch that stays short is treated as one that opened here.
         closes = count == left or last == "flush"
         if closes or last == "carry":
             spans.append(Span(first, count, closes))

@@ -15,18 +15,18 @@ from gradinc.core.state import alike, expect
 from gradinc.core.work import Work
 
 SCALES: dict[str, Callable[[int], float]] = {"none": lambda count: 1.0, "linear": float, "sqrt": math.sqrt}
-"""What the learning rate is multiplied by for a window of so many micro-batches (Goyal et al. 2017, 1706.02677)."""
+"""Factors of the learning rate for a window of a number of micro-batches (Goyal et al. 2017, 1706.02677)."""
 
 
 class Rate:
     """An optimizer's learning rate over a run.
 
     Args:
-        scale: one of `SCALES`.
+        scale: a name in `SCALES`.
 
     Attributes:
-        schedule: the factor of an update.
-        scale: the factor of a window of so many micro-batches.
+        schedule: returns the factor of an update.
+        scale: returns the factor of a window from its number of micro-batches.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, scale: str = "none") -> None:
@@ -36,11 +36,11 @@ class Rate:
         self._factor: float | None = None
 
     def now(self, place: Place, work: Work, count: int) -> float:
-        """The learning rate of the first parameter group for a window of `count` micro-batches."""
+        """Return the learning rate of the first parameter group for a window of `count` micro-batches."""
         return self._bases[0] * self._at(place, work, count)
 
     def set(self, place: Place, work: Work, count: int) -> None:
-        """Give the optimizer the learning rate of the update that is about to be made."""
+        """Set the optimizer's learning rate for the update that is about to be made."""
         factor = self._at(place, work, count)
         if factor != self._factor:
             self._factor = factor
@@ -48,11 +48,11 @@ class Rate:
                 group["lr"] = base * factor
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state."""
+        """Return the optimizer's state."""
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Give the optimizer its state back; the learning rate in it is set anew by the next update."""
+        """Restore the optimizer's state; the next update sets its learning rate."""
         for group, saved in zip(self.optimizer.param_groups, state["param_groups"], strict=True):
             for name, value in group.items():
                 if name != "params" and not alike(value, saved[name]):
@@ -64,7 +64,7 @@ class Rate:
                     expect(f"the optimizer's {name}", value, leaf)
                 elif isinstance(
                     value, Tensor
-                ):  # PyTorch counts steps on the CPU: elsewhere each step would wait for it
+                ):  # PyTorch counts steps on the CPU: on a GPU each step would wait for them
                     values[name] = value.cpu()
         self._factor = None
 

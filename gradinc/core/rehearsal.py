@@ -1,4 +1,4 @@
-"""What methods with a memory have in common: opening it, drawing from it, and filling it."""
+"""Functions shared by methods with a memory: opening it, drawing from it and filling it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gradinc.data.task import Setting, Task
 
 
 def check_classes(name: str, setting: Setting) -> None:
-    """Refuse targets that are no classes.
+    """Refuse targets that are not classes.
 
     Args:
-        name: of the method.
+        name: name of the method.
 
     Raises:
-        UserError: they are none.
+        UserError: the targets are numbers.
     """
     if setting.outputs and not setting.classes:
         what = "needs classes, and the targets of these data are numbers"
@@ -30,14 +30,14 @@ def check_classes(name: str, setting: Setting) -> None:
 
 
 def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
-    """Refuse a ring that has no room for every class, and kinds that need classes where there are none.
+    """Refuse a ring with less than one row for every class, and kinds that need classes if the targets are numbers.
 
     Args:
-        name: of the method.
+        name: name of the method.
         rows: its option ``memory``.
 
     Raises:
-        UserError: it has none.
+        UserError: the memory is too small or needs classes.
     """
     if kind != "reservoir" and setting.outputs and not setting.classes:
         what = "needs classes, and the targets of these data are numbers"
@@ -50,11 +50,11 @@ def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
 
 
 def open_memory(memory: Memory, rows: int, task: Task, learner: LearnerView, name: str) -> None:
-    """Before the first task: let a memory hold as many rows as a method's option says.
+    """Open a memory before the first task, with the capacity of a method's option.
 
     Args:
-        rows: that option; what it counts is up to ``stream.memory_unit``.
-        name: of the method: memories of two methods choose independently which rows stay.
+        rows: the option; ``stream.memory_unit`` defines what it counts.
+        name: name of the method: memories of two methods choose their rows independently.
     """
     if memory.capacity == 0:
         seed = learner.rng(f"{name}_memory").initial_seed()  # all 63 bits, the same on every device
@@ -63,14 +63,14 @@ def open_memory(memory: Memory, rows: int, task: Task, learner: LearnerView, nam
 
 
 def replay(batch: Batch, memory: Memory, rows: int, learner: LearnerView, name: str, weight: float = 1.0) -> Batch:
-    """A micro-batch with rows drawn from a memory behind its own; as it is while the memory is empty.
+    """Append rows drawn from a memory to a micro-batch; with an empty memory the batch stays unchanged.
 
-    They go through the model together, so that BatchNorm's statistics are those of both.
+    All rows go through the model together, so that BatchNorm's statistics include both.
 
     Args:
-        rows: how many, or all that there are.
-        name: what they are drawn for and `Batch.part` finds them by; it begins with the method's name.
-        weight: of each of them in the criterion.
+        rows: number of rows to draw, at most the memory's.
+        name: purpose of the draw and the name for `Batch.part`; it begins with the method's name.
+        weight: weight of each drawn row in the criterion.
     """
     if len(memory) == 0:
         return batch
@@ -81,7 +81,7 @@ def fill(memory: Memory, window: Window, **fields: Sequence[Tensor]) -> None:
     """Offer a memory the stream's rows of a window, as they were trained on.
 
     Args:
-        fields: of each micro-batch what else to keep, shape (rows, …) with the stream's rows first.
+        fields: further fields to store, for each micro-batch, shape (rows, …) with the stream's rows first.
     """
     for index, batch in enumerate(window.batches):
         fresh = slice(batch.fresh)
@@ -90,7 +90,7 @@ def fill(memory: Memory, window: Window, **fields: Sequence[Tensor]) -> None:
 
 
 def squared_error(batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
-    """The mean of (z − h)² over rows and the outputs that count for them, with z the kept ``logits``."""
+    """Return the mean of (z − h)² over rows and the outputs that count for them, with z the stored ``logits``."""
     squares = (out - batch.kept["logits"]).square()
     if not learner.criterion.masks:
         return squares.mean()

@@ -15,9 +15,9 @@ from gradinc.data.batch import Batch
 
 
 class RowRule(SeparateRule):
-    """A rule that needs all gradients of the window at once. A subclass is one function of a matrix, `combine`.
+    """A rule that needs all gradients of the window at once. A subclass has one function of their matrix, `combine`.
 
-    The matrix is allocated once, and each gradient is written straight into its row.
+    The matrix is allocated once, and each gradient is written directly into its row.
 
     Attributes:
         items: Σ of the row weights of each micro-batch so far.
@@ -30,12 +30,12 @@ class RowRule(SeparateRule):
 
     @abstractmethod
     def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:
-        """Make one gradient of K.
+        """Combine K gradients into one.
 
         Args:
             rows: the mean gradients of the micro-batches, shape (K, P); they may be overwritten.
-            shares: of the window's rows that each micro-batch has; equal ones are equal to the last bit.
-            grad: where the result goes, shape (P,).
+            shares: each micro-batch's share of the window's rows; equal shares are equal to the last bit.
+            grad: the tensor to write the result to, shape (P,).
         """
 
     def open(self, like: Tensor, size: int) -> None:
@@ -45,7 +45,7 @@ class RowRule(SeparateRule):
 
     def slot(self, grad: Tensor) -> Tensor:
         taken, room = len(self.items), self._rows.shape[0]
-        if taken == room:  # after a restart, or where the window turns out longer than foreseen
+        if taken == room:  # after a restart, or if the window becomes longer than planned
             longer = grad.new_empty(2 * room, grad.numel())
             longer[:taken] = self._rows
             self._rows = longer
@@ -61,7 +61,7 @@ class RowRule(SeparateRule):
 
     @property
     def gradients(self) -> Tensor:
-        """The rows so far, shape (K, P), as a checkpoint has them: none between two windows."""
+        """The rows so far, shape (K, P), for a checkpoint; empty between two windows."""
         return self._rows[: len(self.items)].clone()
 
     @gradients.setter

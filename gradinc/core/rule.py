@@ -1,4 +1,4 @@
-"""What a rule is: how the gradients of a window's micro-batches become one."""
+"""The base class of rules: they combine the gradients of a window's micro-batches into one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from gradinc.data.batch import Batch
 
 
 class Rule(ABC):
-    """How the gradients of a window's micro-batches become one. Subclass it in ``gradinc/rules/<name>.py``.
+    """A rule that combines the gradients of a window's micro-batches into one. Subclass it in
+    ``gradinc/rules/<name>.py``.
 
     A micro-batch's objective is a sum over its rows; it is multiplied by `factor` before the backward pass. A rule
-    owns the backward passes (`collect`). By default they add their gradients up in the window's vector, and `reduce`
-    finishes it: so `mean` and `sum` need no memory beyond that one vector. A rule that has to see each micro-batch's
-    gradient by itself is a `SeparateRule`.
+    owns the backward passes (`collect`). By default they add their gradients to the window's vector, and `reduce`
+    finishes it: `mean` and `sum` need no memory beyond this vector. A rule that needs each micro-batch's gradient
+    separately is a `SeparateRule`.
 
     Attributes:
         state: names of the attributes that must survive a restart, also in the middle of a window; as for a `Method`.
-        by_row: whether it takes the gradient of each row's own loss in place of the micro-batch's gradient.
+        by_row: whether the rule uses the gradient of each row's own loss instead of the micro-batch's gradient.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
@@ -31,11 +32,11 @@ class Rule(ABC):
 
     @abstractmethod
     def factor(self, items: float, planned: float) -> float:
-        """What a micro-batch's summed objective is multiplied by.
+        """Return the factor of a micro-batch's summed objective.
 
         Args:
             items: Σ of the row weights of this micro-batch.
-            planned: that sum over the whole window, as foreseen when it was opened.
+            planned: Σ of the row weights over the whole window, as planned when it was opened.
         """
 
     @abstractmethod
@@ -43,64 +44,64 @@ class Rule(ABC):
         """Finish the window's gradient, shape (P,), in place.
 
         Args:
-            grad: what the backward passes have added up.
-            items: Σ of the row weights that really came.
-            planned: that sum as foreseen, as it was given to `factor`.
+            grad: the sum of the backward passes.
+            items: Σ of the row weights of the micro-batches that came.
+            planned: Σ of the row weights as planned, the same value as in `factor`.
 
         Returns:
-            Whether an update follows. Without one nothing ticks: no schedule, no weight decay.
+            Whether an update follows. Without an update nothing advances: no schedule, no weight decay.
         """
 
     def open(self, like: Tensor, size: int) -> None:  # noqa: B027  (optional)
         """Begin a window.
 
         Args:
-            like: a vector of shape (P,), for its type and device.
-            size: micro-batches that the window is foreseen to have.
+            like: a vector of shape (P,), for its dtype and device.
+            size: planned number of micro-batches.
         """
 
     def collect(
         self, objective: Tensor, factor: float, batch: Batch, learner: LearnerView, taken: int, spread: Spread
     ) -> None:
-        """The backward pass of a micro-batch.
+        """Run the backward pass of a micro-batch.
 
         Args:
             objective: summed over its rows, a scalar.
-            factor: what `factor` gave for it.
+            factor: the result of `factor` for it.
             taken: micro-batches of the window before it.
-            spread: what measures the noise among the window's micro-batches.
+            spread: measures the noise among the window's micro-batches.
         """
         square = learner.passes.collect(objective, factor, batch, first=taken == 0, norm=spread.wants(taken))
         spread.add(square, factor, batch)
 
     def collect_again(self, batch: Batch, factor: float, learner: LearnerView, total: Tensor) -> None:
-        """The same at other weights, for a method that rereads the window; the sum is in `total`, shape (P,)."""
+        """Repeat `collect` at other weights, for a method that rereads the window; the sum is `total`, shape (P,)."""
         total += learner.part(batch, factor)
 
 
 class SeparateRule(Rule):
-    """A rule that sees the mean gradient of each micro-batch by itself.
+    """A rule that sees the mean gradient of each micro-batch separately.
 
-    `open` comes before the first micro-batch, `add` after each, `reduce` at the end. What it keeps in between belongs
-    into `state`. Where a method asks for the window's gradient at other weights, a shallow copy of the rule, made just
-    before its `reduce`, is opened and run again. So what lasts from one window to the next has to be replaced, not
-    changed in place.
+    `open` is called before the first micro-batch, `add` after each, `reduce` at the end. Values that it stores in
+    between are named in `state`. If a method asks for the window's gradient at other weights, a shallow copy of the
+    rule, from just before its `reduce`, is opened and run again. Values that last from one window to the next must
+    therefore be replaced, not changed in place.
     """
 
     def factor(self, items: float, planned: float) -> float:
         return 1 / items
 
     def slot(self, grad: Tensor) -> Tensor:
-        """Where the next micro-batch's gradient is written before `add` gets it, shape (P,).
+        """Return the tensor for the next micro-batch's gradient, which `add` then receives, shape (P,).
 
         Args:
-            grad: the window's vector, which is free until `reduce`.
+            grad: the window's vector, which is unused until `reduce`.
         """
         return grad
 
     @abstractmethod
     def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
-        """Take in one micro-batch.
+        """Add one micro-batch.
 
         Args:
             g: the gradient of its mean objective, shape (P,), in the `slot`; the rule may change it.

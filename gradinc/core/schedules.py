@@ -1,9 +1,9 @@
 """The learning rate over a run: factors on ``optimizer.lr``, as pure functions of the update's number.
 
-Each public function here is a name in ``schedule=…``. It is given the number of the update about to
-be made, counted from 0, and the number of updates of the whole run where that is known, or can be told
-from the share of the budget that is used. Warm-up is common to all and comes before them: `Schedule`
-counts a schedule's updates from the end of warm-up.
+Each public function here is a name in ``schedule=…``. It receives the number of the next update,
+counted from 0, and the number of updates of the whole run, if it is known or follows from the used
+share of the budget. Warm-up comes before every schedule: `Schedule` counts a schedule's updates from
+the end of warm-up.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from gradinc.config.values import Count, Fraction, Positive
 
 
 class Schedule:
-    """A schedule with its options and its warm-up: what the learner asks before each update.
+    """A schedule with its options and its warm-up, which the learner calls before each update.
 
     Args:
         name: a public function of this module, or of another package that registers it.
         options: its options.
         warmup: updates over which the factor first rises, by equal steps, from 1 / (warmup + 1) to
             1; the update after the last of them is the first of the schedule itself.
-        updates: updates of a task with warm-up, or None where that is not known.
-        rows: rows through the model after which a task ends, or None where they do not end it. How many updates
-            they make is then seen from those so far.
-        task_factor: what each new task multiplies the factor by.
-        task_floor: the least factor that this leads to.
+        updates: updates of a task with warm-up, or None if not known.
+        rows: rows through the model after which a task ends, or None if rows do not end it. The number of updates
+            is then estimated from the updates so far.
+        task_factor: factor that each new task multiplies the factor by.
+        task_floor: lower bound of this factor.
 
     Raises:
         UserError: the schedule needs to know the number of updates, and it is not known.
@@ -52,14 +52,14 @@ class Schedule:
         self._options = dict(options)
         self._warmup = warmup
         self._updates, self._rows = updates, rows
-        self(warmup)  # whatever is missing is missing now, not after hours
+        self(warmup)  # missing information raises here, not after hours
 
     def __call__(self, update: int, task: int = 0, rows: float = 0, before: float = 0) -> float:
-        """The factor on the learning rate of an update, counted from 0 in its task.
+        """Return the factor on the learning rate of an update, counted from 0 in its task.
 
         Args:
-            rows: of its task that have gone through the model before it.
-            before: those of them that went before the first update.
+            rows: rows of its task that have gone through the model before it.
+            before: the part of these rows before the first update.
         """
         of_task = max(self._task_factor**task, self._task_floor)
         if update < self._warmup:
@@ -68,9 +68,9 @@ class Schedule:
         return of_task * factor
 
     def _after_warmup(self, update: int, rows: float, before: float) -> float | None:
-        """Updates of a task from the end of warm-up on, as far as they can be known before an update."""
+        """Return the updates of a task after warm-up, as far as they can be known before an update."""
         known: list[float] = [] if self._updates is None else [self._updates]
-        if self._rows is not None:  # at the pace so far
+        if self._rows is not None:  # extrapolated from the updates so far
             known.append(update * (self._rows - before) / (rows - before) if rows > before else math.inf)
         return max(1, min(known) - self._warmup) if known else None
 
@@ -88,11 +88,11 @@ def step(
     milestones: list[Count] | None = None,
     gamma: Positive = 0.1,
 ) -> float:
-    """The learning rate times gamma, again and again
+    """The learning rate times gamma, repeatedly
 
     Args:
-        every: updates between two such steps.
-        milestones: the updates at which to step instead, counted from the end of warm-up.
+        every: updates between two steps.
+        milestones: the updates at which to step, instead of `every`, counted from the end of warm-up.
         gamma: factor of each step.
     """
     steps = update // every if milestones is None else bisect_right(sorted(milestones), update)
@@ -105,7 +105,7 @@ def cosine(update: int, updates: float | None, *, final: Fraction = 0.0) -> floa
     Paper: Loshchilov & Hutter 2017, arXiv 1608.03983
 
     Args:
-        final: share of the learning rate that is left at the end of the run.
+        final: share of the learning rate at the end of the run.
 
     Raises:
         UserError: the number of updates is not known.
@@ -117,7 +117,7 @@ def linear(update: int, updates: float | None, *, final: Fraction = 0.0) -> floa
     """Down along a straight line over the run
 
     Args:
-        final: share of the learning rate that is left at the end of the run.
+        final: share of the learning rate at the end of the run.
 
     Raises:
         UserError: the number of updates is not known.
@@ -126,7 +126,7 @@ def linear(update: int, updates: float | None, *, final: Fraction = 0.0) -> floa
 
 
 def _progress(name: str, update: int, updates: float | None) -> float:
-    """The share of a run's updates that are made, at most 1."""
+    """Return the share of a run's updates that are made, at most 1."""
     if updates is None:
         raise UserError(
             "schedule.updates",

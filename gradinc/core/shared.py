@@ -1,4 +1,4 @@
-"""The gradient that several processes step by, the same to the bit in each."""
+"""The gradient that several processes step by, identical to the bit in each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gradinc.core.view import LearnerView
 
 
 class SharedGradient(Method):
-    """Gives all processes the first one's gradient, after the methods.
+    """Copies the first process's gradient to all processes, after the methods.
 
-    A method that drew random numbers at a micro-batch has not drawn where a process had none.
+    A process without a micro-batch in the window has not drawn a method's random numbers.
     """
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:

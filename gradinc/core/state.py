@@ -1,4 +1,4 @@
-"""The state of a learner's parts in a checkpoint: saved, and given back where it is of the kinds that it was."""
+"""The state of a learner's parts in a checkpoint: saved, and restored after a check of its kinds."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from gradinc.core.memory import Memory
 
 
 class Declared:
-    """Methods, rules or dues by name, whose state is the attributes that each names in ``state``.
+    """The state of methods, rules or dues by name: the attributes that each part names in ``state``.
 
     Args:
-        like: a vector of shape (P,): what is as long as the weights has their type.
-        optional: whether a checkpoint may have been written with other parts, as diagnostics may come and go. What it
-            has of others is left out, and a part that it lacks stays as it is.
+        like: a vector of shape (P,); tensors as long as the weights have its dtype.
+        optional: whether a checkpoint may have other parts, because diagnostics can be switched on and off. State of
+            other parts is ignored, and a part without saved state stays unchanged.
     """
 
     def __init__(self, parts: Mapping[str, Any], like: Tensor, *, optional: bool = False) -> None:
         self._parts, self._like, self._optional = parts, like, optional
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """The values of what each part declares."""
+        """Return the values of each part's declared attributes."""
         return {name: {key: _saved(getattr(part, key)) for key in part.state} for name, part in self._parts.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give the parts what `state_dict` returned.
+        """Restore the parts from the result of `state_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: the state is of other parts, or a part declares other names or kinds.
+            KeyError, TypeError, ValueError: the state has other parts, or a part has other names or kinds.
         """
         if not self._optional and list(state) != list(self._parts):
             raise KeyError(f"the state is of {list(state)}, not of {list(self._parts)}")
@@ -62,14 +62,14 @@ class Parameters:
         self._model = model
 
     def state_dict(self) -> dict[str, Any]:
-        """The model's own state."""
+        """Return the model's own state."""
         return self._model.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give the model its state back.
+        """Restore the model's state.
 
         Raises:
-            KeyError, ValueError, RuntimeError: it was another model's.
+            KeyError, ValueError, RuntimeError: the state is of another model.
         """
         for name, tensor in self._model.state_dict().items():
             expect(f"the weight {name}", state[name], tensor)
@@ -77,10 +77,10 @@ class Parameters:
 
 
 def expect(name: str, value: Tensor, like: Tensor) -> None:
-    """See that a tensor of a checkpoint is of the kind of the one that it replaces.
+    """Check that a tensor of a checkpoint has the shape and dtype of the tensor that it replaces.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it has not.
     """
     if value.shape != like.shape or value.dtype != like.dtype:
         was, wanted = (f"{tuple(each.shape)} of {each.dtype}" for each in (value, like))
@@ -88,9 +88,9 @@ def expect(name: str, value: Tensor, like: Tensor) -> None:
 
 
 def alike(now: Any, value: Any) -> bool:
-    """Whether two values are of the same kind: a number is a number, a matrix is a matrix."""
+    """Return whether two values are of the same kind: a number and a number, a matrix and a matrix."""
     number = (int, float)
-    if now is None:  # what a part does not have at its beginning
+    if now is None:  # a value that a part does not have at first
         return value is None or isinstance(value, Tensor | int | float)
     if isinstance(now, Tensor):
         return isinstance(value, Tensor) and (value.dim() == now.dim() or now.shape == (0,))
@@ -102,7 +102,7 @@ def _saved(value: Any) -> Any:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in lists and dicts of a state."""
+    """Yield the tensors in lists and dicts of a state."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict | list | tuple):

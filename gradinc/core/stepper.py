@@ -1,4 +1,4 @@
-"""What gradinc adds to PyTorch's optimizers: a cheaper call, an exact restart, and several as one."""
+"""Additions to PyTorch's optimizers: a cheaper call, an exact restart, and several as one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 
 class NAdam(torch.optim.NAdam):
-    """PyTorch's NAdam, whose running product of momenta survives a restart as it was.
+    """PyTorch's NAdam with an exact restart of its running product of momenta.
 
-    PyTorch keeps that number in float32 on the CPU, but loads it in the weights' type and onto
-    their device: a float64 run would round differently after a restart, a run on a GPU would wait for it.
+    PyTorch stores this number in float32 on the CPU, but loads it in the weights' dtype and onto
+    their device: after a restart a float64 run would round differently, and a run on a GPU would wait for it.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ class NAdam(torch.optim.NAdam):
 class Joint(Optimizer):
     """Several optimizers, each with its own weights, as one.
 
-    The parameter groups and the state of all are this one's, so that a schedule, a checkpoint and
+    Its parameter groups and its state are those of all parts, so that a schedule, a checkpoint and
     a method that clears momentum see a single optimizer.
 
     Args:
@@ -46,7 +46,7 @@ class Joint(Optimizer):
         self._steps = [stepper(part) for part in parts]
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Step each of them."""
+        """Step each of the parts."""
         for step in self._steps:
             step()
 
@@ -62,7 +62,7 @@ class Joint(Optimizer):
 
 
 def stepper(optimizer: Optimizer) -> Callable[[], None]:
-    """A function that does what ``optimizer.step()`` does, without its profiling wrapper.
+    """Return a function equivalent to ``optimizer.step()`` without its profiling wrapper.
 
     The wrapper costs 25 µs a step, as much as a step of a small model. Step hooks are not called.
     """

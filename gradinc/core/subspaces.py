@@ -42,7 +42,7 @@ def change_layers(vector: Tensor, weights: Weights, change: Mapping[str, Callabl
     """Change layers of a vector of shape (P,), as matrices of shape (outputs, n), in place.
 
     Args:
-        change: by the layer's name what to make of its matrix.
+        change: for each layer, a function from its matrix to the new matrix.
     """
     views = dict(weights.layers(vector))
     for name, make in change.items():
@@ -66,12 +66,12 @@ def hold(vector: Tensor, weights: Weights, names: Iterable[str]) -> None:
 
 
 def note_removed(learner: LearnerView, before: Tensor, after: Tensor) -> None:
-    """Note the share of a vector's norm that a projection took away; `before` and `after` are norms."""
+    """Note the share of a vector's norm that a projection removed; `before` and `after` are norms."""
     learner.note("removed", (1 - (after / before.clamp(min=tiny(before))).square()).clamp(min=0).sqrt())
 
 
 def note_free(learner: LearnerView, shares: dict[str, float]) -> None:
-    """Note for each layer the share of its inputs' dimensions in which it may still change."""
+    """Note for each layer the share of its input dimensions in which it may still change."""
     for name, share in shares.items():
         learner.note(f"free_rank.{name}", learner.weights.value.new_tensor(share))
 
@@ -79,15 +79,15 @@ def note_free(learner: LearnerView, shares: dict[str, float]) -> None:
 def grown_bases(
     bases: Mapping[str, Tensor], moments: Mapping[str, Tensor], thresholds: Mapping[str, float]
 ) -> dict[str, Tensor]:
-    """Bases with the leading directions of a task's inputs that they lack, as in GPM and SGP.
+    """Extend bases by the leading directions of a task's inputs, as in GPM and SGP.
 
     Args:
-        bases: of each layer, orthonormal columns, shape (n, r); empty before the first task.
-        moments: of each layer, Σ x xᵀ over the task's inputs, shape (n, n), float64.
-        thresholds: of each layer, the share of Σ ‖x‖² that its basis is to hold.
+        bases: for each layer, orthonormal columns, shape (n, r); empty before the first task.
+        moments: for each layer, Σ x xᵀ over the task's inputs, shape (n, n), float64.
+        thresholds: for each layer, the share of Σ ‖x‖² that its basis must contain.
 
     Returns:
-        Of each layer, orthonormal columns, shape (n, r + k), float64; the first r are the old ones.
+        For each layer, orthonormal columns, shape (n, r + k), float64; the first r are the old columns.
     """
     grown = {}
     for name, moment in moments.items():
@@ -100,20 +100,20 @@ def grown_bases(
 def check_thresholds(
     method: str, option: float | list[float], increase: float, model: nn.Module, setting: Setting
 ) -> None:
-    """Refuse thresholds that are not one for each layer, or that grow to 1, where no direction is left to train in.
+    """Refuse a number of thresholds other than the layers', and thresholds that grow to 1, which leaves no direction.
 
     Args:
-        method: its name, for the message.
-        option: one threshold for all layers or one for each.
-        increase: what is added to them with each task.
+        method: name of the method, for the message.
+        option: one threshold for all layers, or one for each.
+        increase: added to the thresholds with each task.
 
     Raises:
-        UserError: they are that.
+        UserError: the thresholds are refused.
     """
     highest = max(thresholds_of(method, option, model).values(), default=0.0)
-    steps = setting.tasks - 2  # the last task trains beside the basis of the one before
+    steps = setting.tasks - 2  # the last task trains with the basis of the task before it
     if increase and highest < 1 <= highest + increase * steps:
-        what = f"lets the threshold of {highest:g} grow to 1 within {setting.tasks} tasks, which holds all directions"
+        what = f"lets the threshold of {highest:g} grow to 1 within {setting.tasks} tasks, which leaves no direction"
         mend = f"Use less than {(1 - highest) / steps:.2g}"
         raise UserError(f"strategy.methods.{method}.increase={increase:g}", what, mend)
 
@@ -121,14 +121,14 @@ def check_thresholds(
 def thresholds_of(
     method: str, option: float | list[float], model: nn.Module, increase: float = 0.0
 ) -> dict[str, float]:
-    """The threshold of each linear or convolutional layer, where an option gives one for all or one for each.
+    """Return the threshold of each linear or convolutional layer, from one number for all layers or one for each.
 
     Args:
-        method: its name, for the message.
+        method: name of the method, for the message.
         increase: added to each.
 
     Raises:
-        UserError: there are not as many as layers.
+        UserError: the number of thresholds is not the number of layers.
     """
     names = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, *CONVOLUTIONS))]
     if not isinstance(option, list):

@@ -1,4 +1,4 @@
-"""What a method or a rule may use of the learner, and no more."""
+"""The part of the learner that methods and rules may use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LearnerView(Protocol):
         weights: the model's weights as one vector, and their gradient as another.
         optimizer: for its state; only the learner calls it.
         place: task, updates and seed; only the learner changes it.
-        passes: for rules, which make the backward passes of a window.
+        passes: for rules, which run the backward passes of a window.
     """
 
     model: nn.Module
@@ -35,47 +35,47 @@ class LearnerView(Protocol):
 
     @property
     def lr(self) -> float:
-        """The learning rate of the update being made."""
+        """Learning rate of the current update."""
 
     def rng(self, purpose: str) -> torch.Generator:
-        """A generator on the model's device for one purpose, at its beginning in every micro-batch."""
+        """Return a generator on the model's device for one purpose, at its beginning in every micro-batch."""
 
     def gradient(
         self, batch: Batch, objective: Objective | None = None, *, each: bool = False, evaluated: bool = False
     ) -> Tensor:
-        """The gradient of the mean of an objective over any batch, at the present weights.
+        """Return the gradient of the mean of an objective over any batch, at the current weights.
 
-        Leaves the window, BatchNorm statistics, generators and every module's mode as they were.
+        Leaves the window, BatchNorm statistics, generators and every module's mode unchanged.
 
         Args:
             batch: the rows.
-            objective: loss of each row, shape (rows,); the criterion when left out.
-            each: give the gradient of every row's own loss instead.
-            evaluated: of the model in evaluation mode, without dropout and with BatchNorm's running statistics, as a
-                statistic of a finished task is taken; else of the model in training, which a step is made of.
+            objective: loss of each row, shape (rows,); by default the criterion.
+            each: return the gradient of every row's own loss instead.
+            evaluated: use the model in evaluation mode, without dropout and with BatchNorm's running statistics, as for
+                a statistic of a finished task; by default the model in training mode, as for a step.
 
         Returns:
             Shape (P,), or (rows, P) with `each`.
         """
 
     def input_gradient(self, batch: Batch) -> Tensor:
-        """The gradient of each row's loss with respect to its input, in evaluation mode, shaped like ``batch.x``."""
+        """Return the gradient of each row's loss by its input, in evaluation mode, shaped like ``batch.x``."""
 
     def outputs(self, batch: Batch) -> Tensor:
-        """The model's outputs for any batch in evaluation mode, shape (rows, outputs), without a gradient."""
+        """Return the model's outputs for any batch in evaluation mode, shape (rows, outputs), without a gradient."""
 
     def regradient(self) -> Tensor:
-        """The gradient of this window's own objective at the present weights, shape (P,).
+        """Return the gradient of this window's own objective at the current weights, shape (P,).
 
-        The same rows, dropout masks and methods' terms as in the first pass. For a method while it transforms the
-        window's gradient.
+        It uses the same rows, dropout masks and methods' terms as the first pass. For a method's `transform`.
         """
 
     def part(self, batch: Batch, factor: float, out: Tensor | None = None) -> Tensor:
-        """The gradient of one micro-batch's summed objective times a factor, once more, at the present weights.
+        """Return the gradient of one micro-batch's summed objective times a factor, computed again at the current
+        weights.
 
-        For a rule. Shape (P,), written to `out` if given.
+        For rules. Shape (P,), written to `out` if given.
         """
 
     def note(self, name: str, value: Tensor) -> None:
-        """Add a number to the mean that the next log line reports; it stays on the device until then."""
+        """Add a number to the mean in the next log line; it stays on the device until then."""

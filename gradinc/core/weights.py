@@ -11,7 +11,7 @@ from gradinc.core.leaves import Layer, Leaves
 from gradinc.data.batch import Batch
 
 CACHE = 2**23
-"""Bytes of a gradient up to which it fits into a cache of the processor."""
+"""Largest size in bytes of a gradient that fits into a cache of the processor."""
 
 
 class Weights:
@@ -23,18 +23,18 @@ class Weights:
     optimizer.
 
     Args:
-        heads: the outputs of each task's own head, where there are several: they are rows of the model's last
-            linear layer, and the optimizer gets them as slices of their own.
-        waits: micro-batches between two updates of the weights that wait longer than the window, by their
-            names; slices of their own too. There are heads or weights that wait, not both.
+        heads: the outputs of each task's own head, if tasks have heads: rows of the model's last linear layer, which
+            the optimizer receives as separate slices.
+        waits: micro-batches between two updates, by the names of the weights with longer windows; they are separate
+            slices, too. Heads and longer windows exclude each other.
 
     Attributes:
         value: shape (P,), the weights, in the order of ``model.named_parameters()``.
         grad: shape (P,), their gradient.
-        names: the parameters' names, in that order.
-        channels_last: for each whether it is stored with its channels last, as the vector then has it.
-        leaves: what an optimizer steps.
-        reached: tasks whose heads a batch of the present window went through, where tasks have heads.
+        names: the parameters' names, in the order of `value`.
+        channels_last: for each parameter, whether it is stored with its channels last, in the vector too.
+        leaves: the optimizer's slices.
+        reached: tasks whose heads were used by a batch of the current window, if tasks have heads.
     """
 
     def __init__(self, model: nn.Module, heads: Sequence[range] = (), waits: Mapping[str, int] | None = None) -> None:
@@ -57,17 +57,17 @@ class Weights:
         self._heads = list(heads)
         self.reached: set[int] = set()
         self._grads = self.views(self.grad)
-        # Autograd adds to a vector that fits into a cache sooner than a copy of every layer is made.
+        # For a vector that fits into a cache, autograd's addition is faster than a copy of every layer.
         self._clears = self.grad.is_cpu and self.grad.nbytes <= CACHE
 
     def __len__(self) -> int:
         return self.value.numel()
 
     def backward(self, objective: Tensor, factor: Tensor, *, first: bool, norm: bool) -> Tensor | None:
-        """Add the gradient of an objective times a factor, both scalars, to `grad`, or write it there if it is first.
+        """Add the gradient of an objective times a factor, both scalars, to `grad`; the first one overwrites `grad`.
 
         Returns:
-            The squared norm of what was added, where `norm` asks for it, else None.
+            The squared norm of the added gradient if `norm` is true, else None.
         """
         if first and self._clears:
             self.grad.zero_()
@@ -76,7 +76,7 @@ class Weights:
             torch._foreach_copy_(self._grads, self._parts(objective, factor))
         elif not norm:
             objective.backward(factor)
-        else:  # a second vector, and a pass over it for the norm, would cost more than the layers as they are
+        else:  # the layers one by one cost less than a second vector and a pass over it for the norm
             parts = self._parts(objective, factor)
             square = torch.stack(torch._foreach_norm(parts)).square().sum()
             torch._foreach_add_(self._grads, parts)
@@ -84,11 +84,11 @@ class Weights:
         return torch.dot(self.grad, self.grad) if norm else None
 
     def gradient(self, scalar: Tensor, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        """The gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""
+        """Return the gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""
         return self.flatten(self._parts(scalar, factor), out)
 
     def views(self, vector: Tensor) -> list[Tensor]:
-        """The layers of a vector of shape (P,), each in its parameter's shape."""
+        """Return the layers of a vector of shape (P,), each in its parameter's shape."""
         views = []
         for (a, b), shape, last in zip(self.spans, self.shapes, self.channels_last, strict=True):
             if last:
@@ -99,45 +99,45 @@ class Weights:
         return views
 
     def flatten(self, layers: Sequence[Tensor], out: Tensor | None = None, rows: int | None = None) -> Tensor:
-        """One vector of shape (P,) from tensors in the parameters' shapes: the inverse of `views`.
+        """Return one vector of shape (P,) from tensors in the parameters' shapes: the inverse of `views`.
 
         Args:
             layers: one tensor for each parameter.
-            out: where to write it.
-            rows: how many of each there are, along a dimension before the others; gives shape (rows, P).
+            out: the tensor to write to.
+            rows: number of copies of each parameter, along a first dimension; the result then has shape (rows, P).
         """
         shape = (-1,) if rows is None else (rows, -1)
         pairs = zip(layers, self.channels_last, strict=True)
         return torch.cat([(x.movedim(-3, -1) if last else x).reshape(shape) for x, last in pairs], dim=-1, out=out)
 
     def layers(self, vector: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Pairs of a parameter's name and its view of a vector of shape (P,)."""
+        """Yield pairs of a parameter's name and its view of a vector of shape (P,)."""
         return zip(self.names, self.views(vector), strict=True)
 
     def reach(self, batch: Batch) -> None:
-        """Note which tasks' heads a batch goes through."""
+        """Record which tasks' heads a batch uses."""
         if self._heads:
             self.reached.update([batch.task] if batch.tasks is None else batch.tasks.unique().tolist(), batch.heads)
 
     def wake_heads(self) -> None:
-        """Let the next step of the optimizer move the heads that were reached, and no others."""
+        """Let the optimizer's next step move only the heads that were reached."""
         if self._heads:
             self.leaves.wake(self.reached)
 
     def state_dict(self) -> list[int]:
-        """The heads that were reached; the weights themselves are the model's."""
+        """Return the heads that were reached; the weights themselves are in the model's state."""
         return sorted(self.reached)
 
     def load_state_dict(self, state: list[int]) -> None:
-        """Resume from what `state_dict` gave."""
+        """Resume from the result of `state_dict`."""
         self.reached = set(state)
 
     def _parts(self, scalar: Tensor, factor: Tensor | None) -> tuple[Tensor, ...]:
-        """The gradient of a scalar times a factor, layer by layer."""
+        """Return the gradient of a scalar times a factor, layer by layer."""
         return torch.autograd.grad(scalar, self.parameters, factor, allow_unused=True, materialize_grads=True)
 
     def first_not_finite(self, vector: Tensor) -> str | None:
-        """The name of the first layer of a vector of shape (P,) that holds a NaN or an Inf."""
+        """Return the name of the first layer with a NaN or an Inf in a vector of shape (P,), or None."""
         for name, layer in self.layers(vector):
             if not bool(torch.isfinite(layer).all()):
                 return name
@@ -145,7 +145,7 @@ class Weights:
 
 
 def output_layer(model: nn.Module) -> str | None:
-    """The name of the model's last linear layer, or None where there is none."""
+    """Return the name of the model's last linear layer, or None."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     return linear[-1] if linear else None
 

@@ -1,4 +1,4 @@
-"""The micro-batches of one update: which they are, and where their gradients go."""
+"""The micro-batches of one update: how many there are, and where their gradients are collected."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Window:
     """The micro-batches of one update.
 
     Args:
-        keeps: whether the batches stay for a method that rereads them.
+        keeps: whether the batches are stored for a method that rereads them.
         notes: whether the noise among its micro-batches is noted for the log.
 
     Attributes:
-        weights: their gradient is the window's, once it is reduced.
-        rule: how the micro-batches' gradients become one.
-        due: how many of them there are.
+        weights: their gradient is the window's after `reduce`.
+        rule: combines the micro-batches' gradients into one.
+        due: decides the number of micro-batches.
         taken: micro-batches so far.
         items: Σ of their row weights.
-        size: micro-batches that it is foreseen to have.
-        planned: Σ of the row weights that it is foreseen to have.
-        ends: whether an epoch ends with it, or leaves the rest of its micro-batches out.
-        batches: the micro-batches, if it keeps them.
-        outputs: what the model gave for them, detached, shape (rows, outputs) each.
+        size: planned number of micro-batches.
+        planned: planned Σ of the row weights.
+        ends: whether the window is the epoch's last.
+        batches: the micro-batches, if stored.
+        outputs: the model's outputs for them, detached, shape (rows, outputs) each.
     """
 
     def __init__(self, weights: Weights, rule: Rule, due: Due, *, keeps: bool = False, notes: bool = False) -> None:
@@ -46,10 +46,10 @@ class Window:
         self.ends = False
         self.batches: list[Batch] = []
         self.outputs: list[Tensor] = []
-        self._unfinished: Rule | None = None  # the rule as it was before it made one gradient
+        self._unfinished: Rule | None = None  # the rule before its `reduce`
 
     def open(self, planned: float, size: int, *, ends: bool = False) -> None:
-        """Begin an update that is foreseen to have so many micro-batches, with rows of this total weight.
+        """Begin an update with a planned number of micro-batches and a planned total row weight.
 
         Args:
             ends: whether no other window follows in the epoch.
@@ -58,7 +58,7 @@ class Window:
         self.rule.open(self.weights.grad, size)
 
     def collect(self, objective: Tensor, batch: Batch, out: Tensor, learner: LearnerView) -> None:
-        """Take in a micro-batch by the backward pass of its objective, a scalar, summed over its rows."""
+        """Add a micro-batch by the backward pass of its objective, a scalar, summed over its rows."""
         factor = self.rule.factor(batch.items, self.planned)
         self.rule.collect(objective, factor, batch, learner, self.taken, self._spread)
         self.taken += 1
@@ -68,7 +68,7 @@ class Window:
             self.outputs.append(out.detach())
 
     def reduce(self, learner: LearnerView) -> bool:
-        """Finish the gradient of the window, in place; does an update follow?"""
+        """Finish the gradient of the window, in place; return whether an update follows."""
         grad = self.weights.grad
         self._gather(learner)
         if self.keeps:
@@ -77,10 +77,10 @@ class Window:
         return self.rule.reduce(grad, self.items, self.planned)
 
     def again(self, learner: LearnerView) -> Tensor:
-        """The gradient of the window at the present weights, shape (P,), from the batches that it keeps."""
+        """Return the gradient of the window at the current weights, shape (P,), from the stored batches."""
         rule = copy.copy(self._unfinished)
         if rule is None:
-            raise RuntimeError("a window's gradient is asked for again before it was there")
+            raise RuntimeError("a window's gradient is recomputed before it was computed")
         place, work = learner.place, learner.passes.work
         total = torch.zeros_like(self.weights.grad)
         work.mark()
@@ -95,7 +95,7 @@ class Window:
         return total
 
     def close(self) -> None:
-        """Forget the micro-batches of the update that was made."""
+        """Remove the micro-batches of the finished update."""
         self.taken, self.items = 0, 0.0
         self.batches.clear()
         self.outputs.clear()
@@ -103,7 +103,7 @@ class Window:
         self._unfinished = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a restart needs: the state of rule and due, and inside a window its gradient and micro-batches."""
+        """Return the state of rule and due, and inside a window its gradient and micro-batches."""
         inside = {
             "grad": self.weights.grad,
             "counts": [self.taken, self.items, self.size, self.planned, self.ends],
@@ -114,7 +114,7 @@ class Window:
         return {**self._declared.state_dict(), "inside": inside if self.taken else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from what `state_dict` gave."""
+        """Resume from the result of `state_dict`."""
         inside = state["inside"]
         self._declared.load_state_dict({name: values for name, values in state.items() if name != "inside"})
         if inside is None:
@@ -129,7 +129,7 @@ class Window:
         self._spread.load_state_dict(inside["spread"])
 
     def _gather(self, learner: LearnerView) -> None:
-        """Where several processes share the window, make this one's part of it the whole window."""
+        """Combine the parts of several processes into the whole window."""
         place = learner.place
         if place.world.alone:
             return

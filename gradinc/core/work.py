@@ -1,4 +1,4 @@
-"""What training costs: the rows that it takes from the stream, and through the model forward and backward."""
+"""The cost of training: rows taken from the stream, and rows through the model forward and backward."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Mapping
 from gradinc.core.world import World
 
 BEFORE_ROWS = "was saved before rows were counted"
-"""What is wrong with an older checkpoint: what replay and teachers took until then is not known."""
+"""Reason to refuse an older checkpoint: its rows of replay and teachers are not known."""
 
 _STATE = ("samples", "forward_rows", "backward_rows", "opened", "ended", "began")
 
 
 class Work:
-    """Exact counts of rows. The learner keeps them where it calls the model; measuring is no part of them.
+    """Exact counts of rows, recorded by the learner where it calls the model; evaluation is not counted.
 
-    On several processes, what each takes of a window is added up when the window closes, and what every process does
-    alike counts once, so that W processes with windows of K count what one with windows of W·K does.
+    On several processes, their separate shares of a window are added when it closes, and rows that every process
+    processes alike count once. W processes with windows of K thus count the same as one with windows of W·K.
 
     Attributes:
         samples: rows of the stream.
-        forward_rows, backward_rows: rows that went through the model each way, whatever for: the stream's, replayed
-            ones, a teacher's, those whose gradients a method asks for. A row that goes twice counts twice.
-        opened: `rows` before the present window, or so far where none is open.
-        ended: `rows` when the training on the last task ended. What methods take at a task's end comes after that,
-            and so is part of the task that follows.
-        began: `rows` when the training on the present task began.
+        forward_rows, backward_rows: rows through the model in each direction: the stream's, replayed rows, a teacher's,
+            and rows whose gradients a method requests. A row that goes through twice counts twice.
+        opened: `rows` before the current window, or now if no window is open.
+        ended: `rows` when the training on the last task ended. Rows of the methods' `end` come after that and count
+            for the next task.
+        began: `rows` when the training on the current task began.
     """
 
     def __init__(self) -> None:
@@ -36,18 +36,18 @@ class Work:
 
     @property
     def rows(self) -> float:
-        """The mean of both ways: a row that goes forward and backward is 1."""
+        """The mean of both directions: a row that goes forward and backward counts 1."""
         return (self.forward_rows + self.backward_rows) / 2
 
     def record(self, batch_size: int) -> dict[str, float]:
-        """What records say of it; `passes` are `rows` in micro-batches of so many rows."""
+        """Return the numbers for records; `passes` are `rows` in micro-batches of `batch_size` rows."""
         rows, passes = self.rows, self.rows / batch_size
         exact = {name: int(n) if n == int(n) else n for name, n in (("rows", rows), ("passes", passes))}
         return {**exact, "forward_rows": self.forward_rows, "backward_rows": self.backward_rows}
 
     @property
     def in_task(self) -> tuple[float, float]:
-        """What schedules go by: rows of the task before the present window, and those of them before its training."""
+        """Return counts for schedules: rows of the task before the current window, and the part before its training."""
         return self.opened - self.ended, self.began - self.ended
 
     def open(self) -> None:
@@ -56,15 +56,15 @@ class Work:
         self.opened = self.rows
 
     def mark(self) -> None:
-        """Begin what processes share out."""
+        """Begin a share that differs between processes."""
         self._mark = self._counts
 
     def share(self) -> None:
-        """What was taken since the mark is this process's share."""
+        """Count the rows since `mark` as this process's share."""
         self._shares = [s + n - m for s, n, m in zip(self._shares, self._counts, self._mark, strict=True)]
 
     def close(self, world: World) -> None:
-        """End a window: every process counts the shares of all, and what all did alike as the first one has it."""
+        """End a window: add the shares of all processes to the rows that all processed alike."""
         if not world.alone:
             told = self._counts if world.leads else self._shares
             self.samples, self.forward_rows, self.backward_rows = world.total(told)
@@ -72,14 +72,14 @@ class Work:
         self.opened = self.rows
 
     def state_dict(self) -> dict[str, float]:
-        """Everything that a restart needs, at any moment at which a run may be saved."""
+        """Return the state that a restart needs, at any moment at which a run may be saved."""
         return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from what `state_dict` gave.
+        """Resume from the result of `state_dict`.
 
         Raises:
-            ValueError: a count is none.
+            ValueError: a count is not a number of rows.
         """
         for name in _STATE:
             value = state[name]

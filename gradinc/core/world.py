@@ -1,4 +1,4 @@
-"""The processes that train one run together, as torchrun starts them: one sum of the gradient for each window."""
+"""The processes that train one run together, started by torchrun: one sum of the gradient for each window."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 class World:
     """The processes of one run.
 
-    Each takes its share of a window's micro-batches; their gradients are summed once, before the window is reduced,
-    so that W processes with windows of K make the updates of one process with windows of W·K. The first one writes.
+    Each process takes its share of a window's micro-batches; their gradients are summed once, before `reduce`, so that
+    W processes with windows of K make the updates of one process with windows of W·K. The first process writes.
 
     Attributes:
         rank: number of this process, from 0.
-        size: how many there are.
+        size: number of processes.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -26,34 +26,34 @@ class World:
 
     @property
     def alone(self) -> bool:
-        """Whether there is one process only."""
+        """Return whether there is only one process."""
         return self.size == 1
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Return whether this process writes and reports for all."""
         return self.rank == 0
 
     def sum_(self, vector: Tensor) -> None:
-        """Put the sum over all processes into a tensor, in place."""
+        """Replace a tensor by its sum over all processes, in place."""
         if not self.alone:
             distributed.all_reduce(vector)
 
     def copy_(self, tensors: Iterable[Tensor]) -> None:
-        """Give all processes the first one's values, in place."""
+        """Copy the first process's values to all processes, in place."""
         if not self.alone:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
     def first(self, number: int) -> int:
-        """The first process's number."""
+        """Return the first process's number."""
         told = torch.tensor([number])
         if not self.alone:
             distributed.broadcast(told, src=0)
         return int(told)
 
     def largest(self, number: int) -> int:
-        """The largest of the processes' numbers."""
+        """Return the largest of the processes' numbers."""
         if self.alone:
             return number
         told = torch.tensor([number])
@@ -61,7 +61,7 @@ class World:
         return int(told)
 
     def total(self, numbers: Sequence[int]) -> list[int]:
-        """The sums of the processes' numbers, one by one."""
+        """Return the sums of the processes' numbers, one by one."""
         if self.alone:
             return list(numbers)
         told = torch.tensor(numbers)
@@ -69,14 +69,14 @@ class World:
         return [int(each) for each in told]
 
     def has_lost(self, error: Exception) -> bool:
-        """Whether an error says that another process does not answer any more."""
+        """Return whether an error means that another process does not answer any more."""
         text = str(error).lower()
         known = ("gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe")
         return isinstance(error, RuntimeError) and any(word in text for word in known)
 
 
 def processes() -> tuple[int, int]:
-    """Number of this process and how many there are, by the environment that torchrun makes."""
+    """Return the number of this process and the number of processes, from torchrun's environment variables."""
     names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     if not all(name in os.environ for name in names):
         return 0, 1
@@ -84,14 +84,14 @@ def processes() -> tuple[int, int]:
 
 
 def join(device: torch.device) -> None:
-    """Meet the other processes, if there are any."""
+    """Connect to the other processes, if any."""
     if processes()[1] > 1 and not distributed.is_initialized():
-        # Numbers of the host go by gloo, the gradient by the device's own way.
+        # gloo sums numbers of the host, the device's own backend sums the gradient.
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
 
 
 def own_device(name: str) -> str:
-    """The device of this process, where several share a machine."""
+    """Return the device of this process, if several share a machine."""
     _, size = processes()
     if size > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"

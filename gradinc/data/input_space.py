@@ -39,7 +39,7 @@ class InputSpace:
         leave that range, have the range of the training rows.
 
         Raises:
-            UserError: the rows are no images with classes.
+            UserError: the rows are not images with classes.
         """
         if dataset.classes is None or len(dataset.shape) != 3:
             kind = "regression targets" if dataset.classes is None else f"rows of shape {dataset.shape}"

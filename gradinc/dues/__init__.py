@@ -1,1 +1,1 @@
-"""What decides when an update is due, one file each."""
+"""Due rules: they decide when an update is due. One file each."""

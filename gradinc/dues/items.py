@@ -1,4 +1,4 @@
-"""When there are enough rows."""
+"""Windows of a minimum number of rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Items(Due):
     """An update as soon as the window has a number of rows
 
     Args:
-        rows: least rows of a window; it ends with the micro-batch that brings them.
+        rows: least rows of a window; it ends with the micro-batch that reaches them.
     """
 
     steady = True

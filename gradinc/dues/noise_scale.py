@@ -19,13 +19,13 @@ class NoiseScale(Due):
 
     Paper: McCandlish et al. 2018, arXiv 1812.06162
 
-    Below that size twice the rows halve the number of updates; above it they are spent for nothing. The
-    first window has strategy.window.size micro-batches, or `smallest`.
+    Below this size twice the rows halve the number of updates; above it further rows save no updates. The first
+    window has strategy.window.size micro-batches, or `smallest`.
 
     Args:
         smallest: fewest micro-batches of a window; two, since one shows no variance.
         largest: most micro-batches of a window.
-        decay: of the running means of numerator and denominator.
+        decay: decay of the running means of numerator and denominator.
         factor: rows of a window per noise scale.
     """
 

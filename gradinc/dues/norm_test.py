@@ -19,11 +19,11 @@ class NormTest(Due):
 
     Paper: Lau et al. 2024, arXiv 2402.11215
 
-    The test is tr(Σ)/N ≤ η² ‖g‖² for a window of N rows with the mean gradient g. Where it fails, the next
-    windows have the rows with which it would have held. They never shrink.
+    The test is tr(Σ)/N ≤ η² ‖g‖² for a window of N rows with the mean gradient g. If it fails, the next windows
+    have the number of rows that would have passed. They never shrink.
 
     Args:
-        eta: η, the share of its norm that a gradient may be off by.
+        eta: η, largest error of a gradient as a share of its norm.
         smallest: fewest micro-batches of a window; two, since one shows no variance.
         largest: most micro-batches of a window.
     """

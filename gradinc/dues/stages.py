@@ -15,7 +15,7 @@ class Stages(Due):
     Paper: Smith et al. 2018, arXiv 1711.00489
 
     Args:
-        begin: updates at which a stage begins, rising; before the first one strategy.window.size holds.
+        begin: updates at which a stage begins, increasing; before the first one strategy.window.size applies.
         sizes: micro-batches of a window in each stage.
     """
 
@@ -24,7 +24,7 @@ class Stages(Due):
         if len(begin) != len(sizes) or sorted(set(begin)) != begin:
             what = f"begin has {len(begin)} numbers and sizes {len(sizes)}"
             raise UserError(
-                "strategy.window.stages", what, "Give one size for each beginning, with beginnings that rise"
+                "strategy.window.stages", what, "Give one size for each update in begin, in increasing order"
             )
         self.begin, self.sizes = begin, sizes
 

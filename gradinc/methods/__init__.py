@@ -1,1 +1,1 @@
-"""Methods: one idea from a paper each, in as many hooks as it needs. One file each."""
+"""Methods: one idea from a paper each, with as many hooks as it needs. One file each."""

@@ -1,4 +1,4 @@
-"""Δ U Uᵀ for each layer's update Δ, with U the null space of the covariance of what the layer saw in past tasks."""
+"""Δ U Uᵀ for each layer's update Δ, with U the null space of the covariance of the layer's inputs in past tasks."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class AdamNSCL(Method):
 
     Paper: Wang et al. 2021, arXiv 2103.07113
 
-    The covariance is not centred: Σ x xᵀ over the rows of all past tasks, by their number. Its null space is that of
-    eigenvalues up to some multiple of the smallest. The authors' program takes batches' mean inputs for x, as `means`
-    can, and divides the projection by its norm, which this does not. A bias sees the input 1. Normalisations stand
-    still after the first task, weights and statistics, where the paper trains them with a penalty. An output layer
-    with rows for each task alone is not held.
+    The covariance is not centred: Σ x xᵀ over the rows of all past tasks, divided by their number. The null space has
+    the eigenvalues up to a multiple of the smallest. The authors' program uses batches' mean inputs as x, as `means`
+    can. It also divides the projection by its norm, which is not done here. A bias has the input 1. Weights and
+    statistics of normalisations stay unchanged after the first task; the paper trains them with a penalty. An output
+    layer with separate rows for each task is not protected.
 
     Args:
-        ratio: how many times the smallest eigenvalue those of the null space may be.
-        rows: training rows of a task that the covariance is taken from, at random; null takes all.
-        means: rows of a batch whose mean input x̄ is taken for x, at each position of a convolution: 32 or 16 in the
-            authors' program, the batches of its training; null takes each row's own inputs.
+        ratio: largest eigenvalue of the null space, as a multiple of the smallest eigenvalue.
+        rows: random training rows of a task for the covariance; null uses all.
+        means: rows of a batch whose mean input x̄ is used as x, at each position of a convolution: 32 or 16 in the
+            authors' program, its training batches; null uses each row's own inputs.
     """
 
     state = ("moments", "bases", "still", "rows_seen")

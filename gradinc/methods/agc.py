@@ -18,11 +18,11 @@ class AGC(Method):
     Neutral: ratio=inf
 
     A unit is an output of a linear layer or a filter of a convolution; a bias vector is one unit.
-    The head, which is the model's last linear layer, is left as it is.
+    The head, which is the model's last linear layer, is not clipped.
 
     Args:
-        ratio: greatest ratio of a unit's gradient to its weights, by their norms; inf leaves all.
-        eps: least norm that a unit's weights count with, so that fresh zeros can move.
+        ratio: greatest ratio of a unit's gradient norm to its weights' norm; inf for no bound.
+        eps: lower bound of a unit's weights' norm in this ratio, so that weights of 0 can move.
     """
 
     role = "layerwise"
@@ -40,5 +40,5 @@ class AGC(Method):
 
 
 def _norms(layer: Tensor) -> Tensor:
-    """The norm of each unit of a layer, in a shape that the layer can be multiplied by."""
+    """Return the norm of each unit of a layer, in a shape that broadcasts over the layer."""
     return torch.linalg.vector_norm(layer, dim=tuple(range(min(1, layer.dim() - 1), layer.dim())), keepdim=True)

@@ -19,13 +19,13 @@ class AGEM(Method):
 
     Paper: Chaudhry et al. 2019, arXiv 1812.00420
 
-    Where the gradient would raise the loss of examples of past tasks, it loses its component along theirs; once
-    per window. Both gradients are those of the model in training, as in the authors' program. The memory has the same
-    number of examples of every task, drawn at its end from all of its rows.
+    If the gradient would raise the loss on examples of past tasks, its component along their gradient is removed, once
+    per window. Both gradients are of the model in training mode, as in the authors' program. The memory has the same
+    number of examples of every task, drawn from all of its rows when the task ends.
 
     Args:
-        memory: examples that are kept, counted as stream.memory_unit says; a task's share is the same for all.
-        sample: of these, how many each window is compared with, drawn anew.
+        memory: stored examples, in units of stream.memory_unit; each task has the same share.
+        sample: examples drawn from them for the comparison of each window.
     """
 
     state = ("memory", "chosen", "task")
@@ -35,7 +35,7 @@ class AGEM(Method):
     def __init__(self, *, memory: Count = 256, sample: Count = 256) -> None:
         self.capacity, self.sample = memory, sample
         self.memory: dict[str, Tensor] = {}  # x, y, tasks
-        self.chosen: Tensor | None = None  # this window's sample, where it is less than all
+        self.chosen: Tensor | None = None  # this window's sample, if smaller than the memory
         self.task = 0
 
     def check(self, model: torch.nn.Module, setting: Setting) -> None:
@@ -46,7 +46,7 @@ class AGEM(Method):
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         size = len(self.memory.get("y", ()))
-        if self.chosen is None and size > self.sample:  # with a window's first micro-batch, however many it has
+        if self.chosen is None and size > self.sample:  # once, with the window's first micro-batch
             random = learner.rng("agem")
             self.chosen = torch.randperm(size, generator=random, device=random.device)[: self.sample]
         return batch

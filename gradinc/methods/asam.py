@@ -14,18 +14,18 @@ from gradinc.methods.sam import gradient_uphill
 
 
 class ASAM(Method):
-    """SAM whose step up is measured relative to each weight's size
+    """SAM with a step up relative to each weight's size
 
     Paper: Kwon et al. 2021, arXiv 2102.11600
     Neutral: rho=0
 
-    T is the paper's elementwise operator, over all weights, biases included. The authors' program has T = 1 for
-    parameters without "weight" in their name, which are the biases; `scales` chooses.
+    T is the paper's elementwise operator, over all weights including biases. In the authors' program T = 1 for
+    parameters without "weight" in their name, the biases; `scales` chooses between the two.
 
     Args:
         rho: length of the step up, relative to the weights.
         eta: added to every weight's size, so that weights near zero move too.
-        scales: what T goes over: all parameters, or only those called weight, as in the authors' program.
+        scales: parameters for T: all, or only those with "weight" in their name, as in the authors' program.
     """
 
     rereads = True
@@ -35,7 +35,7 @@ class ASAM(Method):
         self, *, rho: NonNegative = 0.5, eta: NonNegative = 0.01, scales: Literal["all", "weights"] = "all"
     ) -> None:
         self.rho, self.eta, self.scales = rho, eta, scales
-        self._others: Tensor | None = None  # which entries T leaves alone, shape (P,): the model's, so no state
+        self._others: Tensor | None = None  # entries with T = 1, shape (P,); they follow from the model, so no state
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         size = learner.weights.value.abs().add_(self.eta)
@@ -48,7 +48,7 @@ class ASAM(Method):
 
 
 def _not_called_weight(learner: LearnerView) -> Tensor:
-    """Entries of parameters without "weight" in their name, bool, shape (P,)."""
+    """Return the entries of parameters without "weight" in their name, bool, shape (P,)."""
     weights = learner.weights
     others = torch.zeros_like(weights.value, dtype=torch.bool)
     for name, view in zip(weights.names, weights.views(others), strict=True):

@@ -14,10 +14,10 @@ class Cautious(Method):
 
     Paper: Liang et al. 2024, arXiv 2411.16085
 
-    The update u is what the optimizer made of the weights, less decoupled weight decay: that is a share
-    of the weights before, so it can be told apart, and it acts on all weights. Weight decay in the
-    gradient (of SGD, say) cannot, since momentum has mixed it in; it is part of u. The mask, and its
-    scale for the d entries of which nnz are left, go over all weights together.
+    The update u is the optimizer's change of the weights without decoupled weight decay. Decoupled decay is a share of
+    the previous weights, so it can be separated, and it acts on all weights. Weight decay in the gradient (for example
+    of SGD) is mixed in by momentum, so it is part of u. The mask, and its scale for the nnz of d entries that are
+    left, cover all weights together.
     """
 
     role = "masks"
@@ -39,7 +39,7 @@ class Cautious(Method):
 
 
 def _decay(learner: LearnerView) -> float:
-    """The share of the weights that decoupled weight decay took away in the update just made."""
+    """Return the share of the weights that decoupled weight decay removed in the last update."""
     for group in learner.optimizer.param_groups:
         if group.get("decoupled_weight_decay"):
             return float(group["lr"] * group["weight_decay"])

@@ -9,12 +9,12 @@ from gradinc.core.view import LearnerView
 
 
 class Centralize(Method):
-    """Take the mean out of the gradient of every unit's weights
+    """Subtract the mean from the gradient of every unit's weights
 
     Paper: Yong et al. 2020, arXiv 2004.01461
 
-    A unit is an output of a linear layer or a filter of a convolution: the mean goes over all
-    dimensions but the first. Biases and the gains of normalisation have one dimension and stay.
+    A unit is an output of a linear layer or a filter of a convolution: the mean covers all
+    dimensions but the first. Biases and the gains of normalisation have one dimension and are not changed.
     """
 
     role = "layerwise"

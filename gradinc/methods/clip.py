@@ -17,12 +17,12 @@ class Clip(Method):
     Paper: Pascanu et al. 2013, arXiv 1211.5063
     Neutral: norm=inf
 
-    Entries are bounded first; where that is done, the direction changes. The norm is that of all
-    weights together. After a projection leave `value` at inf: bounded entries leave its subspace.
+    Entries are bounded first, which can change the direction. The norm covers all weights
+    together. After a projection use `value=inf`: bounded entries leave its subspace.
 
     Args:
-        norm: greatest norm; inf leaves it.
-        value: greatest absolute value of an entry; inf leaves them.
+        norm: greatest norm; inf for no bound.
+        value: greatest absolute value of an entry; inf for no bound.
     """
 
     role = "bounds"

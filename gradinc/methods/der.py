@@ -1,4 +1,4 @@
-"""ℓ(B) + α ‖z − h(x)‖² for rows of a memory, with z the logits that they had when they came into it."""
+"""ℓ(B) + α ‖z − h(x)‖² for rows of a memory, with z the logits that were stored with them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from gradinc.data.task import Task
 
 
 class DER(Method):
-    """Dark experience replay: hold the outputs that rows of a memory had
+    """Dark experience replay: preserve the stored outputs of rows of a memory
 
     Paper: Buzzega et al. 2020, arXiv 2004.07211
 
-    The logits are those of the pass in which the row was trained on, before the update of its window, as rows are
-    also kept as they were trained on. The distance is the mean over rows and outputs, as in the authors' code, so
-    that α is that of their tables. Outputs that do not count for a row's task are left out. Each micro-batch of a
-    window draws `replay` rows of its own, so a window of K replays K times as many as one large batch does. The
-    authors' program gives replayed rows a forward pass of their own; here they share the micro-batch's pass, and so
-    the statistics of BatchNorm.
+    The logits are from the pass in which the row was trained on, before its window's update; rows are also stored as
+    they were trained on. The distance is the mean over rows and outputs, as in the authors' code, so that α has the
+    scale of their tables. Outputs that do not count for a row's task are left out. Each micro-batch of a window draws
+    its own `replay` rows, so a window of K replays K times as many rows as one large batch. The authors' program uses
+    a separate forward pass for replayed rows; here they share the micro-batch's pass, and so the statistics of
+    BatchNorm.
 
     Args:
-        memory: rows that the reservoir holds.
-        replay: rows drawn for each micro-batch, none twice, from all that it holds.
+        memory: rows that the reservoir stores.
+        replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         alpha: α.
     """
 

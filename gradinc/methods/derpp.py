@@ -1,4 +1,4 @@
-"""ℓ(B) + α ‖z′ − h(x′)‖² + β ℓ(x″, y″), with x′ and x″ drawn apart from one memory."""
+"""ℓ(B) + α ‖z′ − h(x′)‖² + β ℓ(x″, y″), with x′ and x″ drawn independently from one memory."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class DERPP(Method):
 
     Paper: Buzzega et al. 2020, arXiv 2004.07211
 
-    Two batches are drawn independently for each micro-batch: one holds the logits, as in ``der``, the other one
-    has the criterion. The squared distance is the mean over rows and outputs, as in the authors' code. Each
-    micro-batch of a window draws rows of its own, so a window of K replays K times as many as one large batch does.
-    The authors' program gives each of the two batches a forward pass of its own; here they share the micro-batch's
-    pass, and so the statistics of BatchNorm.
+    Two batches are drawn independently for each micro-batch: one for the stored logits, as in ``der``, the other for
+    the criterion. The squared distance is the mean over rows and outputs, as in the authors' code. Each micro-batch
+    of a window draws its own rows, so a window of K replays K times as many rows as one large batch. The authors'
+    program uses a separate forward pass for each of the two batches; here they share the micro-batch's pass, and so
+    the statistics of BatchNorm.
 
     Args:
-        memory: rows that the reservoir holds.
-        replay: rows of each of the two batches, none twice in one, from all that it holds.
-        alpha: α, of the logits.
-        beta: β, of the labels.
+        memory: rows that the reservoir stores.
+        replay: rows of each of the two batches, without repetition in a batch, from the whole memory.
+        alpha: α, weight of the logits' term.
+        beta: β, weight of the labels' term.
     """
 
     state = ("memory",)

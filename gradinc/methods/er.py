@@ -19,15 +19,15 @@ class ER(Method):
 
     Paper: Chaudhry et al. 2019, arXiv 1902.10486
 
-    The loss is the mean over a micro-batch's rows and those that are replayed with it. Each micro-batch of a window
-    draws `replay` rows of its own, so a window of K replays K times as many as one large batch does. The memory is
-    offered the window's rows after its update: a window of micro-batches fills it as the large batch does.
+    The loss is the mean over a micro-batch's rows and the rows replayed with it. Each micro-batch of a window draws
+    its own `replay` rows, so a window of K replays K times as many rows as one large batch. The memory is offered the
+    window's rows after its update: a window of micro-batches fills it as the large batch does.
 
     Args:
-        memory: rows that it holds.
-        replay: rows drawn for each micro-batch, none twice, from all that it holds.
-        kind: which rows stay: reservoir any with the same chance, ring the latest of each class of each task,
-            balanced any, with classes even.
+        memory: rows that it stores.
+        replay: rows drawn for each micro-batch, without repetition, from the whole memory.
+        kind: selection of stored rows: reservoir, each row with the same probability; ring, the latest rows of each
+            class of each task; balanced, random rows with the same number for each class.
     """
 
     state = ("memory",)

@@ -18,22 +18,22 @@ from gradinc.data.task import Setting, Task
 
 
 class ERACE(Method):
-    """Experience replay in which new rows push no old classes away
+    """Experience replay in which new rows do not push old classes away
 
     Paper: Caccia et al. 2022, arXiv 2104.05025
 
-    In the cross-entropy of the stream's rows only the classes of their micro-batch count, and those that the stream
-    never had, as in the authors' code; the paper's formula leaves out the latter. That of the replayed rows has all
-    classes. The loss is the sum of the two means. In the first task nothing is masked. Each micro-batch of a window
-    has the mask of its own classes, where one large batch has that of all of them, and `replay` rows of its own. The
-    authors' program gives replayed rows a forward pass of their own; here they share the micro-batch's pass, and so
-    the statistics of BatchNorm.
+    In the cross-entropy of the stream's rows, only the classes of their micro-batch count and the classes that the
+    stream never had, as in the authors' code; the paper's formula leaves out the latter. In the cross-entropy of the
+    replayed rows all classes count. The loss is the sum of the two means. In the first task nothing is masked. Each
+    micro-batch of a window is masked by its own classes, one large batch by the classes of all its rows. Each
+    micro-batch also draws its own `replay` rows. The authors' program uses a separate forward pass for replayed rows;
+    here they share the micro-batch's pass, and so the statistics of BatchNorm.
 
     Args:
-        memory: rows that it holds.
-        replay: rows drawn for each micro-batch, none twice, from all that it holds.
-        kind: which rows stay: reservoir any with the same chance, ring the latest of each class of each task,
-            balanced any, with classes even.
+        memory: rows that it stores.
+        replay: rows drawn for each micro-batch, without repetition, from the whole memory.
+        kind: selection of stored rows: reservoir, each row with the same probability; ring, the latest rows of each
+            class of each task; balanced, random rows with the same number for each class.
     """
 
     state = ("memory", "seen")

@@ -17,29 +17,29 @@ from gradinc.data.batch import Batch
 from gradinc.data.task import Setting, Task
 
 _ROWS = 32
-"""Rows whose gradients are made together."""
+"""Rows whose gradients are computed together."""
 
 
 class EWC(Method):
-    """Elastic weight consolidation: hold weights by their Fisher information
+    """Elastic weight consolidation: penalise changes by Fisher information
 
     Paper: Kirkpatrick et al. 2017, arXiv 1612.00796
 
-    The penalty is λ/2 Σ F (w − w*)². `separate` has one for each task; `online` (Schwarz et al. 2018, arXiv
-    1805.06370) has one about the latest weights, whose Fisher information decays by gamma with each task. That
-    paper's penalty multiplies it by gamma once more, so its λ is this strength over gamma. Either way two vectors are
-    kept, however many tasks there were. Some programs leave out the half: their λ is half of this one. Gradients for
-    the Fisher information are those of the model in evaluation mode.
+    The penalty is λ/2 Σ F (w − w*)². `separate` has a penalty for each task; `online` (Schwarz et al. 2018, arXiv
+    1805.06370) has one penalty around the latest weights, with Fisher information that decays by gamma with each task.
+    The paper of Schwarz et al. multiplies the penalty by gamma once more, so its λ is this strength divided by gamma.
+    Both modes store two vectors, for any number of tasks. Some programs leave out the factor 1/2: their λ is half of
+    this strength. Gradients for the Fisher information are of the model in evaluation mode.
 
     Args:
         strength: λ.
         mode: separate or online.
-        gamma: share of the old Fisher information that each task keeps, online.
+        gamma: factor of the old Fisher information at each task, for mode=online.
         fisher: empirical squares each row's gradient for its own label, true for a label drawn from the model, argmax
             for the model's best label; weighted multiplies the empirical square by the model's probability of the
             label, as DER's authors' program does; batch squares the mean gradient of some rows, which is not the
-            Fisher, as GEM's authors' program does.
-        rows: training rows of a task that it is taken from, at random; null takes all.
+            Fisher information, as GEM's authors' program does.
+        rows: random training rows of a task for the Fisher information; null uses all.
         batch: rows whose mean gradient is squared, for fisher=batch.
     """
 
@@ -85,7 +85,7 @@ class EWC(Method):
             self.pull = self.fisher * weights
 
     def _information(self, task: Task, learner: LearnerView) -> Tensor:
-        """The mean over rows of their squared gradients, shape (P,)."""
+        """Return the mean over rows of their squared gradients, shape (P,)."""
         random, total, rows = learner.rng("ewc"), torch.zeros_like(learner.weights.value), 0.0
         together = self.kind == "batch"
         objective = partial(_weighted, criterion=learner.criterion) if self.kind == "weighted" else None
@@ -99,13 +99,13 @@ class EWC(Method):
 
 
 def _weighted(batch: Batch, out: Tensor, criterion: Criterion) -> Tensor:
-    """Losses whose squared gradients are those of the criterion times the probability of the label."""
+    """Return losses whose squared gradients are the criterion's times the probability of the label."""
     loss = criterion(batch, out)
     return loss * (-loss.detach() / 2).exp()
 
 
 def _relabelled(batch: Batch, learner: LearnerView, random: torch.Generator | None) -> Batch:
-    """The rows with labels of the model's: drawn, or without a generator the best ones."""
+    """Return the rows with labels from the model: drawn, or without a generator the most probable."""
     logits = learner.criterion.seen(batch, learner.outputs(batch))
     y = logits.argmax(1) if random is None else torch.multinomial(logits.softmax(1), 1, generator=random).squeeze(1)
     return Batch(batch.x, y, batch.task, batch.items, tasks=batch.tasks)

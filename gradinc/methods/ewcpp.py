@@ -13,19 +13,19 @@ from gradinc.data.task import Task
 
 
 class EWCpp(Method):
-    """EWC++: one Fisher information that runs along with training
+    """EWC++: one running Fisher information, updated during training
 
     Paper: Chaudhry et al. 2018, arXiv 1801.10112, equation 7
 
-    F is a moving average over updates of the window's squared gradient, taken in training, so it costs no pass at a
-    task's end; it goes on from task to task. The penalty is λ Σ F (w − w*)² about the weights of the last task's end,
-    with F as it was there, moved and scaled to lie between 0 and 1, as in the authors' program.
+    F is a moving average over updates of the window's squared gradient in training, so it needs no pass at a task's
+    end; it continues from task to task. The penalty is λ Σ F (w − w*)² around the weights at the last task's end, with
+    F at the same moment, shifted and scaled to values between 0 and 1, as in the authors' program.
 
     Args:
         strength: λ.
         alpha: share of the newest squares in F; 0.9 in the program of Chaudhry et al. 2019 (arXiv 1812.00420).
-        every: updates whose squares are averaged before F takes them in; 10 in that program. Those left over at a
-            task's end are not taken in, unless the task has no more.
+        every: updates whose squares are averaged before they enter F; 10 in the same program. Remaining squares at a
+            task's end are not used, unless the task has no others.
     """
 
     state = ("fisher", "squares", "held", "anchor", "updates")
@@ -33,9 +33,9 @@ class EWCpp(Method):
 
     def __init__(self, *, strength: Strength = 1.0, alpha: Positive = 0.1, every: Count = 1) -> None:
         self.strength, self.alpha, self.every = strength, alpha, every
-        self.fisher: Tensor | None = None  # F, shape (P,); the others too
-        self.squares: Tensor | None = None  # Σ g² since F last took some in
-        self.held: Tensor | None = None  # F as it was at the last task's end, from 0 to 1
+        self.fisher: Tensor | None = None  # F, shape (P,), as all others
+        self.squares: Tensor | None = None  # Σ g² since the last change of F
+        self.held: Tensor | None = None  # F at the last task's end, from 0 to 1
         self.anchor = torch.empty(0)  # w*
         self.updates = 0
 

@@ -14,19 +14,19 @@ from gradinc.data.task import Setting, Task
 
 
 class FDR(Method):
-    """Function-distance regularisation: stay near what old tasks ended with
+    """Function-distance regularisation: stay near the outputs of past tasks
 
     Paper: Benjamin et al. 2018, arXiv 1805.08289
 
-    At a task's end random rows of it are kept with the model's softmax in evaluation mode; tasks share the memory
-    evenly. The L2 distance of each row's probabilities is averaged over the rows that a micro-batch draws.
+    At a task's end random rows of it are stored with the model's softmax in evaluation mode; tasks share the memory
+    evenly. The L2 distance of each row's probabilities is averaged over the rows drawn for a micro-batch.
     The published numbers with a memory come from a program that makes two steps, one for the loss and one for the
-    distance; here they are one objective, and share one forward pass and so the statistics of BatchNorm. In the first
-    task there is nothing to stay near.
+    distance; here they are one objective, and share one forward pass and so the statistics of BatchNorm. The term is
+    absent in the first task.
 
     Args:
-        memory: rows that it holds.
-        replay: rows drawn for each micro-batch, none twice, from all that it holds.
+        memory: rows that it stores.
+        replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         alpha: α.
     """
 
@@ -51,7 +51,7 @@ class FDR(Method):
             return out.new_zeros(())
         rows, out = batch.part("fdr", out)
         moved = learner.criterion.seen(rows, out).softmax(1) - rows.kept["softmax"]
-        # Without the 1e-12 a row that has only moved by rounding would have a gradient as large as any other's.
+        # Without the 1e-12 a row with a distance of rounding only would have a gradient as large as any other row's.
         return self.alpha * (moved.square().sum(1) + 1e-12).sqrt().mean()
 
     def end(self, task: Task, learner: LearnerView) -> None:

@@ -18,16 +18,16 @@ class GEM(Method):
 
     Paper: Lopez-Paz & Ranzato 2017, arXiv 1706.08840, equation 11
 
-    Where the gradient g has a negative product with that of a past task's examples, it becomes g + Gᵀv with the
-    v ≥ margin that minimises ½ vᵀ G Gᵀ v + gᵀ Gᵀ v; else it is left as it is. The margin is that of the authors'
-    program: it bounds v from below, so that still no product is negative; their paper adds it to v afterwards. Their
-    program adds 0.001 to the diagonal of G Gᵀ for its solver's sake; none is needed here.
-    Gradients of the memory are those of the model in training, as the window's is, and as in that program.
+    If the gradient g has a negative product with the gradient of a past task's examples, it becomes g + Gᵀv with the
+    v ≥ margin that minimises ½ vᵀ G Gᵀ v + gᵀ Gᵀ v; else it is not changed. The margin is as in the authors' program:
+    a lower bound of v, so that no product becomes negative; their paper adds it to v afterwards. Their program adds
+    0.001 to the diagonal of G Gᵀ for its solver, which is not needed here.
+    Gradients of the memory are of the model in training mode, as the window's is, and as in that program.
     Costs a pass over each past task's examples, once per window. On a GPU each update waits for the products.
 
     Args:
-        memory: examples that are kept, counted as stream.memory_unit says; a task's share is the same for all.
-        margin: least weight of every past task's gradient where there is harm; more of it favours past tasks.
+        memory: stored examples, in units of stream.memory_unit; each task has the same share.
+        margin: least weight of every past task's gradient if a product is negative; a larger margin favours past tasks.
     """
 
     state = ("memory", "task")
@@ -36,7 +36,7 @@ class GEM(Method):
 
     def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5) -> None:
         self.capacity, self.margin = memory, margin
-        self.memory: list[dict[str, Tensor]] = []  # of each past task: x, y, tasks
+        self.memory: list[dict[str, Tensor]] = []  # for each past task: x, y, tasks
         self.task = 0
 
     def check(self, model: torch.nn.Module, setting: Setting) -> None:
@@ -56,7 +56,7 @@ class GEM(Method):
         if not harm:
             learner.note("removed", g.new_zeros(()))
             return
-        slope = -(products + self.margin * squares.sum(1))  # of s in v = margin + s
+        slope = -(products + self.margin * squares.sum(1))  # for s in v = margin + s
         v = self.margin + nonnegative_minimum(squares, slope, 100 * torch.finfo(g.dtype).eps)
         change = rows[:-1].T @ torch.as_tensor(v, dtype=g.dtype, device=g.device)
         learner.note("removed", change.norm() / g.norm().clamp(min=tiny(g)))

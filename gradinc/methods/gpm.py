@@ -1,4 +1,4 @@
-"""G − G U Uᵀ for each layer's gradient G, with U a basis of what the layer saw in past tasks."""
+"""G − G U Uᵀ for each layer's gradient G, with U a basis of the layer's inputs in past tasks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from gradinc.data.task import Setting, Task
 
 
 class GPM(Method):
-    """Gradient projection memory: change no layer where past tasks' inputs lie
+    """Gradient projection memory: no change along past tasks' inputs
 
     Paper: Saha et al. 2021, arXiv 2103.09762
 
-    Inputs are those in evaluation mode, as in the authors' program. A bias sees the input 1, so the basis has a row
-    for it (the paper has no biases). Normalisations stand still after the first task, weights and statistics. An output
-    layer with rows for each task alone is not held. The rank rules are those of the authors' program: in the first task
-    as many directions as have a cumulative share below the threshold, so maybe none; later as many as reach it.
+    Inputs are taken in evaluation mode, as in the authors' program. A bias has the input 1, so the basis has a row for
+    it (the paper has no biases). Weights and statistics of normalisations stay unchanged after the first task. An
+    output layer with separate rows for each task is not protected. The rank rules are from the authors' program: in the
+    first task, as many directions as have a cumulative share below the threshold, possibly none; later, as many as
+    reach it.
 
     Args:
-        threshold: share of the inputs' squared norm that the basis holds; one for all layers or one for each.
-        increase: what is added to it with each task; the authors' 0.97 and 0.003 are for ten.
-        rows: training rows of a task that the basis is taken from, at random.
+        threshold: share of the inputs' squared norm that the basis contains; one for all layers or one for each.
+        increase: added to the threshold with each task; the authors' 0.97 and 0.003 are for ten tasks.
+        rows: random training rows of a task for the basis.
     """
 
     state = ("bases", "still")
@@ -41,7 +42,7 @@ class GPM(Method):
         self, *, threshold: Fraction | list[Fraction] = 0.95, increase: NonNegative = 0.0, rows: Count = 300
     ) -> None:
         self.threshold, self.increase, self.rows = threshold, increase, rows
-        self.bases: dict[str, Tensor] = {}  # of each layer, orthonormal columns, shape (n, r)
+        self.bases: dict[str, Tensor] = {}  # for each layer, orthonormal columns, shape (n, r)
         self.still: list[str] = []  # weights of normalisations
 
     def check(self, model: nn.Module, setting: Setting) -> None:

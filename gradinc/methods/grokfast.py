@@ -18,16 +18,16 @@ class Grokfast(Method):
     Paper: Lee et al. 2024, arXiv 2405.20233
     Neutral: lamb=0
 
-    The average goes over updates, never over micro-batches. A steady gradient grows by 1 + λ, so the
-    log has `effective_lr`, the learning rate times that: compare runs at equal values of it. The authors' program
-    adds the mean of the last gradients only from update number `window` on; `warmup` does so too.
+    The average covers updates, never micro-batches. A steady gradient grows by the factor 1 + λ, so the log has
+    `effective_lr`, the learning rate times this factor: compare runs at equal values of it. The authors' program adds
+    the mean of the last gradients only from update number `window` on, as `warmup` does.
 
     Args:
         kind: ema, an exponential moving average, or ma, the mean of the last gradients.
         alpha: share of the exponential average that each update keeps.
-        lamb: λ, how much of the average is added.
-        window: updates that the mean goes over; each costs the memory of one gradient.
-        warmup: add no mean before it goes over `window` updates, instead of the mean of fewer.
+        lamb: λ, factor of the added average.
+        window: updates in the mean; each needs the memory of one gradient.
+        warmup: add the mean only once it covers `window` updates, not a mean of fewer updates.
     """
 
     state = ("average", "newer", "total", "older")
@@ -42,7 +42,7 @@ class Grokfast(Method):
         warmup: bool = False,
     ) -> None:
         if warmup and kind == "ema":
-            what = "is of the mean of the last gradients, and kind=ema has another average"
+            what = "needs the mean of the last gradients, kind=ma"
             raise UserError("strategy.methods.grokfast.warmup=true", what, "Use kind=ma, or leave it out")
         self.kind, self.alpha, self.lamb, self.window, self.warmup = kind, alpha, lamb, window, warmup
         self.average: Tensor | None = None
@@ -58,16 +58,16 @@ class Grokfast(Method):
         learner.note("effective_lr", g.new_full((), learner.lr * (1 if waits else 1 + self.lamb)))
 
     def _exponential(self, g: Tensor) -> Tensor:
-        """μ ← α μ + (1 − α) g, from μ = g on."""
+        """Update and return μ ← α μ + (1 − α) g, starting with μ = g."""
         self.average = g.clone() if self.average is None else self.average.lerp_(g, 1 - self.alpha)
         return self.average
 
     def _mean(self, g: Tensor) -> Tensor:
-        """Mean of the last `window` gradients.
+        """Return the mean of the last `window` gradients.
 
-        The queue is two stacks: `newer`, the gradients and their `total`, and `older`, where each entry
-        is already the sum of itself and all younger ones there. So a mean costs two additions however
-        long the queue is, and nothing is subtracted: the rounding errors of a large gradient leave with it.
+        The queue is two stacks: `newer`, the gradients and their `total`, and `older`, with each entry the sum of
+        itself and of all younger entries of the stack. A mean thus costs two additions for any length of the queue, and
+        nothing is subtracted: the rounding errors of a large gradient leave the queue with it.
         """
         if len(self.newer) + len(self.older) == self.window:
             if not self.older:
@@ -79,7 +79,7 @@ class Grokfast(Method):
         return total / (len(self.newer) + len(self.older))
 
     def _turn(self) -> None:
-        """Make the younger gradients the older ones, youngest at the bottom."""
+        """Move the younger gradients to the older stack, youngest at the bottom."""
         self.older.append(self.newer.pop())
         while self.newer:
             self.older.append(self.newer.pop().add_(self.older[-1]))

@@ -17,28 +17,28 @@ from gradinc.data.batch import Batch
 from gradinc.data.task import Task
 
 _ROWS = 16
-"""Rows whose gradients are made together."""
+"""Rows whose gradients are computed together."""
 
 _NEAR = 1e-12
-"""The norm of a gradient that has no direction, as in PyTorch's `normalize`."""
+"""The least norm of a gradient with a direction, as in PyTorch's `normalize`."""
 
 
 class GSS(Method):
-    """Gradient-based sample selection: keep rows whose gradients differ
+    """Gradient-based sample selection: store rows whose gradients differ
 
     Paper: Aljundi et al. 2019, arXiv 1903.08671, algorithm 2 (greedy)
 
     A row's score is its largest cosine similarity to the gradients of `compare` random rows of the memory, plus 1, both
     in evaluation mode as in the authors' program.
-    A full memory takes in rows with a score under 1 only: row i of it is picked with probability ∝ Cᵢ and gives way
-    with probability Cᵢ / (Cᵢ + c). The rows of a window are scored together after its update and pick rows of their
-    own, where the algorithm goes row by row. Replayed rows join the micro-batch as in ``er``. It needs the gradient of
-    every single row, a vector as long as all weights, and makes some of them at a time.
+    A full memory stores only rows with a score under 1: row i of the memory is picked with probability ∝ Cᵢ and
+    replaced with probability Cᵢ / (Cᵢ + c). The rows of a window are scored together after its update and pick
+    different rows; the paper's algorithm goes row by row. Replayed rows join the micro-batch as in ``er``. The method
+    needs the gradient of every single row, a vector as long as all weights, and computes a few of them at a time.
 
     Args:
-        memory: rows that it holds.
-        replay: rows drawn for each micro-batch, none twice, from all that it holds.
-        compare: rows of the memory that new ones are compared with.
+        memory: rows that it stores.
+        replay: rows drawn for each micro-batch, without repetition, from the whole memory.
+        compare: rows of the memory that new rows are compared with.
     """
 
     state = ("memory",)
@@ -46,7 +46,7 @@ class GSS(Method):
 
     def __init__(self, *, memory: Count = 500, replay: Count = 10, compare: Count = 10) -> None:
         self.capacity, self.replay, self.compare = memory, replay, compare
-        self.memory = make_memory("reservoir")  # whose own choice is never asked for
+        self.memory = make_memory("reservoir")  # its own choice is not used
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "gss")
@@ -56,7 +56,7 @@ class GSS(Method):
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         memory, new = self.memory, [batch.rows(0, batch.fresh) for batch in window.batches]
-        # From the memory's own position: a window of micro-batches draws what the large batch does.
+        # From the memory's own position: a window of micro-batches makes the same draws as the large batch.
         random = generator(memory.seed, "gss", memory.seen, device=learner.weights.value.device)
         rows = {"x": torch.cat([b.x for b in new]), "y": torch.cat([b.y for b in new])}
         rows |= {"tasks": torch.cat([b.task_of_rows for b in new]), "score": self._scores(new, random, learner)}
@@ -70,7 +70,7 @@ class GSS(Method):
         memory.seen += count
 
     def _scores(self, new: list[Batch], random: torch.Generator, learner: LearnerView) -> Tensor:
-        """c of each row, shape (rows,); 1 while there is nothing to compare it with."""
+        """Return c of each row, shape (rows,); 1 if there is nothing to compare the row with."""
         if len(self.memory) == 0:
             return torch.cat([b.x.new_ones(len(b.y)) for b in new])
         old = self.memory.draw(self.compare, random)
@@ -81,7 +81,7 @@ class GSS(Method):
         return torch.cat([(g @ directions.T).amax(1) / g.norm(dim=1).clamp_min(_NEAR) for g in gradients]) + 1
 
     def _replace(self, rows: MemoryRows, random: torch.Generator) -> None:
-        """Let rows take the places of others in a full memory, without asking how many do."""
+        """Let rows replace others in a full memory, without a host read of their number."""
         order = (rows["score"] >= 1).to(torch.int8).argsort(stable=True)[: len(self.memory)]
         rows = {name: field[order] for name, field in rows.items()}
         new, held = rows["score"], self.memory.rows()["score"]
@@ -96,5 +96,5 @@ class GSS(Method):
 
 
 def _beside(rows: Tensor, field: Tensor) -> Tensor:
-    """One number for each row, in a shape that goes with a field of the rows."""
+    """Return one number for each row, in a shape that broadcasts over a field of the rows."""
     return rows.view(-1, *[1] * (field.dim() - 1))

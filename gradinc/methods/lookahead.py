@@ -18,13 +18,13 @@ class Lookahead(Method):
     Paper: Zhang et al. 2019, arXiv 1907.08610
     Neutral: alpha=1
 
-    The optimizer's state goes on over a step of the slow weights. What is measured, and kept as the best,
-    are the slow weights. A task ends with a step of them, however many updates there were since the last
-    one, so they are also what is left of it.
+    The optimizer's state continues over a step of the slow weights. The slow weights are measured and saved as the
+    best. A task ends with a step of the slow weights, after any number of updates since the last step, so the task
+    leaves them as its result.
 
     Args:
-        k: updates of the fast weights in one step of the slow ones.
-        alpha: share of the way to the fast weights that the slow ones go.
+        k: updates of the fast weights in one step of the slow weights.
+        alpha: share of the way to the fast weights that the slow weights move.
     """
 
     state = ("slow", "t")

@@ -1,4 +1,4 @@
-"""ℓ(B) + α Σₜ KL(softmax(zₜ* / T) ‖ softmax(zₜ / T)), with z* the outputs of the model that the last task left."""
+"""ℓ(B) + α Σₜ KL(softmax(zₜ* / T) ‖ softmax(zₜ / T)), with z* the outputs of the model at the last task's end."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from gradinc.data.task import Setting, Task
 
 
 class LwF(Method):
-    """Learning without forgetting: the old model teaches on the new data
+    """Learning without forgetting: the old model is a teacher on the new data
 
     Paper: Li & Hoiem 2016, arXiv 1606.09282
 
-    The old model is that of the last task's end, in evaluation mode. Where tasks are told apart, each old one has
-    a softmax of its own and their losses add up, and the old heads learn too; elsewhere the outputs of all old
-    classes have one softmax. The loss differs from the paper's cross-entropy by the entropy of the old outputs, so
-    that it is 0 where nothing has changed; the gradient is the same. As in the paper it is not multiplied by T².
-    There is no phase in which the new head trains alone. Nothing is taught in the first task.
+    The old model is the model at the last task's end, in evaluation mode. If the task is known, each old task has its
+    own softmax, their losses add up, and the old heads are trained, too; otherwise the outputs of all old classes have
+    one softmax. The loss differs from the paper's cross-entropy by the entropy of the old outputs, so that it is 0 for
+    unchanged outputs; the gradient is the same. As in the paper it is not multiplied by T². There is no phase in which
+    the new head trains alone. The first task has no teacher.
 
     Args:
         alpha: weight of the old outputs, the paper's λ₀.
@@ -37,7 +37,7 @@ class LwF(Method):
 
     def __init__(self, *, alpha: Strength = 1.0, temperature: Positive = 2.0) -> None:
         self.alpha, self.temperature = alpha, temperature
-        self.teacher: list[Tensor] = []  # the weights, shape (P,), and what else the model keeps
+        self.teacher: list[Tensor] = []  # the weights, shape (P,), and the model's buffers
 
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_classes("lwf", setting)
@@ -64,7 +64,7 @@ class LwF(Method):
 
     @torch.no_grad()
     def _taught(self, rows: Batch, learner: LearnerView) -> Tensor:
-        """What the old model gives for rows, shape (rows, outputs)."""
+        """Return the old model's outputs for rows, shape (rows, outputs)."""
         present = _kept(learner)
         now = [each.clone() for each in present]
         torch._foreach_copy_(present, self.teacher)

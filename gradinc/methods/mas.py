@@ -16,25 +16,25 @@ from gradinc.data.batch import Batch
 from gradinc.data.task import Task
 
 _ROWS = 32
-"""Rows whose gradients are made together."""
+"""Rows whose gradients are computed together."""
 
 
 class MAS(Method):
-    """Memory aware synapses: hold weights that the outputs depend on
+    """Memory aware synapses: penalise changes of weights that outputs need
 
     Paper: Aljundi et al. 2018, arXiv 1711.09601
 
-    Importance needs no labels: it is the mean over rows of how much each weight changes the squared norm of the
-    outputs, row by row, in evaluation mode. Outputs that the criterion masks for the task do not count: not those of
-    other tasks where the task is known. The importance of all tasks adds up. The penalty is λ Σ Ω (w − w*)².
+    Importance needs no labels: it is the mean over rows of the change of the outputs' squared norm with each weight,
+    row by row, in evaluation mode. Outputs that the criterion masks for the task do not count, for example other tasks'
+    outputs if the task is known. The importance of all tasks adds up. The penalty is λ Σ Ω (w − w*)².
 
     Args:
         strength: λ.
-        rows: training rows of a task that importance is taken from, at random; null takes all.
-        batch: rows whose gradients are averaged before their absolute value is taken; 1 in the paper, 128 in the
-            program of Hsu et al. 2018 (arXiv 1810.12488), 10 in that of Chaudhry et al. 2019 (arXiv 1812.00420).
-        outputs: sum takes the squared norm of the outputs, mean divides it by their number, as Hsu et al. do.
-        gamma: share of the old importance that each task keeps; 0, only the latest, in the program of Chaudhry et al.
+        rows: random training rows of a task for the importance; null uses all.
+        batch: rows whose gradients are averaged before the absolute value; 1 in the paper, 128 in the program of Hsu
+            et al. 2018 (arXiv 1810.12488), 10 in the program of Chaudhry et al. 2019 (arXiv 1812.00420).
+        outputs: sum uses the squared norm of the outputs, mean divides it by their number, as Hsu et al. do.
+        gamma: factor of the old importance at each task; 0, only the latest task, in the program of Chaudhry et al.
     """
 
     state = ("importance", "anchor")
@@ -65,7 +65,7 @@ class MAS(Method):
         self.anchor = learner.weights.value.clone()
 
     def _importance(self, task: Task, learner: LearnerView) -> Tensor:
-        """The mean over rows of the absolute gradients, shape (P,)."""
+        """Return the mean over rows of the absolute gradients, shape (P,)."""
         total, rows, each = torch.zeros_like(learner.weights.value), 0.0, self.size == 1
         objective = partial(_squares, criterion=learner.criterion, outputs=self.outputs)
         for batch in task.batches(_ROWS if each else self.size, rows=self.rows, random=learner.rng("mas")):
@@ -76,7 +76,7 @@ class MAS(Method):
 
 
 def _squares(batch: Batch, out: Tensor, criterion: Criterion, outputs: str) -> Tensor:
-    """The sum or the mean of each row's squared outputs that count, shape (rows,)."""
+    """Return the sum or the mean of each row's squared outputs that count, shape (rows,)."""
     counted = criterion.seen(batch, out).isfinite()
     squares = torch.where(counted, out, 0).square().sum(1)
     return squares if outputs == "sum" else squares / counted.sum(1)

@@ -1,4 +1,4 @@
-"""Train on B ∪ M, with M the rows whose loss the step of B alone would raise most."""
+"""Train on B ∪ M, with M the rows whose loss would rise most by a step on B alone."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class MIR(Method):
 
     Paper: Aljundi et al. 2019, arXiv 1908.04742
 
-    Of `candidates` rows drawn from a reservoir, those are replayed whose loss rises most over a virtual step
-    w − lr ∇ℓ(B). The step is plain gradient descent, whatever the optimizer, and each micro-batch of a window has
-    its own; losses are taken in evaluation mode. The weights come back to the bit.
+    Of `candidates` rows drawn from a reservoir, the rows are replayed whose loss rises most over a virtual step
+    w − lr ∇ℓ(B). The step is plain gradient descent for every optimizer, and each micro-batch of a window has its own
+    step; losses are taken in evaluation mode. The weights are restored to the bit.
     The defaults are the paper's algorithm: rows of the current task are candidates too, and the loss is the mean over
-    B ∪ M. The authors' program replays rows of earlier tasks only (`among=past`), adds the mean over M to that over B
-    (`loss=sum`), and gives each a forward pass of its own; here they share one, and so the statistics of BatchNorm.
+    B ∪ M. The authors' program replays rows of earlier tasks only (`among=past`), adds the mean over M to the mean over
+    B (`loss=sum`), and uses a separate forward pass for each; here they share one, and so the statistics of BatchNorm.
 
     Args:
-        memory: rows that the reservoir holds.
+        memory: rows that the reservoir stores.
         replay: rows that are replayed with each micro-batch.
-        candidates: rows that they are chosen from, none twice, of all that it holds.
-        among: all rows of the memory, or those of past tasks only. On a GPU past has each micro-batch wait for their
-            number.
-        loss: pooled, the mean over a micro-batch's rows and those that are replayed with it, or sum, the mean over
-            its rows plus the mean over the replayed ones.
+        candidates: rows drawn as candidates, without repetition, from the whole memory.
+        among: candidates from all rows of the memory, or only from rows of past tasks. On a GPU each micro-batch of
+            among=past waits for their number.
+        loss: pooled, the mean over a micro-batch's rows and the rows replayed with it, or sum, the mean over its rows
+            plus the mean over the replayed rows.
     """
 
     state = ("memory",)
@@ -69,7 +69,7 @@ class MIR(Method):
         chosen = (rows["x"][worst], rows["y"][worst], rows["tasks"][worst])
         if not self.sums:
             return batch.replaying(*chosen)
-        # Each of r rows weighs n/r beside n rows, and the window is divided by these n alone.
+        # Each of r rows has the weight n/r beside n rows, and the window is divided by these n alone.
         return replace(batch.replaying(*chosen, weight=batch.items / len(worst)), items=batch.items)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
@@ -78,7 +78,7 @@ class MIR(Method):
     @staticmethod
     @torch.no_grad()
     def _interference(batch: Batch, rows: MemoryRows, learner: LearnerView) -> torch.Tensor:
-        """How much the loss of each candidate rises, shape (candidates,)."""
+        """Return the rise of each candidate's loss, shape (candidates,)."""
         candidates = Batch(rows["x"], rows["y"], batch.task, float(len(rows["y"])), tasks=rows["tasks"])
         value = learner.weights.value
         before, kept = learner.criterion(candidates, learner.outputs(candidates)), value.clone()

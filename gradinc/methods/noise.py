@@ -14,14 +14,14 @@ from gradinc.data.task import Task
 
 
 class Noise(Method):
-    """Add Gaussian noise to the gradient, less with every update
+    """Add Gaussian noise to the gradient, with a falling variance
 
     Paper: Neelakantan et al. 2015, arXiv 1511.06807
     Neutral: eta=0
 
     Args:
         eta: variance of each entry's noise in the first update.
-        gamma: how fast the variance falls: it is eta / (1 + t)^gamma after t updates.
+        gamma: exponent of the decay: the variance is eta / (1 + t)^gamma after t updates.
     """
 
     state = ("t", "seed")
@@ -33,8 +33,8 @@ class Noise(Method):
         self.seed = 0
 
     def begin(self, task: Task, learner: LearnerView) -> None:
-        # The learner's generators go by the micro-batch. Noise goes by the update: else it would
-        # depend on how many micro-batches the window's rows are split into.
+        # The learner's generators depend on the micro-batch. This noise depends on the update: else it would
+        # depend on the number of micro-batches of the window.
         random = learner.rng("noise")
         self.seed = int(torch.randint(2**62, (), generator=random, device=random.device))
 

@@ -27,15 +27,14 @@ class OGD(Method):
 
     Paper: Farajtabar et al. 2020, arXiv 1910.07104
 
-    What is kept of an example are gradients of outputs in evaluation mode, each as long as all weights: of the true
-    label's (`gtl`; in regression of the mean), of their mean (`ave`), or of every one that counts (`all`, which alone
-    holds all of them).
-    Statistics of batch normalisation stand still after the first task. Where each task has outputs of its own, those
-    of others are not trained, so that only the layers before them are held.
+    For each example, gradients of outputs in evaluation mode are stored, each as long as all weights: of the true
+    label's output (`gtl`; in regression of the outputs' mean), of the outputs' mean (`ave`), or of every output that
+    counts (`all`, the only kind that preserves all of them).
+    Statistics of batch normalisation stay unchanged after the first task. If each task has its own outputs, other
+    tasks' outputs are not trained, so that only the layers before them are protected.
 
     Args:
-        memory: examples whose gradients are kept, counted as stream.memory_unit says; a task's share is the same for
-            all.
+        memory: examples with stored gradients, in units of stream.memory_unit; each task has the same share.
         kind: gtl, ave or all.
     """
 
@@ -75,7 +74,7 @@ class OGD(Method):
         learner.note("free_rank", added.new_tensor(1 - self.basis.shape[1] / len(self.basis)))
 
     def _gradients(self, task: Task, learner: LearnerView) -> list[Tensor]:
-        """Of outputs on examples of a task, in evaluation mode, each of shape (examples, P)."""
+        """Return gradients of outputs on examples of a task, in evaluation mode, each of shape (examples, P)."""
         found = []
         for batch in task.batches(32, rows=share(self.examples, task.setting), random=learner.rng("ogd")):
             if self.kind == "all":

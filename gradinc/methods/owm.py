@@ -19,20 +19,20 @@ from gradinc.data.task import Setting, Task
 
 
 class OWM(Method):
-    """Orthogonal weights modification: change across past mean inputs
+    """Orthogonal weights modification: change orthogonally to past mean inputs
 
     Paper: Zeng et al. 2019, arXiv 1810.01256
 
-    When a task is over, its rows go through the model once more in batches, and each layer's P takes in their mean
-    input by recursive least squares; a convolution has a mean at each position. A bias sees the input 1, so P has a
-    row for it. Normalisations stand still after the first task, weights and statistics. An output layer with rows for
-    each task alone is not held. P is as large as a layer's inputs squared.
+    After a task its rows go through the model once more in batches, and recursive least squares adds their mean input
+    to each layer's P; a convolution has a mean at each position. A bias has the input 1, so P has a row for it. Weights
+    and statistics of normalisations stay unchanged after the first task. An output layer with separate rows for each
+    task is not protected. P is as large as a layer's inputs squared.
 
     Args:
-        alpha: α of a task's first batch; the smaller, the harder inputs are held.
-        decay: what α falls to over a task, as a share of it: α of batch j of J is alpha · decay^(j/J).
+        alpha: α of a task's first batch; a smaller α protects inputs more.
+        decay: share of α at a task's end: α of batch j of J is alpha · decay^(j/J).
         batch: rows of a batch.
-        rows: training rows of a task that are taken in, at random; null takes all.
+        rows: random training rows of a task; null uses all.
     """
 
     state = ("inverses", "still")

@@ -1,4 +1,4 @@
-"""The loss at the worst image within ε."""
+"""The loss at the image within ε with the largest loss."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from gradinc.data.task import Setting, Task
 
 
 class PGDAT(Method):
-    """Adversarial training: every image moved by PGD before it is learnt
+    """Adversarial training: every image is moved by PGD before training on it
 
     Paper: Madry et al. 2018, arXiv 1706.06083
     Neutral: eps=0
 
-    Images are crafted row by row, at the present weights and in evaluation mode. With start=image
-    a window therefore equals the large batch; random starts are drawn by the micro-batch.
+    Images are crafted row by row, at the current weights and in evaluation mode. With start=image
+    a window therefore equals the large batch; random starts are drawn for each micro-batch.
 
     Args:
-        eps: how far a pixel may move, in input units, 0 to 1.
-        steps: of PGD, each a forward and a backward pass, of length 2.5 eps / steps.
-        start: where it begins: at a random point within eps, or at the image.
+        eps: largest change of a pixel, in input units, 0 to 1.
+        steps: steps of PGD, each a forward and a backward pass, of length 2.5 eps / steps.
+        start: starting point: random, a random point within eps, or image, the image itself.
     """
 
     state = ("std", "low", "high")
@@ -65,5 +65,5 @@ class PGDAT(Method):
 
     @property
     def nbytes(self) -> int:
-        """It keeps nothing of the rows."""
+        """Return 0: no rows are stored."""
         return 0

@@ -14,24 +14,24 @@ from gradinc.data.task import Task
 
 
 class RWalk(Method):
-    """Riemannian walk: hold weights by their Fisher information and path
+    """Riemannian walk: penalise changes by Fisher information and path
 
     Paper: Chaudhry et al. 2018, arXiv 1801.10112
 
     F is a moving average of squared gradients over updates (EWC++, equation 7), s the loss that a weight's path has
-    gained per step of KL-divergence (equation 8), taken every few updates. Both come from the gradients of training.
-    At a task's end s is averaged with that of the tasks before, and both are moved and scaled to lie between 0 and
-    1, as the authors' program does. That program leaves out the half of the divergence, so that its ξ is twice this
-    eps; the scale of s does not matter.
+    gained per step of KL-divergence (equation 8), computed every few updates. Both use the gradients of training.
+    At a task's end s is averaged with s of the earlier tasks, and both are shifted and scaled to values between 0 and
+    1, as the authors' program does. That program leaves out the factor 1/2 of the divergence, so that its ξ is twice
+    this eps; the scale of s does not matter.
 
     Args:
         strength: λ.
         alpha: share of the newest squares in F; 0.9 in the program of Chaudhry et al. 2019 (arXiv 1812.00420).
         every: updates between two points of the path.
         eps: added to the denominator of s.
-        fisher_every: updates whose squares are averaged before F takes them in; 10 in that program.
-        past: what s of the tasks before is multiplied by where half of a task's own is added: 0.5 in the paper, 1.5 in
-            that program, which adds the average to s where the paper replaces s by it.
+        fisher_every: updates whose squares are averaged before they enter F; 10 in the same program.
+        past: factor of s of the earlier tasks when half of a task's own s is added: 0.5 in the paper, 1.5 in the same
+            program, which adds the average to s; the paper replaces s by the average.
     """
 
     state = ("fisher", "squares", "score", "past", "held", "gained", "point", "anchor", "updates")
@@ -49,13 +49,13 @@ class RWalk(Method):
     ) -> None:
         self.strength, self.alpha, self.every, self.eps = strength, alpha, every, eps
         self.fisher_every, self.share = fisher_every, past
-        self.fisher: Tensor | None = None  # F, shape (P,); the others too
-        self.squares: Tensor | None = None  # Σ g² since F last took some in
+        self.fisher: Tensor | None = None  # F, shape (P,), as all others
+        self.squares: Tensor | None = None  # Σ g² since the last change of F
         self.score = torch.empty(0)  # s since the task began
-        self.held: Tensor | None = None  # F + s as they were at the last task's end
+        self.held: Tensor | None = None  # F + s at the last task's end
         self.gained = torch.empty(0)  # −Σ g Δw since the last point of the path
-        self.point = torch.empty(0)  # the weights there
-        self.past: Tensor | None = None  # s of the tasks before
+        self.point = torch.empty(0)  # the weights at this point
+        self.past: Tensor | None = None  # s of the earlier tasks
         self.anchor = torch.empty(0)  # w*
         self.updates = 0
         self._gradient: Tensor | None = None  # between a window's transform and its step

@@ -11,14 +11,14 @@ from gradinc.core.view import LearnerView
 
 
 class SAM(Method):
-    """Sharpness-aware minimisation: the gradient from the steepest near point
+    """Sharpness-aware minimisation: the gradient at the steepest near point
 
     Paper: Foret et al. 2021, arXiv 2010.01412
     Neutral: rho=0
 
-    One step up for the whole window, so that a window equals the large batch; the mean of the
-    micro-batches' own steps (`strategy.window.rule=msam`) is something else. The second pass sees the
-    same rows and dropout masks and leaves BatchNorm's statistics.
+    One step up for the whole window, so that a window equals the large batch; the rule
+    `strategy.window.rule=msam` instead makes a step for each micro-batch. The second pass uses the
+    same rows and dropout masks and does not change BatchNorm's statistics.
 
     Args:
         rho: length of the step up.
@@ -35,10 +35,10 @@ class SAM(Method):
 
 
 def gradient_uphill(direction: Tensor, norm: Tensor, rho: float, learner: LearnerView) -> Tensor:
-    """The gradient of the window's objective at w + ρ direction / norm, shape (P,).
+    """Return the gradient of the window's objective at w + ρ direction / norm, shape (P,).
 
-    Adding and subtracting the step would change last bits, so the weights come back from a copy, also
-    where the pass fails. A direction of zeros makes no step.
+    Adding and subtracting the step would change last bits, so the weights are restored from a copy, also
+    if the pass fails. A direction of zeros makes no step.
     """
     weights = learner.weights.value
     before = weights.clone()

@@ -1,4 +1,4 @@
-"""G − G U Λ Uᵀ for each layer's gradient G, with Λ the importance of the directions U that past tasks' inputs have."""
+"""G − G U Λ Uᵀ for each layer's gradient G, with Λ the importance of the directions U of past tasks' inputs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from gradinc.data.task import Setting, Task
 
 
 class SGP(Method):
-    """Scaled gradient projection: change less where past inputs lie
+    """Scaled gradient projection: smaller changes along past inputs
 
     Paper: Saha & Roy 2023, arXiv 2302.01386
 
-    The directions are GPM's. Each has an importance λ = (α + 1) σ / (α σ + max σ), with σ the length that the
-    task's inputs have along it; that of all tasks adds up to 1 at most. A direction of importance 1 is closed, as all
-    are in GPM, which this is for α → ∞ and inputs that are nowhere 0. Biases, normalisations and output layers are
-    treated as GPM treats them.
+    The directions are GPM's. Each has an importance λ = (α + 1) σ / (α σ + max σ), with σ the length of the task's
+    inputs along it; the importance of all tasks adds up, to 1 at most. A direction of importance 1 is never changed,
+    like all directions of GPM; SGP becomes GPM for α → ∞ and inputs without zeros. Biases, normalisations and output
+    layers are treated as in GPM.
 
     Args:
-        threshold: share of the inputs' squared norm that the directions hold; one for all layers or one for each.
-        increase: what is added to it with each task; the authors' 0.97 and 0.003 are for ten.
-        alpha: α; the larger, the more directions count as important.
-        rows: training rows of a task that the directions are taken from, at random.
+        threshold: share of the inputs' squared norm along the directions; one for all layers or one for each.
+        increase: added to the threshold with each task; the authors' 0.97 and 0.003 are for ten tasks.
+        alpha: α; with a larger α more directions count as important.
+        rows: random training rows of a task for the directions.
     """
 
     state = ("bases", "importance", "still")

@@ -15,23 +15,22 @@ from gradinc.data.task import Task
 
 
 class SI(Method):
-    """Synaptic intelligence: hold weights by what their path gave the loss
+    """Synaptic intelligence: penalise changes by the path's part in the loss
 
     Paper: Zenke et al. 2017, arXiv 1703.04200
 
-    The path is integrated once per update, from the gradient of training that comes to this method and the step that
-    the weights make in the end, after projections, masks and averages of other methods: a window of micro-batches is
-    one point of the path, as the large batch is. At a task's end Ω grows by ω / ((w − w*)² + ξ); the penalty is
-    c Σ Ω (w − w*)².
+    The path is integrated once per update, from the training gradient that reaches this method and the final step of
+    the weights, after projections, masks and averages of other methods: a window of micro-batches is one point of the
+    path, as the large batch is. At a task's end Ω grows by ω / ((w − w*)² + ξ); the penalty is c Σ Ω (w − w*)².
 
     Args:
         strength: c.
-        damping: ξ, which keeps weights that hardly moved from being held too fast.
-        bound: what is kept from falling below 0: task, what each task adds to Ω, as in the program of Chaudhry et al.
-            2019 (arXiv 1812.00420); sum, Ω after each task, as in the authors' program; none, nothing, as in the
+        damping: ξ, which bounds the importance of weights that hardly moved.
+        bound: the quantity bounded below by 0: task, each task's addition to Ω, as in the program of Chaudhry et al.
+            2019 (arXiv 1812.00420); sum, Ω after each task, as in the authors' program; none, no bound, as in the
             paper's equation and the program of Hsu et al. 2018 (arXiv 1810.12488).
-        path: loss integrates the gradient that comes to this method, before the penalty; applied the one that the
-            optimizer gets, with the penalty and what other methods made of it, as DER's authors' program does.
+        path: loss integrates the gradient that reaches this method, before the penalty; applied, the gradient that
+            the optimizer receives, with the penalty and other methods' changes, as in DER's authors' program.
     """
 
     state = ("importance", "anchor", "path")

@@ -31,8 +31,8 @@ def cnn(
         hidden: units of the fully connected layer between the blocks and the output layer, 0 for none.
         activation: the function after each block and after the hidden layer.
         norm: the normalisation after each convolution; batch makes accumulation differ from a large batch.
-        dropout: probability that an input of the output layer is left out in training.
-        init: the law of fresh weights.
+        dropout: probability that an input of the output layer is set to 0 in training.
+        init: the distribution of initial weights.
     """
     channels, height, breadth = image_shape(shape, "cnn")
     layers: dict[str, nn.Module | None] = {}
@@ -40,8 +40,8 @@ def cnn(
         maps = width * 2 ** (number - 1)
         layers[f"conv{number}"] = nn.Conv2d(channels, maps, 3, padding=1, bias=norm == "none")
         layers[f"norm{number}"] = norm_layer(norm, maps)
-        # Pooling before the activation leaves a quarter of the values to activate, and is the same
-        # as after it for every activation that never falls.
+        # Pooling before the activation leaves a quarter of the values to activate. The result is the same
+        # for every activation that never falls.
         if height > 1 or breadth > 1:
             stride = (min(2, height), min(2, breadth))
             layers[f"pool{number}"] = nn.MaxPool2d(stride)

@@ -25,10 +25,10 @@ def cnn1d(
 
     Args:
         width: channels of every convolution.
-        kernels: the length of each convolution's kernel; there are as many convolutions.
-        stride: positions between two places of a kernel; one position is added at both ends.
+        kernels: the length of each convolution's kernel; their number is the number of convolutions.
+        stride: step of a kernel, in positions; one position is added at both ends.
         activation: the function after each convolution.
-        init: the law of fresh weights.
+        init: the distribution of initial weights.
     """
     length, channels = signal_length(shape, "cnn1d"), 1
     layers: dict[str, nn.Module | None] = {"unflatten": nn.Unflatten(1, (1, length))}

@@ -11,11 +11,11 @@ from gradinc.models.layers import signal_length
 
 
 class _Block(nn.Module):
-    """Causal self-attention and a perceptron of one hidden layer.
+    """Causal self-attention and a perceptron with one hidden layer.
 
     Args:
         width: length of a token's vector.
-        heads: of the attention.
+        heads: attention heads.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -25,13 +25,13 @@ class _Block(nn.Module):
         self.project = nn.Linear(width, 3 * width)
         self.merge = nn.Linear(width, width)
         self.expand, self.contract = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        # As PyTorch's own attention begins.
+        # Initial weights as in PyTorch's own attention.
         nn.init.xavier_uniform_(self.project.weight)
         nn.init.zeros_(self.project.bias)
         nn.init.zeros_(self.merge.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The normalised input is what the attention adds to, as in the network whose results are published.
+        # The attention is added to the normalised input, as in the network of the published results.
         x = self.norm1(x)
         rows, length, width = x.shape
         parts = self.project(x).view(rows, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
@@ -46,7 +46,7 @@ class _CausalTransformer(nn.Module):
 
     Args:
         length: tokens of a row.
-        tokens: how many different ones there are.
+        tokens: number of different tokens.
     """
 
     def __init__(self, length: int, tokens: int, width: int, depth: int, heads: int, outputs: int) -> None:
@@ -72,18 +72,18 @@ def decoder(
     depth: Count = 2,
     heads: Count = 4,
 ) -> nn.Module:
-    """A small causal transformer over tokens, asked at the last position
+    """A small causal transformer over tokens; outputs at the last position
 
     Paper: Power et al. 2022, arXiv 2201.02177
 
     Args:
-        tokens: how many different ones there are; inputs are whole numbers below it.
+        tokens: number of different tokens; inputs are whole numbers below it.
         width: length of a token's vector; a multiple of heads.
         depth: number of blocks.
         heads: attention heads of each block.
 
     Raises:
-        UserError: the rows are no sequences, or the heads do not divide the width.
+        UserError: the rows are not sequences, or the heads do not divide the width.
     """
     length = signal_length(shape, "decoder")
     if width % heads:

@@ -12,10 +12,10 @@ class _Recurrent(nn.Module):
     """A recurrent layer, and a linear one over its outputs at all positions.
 
     Args:
-        length: numbers of a row.
+        length: numbers in a row.
         width: units in each direction.
         bidirectional: whether a second layer reads from the end.
-        outputs: of the model.
+        outputs: outputs of the model.
     """
 
     def __init__(self, length: int, width: int, bidirectional: bool, outputs: int) -> None:
@@ -36,6 +36,6 @@ def gru(shape: tuple[int, ...], outputs: int, *, width: Count = 6, bidirectional
 
     Args:
         width: units in each direction.
-        bidirectional: reads the sequence from its end too.
+        bidirectional: whether a second layer reads the sequence from its end.
     """
     return _Recurrent(signal_length(shape, "gru"), width, bidirectional, outputs)

@@ -1,4 +1,4 @@
-"""What the models share: activations and normalisations by name, and the laws of fresh weights."""
+"""Functions shared by the models: activations and normalisations by name, and initial weights."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
 }
 
-# The gain makes up for what an activation takes from the variance of its input. PyTorch names it for
-# some; the smooth relatives of ReLU take about what ReLU takes.
+# The gain compensates the change of variance by an activation. PyTorch defines it for some; the
+# smooth relatives of ReLU have about the gain of ReLU.
 _GAINS: dict[str, float] = {
     "leaky_relu": math.sqrt(2 / (1 + 0.01**2)),
     "selu": 3 / 4,
@@ -43,12 +43,12 @@ _CUT_AT_TWO = 0.87962566103423978
 
 
 def activation(name: Activation) -> nn.Module:
-    """The activation function of that name, as a module without weights."""
+    """Return the activation function of this name, as a module without weights."""
     return _ACTIVATIONS[name]()
 
 
 def norm(name: Norm, channels: int) -> nn.Module | None:
-    """The normalisation of that name for maps of `channels` channels; None for ``none``.
+    """Return the normalisation of this name for maps of `channels` channels; None for ``none``.
 
     Group normalisation has 32 groups (Wu & He 2018, arXiv 1803.08494), or as many fewer as leave
     each group at least 4 channels: with one channel per group a 1x1 map would always become 0.
@@ -62,17 +62,17 @@ def norm(name: Norm, channels: int) -> nn.Module | None:
 
 
 def dropout(probability: float) -> nn.Module | None:
-    """Dropout of that probability; None for 0, so that a model without dropout has no such module."""
+    """Return dropout of this probability; None for 0, so that a model without dropout has no such module."""
     return nn.Dropout(probability) if probability else None
 
 
 def chain(**layers: nn.Module | None) -> nn.Sequential:
-    """The layers one after the other, under their names; those that are None are left out."""
+    """Return the layers in sequence, under their names; layers that are None are left out."""
     return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
 
 
 class Residual(nn.Sequential):
-    """Layers one after the other, whose result is added to their input.
+    """Layers in sequence, whose result is added to their input.
 
     Args:
         layers: under their names.
@@ -90,19 +90,19 @@ def initialise(model: nn.Module, law: Init, name: Activation) -> None:
     """Draw the weights of all linear and convolutional layers anew and set their biases to 0.
 
     With fan_in and fan_out the numbers of inputs of one output and of outputs of one input, and g the
-    activation's gain (1 for the last layer, which has none), the laws are
+    activation's gain (1 for the last layer, which has none), the distributions are
 
-    - ``default``: PyTorch's own for each layer, which is left as it is;
+    - ``default``: PyTorch's own for each layer, which is not changed;
     - ``xavier``: uniform with variance g² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010);
     - ``xavier_plain``: the same with g = 1 everywhere;
     - ``kaiming``: normal with variance g² / fan_in (He et al. 2015, arXiv 1502.01852);
     - ``orthogonal``: a random orthogonal matrix times g (Saxe et al. 2013, arXiv 1312.6120);
     - ``truncated_normal``: normal with variance g² / fan_in, cut off at two standard deviations;
-    - a number: normal with that standard deviation, cut off at two of them, whatever the layer.
+    - a number: normal with this standard deviation, cut off at two standard deviations, for every layer.
 
     Args:
         model: its layers in the order of ``model.modules()``; the last one is the output layer.
-        law: which law.
+        law: the distribution.
         name: the activation between the layers.
     """
     if law == "default":
@@ -152,7 +152,7 @@ def image_shape(shape: tuple[int, ...], model: str) -> tuple[int, int, int]:
     """The shape of an image as (channels, height, width).
 
     Raises:
-        UserError: the rows are no images.
+        UserError: the rows are not images.
     """
     if len(shape) != 3:
         what = f"needs images (channels, height, width), but a row of this data has shape {_text(shape)}"
@@ -162,7 +162,7 @@ def image_shape(shape: tuple[int, ...], model: str) -> tuple[int, int, int]:
 
 
 def signal_length(shape: tuple[int, ...], model: str) -> int:
-    """How many numbers a row has, where it is a sequence of them.
+    """Return the number of values in a row that is a sequence of numbers.
 
     Raises:
         UserError: the rows are something else, such as images.

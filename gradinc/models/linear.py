@@ -15,7 +15,7 @@ def linear(shape: tuple[int, ...], outputs: int, *, bias: bool = True, init: Ini
 
     Args:
         bias: whether each output has an offset.
-        init: the law of fresh weights.
+        init: the distribution of initial weights.
     """
     model = chain(flatten=nn.Flatten(), output=nn.Linear(math.prod(shape), outputs, bias=bias))
     initialise(model, init, "identity")

@@ -34,18 +34,18 @@ def mlp(
         width: units of each hidden layer.
         depth: number of hidden layers.
         activation: the function after each hidden layer.
-        dropout: probability that a hidden unit is left out in training.
+        dropout: probability that a hidden unit is set to 0 in training.
         bias: whether the layers have offsets.
-        init: the law of fresh weights.
-        init_scale: what all fresh weights and offsets are multiplied by.
-        residual: adds to each hidden layer but the first the one before it.
-        bias_init: what fresh offsets are, before init_scale; null leaves them to init.
+        init: the distribution of initial weights.
+        init_scale: factor of all initial weights and offsets.
+        residual: whether each hidden layer but the first adds its input to its result.
+        bias_init: value of initial offsets, before init_scale; null leaves them to init.
 
     Raises:
-        UserError: offsets are given a value, and there are none.
+        UserError: offsets are given a value, but the layers have none.
     """
     if bias_init is not None and not bias:
-        what = "gives a value to offsets, and model.bias=false leaves the layers without them"
+        what = "sets the offsets, but model.bias=false creates none"
         raise UserError(f"model.bias_init={bias_init:g}", what, "Leave out one of the two")
     layers: dict[str, nn.Module | None] = {"flatten": nn.Flatten()}
     inputs = math.prod(shape)

@@ -27,7 +27,7 @@ def resnet18(
         width: channels of the first of four stages; each further stage has twice as many.
         activation: the function after each convolution.
         norm: the normalisation after each convolution; batch makes accumulation differ from a large batch.
-        init: the law of fresh weights.
+        init: the distribution of initial weights.
     """
     channels, _, _ = image_shape(shape, "resnet18")
     layers: dict[str, nn.Module | None] = {
@@ -49,14 +49,14 @@ def resnet18(
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions around which the input is carried, by a 1x1 convolution where shapes differ.
+    """Two 3x3 convolutions whose result is added to the input, after a 1x1 convolution if shapes differ.
 
     Args:
         inputs: channels in.
         outputs: channels out.
-        stride: of the first convolution.
-        activation: after the first convolution and after the sum.
-        norm: after each convolution.
+        stride: stride of the first convolution.
+        activation: function after the first convolution and after the sum.
+        norm: normalisation after each convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, activation: Activation, norm: Norm) -> None:
@@ -81,5 +81,5 @@ class Block(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int, norm: Norm) -> nn.Conv2d:
-    # A normalisation has an offset of its own.
+    # A normalisation has its own offset.
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=norm == "none")

@@ -36,10 +36,10 @@ def vit(
         depth: number of encoder blocks.
         heads: attention heads of each block.
         mlp_ratio: hidden units of each block's perceptron, in widths.
-        dropout: probability that a value is left out in training, after each layer but attention.
+        dropout: probability that a value is set to 0 in training, after each layer but attention.
 
     Raises:
-        UserError: the rows are no images, a patch is larger than they are, or the heads do not divide the width.
+        UserError: the rows are not images, a patch is larger than an image, or the heads do not divide the width.
     """
     channels, height, breadth = image_shape(shape, "vit")
     if patch > max(height, breadth):

@@ -1,1 +1,1 @@
-"""Rules of a window: how the gradients of its micro-batches become one. One file each."""
+"""Rules of a window: they combine the gradients of its micro-batches into one. One file each."""

@@ -16,18 +16,18 @@ from gradinc.data.batch import Batch
 
 
 class Agreement(SeparateRule):
-    """Gradient agreement filtering: only micro-batches that point the same way
+    """Gradient agreement filtering: only micro-batches of similar direction
 
     Paper: Chaubard et al. 2024, arXiv 2412.18052
     Neutral: tau=2
 
-    A micro-batch counts if the cosine distance of its gradient to the mean of those that counted
-    before it is at most tau: 0 is the same direction, 1 orthogonal, 2 opposite. Where none agrees
-    with the first there is no update. With tau 2 it is the mean.
+    A micro-batch counts if the cosine distance of its gradient to the mean of the earlier gradients that counted is at
+    most tau: 0 is the same direction, 1 orthogonal, 2 opposite. If no gradient agrees with the first, there is no
+    update. With tau 2 the rule is the mean.
 
     Args:
         tau: largest cosine distance.
-        average: mean, as in the paper, or halving, as in its authors' code: each gradient that counts has half.
+        average: mean, as in the paper, or halving, as in its authors' code: each gradient that counts has weight 1/2.
     """
 
     state = ("mean", "weight", "taken", "kept")
@@ -60,11 +60,11 @@ class Agreement(SeparateRule):
         assert self.mean is not None
         grad.copy_(self.mean)
         self.mean = None
-        return self.kept > 1 or self.taken == 1  # a window of one has nothing to agree with
+        return self.kept > 1 or self.taken == 1  # a window of one micro-batch always counts
 
 
 def _cosine_distance(a: Tensor, b: Tensor, learner: LearnerView) -> float:
-    """1 − cos(a, b), from 0 to 2; 1 where one of them is 0."""
+    """Return 1 − cos(a, b), from 0 to 2; 1 if a or b is 0."""
     product, lengths = torch.stack((a @ b, a.norm() * b.norm())).tolist()
     if not math.isfinite(product):
         raise Diverged(learner.place.updates + 1, "the gradient of a micro-batch")

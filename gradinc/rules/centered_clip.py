@@ -11,14 +11,14 @@ from gradinc.data.batch import Batch
 
 
 class CenteredClip(SeparateRule):
-    """Each micro-batch's gradient is clipped around the last update's
+    """Clip each micro-batch's gradient around the last update's
 
     Paper: Karimireddy et al. 2021, arXiv 2012.10333
     Neutral: tau=inf
 
-    However large a corrupt micro-batch is, it moves the gradient by its share of tau at most. The
-    centre is what this rule gave for the last update, and 0 before the first. With tau inf it is
-    the mean.
+    A corrupt micro-batch of any size moves the gradient by at most its share of tau. The
+    centre is this rule's gradient of the last update, and 0 before the first. With tau inf the
+    rule is the mean.
 
     Args:
         tau: largest distance from the last update's gradient, a norm over all weights.
@@ -48,7 +48,7 @@ class CenteredClip(SeparateRule):
     def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
         assert self.center is not None
         assert self.total is not None
-        # Another tensor, since a method that rereads the window needs the old centre.
+        # A new tensor: a method that rereads the window needs the old centre.
         self.center = self.total.div_(items).add_(self.center)
         grad.copy_(self.center)
         self.total = None

@@ -15,17 +15,17 @@ from gradinc.data.batch import Batch
 
 
 class DP(SeparateRule):
-    """DP-SGD: each row's gradient clipped, and noise once per window
+    """DP-SGD: each row's gradient is clipped, and noise added once per window
 
     Paper: Abadi et al. 2016, arXiv 1607.00133
 
-    Clipping is by row and noise by window, so a window equals the large batch of its rows. Rows come in
-    the order of the epoch and not by Poisson sampling, and no privacy budget is counted.
+    Rows are clipped and the noise is drawn for the window, so a window equals the large batch of its rows. Rows come
+    in the order of the epoch and not by Poisson sampling, and no privacy budget is computed.
 
     Args:
         clip: norm C that no row's gradient exceeds.
-        noise: deviation of the noise, in units of clip.
-        chunk: rows whose gradients are held at a time.
+        noise: standard deviation of the noise, in units of clip.
+        chunk: rows whose gradients are in memory at a time.
     """
 
     state = ("total", "draws")
@@ -33,7 +33,7 @@ class DP(SeparateRule):
 
     def __init__(self, *, clip: Positive = 1.0, noise: NonNegative = 1.0, chunk: Count = 64) -> None:
         if noise and clip == float("inf"):
-            what = "has no noise that would fit"
+            what = "would need infinite noise"
             raise UserError("strategy.window.dp.clip=inf", what, "Use strategy.window.dp.noise=0, or clip")
         self.clip, self.noise, self.chunk = clip, noise, chunk
         self.total: Tensor | None = None
@@ -41,12 +41,12 @@ class DP(SeparateRule):
 
     def open(self, like: Tensor, size: int) -> None:
         self.total = None
-        self.draws += 1  # a gradient that is asked for again is told a second time, and needs noise of its own
+        self.draws += 1  # a gradient computed again is a second release, and needs its own noise
 
     def collect(
         self, objective: Tensor, factor: float, batch: Batch, learner: LearnerView, taken: int, spread: Spread
     ) -> None:
-        if spread.wants(taken) or spread.keeps:  # the gradients of rows have no sum that is not clipped
+        if spread.wants(taken) or spread.keeps:  # the sum of the rows' gradients without clipping is not computed
             super().collect(objective, factor, batch, learner, taken, spread)
         else:
             spread.add(None, factor, batch)
@@ -76,7 +76,7 @@ class DP(SeparateRule):
         return True
 
     def _drawn(self, like: Tensor, learner: LearnerView) -> Tensor:
-        """The window's noise, which does not depend on the micro-batches that its rows are split into."""
+        """Return the window's noise, which does not depend on the micro-batches that its rows are split into."""
         if not self.noise:
             return torch.zeros_like(like)
         place = (learner.place.task, learner.place.updates, self.draws)

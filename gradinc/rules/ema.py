@@ -15,12 +15,12 @@ class EMA(SeparateRule):
 
     Neutral: beta=1
 
-    Debiased, so that the weights add up to 1, and begun anew in every window. The only rule besides
-    `agreement` for which the order of the micro-batches matters. With beta 1 it is the mean, with
-    beta 0 the last micro-batch alone.
+    Debiased, so that the weights add up to 1, and started anew in every window. Only for this rule and
+    `agreement` the order of the micro-batches matters. With beta 1 the rule is the mean, with beta 0 the
+    last micro-batch alone.
 
     Args:
-        beta: what a micro-batch's weight is multiplied by with each one that follows.
+        beta: factor of a micro-batch's weight for each micro-batch after it.
     """
 
     state = ("mean", "weight")

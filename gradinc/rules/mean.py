@@ -10,10 +10,10 @@ from gradinc.core.rule import Rule
 class Mean(Rule):
     """The mean over all rows of the window: equal to one large batch
 
-    The window is normalised once, by the rows that it really had, never by its number of
+    The window is normalised once, by its actual number of rows, never by its number of
     micro-batches: ragged and short windows are then exact. Each backward pass is scaled by the
-    number of rows foreseen, which spares a pass over the vector; only a window that turns out
-    otherwise (cut short by the end of its task, or with replayed rows) is corrected.
+    planned number of rows, which saves a pass over the vector; only a window with another number of
+    rows (cut short by the end of its task, or with replayed rows) is corrected.
     """
 
     def factor(self, items: float, planned: float) -> float:

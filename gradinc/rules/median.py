@@ -18,8 +18,8 @@ class Median(RowRule):
     Paper: Yin et al. 2018, arXiv 1803.01498
     Neutral: size=1
 
-    Of an even number, the mean of the two in the middle. Ragged micro-batches count by their rows:
-    half of the rows' weight lies on either side.
+    The median of an even number is the mean of the two in the middle. Ragged micro-batches are weighted
+    by their rows: half of the rows' weight is on either side.
     """
 
     def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:
@@ -31,12 +31,12 @@ class Median(RowRule):
         for block, target in zip(rows.split(COLUMNS, dim=1), grad.split(COLUMNS), strict=True):
             values, order = block.sort(dim=0)
             below = weights[order].cumsum(0)
-            # The first entry that reaches half of the weight and the first that exceeds it: the same one, unless
-            # the halves part between two entries.
+            # The first entry that reaches half of the weight and the first that exceeds it are the same, unless
+            # the halves separate between two entries.
             reaches = (below < 0.5 - _ROUNDING).sum(0, keepdim=True)
             exceeds = (below <= 0.5 + _ROUNDING).sum(0, keepdim=True).clamp_(max=count - 1)
             torch.lerp(values.gather(0, reaches), values.gather(0, exceeds), 0.5, out=target.unsqueeze(0))
 
 
 _ROUNDING = 1e-12
-"""Shares add up to one half to within this where the weight falls into equal halves."""
+"""Tolerance of shares that add up to one half, if the weight separates into equal halves."""

@@ -12,14 +12,14 @@ from gradinc.data.batch import Batch
 
 
 class MSAM(SeparateRule):
-    """Sharpness-aware in each micro-batch: gradients a step of rho uphill
+    """Sharpness-aware gradients of each micro-batch, a step of rho uphill
 
     Paper: Behdin et al. 2023, arXiv 2302.09693
     Neutral: rho=0
 
-    ∇Lₖ(w + ρ ∇Lₖ(w) / ‖∇Lₖ(w)‖) for each micro-batch k, with the dropout masks of the first pass, and
-    their mean. It takes two passes; the method `sam` takes one step uphill for the whole window.
-    With rho 0 it is the mean.
+    The mean of ∇Lₖ(w + ρ ∇Lₖ(w) / ‖∇Lₖ(w)‖) over the micro-batches k, with the dropout masks of the first
+    pass. It takes two passes; the method `sam` takes one step uphill for the whole window.
+    With rho 0 the rule is the mean.
 
     Args:
         rho: length of the step uphill, a norm over all weights.
@@ -43,7 +43,7 @@ class MSAM(SeparateRule):
             value.addcdiv_(g, g.norm().clamp_(min=tiny), value=self.rho)
             sharp = learner.part(batch, 1 / batch.items)
         finally:
-            value.copy_(here)  # subtracting would leave rounding behind
+            value.copy_(here)  # subtracting would leave rounding errors
         self.weight += batch.items
         if self.mean is None:
             self.mean = sharp

@@ -20,9 +20,9 @@ class PCGrad(RowRule):
     Paper: Yu et al. 2020, arXiv 2001.06782
     Neutral: size=1
 
-    Each gradient meets the others in random order, and loses its component along those that it has
-    a negative product with. Of two, the result harms neither; of more, it may. The paper adds them
-    up, this is their mean, so that without conflicts it is the window's.
+    Each gradient is compared with the others in random order, and loses its component along gradients with
+    a negative product. With two micro-batches the result conflicts with neither; with more, it may. The paper
+    adds the gradients up; this rule is their mean, so that without conflicts it is the window's mean.
     """
 
     state = (*RowRule.state, "draw")
@@ -32,7 +32,7 @@ class PCGrad(RowRule):
 
     def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         RowRule.add(self, g, batch, learner)
-        if self.draw is None:  # where the window is reread, the first reading's order holds
+        if self.draw is None:  # a window that is reread uses the first order again
             generator = learner.rng("pcgrad")
             self.draw = int(torch.randint(2**62, (), generator=generator, device=generator.device))
 

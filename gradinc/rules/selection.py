@@ -1,7 +1,7 @@
 """Order statistics of the rows of a matrix, column by column, by a network of minima and maxima.
 
 A sort of short columns costs tens of times more than the few whole-row minima and maxima that find
-the middle of them.
+their middle.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from gradinc.core.linalg import COLUMNS
 
 
 def mean_of_ranks(rows: Tensor, first: int, last: int, out: Tensor) -> None:
-    """The mean over the ranks from `first` to `last` of each column. A NaN in a column makes it NaN.
+    """Write the mean over the ranks from `first` to `last` of each column. A column with a NaN becomes NaN.
 
     Args:
         rows: shape (K, P), overwritten.
         first: lowest rank that counts; the smallest entry has rank 0.
         last: highest rank that counts.
-        out: where the means go, shape (P,).
+        out: the tensor to write the means to, shape (P,).
     """
     columns = COLUMNS if rows.device.type == "cpu" else rows.shape[1]
     spare = rows.new_empty(min(columns, rows.shape[1]))
@@ -33,7 +33,7 @@ def mean_of_ranks(rows: Tensor, first: int, last: int, out: Tensor) -> None:
 
 
 def _sorted(wires: list[Tensor], first: int, last: int, spare: Tensor) -> list[Tensor]:
-    """The wires in an order in which those from `first` to `last` hold the entries of these ranks."""
+    """Return the wires in an order in which the wires from `first` to `last` hold the entries of these ranks."""
     for low, high, smaller, larger in network(len(wires), first, last):
         a, b = wires[low], wires[high]
         if smaller and larger:
@@ -49,9 +49,9 @@ def _sorted(wires: list[Tensor], first: int, last: int, spare: Tensor) -> list[T
 
 @cache
 def network(size: int, first: int, last: int) -> tuple[tuple[int, int, bool, bool], ...]:
-    """Comparisons that bring the ranks from `first` to `last` onto the wires of these numbers, in any order there.
+    """Return comparisons that bring the ranks from `first` to `last` onto the wires of these numbers, in any order.
 
-    A merge sort's network without what does not matter for these ranks.
+    The network of a merge sort without the comparisons that do not matter for these ranks.
 
     Returns:
         For each comparison the two wires, and whether the smaller value is needed on the first and
@@ -62,14 +62,14 @@ def network(size: int, first: int, last: int) -> tuple[tuple[int, int, bool, boo
     kept = []
     for low, high in reversed(_merge_sort(size)):
         if use[low] == use[high] != compared:
-            continue  # which of the two is the smaller does not matter
+            continue  # their order does not matter
         kept.append((low, high, use[low] != unused, use[high] != unused))
         use[low] = use[high] = compared
     return tuple(reversed(kept))
 
 
 def _merge_sort(size: int) -> list[tuple[int, int]]:
-    """The comparisons of Batcher's odd-even merge sort, each putting the smaller value on its first wire."""
+    """Return the comparisons of Batcher's odd-even merge sort; each puts the smaller value on its first wire."""
     pairs = []
     run = 1
     while run < size:

@@ -15,8 +15,8 @@ class SignVote(SeparateRule):
 
     Paper: Bernstein et al. 2018, arXiv 1802.04434
 
-    Every micro-batch has one vote, whatever its rows; a tie moves nothing. The scale of the gradient
-    is lost, so the learning rate is the size of a step: a hundredth of what the mean needs, or less.
+    Every micro-batch has one vote, with any number of rows; a tie moves nothing. The scale of the gradient
+    is lost, so the learning rate is the size of a step: at most a hundredth of the rate for the mean.
     """
 
     state = ("votes", "voters", "unsound")
@@ -33,7 +33,7 @@ class SignVote(SeparateRule):
     def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
         assert self.votes is not None
         assert self.unsound is not None
-        self.unsound += g.sum() * 0  # NaN from the first gradient on that is not finite; its signs would not tell
+        self.unsound += g.sum() * 0  # NaN after a gradient that is not finite; its signs would hide it
         if self.voters == torch.iinfo(self.votes.dtype).max:
             self.votes = self.votes.to(torch.int32)
         self.votes += g.sign_().to(self.votes.dtype)

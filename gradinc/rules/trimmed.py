@@ -21,9 +21,9 @@ class Trimmed(RowRule):
     Paper: Yin et al. 2018, arXiv 1803.01498
     Neutral: trim=0
 
-    Of K micro-batches the ⌈trim · K⌉ lowest and as many highest are left out, fewer where none would
-    remain: a window of two has no extremes. Those that remain count by their rows. With trim 0 it is
-    the mean.
+    Of K micro-batches the ⌈trim · K⌉ lowest and as many highest are left out, fewer if none would
+    remain: a window of two has no extremes. The remaining micro-batches are weighted by their rows. With
+    trim 0 the rule is the mean.
 
     Args:
         trim: share of the micro-batches that is left out at either end.

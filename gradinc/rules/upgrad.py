@@ -13,13 +13,13 @@ from gradinc.core.row_rule import RowRule
 
 
 class UPGrad(RowRule):
-    """The mean of the micro-batches' gradients, each projected to harm none
+    """The mean of the micro-batches' gradients, each projected off conflicts
 
     Paper: Quinton & Rey 2024, arXiv 2406.16232
     Neutral: size=1
 
-    Each is projected onto the vectors that have no negative product with any of them, so that a
-    small enough step raises the loss of no micro-batch. Without conflicts it is the mean.
+    Each gradient is projected onto the vectors without a negative product with any of them, so that a
+    small enough step raises the loss of no micro-batch. Without conflicts the rule is the mean.
     """
 
     def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:

@@ -24,7 +24,7 @@ def test_stages_change_the_size_at_their_update_and_hold_the_window_s_before():
     stages = due("stages", begin=[2, 5], sizes=[4, 8])
     assert [stages.size(update, 1, 32) for update in range(7)] == [1, 1, 4, 4, 4, 8, 8]
     for begin, sizes in (([5, 2], [1, 1]), ([1], [1, 2])):
-        with pytest.raises(UserError, match="one size for each beginning"):
+        with pytest.raises(UserError, match="one size for each update"):
             due("stages", begin=begin, sizes=sizes)
 
 

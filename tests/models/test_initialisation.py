@@ -78,7 +78,7 @@ def test_fresh_offsets_are_what_bias_init_says_and_weights_are_as_without_it(law
 
 
 def test_a_value_for_offsets_that_there_are_none_of_is_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.bias_init=0\.1: gives a value to offsets"):
+    with pytest.raises(UserError, match=r"model\.bias_init=0\.1: sets the offsets"):
         mlp((12,), 3, bias=False, bias_init=0.1)
     assert not [name for name, _ in mlp((12,), 3, bias=False).named_parameters() if "bias" in name]
 

@@ -61,7 +61,7 @@ def test_noise_has_its_deviation_and_is_another_one_in_every_update():
 
 
 def test_noise_without_a_norm_that_it_goes_by_is_refused():
-    with pytest.raises(UserError, match=r"dp\.clip=inf: has no noise that would fit"):
+    with pytest.raises(UserError, match=r"dp\.clip=inf: would need infinite noise"):
         rule("dp", clip=float("inf"))
 
 
@@ -74,8 +74,8 @@ def build(*overrides):
     ("override", "what"),
     [
         ("model.norm=batch", "BatchNorm mixes the rows"),
-        ("corrupt.prob=0.1", "breaks those of micro-batches"),
-        ("strategy=[dp,lwf]", "lwf adds a term"),
+        ("corrupt.prob=0.1", "corrupts gradients of micro-batches"),
+        ("strategy=[dp,lwf]", "lwf adds another term"),
     ],
 )
 def test_what_has_no_gradient_of_a_row_is_refused(override, what):

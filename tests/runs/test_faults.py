@@ -128,7 +128,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     assert (end.code, end.err.count("\n")) == (1, 1), end.err
     assert f"{disk}/mine/" in end.err
     assert " cannot be written: No space left on device (" in end.err
-    assert " bytes are free). Make room or choose another output=…; the same command then goes on.\n" in end.err
+    assert " bytes are free). Free some space or choose another output=…; the same command then resumes.\n" in end.err
     ballast.unlink()
     assert nursery.run(folder, *RUN, f"output={disk}").code == 0
     assert differences(disk / "mine", wanted) == []
@@ -250,7 +250,7 @@ def test_a_run_goes_on_when_what_it_prints_has_no_room(tmp_path: Path, wanted: d
     with open("/dev/full", "w") as full:
         process = gradinc(tmp_path, "train", *RUN, stdout=full)
         _, err = process.communicate()
-    line = "standard output: cannot be written (No space left on device). The run goes on without it.\n"
+    line = "standard output: cannot be written (No space left on device). The run continues without it.\n"
     assert (err, process.returncode) == (line, 0)
     assert differences(only_run(tmp_path), wanted) == []
     with open("/dev/full", "w") as full:

@@ -61,7 +61,7 @@ def test_a_link_is_not_written_through(folder: Path, name: str) -> None:
     content = elsewhere.read_bytes()
     (folder / name).symlink_to(elsewhere)
     assert refusal(folder) == (
-        f"rates/{name}: is a link, where a search writes. Put the file itself in its place, or use another --name."
+        f"rates/{name}: is a link, where a search writes. Replace it by the file itself, or use another --name."
     )
     assert elsewhere.read_bytes() == content
 
