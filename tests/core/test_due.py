@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from learners import learner, members, update
 
 from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
@@ -97,50 +96,3 @@ def test_the_norm_test_grows_windows_when_it_fails_and_only_then():
     before = failed.size(1, 8, 16)
     failed.observe(calm_squares, calm.mean(0).dot(calm.mean(0)))
     assert failed.size(2, 8, 16) == before, "it never shrinks"
-
-
-def run(mine, count=3, micro=25):
-    for window in range(count):
-        update(mine, members((micro,) * 4, first=4 * micro * window))
-    return mine
-
-
-def test_diagnostics_are_the_numbers_worked_out_by_hand_and_change_no_bit():
-    watched, plain = learner(diagnostics=True), learner()
-    before = plain.weights.value.clone()
-    run(watched, count=1)
-    run(plain, count=1)
-    assert torch.equal(watched.weights.value, plain.weights.value)
-    notes = watched.drain()["notes"]
-    g = plain.weights.grad
-    assert notes["gradient_norm"] == pytest.approx(float(g.norm()))
-    assert notes["kept_norm"] == pytest.approx(1)
-    assert notes["update_norm"] == pytest.approx(float((plain.weights.value - before).norm()))
-    fresh = learner()
-    first = fresh.gradient(members((25,))[0])
-    trace = (float(first.dot(first)) - float(g.dot(g))) / (1 / 25 - 1 / 100)
-    signal = float(g.dot(g)) - trace / 100
-    assert notes["noise_scale"] == pytest.approx(trace / signal)
-    assert "noise_scale" not in plain.drain().get("notes", {})
-
-
-def test_the_cosine_of_successive_updates_is_noted_from_the_second_on():
-    mine = run(learner(diagnostics=True), count=1)
-    assert "update_cosine" not in mine.drain()["notes"]
-    first = mine.around["after"].previous.clone()
-    run(mine, count=1)
-    second = mine.around["after"].previous
-    expected = float(first.dot(second) / (first.norm() * second.norm()))
-    assert mine.drain()["notes"]["update_cosine"] == pytest.approx(expected)
-
-
-def test_the_learning_rate_is_scaled_by_the_micro_batches_of_the_window():
-    from gradinc.core.rate import SCALES
-
-    by_hand = run(learner(lr=0.4))
-    scaled = learner(lr=0.1)
-    scaled.rate.scale = SCALES["linear"]
-    run(scaled)
-    assert torch.allclose(scaled.weights.value, by_hand.weights.value, rtol=1e-12)
-    assert SCALES["sqrt"](4) == 2
-    assert SCALES["none"](4) == 1

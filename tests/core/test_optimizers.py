@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from learners import distance
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -106,10 +107,6 @@ def train_free(model: nn.Module, optimizer: torch.optim.Optimizer, updates: rang
         optimizer.zero_grad()
         loss(model, number).backward()
         optimizer.step()
-
-
-def distance(a: Tensor, b: Tensor) -> float:
-    return float((a - b).norm() / b.norm())
 
 
 def make(kind: str, name: str, options: dict[str, Any], dtype: torch.dtype = torch.float64) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from learners import same
 
 from gradinc.base.errors import UserError
 from gradinc.config.schema import DataSection
@@ -28,12 +28,6 @@ Y = torch.arange(23)
 ORDER = torch.randperm(23, generator=torch.Generator().manual_seed(1))
 
 Section = Callable[..., DataSection]
-
-
-def same(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
-    return len(one) == len(other) and all(
-        torch.equal(a, b) for p, q in zip(one, other, strict=True) for a, b in zip(p, q, strict=True)
-    )
 
 
 def test_batches_are_the_rows_in_the_order_given() -> None:
