@@ -93,7 +93,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
 
 
 def _has_failures(document: Mapping[str, Any]) -> bool:
-    """Whether a run did not come to a good end, in this command or an earlier one."""
+    """Return whether a run did not come to a good end, in this command or an earlier one."""
     cells = [cell for row in document["rows"] for cell in row["cells"]]
     return any(seed["status"] in FAILURES for cell in cells for seed in cell["seeds"])
 

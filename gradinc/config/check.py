@@ -167,7 +167,7 @@ def _has_nan(item: Any) -> bool:
 
 
 def _has_giant(item: Any) -> bool:
-    """Whether there is a whole number in it that no machine word holds: Python has them, and no tensor does."""
+    """Return whether there is a whole number in it that no machine word holds: Python has them, and no tensor does."""
     if isinstance(item, dict):
         return any(_has_giant(entry) for entry in item.values())
     if isinstance(item, list | tuple):
@@ -176,7 +176,7 @@ def _has_giant(item: Any) -> bool:
 
 
 def _has_other_bytes(item: Any) -> bool:
-    """Whether there is text in it that came from bytes that are not UTF-8, which no file of a run can store."""
+    """Return whether there is text in it that came from bytes that are not UTF-8, which no file of a run can store."""
     if isinstance(item, dict):
         return any(_has_other_bytes(entry) for pair in item.items() for entry in pair)
     if isinstance(item, list | tuple):

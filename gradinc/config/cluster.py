@@ -22,7 +22,7 @@ class Cluster:
 
     @property
     def is_here(self) -> bool:
-        """Whether the jobs run on this machine."""
+        """Return whether the jobs run on this machine."""
         return self.name == "local"
 
 

@@ -77,7 +77,7 @@ def file(group: str, name: str, config_dirs: Sequence[Path] = ()) -> Path | None
 
 
 def mentions(path: Path, part: str) -> bool:
-    """Whether a YAML file has a part's name as a word of its own."""
+    """Return whether a YAML file has a part's name as a word of its own."""
     return re.search(rf"(?<![\w-]){re.escape(part)}(?![\w-])", path.read_text(encoding="utf-8")) is not None
 
 

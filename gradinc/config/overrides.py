@@ -50,7 +50,7 @@ class Assignment:
 
     @property
     def is_choice(self) -> bool:
-        """Whether it chooses files of a group, rather than setting keys."""
+        """Return whether it chooses files of a group, rather than setting keys."""
         return self.key in groups.GROUPS and not isinstance(self.value, dict)
 
     @property

@@ -33,7 +33,7 @@ class Chosen:
         return replace(self, parts={kind: str(values.get(keys[kind], name)) for kind, name in self.parts.items()})
 
     def lacks(self, key: str) -> bool:
-        """Whether a key is an option of a part that there is, but not in this run."""
+        """Return whether a key is an option of a part that there is, but not in this run."""
         owners = _owners(key)
         if owners is None:
             return False
@@ -46,7 +46,7 @@ class Chosen:
 
 
 def is_choice(key: str) -> bool:
-    """Whether a key chooses parts or files, and so decides which options there are."""
+    """Return whether a key chooses parts or files, and so decides which options there are."""
     return key in (*groups.GROUPS, *_choosing().values())
 
 

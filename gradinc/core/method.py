@@ -17,7 +17,7 @@ Role = Literal["free", "recomputes", "steers", "confines", "bounds", "layerwise"
 
 - ``recomputes``: `transform` discards earlier changes of the gradient.
 - ``steers``: `transform` removes a part of the gradient that must not come back.
-- ``confines``: as ``steers``, and the removed part grows from task to task, so that old momentum would bring it back.
+- ``confines``: as ``steers``, and the removed part grows from task to task, so that old momentum would restore it.
 - ``bounds``: `transform` does no more than scale the whole gradient down.
 - ``layerwise``: `transform` treats every layer separately and stores nothing about it.
 - ``masks``: `stepped` drops entries of the update.

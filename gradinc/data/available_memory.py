@@ -12,7 +12,7 @@ _SHARE = 4
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether `size` bytes of rows are to be kept in memory, on the device and, while they are read, here."""
+    """Return whether `size` bytes of rows are to be kept in memory, on the device and, while they are read, here."""
     available = available_memory()
     if device.type == "cuda":
         available = min(available, torch.cuda.mem_get_info(device)[0])

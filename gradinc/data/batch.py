@@ -45,7 +45,7 @@ class Batch:
 
     @property
     def fresh(self) -> int:
-        """How many rows, the first ones, come from the stream."""
+        """Return how many rows, the first ones, come from the stream."""
         return self.x.shape[0] - self.replayed
 
     @property

@@ -68,7 +68,7 @@ def read_image(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
         digest = hashlib.sha256(content).digest()
         if files.digest(index) not in (None, digest):
             mend = "Restore it and give the same command again, or add fresh=true to train on the new data"
-            raise UserError(str(path), "was changed while the run was reading it", mend)
+            raise UserError(str(path), "was changed while the run read it", mend)
         with Image.open(io.BytesIO(content)) as image:
             pixels = _pixels(image, files)
     if pixels.shape != files.shape:
@@ -129,7 +129,7 @@ def _reported(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = getattr(error, "strerror", None) or (str(error) if str(error) else type(error).__name__)
         if isinstance(error, Image.UnidentifiedImageError):
-            reason = "no image format that gradinc reads"
+            reason = "not an image format that gradinc reads"
         elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
             reason = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, the most that are safe to decode"
         raise UserError(str(path), f"not a readable image ({reason})", "Replace the file or remove it") from None

@@ -86,7 +86,7 @@ class Experience:
         return rows if self.change is None else rows.changed(self.change)
 
     def size(self, part: str) -> int:
-        """How many rows a part has in the data set."""
+        """Return how many rows a part has in the data set."""
         return len(self._rows(part))
 
     def _rows(self, part: str) -> Rows:

@@ -62,7 +62,7 @@ def _parts(root: Path) -> dict[str, int]:
     for name in _folders(root):
         if name not in PART_FOLDERS:
             mend = "Remove it, or move it into one of these"
-            raise UserError(str(root / name), "lies beside train, and is neither val, validation nor test", mend)
+            raise UserError(str(root / name), "is beside train, and is neither val, validation nor test", mend)
         if PART_FOLDERS[name] in parts.values():
             raise UserError(str(root), "has both val and validation", "Keep one of them")
         parts[name] = PART_FOLDERS[name]

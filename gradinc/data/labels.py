@@ -36,11 +36,11 @@ class Labels:
 
     @property
     def all_count(self) -> bool:
-        """Whether every task has labels of its own, and all of them count in training."""
+        """Return whether every task has labels of its own, and all of them count in training."""
         return self.protocol.train_logits == "all" and all(self.natural(task) for task in range(len(self.classes)))
 
     def natural(self, task: int) -> bool:
-        """Whether a task's labels are its outputs already."""
+        """Return whether a task's labels are its outputs already."""
         return self.of_task[task] == self.classes[task]
 
     def map(self, task: int, y: Tensor) -> Tensor:
@@ -84,5 +84,5 @@ def assign(classes: Sequence[tuple[int, ...]], protocol: Protocol) -> Labels:
 
 
 def is_shared(classes: Sequence[tuple[int, ...]]) -> bool:
-    """Whether several tasks have the same classes."""
+    """Return whether several tasks have the same classes."""
     return len(set(classes)) == 1 and len(classes) > 1

@@ -112,7 +112,7 @@ class Stream(Sequence[Task]):
 
     @property
     def budgets(self) -> tuple[int, int]:
-        """How many tasks there are, and how many of their budgets an item of the sequence has."""
+        """Return how many tasks there are, and how many of their budgets an item of the sequence has."""
         tasks = len(self.experiences)
         return tasks, tasks if self.options.data == "joint" else 1
 
@@ -125,7 +125,7 @@ class Stream(Sequence[Task]):
 
     @property
     def tested(self) -> int:
-        """How many tasks there are."""
+        """Return how many tasks there are."""
         return len(self.experiences)
 
     @property
@@ -135,7 +135,7 @@ class Stream(Sequence[Task]):
         return range(self.tested - count, self.tested)
 
     def size(self, name: str, index: int) -> int:
-        """How many ``validation`` or ``test`` rows a task has."""
+        """Return how many ``validation`` or ``test`` rows a task has."""
         experience = self.experiences[index]
         indices = experience.indices(name)
         return experience.size(name) if indices is None else len(indices)
@@ -155,7 +155,7 @@ class Stream(Sequence[Task]):
 
     @property
     def is_sequence(self) -> bool:
-        """Whether it is more than ordinary training: an accuracy matrix is kept."""
+        """Return whether it is more than ordinary training: an accuracy matrix is kept."""
         return self.options.name != "iid"
 
     @property
@@ -194,7 +194,7 @@ class Stream(Sequence[Task]):
     # ---- inside ----
 
     def _is_measured(self, name: str, task: int, index: int) -> bool:
-        """Whether rows of a task are looked at while an item of the sequence is trained on: test rows always are."""
+        """Return whether a task is evaluated while an item of the sequence is trained on; test rows always are."""
         return name == "test" or task in self.parts(index)
 
     def _pairs(self, labels: Labels) -> int:

@@ -73,7 +73,7 @@ def _refuse_doubt(path: Path, name: str, y: np.ndarray, *, integers: bool) -> No
     if y.shape[1] > 1 and _is_one_hot(y):
         raise UserError(str(path), f"{name} holds one-hot rows: classes or values?", EITHER)
     if y.shape[1] > 1 and (integers or bool(((y == 0) | (y == 1)).all())):
-        what = f"{name} has shape {y.shape} and whole numbers, which are no classes"
+        what = f"{name} has shape {y.shape} and whole numbers, which are not classes"
         raise UserError(str(path), what, "Save labels as (rows,), or give data.task=values")
     if y.shape[1] > 1:
         return
@@ -101,7 +101,7 @@ def _numbers(path: Path, name: str, y: np.ndarray) -> np.ndarray:
     if not _is_whole(y):
         broken = np.flatnonzero(y != np.round(y))
         if len(broken):
-            what = f"row {broken[0]} of {name} holds {y[broken[0]]:g}, which is no class"
+            what = f"row {broken[0]} of {name} holds {y[broken[0]]:g}, which is not a class"
             raise UserError(str(path), what, "Give data.task=values, or save whole numbers")
         y = y.astype(np.int64)
     return y

@@ -36,7 +36,7 @@ class Setting:
     shape: tuple[int, ...] | None = None
 
     def capacity(self, memory: int) -> int:
-        """How many examples a memory holds in all, where ``memory`` is what a method's option says."""
+        """Return how many examples a memory holds in all, where ``memory`` is what a method's option says."""
         return memory * {"total": 1, "task": self.tasks, "class": max(1, self.classes)}[self.memory_unit]
 
 

@@ -37,7 +37,7 @@ def import_torchvision(submodule: str = "") -> ModuleType:
     _schemas.append(library)
     module = importlib.import_module(name)
     warnings.warn(
-        "torchvision was built for another torch; gradinc goes on without its compiled operators and needs none",
+        "torchvision was built for another torch; gradinc works without its compiled operators",
         stacklevel=2,
     )
     return module

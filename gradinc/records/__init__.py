@@ -1,1 +1,1 @@
-"""Runs that are there already, read from their directories: data that nobody has checked, and no torch."""
+"""Existing runs, read from their directories as untrusted data, without torch."""

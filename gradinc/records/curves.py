@@ -1,4 +1,4 @@
-"""Curves of runs against samples, updates, rows, passes and seconds, and the averages of several."""
+"""Curves of runs over samples, updates, rows, passes and seconds, and averages of several curves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gradinc.records.recorded import POSITIONS, RecordedRun, finite
 from gradinc.records.statistics import quantile
 
 AXES = {"samples": "samples", "updates": "step", "rows": "rows", "passes": "passes", "seconds": "step"}
-"""What a curve can run against, and the key of a log line that leads to it; seconds are in ``timing.jsonl``."""
+"""Axes of curves, and the key of a log line for each; seconds are in ``timing.jsonl``."""
 
 NOTES = "notes"
-"""The key of a log line that diagnostics and what methods noted stand under."""
+"""Key of a log line with the numbers of diagnostics and of methods."""
 
 GRID = 80
-"""Points of a curve that is drawn; a longer one is made of means."""
+"""Points of a plotted curve; a longer curve is reduced to means."""
 
 Points = list[tuple[float, float]]
 Band = list[tuple[float, float, float]]
@@ -24,7 +24,7 @@ Band = list[tuple[float, float, float]]
 
 
 def curve(run: RecordedRun, axis: str, *keys: str) -> Points:
-    """The values under the keys of all log lines that have them, against one of `AXES`."""
+    """Return the values under the keys of all log lines that have them, over one of `AXES`."""
     column = run.columns.get(keys)
     if column is None:
         return []
@@ -38,12 +38,12 @@ def curve(run: RecordedRun, axis: str, *keys: str) -> Points:
 
 
 def diagnostics(run: RecordedRun) -> list[str]:
-    """The names of the numbers beside the loss that the run's log has, under `NOTES`."""
+    """Return the names of the numbers that the run's log has under `NOTES`."""
     return [keys[1] for keys in run.columns if len(keys) == 2 and keys[0] == NOTES]
 
 
 class Clock:
-    """A column of ``timing.jsonl`` at each update. A life that was killed told of updates that the next one redid."""
+    """A column of ``timing.jsonl`` at each update. A killed start may have logged updates that the next one redid."""
 
     def __init__(self, run: RecordedRun, column: str) -> None:
         self.points: Points = []
@@ -56,13 +56,13 @@ class Clock:
         self.steps = [point[0] for point in self.points]
 
     def at(self, step: float | None) -> float | None:
-        """What the column says, or would say, at an update; None where it says nothing."""
+        """Return the column's value at an update, interpolated; None outside its range."""
         known = self.points and step is not None and step == step
         return value_at(self.points, step, self.steps) if known and step is not None else None
 
 
 def value_at(points: Points, x: float, xs: Sequence[float] | None = None) -> float:
-    """The curve's value, on a straight line between two points, and beyond its ends that of the end."""
+    """Return the curve's value, interpolated between two points and constant beyond its ends."""
     xs = [point[0] for point in points] if xs is None else xs
     above = bisect_left(xs, x)
     if above == 0 or above == len(xs):
@@ -72,7 +72,7 @@ def value_at(points: Points, x: float, xs: Sequence[float] | None = None) -> flo
 
 
 def thinned(points: Points, count: int = GRID) -> tuple[Points, Band]:
-    """A curve of few points: each the mean of a stretch of equal length, with the range of the stretch."""
+    """Reduce a curve to few points: means of sections of equal length, with each section's range."""
     if len(points) <= count:
         return list(points), []
     first, last = points[0][0], points[-1][0]
@@ -90,7 +90,7 @@ def thinned(points: Points, count: int = GRID) -> tuple[Points, Band]:
 
 
 def average(curves: Sequence[Points]) -> tuple[Points, Band]:
-    """The mean of several curves where all of them have values, and their range."""
+    """Return the mean of several curves where all of them have values, and their range."""
     curves = [points for points in curves if points]
     if not curves:
         return [], []
@@ -106,7 +106,7 @@ def average(curves: Sequence[Points]) -> tuple[Points, Band]:
 
 
 def spread(curves: Sequence[Points]) -> tuple[Points, Band, Band]:
-    """The median of many curves, the range of the middle 80 %, and the whole range, of those that got that far."""
+    """Return the median of many curves, the range of the middle 80 % and the whole range, where curves have values."""
     curves = [points for points in curves if points]
     if not curves:
         return [], [], []
@@ -122,7 +122,7 @@ def spread(curves: Sequence[Points]) -> tuple[Points, Band, Band]:
 
 
 def _read(curves: Sequence[Points], places: Sequence[float]) -> Iterator[tuple[float, list[float]]]:
-    """The values of the curves that reach each place."""
+    """Yield the values of the curves that reach each place."""
     sides = [[point[0] for point in points] for points in curves]
     for x in places:
         pairs = zip(curves, sides, strict=True)
@@ -132,7 +132,7 @@ def _read(curves: Sequence[Points], places: Sequence[float]) -> Iterator[tuple[f
 
 
 def _grid(curves: Sequence[Points], first: float, last: float) -> list[float]:
-    """Where several curves are read: at their own points if those are the same and few."""
+    """Return the places for reading several curves: their own points if equal and few."""
     places = [[point[0] for point in points] for points in curves]
     if len(places[0]) <= GRID and all(xs == places[0] for xs in places[1:]):
         return list(dict.fromkeys(places[0]))

@@ -1,4 +1,4 @@
-"""What two runs differ in: config, code, environment, data, and where their records part."""
+"""Differences between two runs: config, code, environment, data, and the first line where their logs differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradinc.records.recorded import RecordedRun
 
 @dataclass(frozen=True)
 class Difference:
-    """One key that has two values."""
+    """One key with two values."""
 
     key: str
     first: str
@@ -24,14 +24,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parting:
-    """The first place where two logs are not the same.
+    """The first difference between two logs.
 
     Attributes:
         line: number of the line, from 1.
         step: update that the line belongs to, in the first log that has it.
-        key: the first key that differs; empty where one log has ended.
-        first, second: what the two logs say there.
-        before: update of the last line that is the same in both; None where there is none.
+        key: the first key that differs; empty if one log has ended.
+        first, second: the values in the two logs.
+        before: update of the last line that is the same in both; None if there is none.
     """
 
     line: int
@@ -44,12 +44,12 @@ class Parting:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All differences of two runs, by subject; a subject without any is an empty list.
+    """All differences of two runs, by subject; a subject without differences has an empty list.
 
     Attributes:
         subjects: ``config``, ``code``, ``environment``, ``data`` and ``result``.
-        parting: where ``metrics.jsonl`` differs first; None where it is the same throughout.
-        lines: how many lines the two logs have.
+        parting: the first difference in ``metrics.jsonl``; None if the two logs are equal.
+        lines: number of lines of the two logs.
     """
 
     subjects: dict[str, list[Difference]]
@@ -58,7 +58,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether the two runs agree in all of it."""
+        """Return whether the two runs agree in all subjects."""
         return self.parting is None and not any(self.subjects.values())
 
 
@@ -69,7 +69,7 @@ RESULT = ("status", "test", "validation", "ended_by", "epochs", *_COUNTS, "weigh
 
 
 def compare(first: RecordedRun, second: RecordedRun) -> Comparison:
-    """Everything that two runs differ in. Seconds, memory, process ids and commands are left out."""
+    """Return all differences of two runs, except seconds, memory, process ids and commands."""
     subjects = {
         "config": _differences(settings(first), settings(second)),
         "code": _differences(_chosen(first.meta, CODE), _chosen(second.meta, CODE)),
@@ -84,7 +84,7 @@ def compare(first: RecordedRun, second: RecordedRun) -> Comparison:
 
 
 def parting(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> Parting | None:
-    """The first line at which two logs differ, and the first key in it."""
+    """Return the first line at which two logs differ, and the first key in it."""
     before = None
     for number, (one, other) in enumerate(zip_longest(first, second), start=1):
         if one == other:
@@ -105,7 +105,7 @@ def _step(line: Mapping[str, Any] | None) -> int | None:
 
 
 def _environment(run: RecordedRun) -> dict[str, str]:
-    """The environments of all starts of a run: what changed between them is shown with arrows."""
+    """Return the environments of all starts of a run, with arrows for changes between starts."""
     segments = run.meta.get("segments")
     segments = [s for s in segments if isinstance(s, Mapping)] if isinstance(segments, list) else []
     known = {}

@@ -1,4 +1,4 @@
-"""A run's directory: finding it again, one process at a time, and what is in it. No torch here."""
+"""A run's directory: its place, its lock and its files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gradinc.records.schemas import ENDED, is_run, read_meta, read_result
 from gradinc.records.seal import SEAL, check_seal, seal
 
 FOLDERS = ("ckpt", "measured")
-"""Folders in a run's directory: its checkpoints, and what was measured on its weights."""
+"""Folders in a run's directory: its checkpoints, and later measurements of its weights."""
 
 OURS = (
     "measured",
@@ -39,15 +39,15 @@ OURS = (
     "config.yaml",
     "owner.json",
 )
-"""Everything that is written into a run's directory, but for the lock, in an order in which it can be removed: whatever
-is left when that is cut short is a run to go on with."""
+"""Everything that is written into a run's directory except the lock, in an order of removal: after an interrupted
+removal the remaining files are still a run that can be resumed."""
 
 SEALED = ("config.yaml", "meta.json", "metrics.jsonl", "timing.jsonl")
-"""The files that a run's seal covers, besides ``result.json`` and the checkpoints that stand for its end."""
+"""The files that a run's seal covers, besides ``result.json`` and its final checkpoints."""
 
 
 class RunDirectory:
-    """The place of one run, named by the content of its config unless ``name=`` says otherwise.
+    """The directory of one run, named by the content of its config unless ``name=`` is given.
 
     Attributes:
         path: the directory, which may not exist yet.
@@ -80,11 +80,11 @@ class RunDirectory:
             raise UserError(str(self.path), "is a file, where the run's directory should be", "Use another name=…")
 
     def check_place(self) -> None:
-        """See that nothing else lies where the run's directory is to be, and that nothing in it leads elsewhere.
+        """Check that the run's directory is free or is a run's, and that none of its files leads elsewhere.
 
         Raises:
-            UserError: there is a directory, and it is not that of a run; or where a run writes, there is a link
-                or a device, which would take what is written to another place.
+            UserError: there is a directory that is not a run's; or a file of the run is a link or a device, which would
+                store the content in another place.
         """
         try:
             places = list(_written_places(self.path))
@@ -104,11 +104,11 @@ class RunDirectory:
     def check_config(self) -> None:
         """Compare with the config that the run was started with.
 
-        A ``config.yaml`` that is damaged is no hindrance where ``meta.json`` has the identity of this config: then
-        it says what `restore_config` can write again.
+        A damaged ``config.yaml`` is accepted if ``meta.json`` has the identity of this config: `restore_config` can
+        then write it again.
 
         Raises:
-            UserError: a key that the run's numbers depend on has another value now, or nobody can say whether.
+            UserError: a key that the run's numbers depend on has another value now, or this cannot be checked.
         """
         file = self.path / "config.yaml"
         meta = read_meta(self.path / "meta.json")
@@ -117,12 +117,12 @@ class RunDirectory:
         if not file.exists():
             if meta is not None:
                 what = "is missing, and by its meta.json the run was started with another config"
-                raise UserError(str(file), what, "Bring it back, or use a new name=…")
+                raise UserError(str(file), what, "Restore it, or use a new name=…")
             return
         try:
             old = read_config(self.path)
         except UserError as error:
-            mend = "Bring the old file back, or use fresh=true to start again"
+            mend = "Restore the old file, or use fresh=true to start again"
             raise UserError(error.where, error.what, mend) from error
         differences = changed(old.document, self.config.document)
         if differences:
@@ -135,20 +135,20 @@ class RunDirectory:
             )
         if meta is not None:
             what = "was changed: by its meta.json the run was started with another config"
-            raise UserError(str(file), what, "Bring the old file back, or use a new name=…")
+            raise UserError(str(file), what, "Restore the old file, or use a new name=…")
 
     def has_config(self) -> bool:
-        """Whether ``config.yaml`` is that of this run."""
+        """Return whether ``config.yaml`` is this run's."""
         try:
             return not changed(read_config(self.path).document, self.config.document)
         except UserError:
             return False
 
     def restore_config(self) -> str | None:
-        """Write ``config.yaml`` where it is not that of this run, which `check_config` has found to be this config's.
+        """Write ``config.yaml`` if it is not this run's, after `check_config` has accepted this config.
 
         Returns:
-            A sentence about it where there had been one.
+            A sentence about it if an old file existed.
         """
         return None if self.has_config() else self._rewrite_config()
 
@@ -159,16 +159,16 @@ class RunDirectory:
         return said
 
     def result(self) -> dict[str, Any] | None:
-        """The content of ``result.json``, or None where the run has not come to an end of any kind."""
+        """Return the content of ``result.json``, or None if the run has not ended."""
         return read_result(self.path / "result.json")
 
     def check_seal(self, result: dict[str, Any]) -> str | None:
-        """See that a run which has ended has the files that it ended with, which `check_config` has found to be ours.
+        """Check that the files of an ended run, accepted by `check_config`, are the files that it ended with.
 
-        A ``config.yaml`` that it has not is written again.
+        A wrong ``config.yaml`` is written again.
 
         Returns:
-            A sentence about it where there had been one.
+            A sentence about it if an old file existed.
 
         Raises:
             UserError: another file is missing or was changed.
@@ -176,7 +176,7 @@ class RunDirectory:
         wrong = check_seal(result, self.path)
         for name in wrong:
             if name != "config.yaml":
-                raise UserError(str(self.path / name), wrong[name], "Bring it back, or use fresh=true to run it again")
+                raise UserError(str(self.path / name), wrong[name], "Restore it, or use fresh=true to run it again")
         if not wrong:
             return self.restore_config()
         said = self._rewrite_config()
@@ -185,23 +185,23 @@ class RunDirectory:
         return said
 
     def meta(self) -> dict[str, Any] | None:
-        """The content of ``meta.json``, or None where there is none.
+        """Return the content of ``meta.json``, or None if there is none.
 
         Raises:
-            UserError: it is missing or damaged, and the run has begun: nobody can say now on which data.
+            UserError: it is missing or damaged in a run that has begun: its data are then not known.
         """
         meta = read_meta(self.path / "meta.json")
         if meta is None and (self.path / "ckpt").exists() and any((self.path / "ckpt").iterdir()):
-            mend = "Bring it back, or use fresh=true to start again"
+            mend = "Restore it, or use fresh=true to start again"
             raise UserError(str(self.path / "meta.json"), "is missing or damaged", mend)
         return meta
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory, made if need be, against every other process.
+        """Create the directory if necessary, and lock it against every other process.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process has locked it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -222,12 +222,12 @@ class RunDirectory:
             write_json(self.path / OWNER, owner())
             yield
         finally:
-            with suppress(OSError):  # what ended the run is worth more than a name that stays
+            with suppress(OSError):  # the error that ended the run matters more than a file left behind
                 (self.path / OWNER).unlink(missing_ok=True)
             lock.release()
 
     def clear(self) -> None:
-        """Remove what an earlier run of this name left. Only files that runs write are touched."""
+        """Remove the files of an earlier run of this name. Only files that runs write are removed."""
         for name in OURS:
             path = self.path / name
             with storing(path):
@@ -238,15 +238,15 @@ class RunDirectory:
             crash_point("cleared")
 
     def write_config(self) -> None:
-        """Keep the config that the run is started with, with the keys in the order in which they act."""
+        """Store the config that the run is started with, with the keys in the order in which they act."""
         text = yaml.safe_dump(self.config.document, sort_keys=False, allow_unicode=True)
         write_whole(self.path / "config.yaml", text.encode())
 
     def write_result(self, result: dict[str, Any], checkpoints: Sequence[str] = ()) -> None:
-        """Write ``result.json``, sealed: the last thing that is written of a run.
+        """Write ``result.json``, sealed: the last file that a run writes.
 
         Args:
-            checkpoints: names, as ``ckpt/164``, of those that stand for the run's end.
+            checkpoints: names, as ``ckpt/164``, of the final checkpoints.
         """
         crash_point("before-result")
         files = [*SEALED, *checkpoints] if result["status"] in ENDED else []
@@ -256,7 +256,7 @@ class RunDirectory:
         crash_point("result-written")
 
     def _owner(self) -> str:
-        """Who holds the directory. One that has only just taken it has a moment to say so."""
+        """Return a description of the process that locked the directory, after a moment for it to write its file."""
         for _ in range(20):
             if (named := living_owner(self.path)) not in (None, ANOTHER):
                 return str(named)
@@ -265,10 +265,10 @@ class RunDirectory:
 
 
 def find_run(run: str | os.PathLike[str], output: str = "outputs") -> Path:
-    """The directory of a run, given by its path or by its name under the output directory.
+    """Return the directory of a run, from its path or its name under the output directory.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such run.
     """
     for path in (Path(run), Path(output) / run):
         if (path / "config.yaml").is_file():
@@ -278,12 +278,12 @@ def find_run(run: str | os.PathLike[str], output: str = "outputs") -> Path:
     raise UserError(str(run), "no such run", f"Give the path of a run's directory, or a name under {output}/")
 
 
-AGAIN = "Bring it back, or give the run's own command again, which writes it"
-"""What to do about a config that cannot be read."""
+AGAIN = "Restore it, or run the run's own command again, which writes it"
+"""The fix for a config that cannot be read."""
 
 
 def read_config(path: Path) -> Config:
-    """The config in a run's directory: data, validated like any other before it is used.
+    """Return the config in a run's directory: data, validated like any other before use.
 
     Raises:
         UserError: it is not a config of this version.
@@ -306,7 +306,7 @@ def read_config(path: Path) -> Config:
 
 
 def _written_places(run: Path) -> Iterator[Path]:
-    """What there is under the names that a run writes to."""
+    """Yield the existing files under the names that a run writes to."""
     folders = [run, *(run / name for name in FOLDERS if (run / name).is_dir() and not (run / name).is_symlink())]
     for folder in folders:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():

@@ -1,4 +1,4 @@
-"""What the last bits of a run depend on besides its config: software, processor, instructions. No torch here."""
+"""Facts that a run's last bits depend on besides its config: software, processor, instructions. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 ENVIRONMENT = ("python", "torch", "processor", "cpu", "instructions", "denormals", "variables", "device", "threads")
-"""What each start of a run writes down of it."""
+"""Facts that each start of a run records."""
 
 YOUNGER_FACTS = ("cpu", "instructions", "denormals", "variables")
-"""What older records lack, so that nobody can say whether it has changed."""
+"""Facts that older records lack, so that a change cannot be detected."""
 
 CPU_VARIABLES = (
-    # which kernels PyTorch, oneDNN, MKL, OpenBLAS, NumPy and the C library choose for a processor
+    # kernels that PyTorch, oneDNN, MKL, OpenBLAS, NumPy and the C library choose for a processor
     "ATEN_CPU_CAPABILITY",
     "ONEDNN_MAX_CPU_ISA",
     "DNNL_MAX_CPU_ISA",
@@ -31,14 +31,14 @@ CPU_VARIABLES = (
     # lower precision
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "DNNL_DEFAULT_FPMATH_MODE",
-    # how a sum is shared out between threads, where that is not the number that PyTorch is given
+    # division of a sum between threads, if not by PyTorch's number of threads
     "MKL_DYNAMIC",
     "OMP_DYNAMIC",
     "OMP_SCHEDULE",
     "OMP_THREAD_LIMIT",
     "KMP_DETERMINISTIC_REDUCTION",
 )
-"""Environment variables that choose another arithmetic on a processor."""
+"""Environment variables that select other arithmetic on a processor."""
 
 CUDA_VARIABLES = (
     "NVIDIA_TF32_OVERRIDE",
@@ -52,23 +52,23 @@ CUDA_VARIABLES = (
     "TORCH_LINALG_PREFER_CUSOLVER",
     "TORCH_LINALG_PREFER_MAGMA",
 )
-"""Those that choose another arithmetic on a GPU."""
+"""Environment variables that select other arithmetic on a GPU."""
 
 IDENTITY = (
     "vendor_id", "cpu family", "model", "stepping",
     "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision",
 )  # fmt: skip
-"""Fields of ``/proc/cpuinfo`` that tell processors apart which give themselves the same name."""
+"""Fields of ``/proc/cpuinfo`` that distinguish processors of the same name."""
 
 
 def processor() -> str:
-    """The name that the processor gives itself: two that call themselves ``AMD EPYC`` need not be one."""
+    """Return the processor's name; different processors can share a name, for example ``AMD EPYC``."""
     names = [block["model name"] for block in _processors() if "model name" in block]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def cpu() -> str:
-    """What the processor is by its maker's numbers, such as ``GenuineIntel family 6 model 167 stepping 1``."""
+    """Return the processor by its maker's numbers, such as ``GenuineIntel family 6 model 167 stepping 1``."""
     blocks = [[(key, block[key]) for key in IDENTITY if key in block] for block in _processors()]
     found = [" ".join(f"{key.split()[-1]} {value}" for key, value in block) for block in blocks if block]
     # A processor may have cores of several kinds.
@@ -76,19 +76,19 @@ def cpu() -> str:
 
 
 def variables(*, on_gpu: bool) -> str:
-    """The environment variables that are set of those that choose another arithmetic: ``NAME=value``, or ``none``."""
+    """Return the environment variables that select other arithmetic and are set: ``NAME=value``, or ``none``."""
     names = CPU_VARIABLES + (CUDA_VARIABLES if on_gpu else ())
     return " ".join(f"{name}={os.environ[name][:100]}" for name in names if name in os.environ) or "none"
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """What is not as it was at an earlier start of a run: its name, what it was and what it is."""
+    """Return the facts that differ from an earlier start of a run: name, old value and new value."""
     names = (name for name in now if name in before or name not in YOUNGER_FACTS)
     return [(name, before.get(name), now[name]) for name in names if before.get(name) != now[name]]
 
 
 def _processors() -> list[dict[str, str]]:
-    """What the system says of each processor; empty where it says nothing."""
+    """Return the system's fields of each processor; empty if there are none."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             blocks = file.read().strip().split("\n\n")

@@ -1,4 +1,4 @@
-"""From what was written on the command line to run directories."""
+"""Run directories from arguments of the command line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _DIGEST = re.compile(r"[0-9a-f]{4,8}")
 
 
 def find_runs(arguments: Sequence[str], output: str = "outputs") -> list[RecordedRun]:
-    """The runs that the arguments name, each once, in the order of the arguments and then of names.
+    """Return the runs that the arguments name, without repetition, in the order of the arguments and then of names.
 
     An argument is the path of a run or its name under `output`; a directory of runs; a pattern such as
-    ``outputs/digits-*``; the beginning of names; the digits that a run's name ends in; or a JSON file that lists runs
-    under ``runs``, as that of a table does.
+    ``outputs/digits-*``; the beginning of names; the digits at the end of a run's name; or a JSON file that lists runs
+    under ``runs``, such as a table's.
 
     Raises:
         UserError: an argument names no run.
@@ -36,10 +36,10 @@ def find_runs(arguments: Sequence[str], output: str = "outputs") -> list[Recorde
 
 
 def find_one(argument: str, output: str = "outputs") -> RecordedRun:
-    """The one run that an argument names.
+    """Return the only run that an argument names.
 
     Raises:
-        UserError: it names none, or several.
+        UserError: it names no run, or several runs.
     """
     runs = find_runs([argument], output)
     if len(runs) > 1:
@@ -49,7 +49,7 @@ def find_one(argument: str, output: str = "outputs") -> RecordedRun:
 
 
 def runs_under(folder: Path) -> list[RecordedRun]:
-    """All runs of an output directory, by name.
+    """Return all runs of an output directory, by name.
 
     Raises:
         UserError: it is not a directory.
@@ -73,7 +73,7 @@ def _paths(argument: str, output: Path) -> list[Path]:
         if any(letter in argument for letter in "*?["):
             return _matching(argument, output)
         return _matching(f"{argument}*", output) or _ending(argument, output)
-    except OSError:  # a name that is too long for a file is none
+    except OSError:  # a name that is too long for a file
         return []
 
 
@@ -92,10 +92,10 @@ def _matching(pattern: str, output: Path) -> list[Path]:
 
 
 def _listed(file: Path, output: Path) -> list[Path]:
-    """The runs that a JSON document lists, wherever in it: paths from here or from its folder, or names.
+    """Return the runs that a JSON document lists at any level: paths from here or from its folder, or names.
 
     Raises:
-        UserError: it lists none, or one that is not there.
+        UserError: it lists no run, or a run that does not exist.
     """
     names: dict[str, None] = {}
     level: list[Any] = [read_json(file) or {}]
@@ -112,7 +112,7 @@ def _listed(file: Path, output: Path) -> list[Path]:
     for name in names:
         places = [place for place in (Path(name), file.parent / name, output / name) if is_run(place)]
         if not places:
-            raise UserError(str(file), f"lists {name}, which is not there", "Bring it back, or leave it out")
+            raise UserError(str(file), f"lists {name}, which is not there", "Restore it, or leave it out")
         found.append(places[0])
     return found
 
@@ -137,7 +137,7 @@ def _listing(folder: Path) -> Iterable[Path]:
 def _nothing(argument: str, output: Path) -> UserError:
     names = [run.name for run in _runs_in(output)]
     if _is_directory(argument):
-        return UserError(argument, "has no runs in it", "Give the directory of a run, or one with runs in it")
+        return UserError(argument, "contains no runs", "Give the directory of a run, or one with runs in it")
     mend = choose(argument, names) if names else f"There is none under {output}/; give --output DIR"
     return UserError(argument or '""', "no such run", mend)
 

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but the seed are one setting, measured several times."""
+"""Groups of runs that differ only in the seed: repeated measurements of one setting."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class RunGroup:
     """The runs of one setting.
 
     Attributes:
-        name: the keys in which it differs from the others, or what it is where there is only one.
-        values: those keys, in full, with their values.
+        name: the keys in which it differs from the others, or the setting itself if it is the only one.
+        values: these keys, in full, with their values.
         runs: its runs, by name.
     """
 
@@ -26,24 +26,24 @@ class RunGroup:
 
     @property
     def finished(self) -> tuple[RecordedRun, ...]:
-        """The runs that came to their end; only they are averaged."""
+        """The finished runs; only finished runs are averaged."""
         return tuple(run for run in self.runs if run.status == "finished")
 
     @property
     def drawn(self) -> tuple[RecordedRun, ...]:
-        """The runs whose curves stand for the setting: the finished ones, or all where none is."""
+        """The runs whose curves represent the setting: the finished runs, or all runs if none is finished."""
         return self.finished or self.runs
 
     def score(self, measure: str) -> Estimate | None:
-        """The measure on the rows that the results are measured on, over the finished runs."""
+        """Return the measure on the rows that results are measured on, over the finished runs."""
         values = [run.number("result", run.part, measure) for run in self.finished]
         return estimate([value for value in values if value is not None])
 
 
 def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[RunGroup]]:
-    """The keys besides the seed in which runs differ, and the settings of these keys.
+    """Return the keys besides the seed in which runs differ, and the settings of these keys.
 
-    Runs whose config cannot be read belong to no setting. The order is that of the runs' values.
+    Runs with an unreadable config belong to no setting. The order follows the runs' values.
     """
     readable = [run for run in runs if run.config and run.status != "damaged"]
     keys = [key for key in differing(readable) if key not in ("seed", "init")]
@@ -63,7 +63,7 @@ def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[RunGroup]]:
 
 
 def ranked(found: Sequence[RunGroup], measure: str) -> list[RunGroup]:
-    """Settings by their score, the best first, and last those without one."""
+    """Return settings by their score, the best first, and settings without a score last."""
     scored = [(score.mean, one) for one in found if (score := one.score(measure)) is not None]
     scored.sort(key=lambda pair: pair[0], reverse=SCORES[measure])
     return [*(one for _, one in scored), *(one for one in found if one.score(measure) is None)]
@@ -75,7 +75,7 @@ def _whole_name(run: RecordedRun) -> str:
 
 
 def value_order(value: str) -> tuple[int, float, str]:
-    """Numbers by size, then text by letters."""
+    """Return a sort key: numbers by size, then text alphabetically."""
     try:
         return 0, float(value), ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""The keys of runs' configs: which differ, and what to call a run by."""
+"""Keys of runs' configs: the keys that differ, and the labels of runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gradinc.records.recorded import RecordedRun
 SIZE = "strategy.window.size"
 
 STRATEGY = "strategy"
-"""A key of `settings` that no config has as a value."""
+"""A key of `settings` that is not a value of the config."""
 
 MISSING = "–"
 """A key that a run does not have."""
 
 
 def settings(run: RecordedRun) -> dict[str, str]:
-    """A run's config, each key with its value as it is written on the command line.
+    """Return a run's config, each key with its value as written on the command line.
 
     ``strategy`` is one more key: the rule and methods by name, in their order.
     """
@@ -32,13 +32,13 @@ def settings(run: RecordedRun) -> dict[str, str]:
 
 
 def chosen_settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """What a config chooses by name, with its strategy as in `settings`; numbers, and options of methods, left out."""
+    """Return a config's choices by name, with its strategy as in `settings`; without numbers and methods' options."""
     texts = {key: value for key, value in flat(config) if isinstance(value, str) and ".methods." not in key}
     return {**texts, STRATEGY: strategy_label(config)}
 
 
 def strategy_label(config: Mapping[str, Any]) -> str:
-    """A strategy by name, as in a run's directory: ``accumulate+grokfast``."""
+    """Return a strategy by name, as in a run's directory: ``accumulate+grokfast``."""
     strategy = config.get("strategy")
     strategy = strategy if isinstance(strategy, Mapping) else {}
     window, methods = strategy.get("window"), strategy.get("methods")
@@ -52,13 +52,13 @@ def strategy_label(config: Mapping[str, Any]) -> str:
 
 
 def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
-    """The keys whose values differ between runs, in the order of the config.
+    """Return the keys whose values differ between runs, in the order of the config.
 
-    What follows from another choice is left out: where ``model.name`` differs, the other ``model.*`` keys
-    count only if they differ between runs of one model, and ``strategy`` where the size of windows decides it.
+    Keys that follow from another choice are left out: if ``model.name`` differs, the other ``model.*`` keys count
+    only if they differ between runs of one model; so does ``strategy`` if the size of windows decides it.
 
     Args:
-        free: whether keys count that no number depends on, such as ``threads``.
+        free: whether to count keys without an effect on numbers, such as ``threads``.
     """
     readable = [settings(run) for run in runs if run.config]
     keys = list(dict.fromkeys(key for values in readable for key in values))
@@ -71,13 +71,13 @@ def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
 
 
 def _follows(key: str, heads: Mapping[str, str], different: Sequence[str], readable: Sequence[dict[str, str]]) -> bool:
-    """Whether a key differs only because its section's name does."""
+    """Return whether a key differs only because its section's name does."""
     head = "strategy" if key == "stream.data" else heads.get(key.partition(".")[0])
     return head is not None and head != key and head in different and _decides(head, key, readable)
 
 
 def _decides(head: str, key: str, readable: Sequence[dict[str, str]]) -> bool:
-    """Whether one value of `head` goes with one of `key` only."""
+    """Return whether each value of `head` occurs with only one value of `key`."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for values in readable:
         found[values.get(head, MISSING)].add(values.get(key, MISSING))
@@ -89,6 +89,6 @@ def _is_free(key: str) -> bool:
 
 
 def label(run: RecordedRun, keys: Sequence[str]) -> str:
-    """A run by the keys that it differs in: ``strategy=agem lr=0.1``, each as short as it stays clear."""
+    """Return a run's values of the keys: ``strategy=agem lr=0.1``, as short as they are clear."""
     values = settings(run)
     return " ".join(f"{short(key, keys)}={values.get(key, MISSING)}" for key in keys)

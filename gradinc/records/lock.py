@@ -1,8 +1,8 @@
-"""Who holds a directory: the lock says so, whatever has become of the process that took it. No torch here.
+"""The lock of a directory, independent of the state of the process that took it. Imports no torch.
 
-The number of a process is no proof that it holds anything: in a container every first process has number 1, and a
-number is given again. ``owner.json`` says whose the lock is, for people; the system lets go of the lock itself when
-its process ends, and a file system that several machines share keeps it for all of them.
+A process number does not prove a lock: in a container every first process has number 1, and numbers are used again.
+``owner.json`` names the owner for people. The system releases the lock when its process ends, and a file system
+shared by several machines applies it to all of them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from gradinc.records.schemas import read_json
 LOCK, OWNER = ".lock", "owner.json"
 
 PATIENCE = 0.5
-"""Seconds for which a lock is waited for: whoever looks whether it is held has it for a moment."""
+"""Seconds to wait for a lock: a check of the lock takes it for a moment."""
 
 ANOTHER = "another process"
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process, here or on another machine, holds a directory. Nothing in it is changed."""
+    """Return whether a process, here or on another machine, has locked a directory. Changes nothing in it."""
     try:
         file = os.open(path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:  # nobody ever held it, or it is no directory of a run
+    except OSError:  # never locked, or not the directory of a run
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may look at once
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several processes may check at once
     except BlockingIOError:
         return True
     except OSError:  # a file system without locks
@@ -42,12 +42,12 @@ def is_held(path: Path) -> bool:
 
 
 def owner() -> dict[str, Any]:
-    """What this process says of itself while it holds a directory."""
+    """Return the description of this process for ``owner.json``."""
     return {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
 def living_owner(path: Path) -> str | None:
-    """Who holds a directory, as ``process 4711 (since 12:03)``; None where nobody does."""
+    """Return the process that has locked a directory, as ``process 4711 (since 12:03)``, or None."""
     if not is_held(path):
         return None
     said = read_json(path / OWNER) or {}
@@ -60,11 +60,11 @@ def living_owner(path: Path) -> str | None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether there is such a process: a name that was left behind is not the holder's."""
+    """Return whether the process exists; else its file was left behind."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it is another user's
+        pass  # another user's process
     return True

@@ -1,4 +1,4 @@
-"""What a run writes down while it goes: metrics for comparing, timings for people."""
+"""Logs that a run writes during training: metrics for comparison, timings for people."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _PIECE = 1 << 20
 
 
 class Log:
-    """A file of JSON lines that a restart cuts back to where its checkpoint was taken.
+    """A file of JSON lines that a restart cuts back to its length at the checkpoint.
 
     Attributes:
-        offset: bytes written so far; it belongs into every checkpoint.
+        offset: bytes written so far; every checkpoint stores it.
     """
 
     def __init__(self, path: Path, offset: int = 0, digest: str | None = None) -> None:
-        """Open the log, cutting off all that came after `offset`.
+        """Open the log and cut off all content after `offset`.
 
         Args:
             path: the file.
-            offset: bytes of it that are kept.
-            digest: SHA-256 that they must have, where that was written down.
+            offset: number of bytes to keep.
+            digest: expected SHA-256 of these bytes, if recorded.
 
         Raises:
-            UserError: the file is shorter than that, or these bytes are not those that were written.
+            UserError: the file is too short, or these bytes were changed.
             StorageError: it could not be written.
         """
         self.path = path
         self._total = hashlib.sha256()
-        mend = "Bring the old file back, or use fresh=true to start again"
+        mend = "Restore the old file, or use fresh=true to start again"
         with storing(path):
             lost = offset - (path.stat().st_size if path.exists() else 0)
             if lost > 0:
@@ -54,7 +54,7 @@ class Log:
         self.offset = offset
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append one line. Numbers that JSON has no word for, NaN and the infinities, become null."""
+        """Append one line. NaN and the infinities, which JSON cannot express, become null."""
         content = (json.dumps(_plain(line), ensure_ascii=False) + "\n").encode()
         half = len(content) // 2
         with storing(self.path, len(content)):
@@ -66,22 +66,22 @@ class Log:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what was written so far, as hexadecimal digits; it belongs into every checkpoint."""
+        """Return the SHA-256 of the content so far, as hexadecimal digits; every checkpoint stores it."""
         return self._total.hexdigest()
 
     def _read(self, offset: int) -> None:
-        """Take in what is kept of an earlier start."""
+        """Read the content of an earlier start."""
         if offset:
             with open(self.path, "rb") as file:
                 while piece := file.read(min(_PIECE, offset - file.tell())):
                     self._total.update(piece)
 
     def _append(self, content: bytes) -> None:
-        while content:  # where room runs out, a part is written first, and only the next attempt fails
+        while content:  # on a full disk a part is written first, and only the next attempt fails
             content = content[self._file.write(content) :]
 
     def sync(self) -> None:
-        """Make what was written survive a power cut."""
+        """Make the content survive a power failure."""
         with storing(self.path):
             os.fsync(self._file.fileno())
 
@@ -90,23 +90,23 @@ class Log:
 
 
 class NoLog:
-    """The log of a process that leaves writing to another."""
+    """The log of a process that does not write."""
 
     offset = 0
     digest = ""
 
     def write(self, line: dict[str, Any]) -> None:
-        """Nothing is written."""
+        """Write nothing."""
 
     def sync(self) -> None:
-        """There is nothing to keep."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
 
 def whole_lines(path: Path) -> int:
-    """Bytes up to the end of the last whole line of a log, 0 where there is none."""
+    """Return the number of bytes up to the end of the last whole line of a log."""
     if not path.exists():
         return 0
     with open(path, "rb") as file:
@@ -121,14 +121,14 @@ def whole_lines(path: Path) -> int:
 
 
 LONGEST_LINE = 16 << 20
-"""Letters of a line of a log; a row of a thousand tasks has a thousandth of it."""
+"""Largest number of characters in a line of a log; a row of a thousand tasks needs a thousandth of it."""
 
 MOST_BRACKETS = 200
-"""Brackets in a line of a log."""
+"""Largest number of brackets in a line of a log."""
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a log, one a line; a line that is none, as after a kill, ends it."""
+    """Yield the JSON objects of a log, one a line, up to the first other line, for example after a kill."""
     try:
         with io.TextIOWrapper(open_plain(path), encoding="utf-8", errors="replace", newline="\n") as file:
             while line := file.readline(LONGEST_LINE):
@@ -141,7 +141,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All lines of a log up to the first that is no JSON object."""
+    """Return all lines of a log up to the first that is not a JSON object."""
     return list(read_lines(path))
 
 

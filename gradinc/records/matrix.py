@@ -1,4 +1,4 @@
-"""The accuracy matrix of a run on a sequence of tasks, as its result has it, and what it says after each task."""
+"""The accuracy matrix in the result of a run on a sequence of tasks, and its metrics after each task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradinc.records.recorded import RecordedRun, finite
 
 
 def accuracy_matrix(run: RecordedRun, name: str = "matrix") -> Matrix | None:
-    """The matrix under a name in the result; None where there is none, or only one task."""
+    """Return the matrix of a name in the result; None if there is none, or only one task."""
     rows: Any = run.result.get(name)
     if not isinstance(rows, list) or len(rows) < 2 or not all(isinstance(row, list) for row in rows):
         return None
@@ -24,33 +24,33 @@ def accuracy_matrix(run: RecordedRun, name: str = "matrix") -> Matrix | None:
 
 
 def mean_matrix(matrices: Sequence[Matrix]) -> Matrix:
-    """The mean of matrices of one shape, entry by entry, of those that have the entry."""
+    """Return the mean of matrices of one shape, entry by entry, over the matrices that have the entry."""
     columns, rows = range(len(matrices[0][0])), range(len(matrices[0]))
     entries = [[[v for m in matrices if (v := m[i][j]) is not None] for j in columns] for i in rows]
     return [[fmean(values) if values else None for values in row] for row in entries]
 
 
 def together(matrix: Matrix) -> bool:
-    """Whether all tasks were trained on at once."""
+    """Return whether all tasks were trained on at once."""
     return len(matrix) != len(matrix[0]) + 1
 
 
 def mean_accuracy(matrix: Matrix) -> Points:
-    """After each number of tasks, the mean accuracy on those learnt so far; trained together, on all of them."""
+    """Return the mean accuracy after each number of tasks on the tasks so far, or on all if trained together."""
     if together(matrix):
         return _defined(len(matrix[0]), metrics.acc, matrix)
     return [point for i in range(1, len(matrix)) for point in _defined(i, metrics.acc, _after(matrix, i))]
 
 
 def forgetting_curve(matrix: Matrix) -> Points:
-    """After each number of tasks but the first, the forgetting of those before."""
+    """Return the forgetting of earlier tasks after each number of tasks but the first."""
     if together(matrix):
         return []
     return [point for i in range(2, len(matrix)) for point in _defined(i, metrics.forgetting, _after(matrix, i))]
 
 
 def _after(matrix: Matrix, tasks: int) -> Matrix:
-    """The matrix as it was after so many tasks, of these tasks."""
+    """Return the matrix after a number of tasks, of these tasks."""
     return [row[:tasks] for row in matrix[: tasks + 1]]
 
 

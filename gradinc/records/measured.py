@@ -1,8 +1,8 @@
-"""Measurements of a finished run's weights that are kept in its directory, so that nobody makes them twice.
+"""Measurements of a finished run's weights, stored in its directory so that they are not repeated.
 
-A run records what it saw while it trained. What is measured on its weights afterwards, such as how many images fool
-them, lies in ``measured/`` beside its records, one file for each kind and settings, under a seal of its own. It counts
-for the weights that it was made on and for no others.
+A run records its own numbers during training. Later measurements of its weights, such as the number of images that
+fool them, are stored in ``measured/``, one file for each kind and settings, each with its own seal. A measurement
+is valid only for the weights that it was made on.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FOLDER = "measured"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured on a run's weights, and how.
+    """The kind and the settings of a measurement of a run's weights.
 
     Attributes:
-        kind: which measurement: the first part of its file's name.
+        kind: name of the measurement, the first part of its file's name.
         settings: everything else that its numbers depend on, of JSON's types.
     """
 
@@ -36,12 +36,12 @@ class Measurement:
 
     @property
     def file(self) -> str:
-        """The name of its file in ``measured/``."""
+        """Return the name of its file in ``measured/``."""
         text = json.dumps(self.settings, sort_keys=True)
         return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
 
     def found(self, run: RecordedRun) -> dict[str, float] | None:
-        """Its numbers, or None where it was not made on the weights that the run has now, or is damaged."""
+        """Return its numbers, or None if it was made on other weights or is damaged."""
         kept, digest = self._kept(run), weights_of(run)
         if kept is None or not is_intact(kept) or digest is None or kept.get("weights_digest") != digest:
             return None
@@ -53,12 +53,12 @@ class Measurement:
         return {str(name): float(number) for name, number in numbers.items()}
 
     def is_damaged(self, run: RecordedRun) -> bool:
-        """Whether there is a file of it that is not as it was written."""
+        """Return whether its file exists and was changed."""
         kept = self._kept(run)
         return not is_intact(kept) if kept is not None else (run.path / FOLDER / self.file).exists()
 
     def is_unsealed(self, run: RecordedRun) -> bool:
-        """Whether it was written before measurements were sealed."""
+        """Return whether it was written before measurements were sealed."""
         return SEAL not in (self._kept(run) or {SEAL: None})
 
     def _kept(self, run: RecordedRun) -> dict[str, Any] | None:
@@ -68,13 +68,13 @@ class Measurement:
         """Write its numbers into the run's directory.
 
         Raises:
-            UserError: where they go there is a link or a file.
+            UserError: ``measured/`` is a link or a file.
             StorageError: they could not be written.
         """
         folder = run.path / FOLDER
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             what = "is a link" if folder.is_symlink() else "is not a directory"
-            raise UserError(str(folder), f"{what}, where measurements of the run are kept", "Remove it")
+            raise UserError(str(folder), f"{what}, where measurements of the run are stored", "Remove it")
         with storing(folder):
             folder.mkdir(exist_ok=True)
         document = {"kind": self.kind, "settings": dict(self.settings), "weights_digest": weights_of(run)}
@@ -82,6 +82,6 @@ class Measurement:
 
 
 def weights_of(run: RecordedRun) -> str | None:
-    """The digest of the weights that a finished run ended with."""
+    """Return the digest of the weights that a finished run ended with."""
     digest = run.value("result", "weights_digest")
     return digest if run.status == "finished" and isinstance(digest, str) else None

@@ -20,7 +20,7 @@ TOGETHER = "all tasks were trained on together"
 
 
 class Undefined(Exception):
-    """A metric has no value; its text says why."""
+    """A metric has no value; the text gives the reason."""
 
 
 def acc(matrix: Matrix) -> float:
@@ -46,7 +46,7 @@ def bwt(matrix: Matrix) -> float:
 
 
 def forgetting(matrix: Matrix) -> float:
-    """Forgetting: mean over j < T of max over j ≤ i < T of R[i][j], less R[T][j] (Chaudhry et al. 2018, 1801.10112)"""
+    """Forgetting: mean over j < T of max over j ≤ i < T of R[i][j], minus R[T][j] (Chaudhry et al. 2018, 1801.10112)"""
     last = len(_steps(matrix))
     _several(matrix)
     best = [max(_cell(matrix, i, j - 1) for i in range(j, last)) for j in range(1, last)]
@@ -72,14 +72,14 @@ METRICS: dict[str, Callable[[Matrix], float]] = {
 
 
 def metrics(matrix: Matrix, scored: Sequence[int] | None = None) -> tuple[dict[str, float | None], dict[str, str]]:
-    """All metrics of a matrix.
+    """Return all metrics of a matrix.
 
     Args:
-        scored: the tasks that count, a run of neighbours; all if not given. The stream is then taken to begin
-            with the first of them, untrained as it was at that time.
+        scored: the tasks that count, a contiguous range; by default all. The stream then begins with the first of
+            them, untrained as it was at that time.
 
     Returns:
-        The metrics by name, None where one is undefined; and the reason for each that is.
+        The metrics by name, None for an undefined metric; and the reason for each undefined metric.
     """
     matrix = _scored(matrix, scored)
     values: dict[str, float | None] = {}
@@ -100,7 +100,7 @@ def _scored(matrix: Matrix, scored: Sequence[int] | None) -> Matrix:
 
 
 def _steps(matrix: Matrix) -> range:
-    """The numbers of the rows after training."""
+    """Return the numbers of the rows after training."""
     if len(matrix) < 2:
         raise Undefined("no task is done")
     if len(matrix) != len(matrix[0]) + 1:

@@ -1,4 +1,4 @@
-"""Choosing and ordering runs: ``model.name=cnn``, ``optimizer.lr<0.1``, ``status=finished``."""
+"""Selection and order of runs: ``model.name=cnn``, ``optimizer.lr<0.1``, ``status=finished``."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ FACTS: dict[str, Callable[[RecordedRun], float | str | None]] = {
     "seconds": lambda run: run.number("result", "seconds"),
     "written": lambda run: run.last_written,
 }
-"""What can be asked about a run besides the keys of its config."""
+"""Facts about a run that conditions can use besides the keys of its config."""
 
 WHAT = f"One of {', '.join(FACTS)}, or a key of a run's config, such as model.name=cnn or strategy=er"
-"""What there is to ask for."""
+"""The possible keys of a condition."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition on runs, as it was written.
+    """One condition on runs, as written.
 
     Attributes:
-        strategies: what the strategies that it names say, by their names.
+        strategies: the values of the strategies that it names, by their names.
     """
 
     key: str
@@ -57,11 +57,11 @@ class Condition:
 
     @property
     def alternatives(self) -> list[str]:
-        """The values that it takes, any of which will do."""
+        """Return its values, any of which is enough."""
         return [self.wanted] if self.wanted.startswith("[") else self.wanted.split(",")
 
     def holds(self, run: RecordedRun) -> bool:
-        """Whether a run meets it. A key that it does not have meets only ``!=``."""
+        """Return whether a run meets it. A missing key meets only ``!=``."""
         value = lookup(run, self.key)
         if self.sign in ("=", "!="):
             found = any(_equal(value, one) or self._is_strategy(run, one) for one in self.alternatives)
@@ -78,7 +78,7 @@ def conditions(arguments: Sequence[str], runs: Sequence[RecordedRun]) -> list[Co
     """Read conditions.
 
     Raises:
-        UserError: one is none, no run has its key, or it compares with what is no number.
+        UserError: an argument is not a condition, no run has its key, or it compares with text instead of a number.
     """
     return [_condition(argument, runs) for argument in arguments]
 
@@ -86,7 +86,7 @@ def conditions(arguments: Sequence[str], runs: Sequence[RecordedRun]) -> list[Co
 def _condition(argument: str, runs: Sequence[RecordedRun]) -> Condition:
     parts = _CONDITION.fullmatch(argument)
     if parts is None:
-        raise UserError(argument, "is no condition", "Write key=value, as in model.name=cnn or 'optimizer.lr<0.1'")
+        raise UserError(argument, "is not a condition", "Write key=value, as in model.name=cnn or 'optimizer.lr<0.1'")
     key, sign, wanted = parts.groups()
     key = known_key(key.strip(), runs)
     if sign in _COMPARE and _number(wanted) is None:
@@ -96,10 +96,10 @@ def _condition(argument: str, runs: Sequence[RecordedRun]) -> Condition:
 
 
 def _strategies(condition: Condition, runs: Sequence[RecordedRun]) -> dict[str, dict[str, str]]:
-    """What the strategies in a condition say: a run's record has no names of files, only what came of them.
+    """Return the values of the strategies in a condition: a run's record has no names of files, only their values.
 
     Raises:
-        UserError: there is no strategy of that name, and no run is called so.
+        UserError: no strategy and no run has this name.
     """
     from gradinc.config.compose import load_config  # Hydra takes a moment to import
 
@@ -113,13 +113,15 @@ def _strategies(condition: Condition, runs: Sequence[RecordedRun]) -> dict[str, 
             if name in (*labels, "null", MISSING):
                 continue
             names = sorted({*labels, *groups.names(STRATEGY)})
-            raise UserError(f"strategy={name}", "no run has it, and there is none", choose(name, names)) from error
+            raise UserError(
+                f"strategy={name}", "no run has it, and no strategy has this name", choose(name, names)
+            ) from error
         found[name] = {key: value for key, value in said.items() if key == STRATEGY or plain.get(key) != value}
     return found
 
 
 def known_key(key: str, runs: Sequence[RecordedRun]) -> str:
-    """A key that can be asked for; ``model`` stands for ``model.name``.
+    """Return a key for a condition; ``model`` means ``model.name``.
 
     Raises:
         UserError: no run has it.
@@ -130,18 +132,18 @@ def known_key(key: str, runs: Sequence[RecordedRun]) -> str:
     if f"{key}.name" in keys:
         return f"{key}.name"
     near = nearest_key(key, {*keys, *(name.removesuffix(".name") for name in keys)})
-    raise UserError(key, "no run has such a key", f"Did you mean {near}?" if near else WHAT)
+    raise UserError(key, "no run has this key", f"Did you mean {near}?" if near else WHAT)
 
 
 def lookup(run: RecordedRun, key: str) -> float | str | None:
-    """A fact about a run, or the value of a key of its config; None where it has none."""
+    """Return a fact about a run, or the value of a key of its config, or None."""
     if key in FACTS:
         return FACTS[key](run)
     return settings(run).get(key)
 
 
 def ordered(runs: Sequence[RecordedRun], key: str, *, reverse: bool = False) -> list[RecordedRun]:
-    """Runs by a fact or a key: numbers by size, then text by letters, and last the runs without a value."""
+    """Sort runs by a fact or a key: numbers by size, then text alphabetically, and runs without a value last."""
     found = [(lookup(run, key), run) for run in runs]
     numbers = [(number, run) for value, run in found if (number := _number(value)) is not None]
     texts = [(str(value), run) for value, run in found if value not in (None, MISSING) and _number(value) is None]
@@ -152,7 +154,7 @@ def ordered(runs: Sequence[RecordedRun], key: str, *, reverse: bool = False) -> 
 
 
 def _seal(run: RecordedRun) -> str | None:
-    """What the seal says: ``whole``, ``unsealed``, or the file that is damaged; None for a run that may go on."""
+    """Return the state of the seal: ``whole``, ``unsealed``, or the damaged file; None for a run that has not ended."""
     if run.damage is not None:
         return run.damage[0]
     return None if run.status not in ENDED else "unsealed" if run.unsealed else "whole"

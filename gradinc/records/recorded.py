@@ -1,4 +1,4 @@
-"""A run directory as it is found: what it was asked, what came out, and what state it is in."""
+"""A recorded run directory: its config, its result and its state."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from gradinc.records.schemas import ENDED, read_json, read_result
 from gradinc.records.seal import SEAL, check_seal
 
 SCORES = {"accuracy": True, "mse": False}
-"""The measures that runs are compared by, the first one that a run has; whether higher is better."""
+"""The measures for comparing runs, whether higher is better for each; a run's first one counts."""
 
 STATUSES = ("finished", "running", "interrupted", "unfinished", "diverged", "failed", "damaged")
 
 POSITIONS = ("step", "samples", "rows", "passes")
-"""Keys of a log line that say how far the run had come."""
+"""Keys of a log line with the position in training."""
 
 
 class LoggedNumbers(NamedTuple):
     """The numbers under one key of a log.
 
     Attributes:
-        places: for each of `POSITIONS` what every line of the log says; NaN where it says nothing.
-        lines: the lines that have a number under the key, from 0.
+        places: for each of `POSITIONS` the value of every line of the log; NaN if missing.
+        lines: the lines with a number under the key, from 0.
         values: these numbers.
     """
 
@@ -48,21 +48,21 @@ class LoggedNumbers(NamedTuple):
 
 
 _DEEPEST = 30
-"""Levels of a document that anybody looks into; what is deeper was not written by a run."""
+"""Levels of a document that are read; a run writes no deeper levels."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedRun:
-    """One run directory. Nothing in it is trusted: numbers are asked for with `number`.
+    """One run directory. Its content is untrusted: read numbers with `number`.
 
     Attributes:
         path: the directory, as it was given.
-        status: one of `STATUSES`; ``damaged`` where ``config.yaml`` or ``result.json`` cannot be read, where the
-            config is not the one that the run was started with, or where the files are not those of the run's seal.
-        config: ``config.yaml``, empty where it cannot be read or is another run's.
-        result: ``result.json``, empty where there is none or the run is damaged.
-        meta: ``meta.json``, empty where there is none that can be believed.
-        damage: of a damaged run, the file and what is wrong with it; None otherwise.
+        status: one of `STATUSES`; ``damaged`` if ``config.yaml`` or ``result.json`` cannot be read, if the config is
+            not the one that the run was started with, or if the files do not match the run's seal.
+        config: ``config.yaml``, empty if unreadable or another run's.
+        result: ``result.json``, empty if missing or if the run is damaged.
+        meta: ``meta.json``, empty if missing or invalid.
+        damage: the file of a damaged run and what is wrong with it; None otherwise.
     """
 
     path: Path
@@ -74,7 +74,7 @@ class RecordedRun:
 
     @classmethod
     def open(cls, path: Path) -> RecordedRun:
-        """Read a run directory; what cannot be read makes it a damaged run, never an error."""
+        """Read a run directory; unreadable files make it a damaged run, never an error."""
         config, result = _read_config(path / "config.yaml"), _shallow(read_result(path / "result.json"))
         meta = _shallow(read_json(path / "meta.json")) or {}
         wrong = check_seal(result or {}, path)
@@ -89,7 +89,7 @@ class RecordedRun:
         status = "damaged" if wrong else _status(path, result)
         damage = next(iter(wrong.items()), None)
         if damage is None and status == "damaged":
-            damage = "result.json", "has a status that no run has"
+            damage = "result.json", "has an unknown status"
         return cls(path, status, config or {}, _comparable(result or {}) if damage is None else {}, meta, damage)
 
     @property
@@ -99,7 +99,7 @@ class RecordedRun:
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``, up to the first that is no JSON object."""
+        """The lines of ``metrics.jsonl``, up to the first that is not a JSON object."""
         return list(read_lines(self.path / "metrics.jsonl"))
 
     @cached_property
@@ -109,28 +109,28 @@ class RecordedRun:
 
     @cached_property
     def timing(self) -> list[dict[str, Any]]:
-        """The lines of ``timing.jsonl``, up to the first that is no JSON object."""
+        """The lines of ``timing.jsonl``, up to the first that is not a JSON object."""
         return list(read_lines(self.path / "timing.jsonl"))
 
     @property
     def log_is_whole(self) -> bool:
-        """Whether ``metrics.jsonl`` can be read up to the update that a finished run ended with."""
+        """Return whether ``metrics.jsonl`` can be read up to the last update of a finished run."""
         steps = self.number("result", "steps")
         if self.status != "finished" or steps is None:
             return True
-        if "metrics" in self.__dict__:  # it is read already: reading it takes longest of all
+        if "metrics" in self.__dict__:  # already read: reading it takes the longest
             return bool(self.metrics) and finite(self.metrics[-1].get(POSITIONS[0])) == steps
         column = next(iter(self.columns.values()), None)
         return column is not None and column.places[0][-1] == steps
 
     @property
     def unsealed(self) -> bool:
-        """Whether it has ended and nothing says whether its files are those that it ended with."""
+        """Return whether it has ended without a seal that identifies its final files."""
         return self.status in ENDED and SEAL not in self.result
 
     @property
     def measure(self) -> str | None:
-        """The measure that the run is compared by, a key of `SCORES`; None where nothing was measured."""
+        """The measure for comparing the run, a key of `SCORES`; None if nothing was measured."""
         for part in ("test", "validation"):
             for name in SCORES:
                 if self.number("result", part, name) is not None:
@@ -139,12 +139,12 @@ class RecordedRun:
 
     @property
     def part(self) -> str:
-        """The rows that its result is measured on: ``test``, or ``validation`` for a run that looks at no test row."""
+        """The rows of its result: ``test``, or ``validation`` for a run that never uses test rows."""
         return "validation" if self.value("config", "evaluate", "rows") == "validation" else "test"
 
     @property
     def protocol(self) -> str | None:
-        """The protocol of a run on a stream of tasks, as the run recorded it: ``class-incremental``."""
+        """The recorded protocol of a run on a stream of tasks: ``class-incremental``."""
         found = recorded_protocol(self.value("result", "protocol")) or recorded_protocol(
             self.value("meta", "data", "protocol")
         )
@@ -167,36 +167,36 @@ class RecordedRun:
         return max(times, default=None)
 
     def value(self, part: str, *keys: str) -> Any:
-        """What stands under the keys in ``config``, ``result`` or ``meta``; None where nothing does."""
+        """Return the value under the keys in ``config``, ``result`` or ``meta``, or None."""
         node: Any = getattr(self, part)
         for key in keys:
             node = node.get(key) if isinstance(node, Mapping) else None
         return node
 
     def number(self, part: str, *keys: str) -> float | None:
-        """A finite number under the keys; None where there is none."""
+        """Return the finite number under the keys, or None."""
         return finite(self.value(part, *keys))
 
 
 def _comparable(record: dict[str, Any]) -> dict[str, Any]:
-    """A result or a log line without the ``passes`` of before rows were counted: they were calls of the model."""
+    """Return a result or a log line without ``passes`` from before rows were counted: they were calls of the model."""
     if "passes" in record and "rows" not in record:
         return {key: value for key, value in record.items() if key != "passes"}
     return record
 
 
 def finite(value: Any) -> float | None:
-    """The value if it is a finite number."""
+    """Return the value if it is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer that no float holds
+    except OverflowError:  # an integer too large for a float
         return None
 
 
 def _read_columns(path: Path) -> dict[tuple[str, ...], LoggedNumbers]:
-    """The numbers of a log by their keys. Logs are long: this loop is what a report waits for."""
+    """Return the numbers of a log by their keys. Logs are long: this loop takes most of a report's time."""
     columns: dict[tuple[str, ...], LoggedNumbers] = {}
     places = [array("d") for _ in POSITIONS]
     for index, line in enumerate(read_lines(path)):
@@ -230,15 +230,15 @@ def _read_config(path: Path) -> dict[str, Any] | None:
 
 
 def _is_config_of(identity: Any, config: dict[str, Any]) -> bool:
-    """Whether a run of this identity was started with this config."""
+    """Return whether a run of this identity was started with this config."""
     try:
         return document_digest(config) == identity
-    except (UserError, TypeError, ValueError, AttributeError):  # dates, or sections that are none
+    except (UserError, TypeError, ValueError, AttributeError):  # dates, or values instead of sections
         return False
 
 
 def _shallow(document: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The document, or None where it goes too deep to be walked through."""
+    """Return the document, or None if it is too deep to be read."""
     level: list[Any] = [document]
     for _ in range(_DEEPEST):
         below = [list(node.values()) if isinstance(node, dict) else node for node in level]

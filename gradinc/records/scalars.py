@@ -1,4 +1,4 @@
-"""A run's log as single numbers, which is what other programs take."""
+"""A run's log as single numbers, for other programs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ class Scalar(NamedTuple):
     """One number of a log.
 
     Attributes:
-        name: what it is: ``train/loss``, ``validation/accuracy``, ``notes/gradient_norm``, ``row/task 1``, ``lr``.
+        name: name of the number: ``train/loss``, ``validation/accuracy``, ``notes/gradient_norm``, ``row/task 1``,
+            ``lr``.
         value: the number.
-        step: the update that it belongs to.
-        time: when it was written, in seconds since 1970; 0 where the record does not say.
+        step: its update.
+        time: time of writing, in seconds since 1970; 0 if not recorded.
     """
 
     name: str
@@ -33,7 +34,7 @@ _ROWS = ("row", "task_row")
 
 
 def scalars(run: RecordedRun) -> Iterator[Scalar]:
-    """All numbers of ``metrics.jsonl``, in its order."""
+    """Yield all numbers of ``metrics.jsonl``, in its order."""
     clock = Clock(run, "clock")
     for line in run.metrics:
         step = finite(line.get("step"))

@@ -1,4 +1,4 @@
-"""The JSON records of a run, looked at before they are believed: whoever made a directory may have written anything."""
+"""Schemas of a run's JSON records, checked before use: a directory may contain anything."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gradinc.config.values import Threads
 from gradinc.records.seal import is_intact
 
 LARGEST_RECORD = 64 << 20
-"""Bytes of a JSON document that is read at all; the result of a stream of a thousand tasks has a third of it."""
+"""Largest JSON document in bytes that is read; the result of a stream of a thousand tasks has a third of it."""
 
 _Count = Annotated[int, Ge(0)]
 Measures = dict[str, float]
 
 
 class _Record(BaseModel):
-    """A JSON object that has at least these keys."""
+    """A JSON object with at least these keys."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -33,7 +33,7 @@ class _Segment(_Record):
 
 
 class _Data(_Record):
-    """What a run wrote down of its data, as far as it is read again."""
+    """The part of a run's record of its data that is read again."""
 
     digest: str
     shape: Annotated[list[Annotated[int, Ge(1)]], Len(1, 3)]
@@ -51,14 +51,14 @@ class _Meta(_Record):
 
 
 class _Search(_Record):
-    """What found the values that a run was started with."""
+    """The search that found the values of a run."""
 
     mode: str
     judged_by: str
 
 
 class _Finished(_Record):
-    """``result.json`` of a run that came to its end."""
+    """``result.json`` of a finished run."""
 
     status: Literal["finished"]
     test: Measures | None
@@ -67,7 +67,7 @@ class _Finished(_Record):
     samples: _Count
     steps: _Count
     passes: Annotated[float, Ge(0)]
-    rows: Annotated[float, Ge(0)] = 0.0  # these three are younger, and passes were calls before
+    rows: Annotated[float, Ge(0)] = 0.0  # these three are newer; passes were calls before
     forward_rows: _Count = 0
     backward_rows: _Count = 0
     seconds: Annotated[float, Ge(0)]
@@ -76,7 +76,7 @@ class _Finished(_Record):
 
 
 class _Diverged(_Record):
-    """``result.json`` of a run that met a number that is not finite."""
+    """``result.json`` of a run that stopped at a number that is not finite."""
 
     status: Literal["diverged"]
     diverged_at: _Count
@@ -84,28 +84,28 @@ class _Diverged(_Record):
 
 
 class _Judged(_Record):
-    """By what the trials of a search were judged."""
+    """The data that scored the trials of a search."""
 
     mode: Literal["validation", "other-data"]
     what: str
 
 
 class _JudgedByTasks(_Record):
-    """By the first tasks of a stream, so that the others are left."""
+    """Scored on the first tasks of a stream, which leaves the other tasks for results."""
 
     mode: Literal["first-tasks"]
     what: str
 
 
 class _Best(_Record):
-    """What a search has found."""
+    """The best values of a search."""
 
     score: float
     values: Annotated[dict[str, Any], Len(1)]
 
 
 class _BestOfTasks(_Best):
-    """The same, with how many tasks had no say in it."""
+    """The best values of a search, with the number of tasks that were not used for scoring."""
 
     scored_tasks: _Count
 
@@ -117,7 +117,7 @@ class _Trial(_Record):
 
 
 class _Ended(_Record):
-    """``tune.json`` of a search that has ended."""
+    """``tune.json`` of a finished search."""
 
     judged_by: _Judged
     best: _Best
@@ -125,7 +125,7 @@ class _Ended(_Record):
 
 
 class _EndedByTasks(_Record):
-    """The same, where the first tasks had a say."""
+    """``tune.json`` of a finished search that scored on the first tasks."""
 
     judged_by: _JudgedByTasks
     best: _BestOfTasks
@@ -135,16 +135,16 @@ class _EndedByTasks(_Record):
 _ENDED: dict[str, type[_Record]] = {"finished": _Finished, "diverged": _Diverged}
 
 ENDED = tuple(_ENDED)
-"""States in which the same command has nothing left to do; in any other one the run's files go on changing."""
+"""States in which the same command has nothing left to do; in any other state the run's files still change."""
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory is that of a run, whatever has become of its files."""
+    """Return whether a directory is a run's, whatever the state of its files."""
     return any((path / name).is_file() for name in ("config.yaml", "meta.json"))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file, or None where there is no such file or it is not one."""
+    """Return a JSON object from a file, or None if the file is missing or has other content."""
     try:
         with open_plain(path) as file:
             text = file.read(LARGEST_RECORD + 1)
@@ -157,13 +157,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_meta(path: Path) -> dict[str, Any] | None:
-    """The content of a ``meta.json``, or None where there is none that a run has written."""
+    """Return the content of a ``meta.json``, or None if it is missing or was not written by a run."""
     meta = read_json(path)
     return meta if meta is not None and _fits(_Meta, meta) else None
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """The content of a ``result.json``, or None where there is none as a run has written it."""
+    """Return the content of a ``result.json``, or None if it is missing or was not written by a run."""
     result = read_json(path)
     if result is None or not isinstance(result.get("status"), str) or not is_intact(result):
         return None
@@ -174,7 +174,7 @@ def read_result(path: Path) -> dict[str, Any] | None:
 
 
 def is_search(record: dict[str, Any]) -> bool:
-    """Whether that is what a search writes into its ``tune.json`` at its end."""
+    """Return whether a record is the final ``tune.json`` of a search."""
     return _fits(_Ended, record) or _fits(_EndedByTasks, record)
 
 
@@ -187,6 +187,6 @@ def _fits(kind: type[_Record], value: dict[str, Any]) -> bool:
 
 
 def _measured(result: dict[str, Any]) -> bool:
-    """Whether its measures are those of a classifier or of a regression."""
+    """Return whether its measures are a classifier's or a regression's."""
     measures = [result.get(part) for part in ("test", "validation")]
     return all(not each or {"accuracy", "loss"} <= set(each) or {"mse", "r2"} <= set(each) for each in measures)

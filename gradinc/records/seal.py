@@ -1,7 +1,8 @@
 """The seal of a record: one digest, in a JSON document, of the document and of the files that its numbers come from.
 
-A run seals ``result.json`` when it has ended; a search, a sweep and a measurement seal their documents. Who reads a
-number checks the seal first. A seal finds damage. It is no signature: who can write the files can write another seal.
+A run seals ``result.json`` when it has ended; a search, a sweep and a measurement seal their documents. Every reader
+of a number first checks the seal. A seal detects damage. It is not a signature: anyone who can write the files can
+also write another seal.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from typing import Any
 from gradinc.base.files import open_plain
 
 SEAL = "seal"
-"""The key of a seal in its document: ``files`` with the size and SHA-256 of each, and ``digest`` of the whole."""
+"""Key of the seal in its document: ``files`` with the size and SHA-256 of each, and ``digest`` of the whole."""
 
 _HEAD = 32
-"""Bytes at the beginning of a checkpoint: the SHA-256 of the rest, which is checked when the weights are loaded."""
+"""Bytes at the beginning of a checkpoint: the SHA-256 of the rest, checked when the weights are loaded."""
 
 CHANGED = "was changed after it was sealed"
-"""What is wrong with a document or a file that is there and is another one."""
+"""Text for a document or a file that exists but differs from the sealed one."""
 
 _PIECE = 1 << 20
 """Bytes that are read at a time."""
 
 
 def seal(record: Mapping[str, Any], folder: Path, files: Iterable[str] = ()) -> dict[str, Any]:
-    """A document with a new seal.
+    """Return a document with a new seal.
 
     Args:
-        record: what will be written as JSON.
-        folder: where the files are.
-        files: names in the folder; those under ``ckpt/`` are checkpoints.
+        record: the document to be written as JSON.
+        folder: the folder of the files.
+        files: names in the folder; names under ``ckpt/`` are checkpoints.
     """
     found: dict[str, Any] = {name: _facts(folder, name) for name in files}
     document = {**record, SEAL: {"files": found}}
@@ -42,11 +43,11 @@ def seal(record: Mapping[str, Any], folder: Path, files: Iterable[str] = ()) -> 
 
 
 def check_seal(record: Mapping[str, Any], folder: Path, *, growing: bool = False) -> dict[str, str]:
-    """The files that are not as they were sealed, with what is wrong with each; empty for a document without a seal.
+    """Return the files that differ from the sealed ones, and what is wrong; empty for a document without a seal.
 
     Args:
         record: a document that `is_intact`.
-        folder: where the files are.
+        folder: the folder of the files.
         growing: whether files may have become longer since.
     """
     wrong = {}
@@ -60,7 +61,7 @@ def check_seal(record: Mapping[str, Any], folder: Path, *, growing: bool = False
 
 
 def is_intact(record: Mapping[str, Any]) -> bool:
-    """Whether a document is as it was sealed, its files aside; one without a seal is taken as it is."""
+    """Return whether a document is as it was sealed, its files aside; a document without a seal is accepted."""
     if SEAL not in record:
         return True
     sealed = record[SEAL]
@@ -69,12 +70,12 @@ def is_intact(record: Mapping[str, Any]) -> bool:
         return False
     try:
         return bool(sealed.get("digest") == _digest({**record, SEAL: {"files": files}}))
-    except (ValueError, RecursionError):  # deeper than any that was sealed
+    except (ValueError, RecursionError):  # deeper than any sealed document
         return False
 
 
 def _digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 of a document as canonical JSON: sorted keys, no spaces."""
+    """Return the SHA-256 of a document as canonical JSON: sorted keys, no spaces."""
     plain = json.loads(json.dumps(document))  # a key that is a number is text in the file
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -89,7 +90,7 @@ def _facts(folder: Path, name: str) -> dict[str, Any] | None:
     if size is None:
         return None
     with open(folder / name, "rb") as file:
-        os.fsync(file.fileno())  # a power cut must not leave the seal and take what is sealed
+        os.fsync(file.fileno())  # after a power failure the seal must not exist without the sealed files
     return {"bytes": size, "sha256": _file_digest(folder, name, size)}
 
 
@@ -107,7 +108,7 @@ def _is_same(folder: Path, name: str, size: int, was: Mapping[str, Any], *, grow
 
 
 def _file_digest(folder: Path, name: str, size: int) -> str | None:
-    """SHA-256 of so many bytes of a file; of a checkpoint the one that it begins with."""
+    """Return the SHA-256 of the first `size` bytes of a file; for a checkpoint, the one that it begins with."""
     try:
         with open_plain(folder / name) as file:
             if name.startswith("ckpt/"):

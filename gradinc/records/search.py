@@ -1,4 +1,4 @@
-"""Where the values of a run come from: the search that found them, checked, for the run's record."""
+"""The search that found a run's values, checked, for the run's record."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from gradinc.records.schemas import is_search, read_json
 from gradinc.records.seal import CHANGED, is_intact
 
 SEARCH_FILE = "tune.json"
-"""What a search keeps in its folder."""
+"""Name of a search's file in its folder."""
 
 
-_AGAIN = "Give the search's gradinc tune again, which writes it, or leave search out"
+_AGAIN = "Run the search's gradinc tune again, which writes it, or leave out search"
 
 
 def found_by(config: Config) -> dict[str, Any] | None:
-    """What a run's record says of the search that it names with ``search=``; None where it names none.
+    """Return the record of the search that a run names with ``search=``; None without a search.
 
     Returns:
         ``folder``, ``mode``, ``judged_by`` (the mode in words), ``trials`` and the best trial's ``score``.
 
     Raises:
-        UserError: there is no such search, it has found nothing yet, other values than these, or values that were
-            chosen by what this run is measured on.
+        UserError: there is no such search, it has no result yet, it found other values, or it scored values on the
+            data that this run is measured on.
     """
     if config.search is None:
         return None
@@ -37,9 +37,11 @@ def found_by(config: Config) -> dict[str, Any] | None:
     if not is_intact(record):
         raise UserError(str(file), CHANGED, _AGAIN)
     if "judged_by" not in record:
-        raise UserError(where, "is not the folder of a search that has ended", "Give the one that gradinc tune names")
+        raise UserError(
+            where, "is not the folder of a search that has ended", "Give the folder that gradinc tune prints"
+        )
     if record.get("best") is None:
-        raise UserError(where, "has no best values yet", "Go on with its gradinc tune first")
+        raise UserError(where, "has no best values yet", "Resume its gradinc tune first")
     if not is_search(record):
         raise UserError(str(file), "is damaged", _AGAIN)
     judged, best = record["judged_by"], record["best"]
@@ -51,26 +53,26 @@ def found_by(config: Config) -> dict[str, Any] | None:
             continue
         if now != found:
             what = f"the search in {config.search} found {shown(found)}"
-            raise UserError(written(str(key), now), what, "Use that value, or leave search out")
+            raise UserError(written(str(key), now), what, "Use that value, or leave out search")
     trials = [trial for trial in record["trials"] if trial.get("score") is not None]
     facts = {"mode": judged["mode"], "judged_by": judged["what"]}
     return {"folder": config.search, **facts, "trials": len(trials), "score": best["score"]}
 
 
 def _check_scored(config: Config, judged: dict[str, Any], best: dict[str, Any]) -> None:
-    """The metrics of a result leave out the tasks that had a say in its values."""
+    """Check that the metrics of a result leave out the tasks that were used to choose its values."""
     own = config.stream.scored_tasks
     if judged["mode"] != "first-tasks":
         return
     most = best["scored_tasks"]
     if own is None or own > most:
         where = written("stream.scored_tasks", own)
-        what = "the metrics would count tasks that the values were found on"
-        raise UserError(where, what, f"Use stream.scored_tasks={most}, or leave search out")
+        what = "the metrics would include tasks that the values were chosen on"
+        raise UserError(where, what, f"Use stream.scored_tasks={most}, or leave out search")
 
 
 def _value(document: dict[str, Any], key: list[str]) -> Any:
-    """The value of a key, or the name that stands for a whole section; None where there is no such key."""
+    """Return the value of a key, or the name that represents a whole section, or None."""
     node: Any = document
     for name in key:
         node = node.get(name) if isinstance(node, dict) else None

@@ -12,11 +12,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and what is known of it.
+    """A mean with its interval.
 
     Attributes:
-        mean: of `count` numbers.
-        half: half the width of Student's 95 % interval of the mean; None for a single number.
+        mean: mean of `count` numbers.
+        half: half the width of Student's 95 % confidence interval of the mean; None for a single number.
         low, high: the smallest and the largest number.
     """
 
@@ -28,7 +28,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """The mean of some numbers with its interval; None where there are none."""
+    """Return the mean of some numbers with its interval; None for no numbers."""
     if not values:
         return None
     count, half = len(values), None
@@ -38,14 +38,14 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def student(freedom: float) -> float:
-    """The factor of a two-sided interval: Student's t at `CONFIDENCE`."""
+    """Return the factor of a two-sided interval: Student's t at `CONFIDENCE`."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which a share of the sorted numbers lies, interpolated."""
+    """Return the value with this share of the sorted numbers below it, interpolated."""
     place = share * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)

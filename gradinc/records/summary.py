@@ -1,4 +1,4 @@
-"""The numbers of a run as people read them; a number that is not there is a dash."""
+"""The numbers of a run in the form shown to people; a missing number is a dash."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from gradinc.records.recorded import RecordedRun
 
 
 def score_text(value: float | None, measure: str | None) -> str:
-    """A score with its unit: ``99.16 %``, or ``MSE 0.4812``."""
+    """Return a score with its unit: ``99.16 %``, or ``MSE 0.4812``."""
     if value is None or measure is None:
         return NONE
     return percent_text(value, 2) if measure == "accuracy" else f"{measure.upper()} {value:.4g}"
 
 
 def score_shown(measures: dict[str, float] | None) -> str:
-    """The main measure of a model: accuracy, or MSE and R²."""
+    """Return the main measure of a model: accuracy, or MSE and R²."""
     if not measures:
         return NONE
     if "accuracy" in measures:
@@ -50,15 +50,15 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "time": lambda run: duration_text(run.number("result", "seconds")),
     "peak memory": lambda run: bytes_text(run.number("result", "peak_memory")),
 }
-"""What is shown of a run's result, line by line."""
+"""The lines of a run's result."""
 
 
 _MOST = 5
-"""Damaged runs that are told one by one."""
+"""Largest number of damaged runs that are named one by one."""
 
 
 def doubts(runs: Sequence[RecordedRun]) -> list[str]:
-    """Sentences about runs whose numbers are left out because they are damaged, and about runs without a seal."""
+    """Return sentences about damaged runs, whose numbers are left out, and about runs without a seal."""
     damaged = [(run, *run.damage) for run in runs if run.damage is not None]
     said = [f"{run.name} is damaged, its numbers are left out: {file} {what}." for run, file, what in damaged[:_MOST]]
     if len(damaged) > _MOST:
@@ -71,6 +71,6 @@ def doubts(runs: Sequence[RecordedRun]) -> list[str]:
 
 
 def results_of(runs: list[RecordedRun]) -> dict[str, list[str]]:
-    """The lines of `RESULTS` for some runs, without those that none of them has."""
+    """Return the lines of `RESULTS` for some runs, without lines that are empty for all of them."""
     lines = {name: [show(run) for run in runs] for name, show in RESULTS.items()}
     return {name: values for name, values in lines.items() if any(value != NONE for value in values)}

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard: the only place that knows of it."""
+"""Event files for TensorBoard; no other module uses it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gradinc.records.scalars import Scalar
 
 
 def check_tensorboard() -> None:
-    """See that TensorBoard can be imported.
+    """Check that TensorBoard can be imported.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot be imported.
     """
     if find_spec("tensorboard") is None:
         raise UserError("--tensorboard", "needs the package tensorboard", "pip install 'gradinc[tensorboard]'")

@@ -46,7 +46,7 @@ class Limits:
     accuracy: float | None = None
 
     def share(self, spent: Spent, epoch_share: float) -> float:
-        """How much of the budget is used, from 0 to 1: the largest share of any limit.
+        """Return how much of the budget is used, from 0 to 1: the largest share of any limit.
 
         Args:
             epoch_share: how much of the present epoch is done.
@@ -62,7 +62,7 @@ class Limits:
         return min((limit for limit in (self.rows, passes) if limit is not None), default=None)
 
     def updates(self, rows: int, updates_per_epoch: int) -> int | None:
-        """How many updates there will be at most, where that is known beforehand; schedules need it.
+        """Return how many updates there will be at most, where that is known beforehand; schedules need it.
 
         How many rows go through the model for an update is up to the methods, so `work` is another limit.
         """

@@ -86,7 +86,7 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
 
 
 def _is_weights(found: Any) -> bool:
-    """Whether what stands where a checkpoint's weights are, or its learner, has weights by name."""
+    """Return whether what stands where a checkpoint's weights are, or its learner, has weights by name."""
     weights = found.get("model", found) if isinstance(found, dict) else None
     return isinstance(weights, dict) and all(isinstance(tensor, Tensor) for tensor in weights.values())
 

@@ -131,7 +131,7 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, torch, its allocator or a library had no memory left; the last two say so in words only."""
+    """Return whether Python, torch, its allocator or a library was out of memory; the last two have only a text."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)

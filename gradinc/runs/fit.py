@@ -106,7 +106,7 @@ class _Probe:
         return sum(made.sizes.values()) + 2 * max(made.sizes.values(), default=0)
 
     def fits(self, count: int, besides: int = 0) -> bool:
-        """Whether a forward and a backward pass of so many rows go through, with so many other bytes in use."""
+        """Return whether a forward and a backward pass of so many rows go through, with so many other bytes in use."""
         fitting, others = True, []
         try:
             others.append(torch.empty(besides, dtype=torch.uint8, device=self._device))

@@ -40,7 +40,7 @@ class Position:
 
     @property
     def is_new_task(self) -> bool:
-        """Whether nothing of the task has been trained."""
+        """Return whether nothing of the task has been trained."""
         return (self.stage, self.epoch, self.batch) == ("training", 0, 0)
 
     @property

@@ -54,7 +54,7 @@ class Spending:
         return limit if limit in ("rows", "passes") else None
 
     def share(self, position: Position) -> float:
-        """How much of the whole run is done, from 0 to 1."""
+        """Return how much of the whole run is done, from 0 to 1."""
         epoch = position.batch * self._config.data.batch_size / max(1, self._rows)
         task = self.limits.share(self._spent(position), min(1.0, epoch))
         return (position.task + task) / len(self._stream)

@@ -291,7 +291,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, wants_gradient: A
 
 
 def _has_every_value_once(size: Sequence[int], stride: Sequence[int]) -> bool:
-    """Whether no two places of a tensor share a value, as they do in one that was expanded."""
+    """Return whether no two places of a tensor share a value, as they do in one that was expanded."""
     reach = 0
     for step, count in sorted((step, count) for step, count in zip(stride, size, strict=True) if count > 1):
         if step <= reach:

@@ -65,7 +65,7 @@ class FinishedRun:
         for name, what in check_seal(result, path).items():
             if name != _BEST_FILE:
                 _last_weights(path)  # says which step the run can go on from, if there is one
-                raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
+                raise UserError(str(path / name), what, "Restore it, or run the experiment again with fresh=true")
         _tell_unsealed(path, result)
         if meta and (whose := edited(meta, config.document)) is not None:
             line = f"warning: {path} was made by another version of {whose} code: its model may be another one now."
@@ -99,7 +99,7 @@ class FinishedRun:
             model.load_state_dict(weights)
         except RuntimeError as error:
             what = "does not describe the model that the run's weights are of"
-            mend = "Bring the old file back, or run it again with fresh=true"
+            mend = "Restore the old file, or run it again with fresh=true"
             raise UserError(str(self.path / "config.yaml"), what, mend) from error
         return model.eval()
 
@@ -108,7 +108,7 @@ class FinishedRun:
         """What the model was built for."""
         record = self.meta.get("data")
         if record is None:
-            mend = "Bring it back, or run the experiment again with fresh=true"
+            mend = "Restore it, or run the experiment again with fresh=true"
             raise UserError(str(self.path / "meta.json"), "is missing or damaged", mend)
         return Shape(tuple(record["shape"]), record["outputs"])
 
@@ -260,7 +260,7 @@ def read_ended(path: Path) -> dict[str, Any]:
         return {}
     for name, what in check_seal(result, path).items():
         if not name.startswith("ckpt/"):
-            raise UserError(str(path / name), what, "Bring it back, or run the experiment again with fresh=true")
+            raise UserError(str(path / name), what, "Restore it, or run the experiment again with fresh=true")
     return result
 
 

@@ -116,7 +116,7 @@ _SHORT = {
 
 
 def _too_few(found: Sequence[int], wanted: int, noun: str) -> str | None:
-    """How many there are at most, or else in the smallest task, where that is fewer than wanted."""
+    """Return how many there are at most, or else in the smallest task, where that is fewer than wanted."""
     if max(found) < wanted:
         return f"{'there are' if len(found) == 1 else 'a task has at most'} {counted(max(found), noun)}"
     return f"the smallest task has {counted(min(found), noun)}" if min(found) < wanted else None

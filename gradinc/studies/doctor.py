@@ -78,7 +78,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _torchvision() -> Finding:
-    """Whether torchvision was built for this torch."""
+    """Return whether torchvision was built for this torch."""
     from gradinc.data.torchvision_import import import_torchvision
 
     mend = "Install torch and torchvision from one source, with -c constraints.txt"
@@ -111,7 +111,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _place(output: Path) -> Finding:
-    """Whether runs can be written to: a file is made there, synced, replaced and removed."""
+    """Return whether runs can be written to: a file is made there, synced, replaced and removed."""
     what, place = f"output {output}", output
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -60,7 +60,7 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
     config = read_config(path)
     meta = read_meta(path / "meta.json")
     if meta is None:
-        mend = "Bring it back, or run the experiment again with fresh=true"
+        mend = "Restore it, or run the experiment again with fresh=true"
         raise UserError(str(path / "meta.json"), "is missing or damaged", mend)
     verdict = Verdict(str(path))
     if identity_digest(config) != meta["identity"]:

@@ -125,7 +125,7 @@ def test_runs_are_found_by_the_strategy_that_was_typed(tmp_path: Path, capsys: p
     assert found("strategy=gem") == set()
     assert main(["runs", "--output", str(tmp_path), "strategy=finetne"]) == 2
     assert capsys.readouterr().err.startswith(
-        "strategy=finetne: no run has it, and there is none. Choose from: finetune"
+        "strategy=finetne: no run has it, and no strategy has this name. Choose from: finetune"
     )
     assert main(["runs", "--output", str(tmp_path), "foo=1"]) == 2
     assert "or a key of a run's config, such as model.name=cnn or strategy=er." in capsys.readouterr().err

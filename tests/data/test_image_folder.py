@@ -164,7 +164,7 @@ BROKEN = {
 def test_a_file_that_is_no_image_is_named(section: Section, pictures: Pictures, content: bytes, memory: str) -> None:
     path = pictures() / "dog" / "03.png"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="no image format that gradinc reads") as caught:
+    with pytest.raises(UserError, match="not an image format that gradinc reads") as caught:
         opened(section, path.parent.parent, memory=memory)
     assert caught.value.where == str(path)
 
@@ -241,7 +241,7 @@ def test_an_image_that_is_changed_between_two_epochs_ends_the_run_with_its_check
         patch.setattr(Saver, "offer", changed)
         assert main(["train", *words, f"output={tmp_path}", "name=disturbed", "checkpoint.seconds=0"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"{path}: was changed while the run was reading it.")
+    assert err.startswith(f"{path}: was changed while the run read it.")
     assert err.count("\n") == 1
     result = json.loads((tmp_path / "disturbed" / "result.json").read_text())
     assert (result["status"], result["test"]) == ("failed", None)

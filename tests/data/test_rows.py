@@ -119,7 +119,7 @@ def test_a_file_that_breaks_during_training_is_named(both: Callable[[int], tuple
     before = set(multiprocessing.active_children())
     batches = streamed.batches(torch.arange(len(streamed)), 4)
     next(batches)
-    with pytest.raises(UserError, match="was changed while the run was reading it") as caught:
+    with pytest.raises(UserError, match="was changed while the run read it") as caught:
         next(batches)
     assert caught.value.where == str(path)
     assert set(multiprocessing.active_children()) <= before, "also while somebody holds the error"
@@ -135,7 +135,7 @@ def test_an_image_that_is_replaced_by_another_one_is_named(
     path, other = (root / paths[int(streamed.indices[row])] for row in (6, 7))
     content = path.read_bytes()
     path.write_bytes(other.read_bytes())
-    with pytest.raises(UserError, match="was changed while the run was reading it") as caught:
+    with pytest.raises(UserError, match="was changed while the run read it") as caught:
         list(streamed.chunks(4))
     assert caught.value.where == str(path)
     path.write_bytes(content)  # the same bytes again are the same data

@@ -142,10 +142,10 @@ def test_diff_tells_config_code_environment_and_data_apart(gradinc: Any, written
     ("arguments", "line"),
     [
         (["runs", "--output", "nowhere"], "nowhere: no such directory. Train something first, or give --output DIR."),
-        (["runs", "modl=cnn"], "modl: no run has such a key. Did you mean model?"),
-        (["runs", "cnn"], "cnn: is no condition. Write key=value, as in model.name=cnn or 'optimizer.lr<0.1'."),
+        (["runs", "modl=cnn"], "modl: no run has this key. Did you mean model?"),
+        (["runs", "cnn"], "cnn: is not a condition. Write key=value, as in model.name=cnn or 'optimizer.lr<0.1'."),
         (["runs", "optimizer.lr<x"], "optimizer.lr<x: x is not a number. Write 'optimizer.lr<0.1'."),
-        (["runs", "--sort", "tset"], "tset: no run has such a key. Did you mean test?"),
+        (["runs", "--sort", "tset"], "tset: no run has this key. Did you mean test?"),
         (["compare", "a"], "gradinc compare: needs two runs or more. Give another one; gradinc runs lists them."),
         (["compare", "a", "zz"], "zz: no such run. Choose from: a, ab."),
         (["diff", "a", ""], '"": no such run. Choose from: a, ab.'),

@@ -267,7 +267,7 @@ def test_the_same_command_mends_what_it_can_and_refuses_the_rest(gradinc: Comman
     else:
         assert (end.code, end.out, end.err.count("\n")) == (2, "", 1)
         assert end.err.startswith(f"outputs/mine/{named(file)}: ")
-        assert end.err.endswith("Bring it back, or use fresh=true to run it again.\n")
+        assert end.err.endswith("Restore it, or use fresh=true to run it again.\n")
 
 
 def test_a_sweep_does_not_count_a_damaged_run_among_the_finished(gradinc: Command) -> None:

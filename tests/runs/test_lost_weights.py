@@ -149,7 +149,7 @@ def test_another_config_is_not_taken_for_that_of_the_run(
     for command, words in READERS.items():
         if command != "train":
             end = nursery.run(folder, *words, command=command)
-            refused(end, line + "Bring it back, or give the run's own command again, which writes it.")
+            refused(end, line + "Restore it, or run the run's own command again, which writes it.")
     listed = nursery.run(folder, "--json", command="runs")
     assert json.loads(listed.out)[0]["status"] == "damaged"
     assert nursery.run(folder, *RUN).code == 0

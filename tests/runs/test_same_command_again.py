@@ -85,9 +85,7 @@ def test_a_run_whose_record_is_gone_is_refused(nursery: Nursery, folder: Path, c
     before = snapshot(folder)
     end = nursery.run(folder, *RUN)
     assert (end.code, end.out) == (2, "")
-    assert (
-        end.err == "outputs/mine/meta.json: is missing or damaged. Bring it back, or use fresh=true to start again.\n"
-    )
+    assert end.err == "outputs/mine/meta.json: is missing or damaged. Restore it, or use fresh=true to start again.\n"
     assert snapshot(folder) == before
     assert nursery.run(folder, *RUN, "fresh=true").code == 0
 

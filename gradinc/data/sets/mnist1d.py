@@ -27,7 +27,7 @@ def mnist1d(root: str | None, *, shuffled: bool = False, validation_rows: Whole 
         validation_rows: signals made besides, to validate on; 0 takes data.validation of the training rows instead.
     """
     if root is not None:
-        raise UserError(f"data.root={root}", "mnist1d is made by a program and read from no file", "Leave it out")
+        raise UserError(f"data.root={root}", "mnist1d is computed, not read from a file", "Leave it out")
     with _undisturbed():
         train_x, train_y, test_x, test_y = _signals(5000, SEED)
         # Drawn where the package draws it: right after the signals, from the same generator.

@@ -30,7 +30,7 @@ def modular(
         operation: what is done to x and y.
     """
     if root is not None:
-        raise UserError(f"data.root={root}", "modular is a formula and read from no file", "Leave it out")
+        raise UserError(f"data.root={root}", "modular is computed, not read from a file", "Leave it out")
     x, y = (each.ravel() for each in np.meshgrid(np.arange(modulus), np.arange(1, modulus), indexing="ij"))
     rows = np.stack((x, np.full_like(x, modulus + 1), y, np.full_like(x, modulus)), axis=1)
     result = OPERATIONS[operation](x, y) % modulus

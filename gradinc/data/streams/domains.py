@@ -28,7 +28,9 @@ def domains(material: Material, *, sets: list[str] | None = None, roots: list[st
             what = f"has rows of shape {dataset.shape}, the first task {first.shape}"
             raise UserError(where, what, "Use sources of one shape; data.size=N scales images")
         if dataset.classes is None or (root is not None and dataset.classes != first.classes):
-            raise UserError(where, "has other classes than the first task", "Name the classes alike in all sources")
+            raise UserError(
+                where, "has other classes than the first task", "Give the classes the same names in all sources"
+            )
         if len(dataset.classes) != len(material.classes):
             what = f"has {len(dataset.classes)} classes, the first task {len(material.classes)}"
             raise UserError(where, what, "Use sources with the same classes")

@@ -28,7 +28,7 @@ SURVIVING = 0.05
 
 
 def stronger(first: Tensor, second: Tensor) -> bool:
-    """Whether the first attack fools more rows than the second by more than chance.
+    """Return whether the first attack fools more rows than the second by more than chance.
 
     The sign test over the rows that one of them fools and the other does not.
 

@@ -57,7 +57,7 @@ class BenchResult:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the ratio meets the goal; None without a goal."""
+        """Return whether the ratio meets the goal; None without a goal."""
         if self.goal is None:
             return None
         return self.ratio >= self.goal if self.bound == "≥" else self.ratio <= self.goal

@@ -68,7 +68,7 @@ class Subject:
 
     @property
     def many(self) -> bool:
-        """Whether there are too many settings to draw each of them."""
+        """Return whether there are too many settings to draw each of them."""
         return len(self.settings) > COLOURS
 
     @cached_property

@@ -71,7 +71,7 @@ def write_report(report: Report, page: Path) -> list[Path]:
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Whether a place is free or contains a report."""
+    """Return whether a place is free or contains a report."""
     try:
         with open_plain(path) as file:
             return _OURS.search(file.read(400)) is not None

@@ -38,7 +38,7 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
             return
         if any(is_run(folder / name) for name in names):
             what = "is missing or damaged, and there are runs of another grid in the folder"
-            raise UserError(str(folder / _FILE), what, "Bring it back, or use another name=…")
+            raise UserError(str(folder / _FILE), what, "Restore it, or use another name=…")
         raise UserError(str(folder), "is not the folder of a sweep", "Use another name=…")
     before, now = record["grid"], _grid(jobs)
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]

@@ -82,7 +82,7 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
 
 
 def _is_finished(job: Job) -> bool:
-    """Whether there is nothing left to do.
+    """Return whether there is nothing left to do.
 
     Raises:
         UserError: something else lies in the run's place.

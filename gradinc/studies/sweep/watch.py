@@ -171,7 +171,7 @@ class Watch:
         return [["job", "fate", head], *rows]
 
     def counts(self) -> str:
-        """How many jobs are in which state: ``21 finished · 2 failed · 1 waiting``."""
+        """Return how many jobs are in which state: ``21 finished · 2 failed · 1 waiting``."""
         order = ["finished", "running", "diverged", "failed", "interrupted", "waiting", "not started"]
         states = [line.state for line in self.lines]
         names = [name for name in order if name in states] + sorted(set(states) - set(order))

@@ -143,7 +143,7 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
 
 
 def _resumed(run: RecordedRun) -> bool:
-    """Whether a run's surroundings or code changed from one start to the next."""
+    """Return whether a run's surroundings or code changed from one start to the next."""
     starts = [
         {name: each.get(name) for name in (*ENVIRONMENT, "code", "plugins") if name in each} for each in _segments(run)
     ]

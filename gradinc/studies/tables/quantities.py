@@ -237,7 +237,7 @@ def loss_gap(run: RecordedRun) -> float:
 
 
 def options(run: RecordedRun) -> float:
-    """How many options its methods, its window and its window's rule have that somebody must choose."""
+    """Return how many options its methods, its window and its window's rule have that somebody must choose."""
     window = run.value("config", "strategy", "window") or {}
     methods = run.value("config", "strategy", "methods") or {}
     count = sum(len(each or {}) for each in methods.values()) + (window.get("size") != 1)

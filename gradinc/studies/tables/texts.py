@@ -153,7 +153,7 @@ def _claim_verdict(claim: Mapping[str, Any]) -> str:
 
 
 def counts_text(document: Mapping[str, Any]) -> str:
-    """How many cells and claims have which verdict; nothing where nothing is printed or claimed."""
+    """Return how many cells and claims have which verdict; nothing where nothing is printed or claimed."""
     found = []
     if document["rule"]:
         found.append("Cells: " + _counted(document["verdicts"]))

@@ -78,14 +78,14 @@ class Search:
         record = read_json(self.folder / SEARCH_FILE) or {}
         before = record.get("search")
         if isinstance(before, dict) and before != document and not is_intact(record):
-            raise UserError(str(self.folder / SEARCH_FILE), CHANGED, "Bring it back, or use another --name")
+            raise UserError(str(self.folder / SEARCH_FILE), CHANGED, "Restore it, or use another --name")
         if isinstance(before, dict) and before != document:
             key = next(key for key in {**document, **before} if before.get(key) != document.get(key))
             raise UserError(str(self.folder), f"holds a search with another {key}", "Use another --name")
         names = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         if not isinstance(before, dict) and names & {SEARCH_FILE, JOURNAL}:
             what = "is missing or damaged, and nobody can say what was searched for"
-            raise UserError(str(self.folder / SEARCH_FILE), what, "Bring it back, or use another --name")
+            raise UserError(str(self.folder / SEARCH_FILE), what, "Restore it, or use another --name")
         if not isinstance(before, dict) and any(not name.startswith(".") for name in names):
             raise UserError(str(self.folder), "is not the folder of a search", "Use another --name")
         with storing(self.folder):
@@ -255,16 +255,16 @@ class Search:
         return [*folders, *words, f"search={self.folder}"]
 
     def _scored(self, best: Any) -> int | None:
-        """How many tasks the metrics of the result may count, where trials are judged by the first ones."""
+        """Return how many tasks the metrics of the result may count, where trials are judged by the first ones."""
         if self.space.mode != "first-tasks":
             return None
         run = self.job(self.space.tried(best.params)).directory
         if (damage := RecordedRun.open(run).damage) is not None:
-            mend = f"Bring it back, or remove {run} and {self.folder / JOURNAL} and give the same command again"
+            mend = f"Restore it, or remove {run} and {self.folder / JOURNAL} and give the same command again"
             raise UserError(str(run / damage[0]), damage[1], mend)
         rows = [line["row"] for line in read_log(run / "metrics.jsonl") if isinstance(line.get("row"), list)]
         if not rows:
-            mend = f"Bring it back, or remove {run} and {self.folder / JOURNAL} and give the same command again"
+            mend = f"Restore it, or remove {run} and {self.folder / JOURNAL} and give the same command again"
             raise UserError(str(run / "metrics.jsonl"), "is missing or damaged", mend)
         return len(rows[0]) - self.space.tasks
 

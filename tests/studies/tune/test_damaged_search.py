@@ -126,7 +126,7 @@ def test_a_search_whose_record_is_gone_is_refused(folder: Path, content: str | N
     (folder / "tune.json").unlink() if content is None else (folder / "tune.json").write_text(content)
     assert refusal(folder) == (
         "rates/tune.json: is missing or damaged, and nobody can say what was searched for. "
-        "Bring it back, or use another --name."
+        "Restore it, or use another --name."
     )
 
 

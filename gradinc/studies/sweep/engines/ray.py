@@ -66,7 +66,7 @@ class Ray:
             raise UserError(f"cluster.address={self.address}", what, "Start one with ray start --head") from error
 
     def places(self) -> int:
-        """How many jobs the cluster has room for."""
+        """Return how many jobs the cluster has room for."""
         there = self._ray.cluster_resources()
         room = [there.get("CPU", 0) / self.cpus, *([there.get("GPU", 0) / self.gpus] if self.gpus else [])]
         return max(1, int(min(room)))
