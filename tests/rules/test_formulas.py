@@ -128,7 +128,7 @@ def test_a_method_that_asks_again_gets_the_rule_at_the_other_weights(name):
 def test_asking_again_before_the_window_has_a_gradient_is_refused():
     mine = learner(SAM(), rule=rule("mean"))
     mine.open(5.0, 1)
-    with pytest.raises(RuntimeError, match="before it was there"):
+    with pytest.raises(RuntimeError, match="before it was computed"):
         mine.regradient()
 
 
