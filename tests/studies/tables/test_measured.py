@@ -202,7 +202,7 @@ def test_recovery_is_counted_from_the_burst_to_the_accuracy_before_it(tmp_path: 
     unmoved = {10: 0.7, 20: 0.8, 30: 0.8, 40: 0.9}
     assert recover(logged(tmp_path, unmoved, BURST)) == 0
     for scores, corrupt, reason in (
-        ({10: 0.7, 20: 0.8, 30: 0.3, 40: 0.5}, BURST, "not within 2 points"),
+        ({10: 0.7, 20: 0.8, 30: 0.3, 40: 0.5}, BURST, "did not return to within 2 points"),
         ({30: 0.3, 40: 0.5}, BURST, "before corrupt.start"),
         (falls, {**BURST, "stop": None}, "needs a burst"),
         (falls, {**BURST, "prob": 0.0}, "needs a burst"),
