@@ -1,1 +1,1 @@
-"""Data sets, their splits, how rows are served in batches, and streams of tasks."""
+"""Data sets, their splits, their rows in batches, and streams of tasks."""

@@ -1,4 +1,4 @@
-"""The first line of a run: which data it trains on, as what."""
+"""The first line of a run: its data, their size and their protocol."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from gradinc.data.source import DATA_PARTS
 from gradinc.data.stream import Stream
 
 _LONGEST = 30
-"""Letters that the names of the classes may take in all."""
+"""Largest total length of the classes' names, in characters."""
 
 
 def about(stream: Stream) -> str:
-    """One line: the set, classes or values, the protocol, the rows of each part, the shape of a row."""
+    """Return one line: the set, classes or values, the protocol, the rows of each part, the shape of a row."""
     datasets = {id(each.dataset): each.dataset for each in stream.experiences}
     first = stream.experiences[0].dataset
     rows = {part: sum(len(getattr(each, part)) for each in datasets.values()) for part in DATA_PARTS}

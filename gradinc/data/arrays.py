@@ -1,4 +1,4 @@
-"""From the inputs as users save them to rows as gradinc serves them."""
+"""Conversion of inputs from a user's file to rows."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from gradinc.base.errors import UserError
 Layout = Literal["auto", "channels_first", "channels_last"]
 
 CHANNELS = (1, 3)
-"""Lengths of an axis that are taken for channels without being told."""
+"""Lengths of an axis that are recognised as channels."""
 
 Arrays = Mapping[str, np.ndarray]
 
 
 def input_rows(path: Path, arrays: Arrays, layout: Layout) -> tuple[np.ndarray, float]:
-    """Inputs of all parts as one array.
+    """Return the inputs of all parts as one array.
 
     Args:
-        path: where they were read from, for messages.
+        path: their file, for messages.
         arrays: inputs by name, one array for each part.
-        layout: where images with channels have them.
+        layout: the axis of the channels.
 
     Returns:
         uint8 images, shape (n, C, H, W), and 255; or float32 images or features, and 1.
@@ -65,10 +65,10 @@ def _channels_last(path: Path, name: str, shape: tuple[int, ...], layout: Layout
 
 
 def finite_array(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    """The array as contiguous float32.
+    """Return the array as contiguous float32.
 
     Args:
-        path, name: where it was read from, for messages.
+        path, name: its file and its name, for messages.
 
     Raises:
         UserError: it holds NaN, Inf or a number beyond float32.

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches of images, each image on its own draw."""
+"""Augmentation of whole batches of images, with a separate draw for each image."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 PADDING = 4
-"""Pixels added on each side before an image is cut out, the custom for CIFAR."""
+"""Pixels added on each side before the crop, as is usual for CIFAR."""
 
 
 def augment(x: Tensor, names: Sequence[str], generator: torch.Generator, fill: Tensor | float = 0.0) -> Tensor:
     """Apply augmentations in the order of their names.
 
     Args:
-        x: images, shape (rows, C, H, W); left as they are.
-        names: of ``flip`` and ``crop``.
+        x: images, shape (rows, C, H, W); not changed.
+        names: some of ``flip`` and ``crop``.
         generator: a generator for this batch, on any device.
-        fill: what crop pads with: one value, or one for each channel (`Dataset.fill`).
+        fill: value of crop's padding: one, or one for each channel (`Dataset.fill`).
 
     Returns:
         Images of the same shape.
@@ -36,7 +36,7 @@ def flip(x: Tensor, generator: torch.Generator, fill: Tensor | float = 0.0) -> T
 
 
 def crop(x: Tensor, generator: torch.Generator, fill: Tensor | float = 0.0) -> Tensor:
-    """Pad each image by `PADDING` pixels and cut an image of the old size out at a random place."""
+    """Pad each image by `PADDING` pixels and cut out an image of the old size at a random position."""
     rows, _, height, width = x.shape
     places = torch.randint(2 * PADDING + 1, (2, rows), generator=generator, device=generator.device)
     top, left = places.to(x.device)

@@ -1,4 +1,4 @@
-"""Which data sets are here, and how to get the others. Imports no torch until it reads a set."""
+"""Data sets on this machine, and how to get the others. Imports no torch until it reads a set."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 from gradinc.data import locations
 
 MADE = {"mnist1d": ("mnist1d", "4,000 + 1,000"), "modular": (None, "9,312")}
-"""Sets that a program makes: the package that it is in, where that is not gradinc, and the rows of the default."""
+"""Generated sets: their package, if it is not gradinc, and the rows of the default."""
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a data set can be read on this machine without a download.
+    """The availability of a data set on this machine, without a download.
 
     Attributes:
         name: the set's name.
-        here: whether it can.
-        where: the folder or file that it is read from; empty where it isn't here.
-        rows: how many rows it has, training + test where these are official; None where that is
-            not known before it is read.
-        how: how to get it, or where it comes from.
+        here: whether the set can be read.
+        where: its folder or file; empty if it is not here.
+        rows: number of rows, training + test for official parts; None if not
+            known before it is read.
+        how: how to get it, or its source.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Availability:
 
 @dataclass(frozen=True)
 class CheckedData:
-    """A data set that was read and checked as a whole.
+    """A data set that was completely read and checked.
 
     Attributes:
         name: the set's name.
-        where: the folder or file that it was read from.
+        where: its folder or file.
         rows: rows in all.
-        official: rows of each official part; empty where there are none.
+        official: rows of each official part; empty without official parts.
         shape: shape of one row.
         classes: the classes' names; None for regression.
     """
@@ -59,7 +59,7 @@ def availability(name: str, root: str | None = None) -> Availability:
     """Look for a data set, without reading it.
 
     Args:
-        name: the set's name; of one that another package registers nothing is known.
+        name: the set's name; nothing is known of sets that other packages register.
         root: ``data.root``.
     """
     if name in ("image_folder", "npz"):
@@ -82,15 +82,15 @@ def availability(name: str, root: str | None = None) -> Availability:
 
 
 def prepare_data(name: str, root: str | None = None, options: Mapping[str, Any] | None = None) -> CheckedData:
-    """Download a data set if it isn't here, read all of it and check every file.
+    """Download a data set if necessary, read all of it and check every file.
 
     Args:
         name: the set's name.
         root: ``data.root``.
-        options: the set's own options; those not given have their defaults.
+        options: the set's own options; missing options have their defaults.
 
     Raises:
-        UserError: it can't be had, or a file is damaged.
+        UserError: the set cannot be downloaded, or a file is damaged.
     """
     from gradinc.data.check import read_whole  # reads with numpy and PIL, and may need torchvision
 

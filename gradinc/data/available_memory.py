@@ -1,4 +1,4 @@
-"""Whether a data set fits into memory."""
+"""Available memory, and whether a data set fits into it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 _SHARE = 4
-"""A data set may take one part in this many of what is available."""
+"""Largest share of the available memory for a data set, as a divisor."""
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Return whether `size` bytes of rows are to be kept in memory, on the device and, while they are read, here."""
+    """Return whether `size` bytes of rows fit into memory, on the device and, while they are read, on the host."""
     available = available_memory()
     if device.type == "cuda":
         available = min(available, torch.cuda.mem_get_info(device)[0])
@@ -20,7 +20,7 @@ def fits(size: int, device: torch.device) -> bool:
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: of the machine, and of its container."""
+    """Return the bytes that this process may still allocate, by the limits of the machine and of its container."""
     return min([_machine(), *_container()])
 
 

@@ -1,4 +1,4 @@
-"""What one forward and backward pass sees."""
+"""The input of one forward and backward pass."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One micro-batch: rows of the stream first, then what a memory replays.
+    """One micro-batch: rows of the stream first, then replayed rows of a memory.
 
     Attributes:
         x: inputs, shape (rows, *shape).
         y: labels, shape (rows,), or targets, shape (rows, targets).
-        task: index of the task that the stream is in, from 0.
-        items: how much this batch counts in its window, which is divided by the sum of them: Σ of the row weights,
-            but for rows whose mean is added to that of others (`mir`).
-        weight: weight of each row in the criterion, shape (rows,); None where all are 1.
-        tasks: index of the task that each row is of, int64, shape (rows,); None where all are of `task`.
-        replayed: how many of the rows come from a memory.
-        kept: what methods keep of rows besides, as ``part.field``, e.g. the model's outputs of old, shape (rows of
-            the part, outputs).
-        parts: where the rows are that a method finds again by name: the first one, and the one behind the last.
-        mask: 0 for the outputs that count for a row and -∞ for the others, shape (rows, outputs), on top of what
-            the scenario masks; None where there is nothing more.
-        heads: tasks, besides those of the rows, whose heads a method's `loss` goes through.
+        task: index of the stream's current task, from 0.
+        items: weight of this batch in its window, which is divided by the sum of the weights: Σ of the row weights,
+            except for rows whose mean is added to other rows' mean (`mir`).
+        weight: weight of each row in the criterion, shape (rows,); None if all are 1.
+        tasks: index of each row's task, int64, shape (rows,); None if all are of `task`.
+        replayed: number of rows from a memory.
+        kept: further values that methods store for rows, as ``part.field``, e.g. earlier outputs of the model, shape
+            (rows of the part, outputs).
+        parts: positions of rows by a method's name for them: the first, and one past the last.
+        mask: 0 for the outputs that count for a row and -∞ for the others, shape (rows, outputs), in addition to the
+            scenario's mask; None for no further mask.
+        heads: further tasks whose heads a method's `loss` uses.
     """
 
     x: Tensor
@@ -45,18 +45,18 @@ class Batch:
 
     @property
     def fresh(self) -> int:
-        """Return how many rows, the first ones, come from the stream."""
+        """Number of rows, the first ones, from the stream."""
         return self.x.shape[0] - self.replayed
 
     @property
     def task_of_rows(self) -> Tensor:
-        """The task of each row, int64, shape (rows,)."""
+        """Return the task of each row, int64, shape (rows,)."""
         if self.tasks is None:
             return torch.full((self.x.shape[0],), self.task, dtype=torch.int64, device=self.y.device)
         return self.tasks
 
     def rows(self, first: int, last: int) -> Batch:
-        """Some of the rows in a batch of their own, without their parts."""
+        """Return some of the rows as a new batch, without their parts."""
         chosen = slice(first, last)
         weight = None if self.weight is None else self.weight[chosen]
         return Batch(
@@ -70,10 +70,11 @@ class Batch:
         )
 
     def part(self, name: str, out: Tensor) -> tuple[Batch, Tensor]:
-        """The rows of a part, each with weight 1, and the model's outputs for them, shape (rows of the part, outputs).
+        """Return the rows of a part, each with weight 1, and the model's outputs for them, shape (rows of the part,
+        outputs).
 
         Args:
-            name: what they are found by; what is kept of them has the names of its fields.
+            name: name of the part; its stored values have the names of its fields.
             out: the model's outputs for all rows, shape (rows, outputs).
         """
         first, last = self.parts[name]
@@ -82,20 +83,20 @@ class Batch:
         return replace(rows, kept=kept), out[first:last]
 
     def keeping(self, name: str, first: int, last: int, **fields: Tensor) -> Batch:
-        """This batch with some of its rows to be found by a name, and what is kept of them."""
+        """Return this batch with a name for some of its rows, and stored values for them."""
         kept = {f"{name}.{key}": value for key, value in fields.items()}
         return replace(self, kept={**self.kept, **kept}, parts={**self.parts, name: (first, last)})
 
     def replaying(
         self, x: Tensor, y: Tensor, tasks: Tensor, weight: float = 1.0, name: str = "", **kept: Tensor
     ) -> Batch:
-        """This batch with rows of a memory behind its own.
+        """Return this batch with rows of a memory after its own.
 
         Args:
-            x, y, tasks: the rows, their labels and the tasks that they are of.
-            weight: of each of them in the criterion; 0 leaves them to a method's own `loss`.
-            name: what `part` finds them by.
-            kept: what is kept of them besides.
+            x, y, tasks: the rows, their labels and their tasks.
+            weight: weight of each row in the criterion; with 0 only a method's own `loss` uses them.
+            name: name of the rows for `part`.
+            kept: further stored values of the rows.
         """
         before, rows = self.x.shape[0], x.shape[0]
         weights, mask = self.weight, self.mask
@@ -121,5 +122,5 @@ class Batch:
         return batch.keeping(name, before, before + rows, **kept) if name else batch
 
     def state(self) -> list[Any]:
-        """The fields in order, as a checkpoint has them; ``Batch(*state)`` gives the batch back."""
+        """Return the fields in order, for a checkpoint; ``Batch(*state)`` restores the batch."""
         return [getattr(self, each.name) for each in fields(self)]

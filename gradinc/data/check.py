@@ -1,4 +1,4 @@
-"""Reading a data set to see that all of it can be read."""
+"""A full read of a data set, to check that every part of it can be read."""
 
 from __future__ import annotations
 

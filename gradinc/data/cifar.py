@@ -1,6 +1,6 @@
-"""CIFAR-10 and CIFAR-100, read by torchvision, which checks every file's md5 sum first.
+"""CIFAR-10 and CIFAR-100, read by torchvision after a check of every file's md5 sum.
 
-The sum comes first because the files are pickles: only the very files that their authors published
+The files are pickles, so the check comes first: only the exact files that their authors published
 are opened.
 """
 
@@ -21,7 +21,7 @@ def cifar(name: str, root: str | None) -> Source:
     """Read ``cifar10`` or ``cifar100``.
 
     Raises:
-        UserError: the set can't be had, or one of its files is missing or not the published one.
+        UserError: the set cannot be downloaded, or one of its files is missing or not the published one.
     """
     folder = locations.find(name, root)
     if folder is None:

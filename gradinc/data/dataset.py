@@ -1,4 +1,4 @@
-"""From the configuration's data section to training, validation and test rows."""
+"""Training, validation and test rows from the configuration's data section."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Dataset:
         shape: shape of one row.
         outputs: number of classes, or of targets.
         train, validation, test: the parts; validation may be empty.
-        mean, std: what was subtracted from input units and divided by, per channel or feature.
-        target_mean, target_std: the same for regression targets; None where these are as found.
+        mean, std: subtracted from input units, and divisor, per channel or feature.
+        target_mean, target_std: the same for regression targets; None for targets that are not standardised.
         digest: sha256 over raw rows, targets and split.
-        origin: where the rows were read from.
+        origin: source of the rows.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Dataset:
 
     @property
     def fill(self) -> Tensor:
-        """What black (0 in input units) has become, per channel: what `augment` pads images with."""
+        """The normalised value of black (0 in input units), per channel: `augment` pads images with it."""
         black = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         return torch.tensor(black, device=self.train.y.device)
 
     def record(self) -> dict[str, Any]:
-        """What a run writes down about its data: plain numbers, text and lists."""
+        """Return a run's record of its data: plain numbers, text and lists."""
         record: dict[str, Any] = {"name": self.name, "origin": self.origin, "digest": self.digest}
         record["rows"] = {part: len(getattr(self, part)) for part in DATA_PARTS}
         record |= {"shape": list(self.shape), "outputs": self.outputs}
@@ -73,16 +73,16 @@ class Dataset:
 def load_dataset(config: DataSection, device: torch.device | str, dtype: torch.dtype) -> Dataset:
     """Read, split and normalise the data set that a configuration names.
 
-    Statistics come from training rows only, are computed in float64, and don't depend on the order
+    Statistics are computed from training rows only, in float64, and do not depend on the order
     of rows or on whether images are streamed.
 
     Args:
         config: the configuration's data section.
-        device: where rows are served, and kept if they are kept in memory.
+        device: device of the batches, and of the rows if they are stored in memory.
         dtype: the dtype of inputs and of regression targets, float32 or float64.
 
     Raises:
-        UserError: the set isn't here, a file is damaged, or the options don't fit the set.
+        UserError: the set is not here, a file is damaged, or the options do not fit the set.
     """
     source = padded(open_source(config.name, config.root, config.options), config.pad, config.name)
     return prepare_dataset(config, source, torch.device(device), dtype)
@@ -96,10 +96,10 @@ def open_source(name: str, root: str | None, options: dict[str, Any]) -> Source:
 
 
 def padded(source: Source, pixels: int, name: str) -> Source:
-    """The set with black pixels added to its images on every side.
+    """Return the set with black pixels added to its images on every side.
 
     Raises:
-        UserError: its rows are no images, or are read from files one by one.
+        UserError: its rows are not images, or are read from files one by one.
     """
     if pixels == 0:
         return source
@@ -111,7 +111,7 @@ def padded(source: Source, pixels: int, name: str) -> Source:
 
 
 def prepare_dataset(config: DataSection, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
-    """Split and normalise what a data set's function returned. See `load_dataset`."""
+    """Split and normalise the result of a data set's function. See `load_dataset`."""
     part = _parts(config, source)
     in_memory = _in_memory(config, source, device, dtype)
     rows = _Survey(source, part, in_memory)
@@ -147,12 +147,12 @@ def prepare_dataset(config: DataSection, source: Source, device: torch.device, d
 
 
 def outline(config: DataSection) -> Dataset:
-    """The data set without its inputs, and without the statistics that are taken from them.
+    """Return the data set without its inputs and their statistics.
 
-    No image is decoded: what is known are shape, targets and split, which a config is checked against.
+    No image is decoded: shape, targets and split are enough to check a config.
 
     Raises:
-        UserError: the set isn't here, a file that has to be read is damaged, or the options don't fit the set.
+        UserError: the set is not here, a necessary file is damaged, or the options do not fit the set.
     """
     source = padded(open_source(config.name, config.root, config.options), config.pad, config.name)
     device, dtype = torch.device("cpu"), torch.float32
@@ -168,7 +168,7 @@ def outline(config: DataSection) -> Dataset:
 
 
 def _parts(config: DataSection, source: Source) -> np.ndarray:
-    """The part of each row, once the options are known to fit the set."""
+    """Return the part of each row, after a check that the options fit the set."""
     part = split_rows(
         source.y, source.classes is not None, source.part, config.validation, config.test, config.split_seed
     )
@@ -185,12 +185,12 @@ def _outputs(source: Source) -> int:
 class _Survey:
     """One pass over the raw rows: their digests, their statistics and, in memory, their values.
 
-    Every image is decoded here, so that a broken file is named before anything else starts.
+    Every image is decoded here, so that a broken file is reported before anything else starts.
 
     Attributes:
-        x: raw rows, or None where they are streamed.
-        files: sha256 of each file, or None where the rows are no files.
-        pixels: counts over the training images, where the rows are files.
+        x: raw rows, or None if they are streamed.
+        files: sha256 of each file, or None if the rows are not files.
+        pixels: counts over the training images, if the rows are files.
     """
 
     def __init__(self, source: Source, part: np.ndarray, in_memory: bool) -> None:
@@ -211,7 +211,7 @@ class _Survey:
                 self.pixels.add(image[None])
 
     def moments(self, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of the training rows, in raw units."""
+        """Return mean and standard deviation of the training rows, in raw units."""
         if self.pixels is not None:
             return self.pixels.moments()
         assert self.x is not None
@@ -233,7 +233,7 @@ def _in_memory(config: DataSection, source: Source, device: torch.device, dtype:
 def _normalisation(
     kind: str | tuple[float, float], source: Source, rows: _Survey, part: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is subtracted and divided by, in input units, float64, one value per channel or feature."""
+    """Return the subtracted value and the divisor, in input units, float64, one per channel or feature."""
     ones = np.ones(source.shape[0])
     if not isinstance(kind, str):
         return kind[0] * ones, kind[1] * ones

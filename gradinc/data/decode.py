@@ -1,4 +1,4 @@
-"""Decoding image files with PIL, in threads, and saying which file is broken."""
+"""Decoding of image files with PIL, in threads, with reports of broken files."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"})
 """PIL's modes of images without colour."""
 
 AHEAD = 512
-"""Images that are decoded before the first of them is asked for."""
+"""Number of images that are decoded ahead."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def headers(paths: Iterable[Path]) -> list[tuple[int, int, bool]]:
-    """Height and width of each image in pixels, and whether it is grey. Reads no pixels.
+    """Return height and width of each image in pixels, and whether it is grey. Reads no pixels.
 
     Raises:
-        UserError: a file is not an image that PIL can open, or has more pixels than Pillow takes to be safe.
+        UserError: a file is not an image that PIL can open, or has more pixels than Pillow's safe limit.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -47,16 +47,16 @@ def _header(path: Path) -> tuple[int, int, bool]:
 
 
 def decode(files: ImageFiles, index: int) -> np.ndarray:
-    """One image, uint8, shape (C, H, W). See `read_image`."""
+    """Return one image, uint8, shape (C, H, W). See `read_image`."""
     return read_image(files, index)[0]
 
 
 def read_image(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
-    """One image, uint8, shape (C, H, W), and the sha256 of its file.
+    """Return one image, uint8, shape (C, H, W), and the sha256 of its file.
 
-    With `ImageFiles.resize` the shorter side is scaled to the size asked for (bilinear, with
-    antialiasing) and the middle is cut out. Transparency is dropped, of a moving picture the first
-    frame is taken, and 16-bit grey is brought to 8 bits.
+    With `ImageFiles.resize` the shorter side is scaled to the requested size (bilinear, with
+    antialiasing) and the middle is cut out. Transparency is dropped, only the first frame of an
+    animation is used, and 16-bit grey is converted to 8 bits.
 
     Raises:
         UserError: the file is broken, has another size than all others, or was changed since the data set was read.
@@ -80,7 +80,7 @@ def read_image(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
 
 
 def threaded(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``map`` in threads, in order, with only `AHEAD` results in memory."""
+    """Map a function in threads, in order, with at most `AHEAD` results in memory."""
     items = iter(items)
     with ThreadPoolExecutor(threads()) as pool:
         while chunk := list(islice(items, AHEAD)):
@@ -88,7 +88,7 @@ def threaded(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
 
 
 def threads() -> int:
-    """Threads that decode: as many as cores that this process may use, at most 16."""
+    """Return the number of decoding threads: the cores that this process may use, at most 16."""
     return min(usable_cores(), 16)
 
 
@@ -121,7 +121,7 @@ def _scaled(image: Image.Image, height: int, width: int) -> Image.Image:
 
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
-    """Turns whatever a broken file makes PIL raise into a UserError that names the file."""
+    """Turn PIL's errors for a broken file into a UserError that names the file."""
     try:
         yield
     except (UserError, MemoryError):

@@ -1,4 +1,4 @@
-"""One sha256 over everything that a run's data consist of."""
+"""One sha256 over all data of a run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gradinc.data.source import ImageFiles, Source
 
 
 def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | None) -> str:
-    """sha256 over raw rows, targets and split, in hex.
+    """Return the sha256 over raw rows, targets and split, in hex.
 
     Images in a folder count as their files: relative paths and contents, whether they are decoded
-    once or as they are needed. One byte changed, a row moved to another part or a file renamed gives
-    another digest; where the data lie does not matter.
+    once or on demand. A changed byte, a row in another part or a renamed file changes the digest;
+    the location of the data does not.
 
     Args:
         source: the data set.
         part: the part of each row, int8, shape (n,).
-        files: the sha256 of each file, where `source.x` is `ImageFiles`.
+        files: the sha256 of each file, if `source.x` is `ImageFiles`.
     """
     whole = hashlib.sha256()
     x = source.x

@@ -1,4 +1,4 @@
-"""Downloading a set with torchvision, which checks what comes against its md5 sums."""
+"""Downloads of sets with torchvision, which checks their md5 sums."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from gradinc.data import locations
 from gradinc.data.torchvision_import import import_torchvision
 
 SECONDS = 30
-"""How long a server may be silent."""
+"""Seconds of silence of a server until the download fails."""
 
 
 def download(name: str, root: str | None) -> Path:
     """Download a set into ``data.root``, or into gradinc's cache.
 
-    Everything is downloaded and checked in a folder beside the target and moved there as a whole, so
-    that an interrupted download leaves nothing that would be taken for the set later.
+    Everything is downloaded and checked in a folder next to the target and moved there as a whole, so
+    that an interrupted download leaves no partial set.
 
     Returns:
-        The folder that `locations.find` finds from now on.
+        The folder that `locations.find` then finds.
 
     Raises:
-        UserError: it could not be had; the message lists what was tried, and how to mend it.
+        UserError: the download failed; the message lists what was tried, and the fix.
     """
     target = Path(root).expanduser() if root is not None else locations.cache_folder(name)
     label = locations.DOWNLOADABLE[name].label
@@ -62,7 +62,7 @@ def download(name: str, root: str | None) -> Path:
 
 
 def _move(made: Path, target: Path) -> None:
-    """Put a folder in its place. Where another process was faster, its folder stays."""
+    """Move a folder to its place. If another process was faster, its folder stays."""
     try:
         os.rename(made, target)
     except OSError:

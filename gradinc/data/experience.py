@@ -1,4 +1,4 @@
-"""What a stream's file says of each of its tasks, before anything is built."""
+"""The definition of each task in a stream's file, before anything is built."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gradinc.data.rows import Change, Rows
 
 @dataclass(frozen=True)
 class Material:
-    """What a stream is made of.
+    """The material of a stream.
 
     Attributes:
         dataset: the run's data set.
-        seed: what the stream's draws are derived from.
-        load: another data set, by its name and root, prepared as the run's own.
+        seed: seed of the stream's draws.
+        load: loads another data set by its name and root, prepared as the run's own.
     """
 
     dataset: Dataset
@@ -29,7 +29,7 @@ class Material:
     load: Callable[[str, str | None], Dataset]
 
     def generator(self, *purpose: object) -> torch.Generator:
-        """A fresh generator on the CPU for one purpose."""
+        """Return a new generator on the CPU for one purpose."""
         return generator(self.seed, "stream", *purpose)
 
     @property
@@ -37,7 +37,7 @@ class Material:
         """The labels of the data set.
 
         Raises:
-            UserError: it is a regression.
+            UserError: the data set is a regression.
         """
         if self.dataset.classes is None:
             raise UserError(
@@ -48,13 +48,13 @@ class Material:
 
 @dataclass(frozen=True)
 class Experience:
-    """One task: which rows of a data set, and what is done to them.
+    """One task: its rows of a data set, and the change of its inputs.
 
     Attributes:
-        dataset: where the rows come from.
-        classes: labels that occur in it, in the order of its outputs where it has its own.
-        train: numbers of its training rows, int64; None for all those of its classes.
-        change: what is done to the inputs, training, validation and test alike; None leaves them.
+        dataset: the data set of the rows.
+        classes: labels that occur in it, in the order of its outputs if it has its own.
+        train: numbers of its training rows, int64; None for all rows of its classes.
+        change: function applied to the inputs of training, validation and test rows alike, or None.
     """
 
     dataset: Dataset
@@ -63,7 +63,7 @@ class Experience:
     change: Change | None = None
 
     def indices(self, part: str) -> Tensor | None:
-        """The numbers of a part's rows, int64, on the CPU; None for all of the part.
+        """Return the numbers of a part's rows, int64, on the CPU; None for all of the part.
 
         Args:
             part: ``train``, ``validation`` or ``test``.
@@ -75,10 +75,10 @@ class Experience:
         return rows_of_classes(self._rows(part).y, self.classes)
 
     def rows(self, part: str, indices: Tensor | None) -> Rows:
-        """Rows of a part, changed.
+        """Return rows of a part, with changed inputs.
 
         Args:
-            indices: numbers of some of them; None for all of the part.
+            indices: numbers of the rows; None for all of the part.
         """
         rows = self._rows(part)
         if indices is not None:
@@ -86,7 +86,7 @@ class Experience:
         return rows if self.change is None else rows.changed(self.change)
 
     def size(self, part: str) -> int:
-        """Return how many rows a part has in the data set."""
+        """Return the number of rows of a part in the data set."""
         return len(self._rows(part))
 
     def _rows(self, part: str) -> Rows:
@@ -96,5 +96,5 @@ class Experience:
 
 
 def rows_of_classes(y: Tensor, classes: Sequence[int]) -> Tensor:
-    """The numbers of the rows that have one of these labels, int64, on the CPU."""
+    """Return the numbers of the rows with one of these labels, int64, on the CPU."""
     return torch.isin(y, torch.tensor(classes, device=y.device)).nonzero().flatten().cpu()

@@ -1,4 +1,4 @@
-"""Rows that stay in image files: decoded for every batch, in threads or in worker processes."""
+"""Rows in image files, decoded for every batch, in threads or in worker processes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from gradinc.data.source import ImageFiles
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 GRACE = 30
-"""Seconds that a worker lives on after SIGTERM."""
+"""Seconds between SIGTERM and the end of a worker."""
 
 
 class FileRows(Rows):
-    """Rows that stay in image files and are decoded for every batch.
+    """Rows in image files that are decoded for every batch.
 
     Batches are the same for every number of workers, and the same as those of `TensorRows`.
 
     Args:
         files: the images.
         y: labels, int64, shape (n,), on the device.
-        standardize: applied to the decoded values, on the device.
-        workers: processes that decode; with 0 this process does it, in threads.
+        standardize: function for the decoded values, on the device.
+        workers: number of decoding processes; with 0 this process decodes in threads.
     """
 
     def __init__(self, files: ImageFiles, y: Tensor, standardize: Standardize, workers: int) -> None:
@@ -71,7 +71,7 @@ class FileRows(Rows):
         return ChangedRows(self, change)
 
     def _in_threads(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
-        """Decodes one batch ahead of the one that is asked for."""
+        """Yield batches, decoded one batch ahead."""
         with ThreadPoolExecutor(threads()) as pool:
             waiting: deque[list[Future[np.ndarray]]] = deque()
             for rows in lists:
@@ -82,9 +82,9 @@ class FileRows(Rows):
                 yield _stack(image.result() for image in images)
 
     def _in_processes(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
-        # Workers send arrays, not tensors: a tensor is sent through a socket in the temporary folder, and never comes
-        # where the path of that folder is too long for a socket. A DataLoader draws the seed of its workers from a
-        # generator: by default from PyTorch's own, from which dropout draws.
+        # Workers send arrays, not tensors: a tensor is sent through a socket in the temporary folder, which fails if
+        # the path of this folder is too long for a socket. A DataLoader draws the seed of its workers from a
+        # generator: by default PyTorch's own, from which dropout draws.
         loader: DataLoader[np.ndarray | _Broken] = DataLoader(
             _Images(self.files),
             batch_size=None,
@@ -102,12 +102,12 @@ class FileRows(Rows):
                     raise UserError(item.where, item.what, item.mend)
                 yield torch.from_numpy(item)
         finally:
-            del items  # ends the workers now: the traceback of an error would keep them until somebody forgets it
+            del items  # ends the workers now: the traceback of an error would keep them alive
 
 
 @dataclass(frozen=True)
 class _Broken:
-    """The parts of a UserError: a worker can send these, but no exception that takes several arguments."""
+    """The parts of a UserError: a worker can send these, but not an exception with several arguments."""
 
     where: str
     what: str
@@ -115,7 +115,7 @@ class _Broken:
 
 
 class _Images(Dataset[np.ndarray | _Broken]):
-    """What a worker does with a list of row numbers."""
+    """The images of a list of row numbers, decoded in a worker."""
 
     def __init__(self, files: ImageFiles) -> None:
         self.files = files
@@ -128,7 +128,7 @@ class _Images(Dataset[np.ndarray | _Broken]):
 
 
 def _stack(images: Iterable[np.ndarray]) -> Tensor:
-    """Images as one uint8 tensor, shape (rows, C, H, W)."""
+    """Return images as one uint8 tensor, shape (rows, C, H, W)."""
     return torch.from_numpy(np.stack(list(images)))
 
 
@@ -138,10 +138,10 @@ def _as_it_is(item: object) -> object:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """What is started inside never sees the signals of `GROUP_SIGNALS`; here they are only put off.
+    """Make processes started inside ignore the signals of `GROUP_SIGNALS`, which are delayed in this process.
 
-    Ctrl-C and a scheduler's SIGTERM reach the whole process group, but only the parent may answer: it
-    finishes its step, saves, and ends the workers by closing their queue. A worker that died first
+    Ctrl-C and a scheduler's SIGTERM reach the whole process group, but only the parent may react: it
+    finishes its step, saves, and ends the workers by closing their queue. A worker that ended first
     would make it fail instead.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
@@ -152,9 +152,9 @@ def _signals_held() -> Iterator[None]:
 
 
 def _begin_worker(parent: int, worker: int) -> None:
-    """End a worker whose parent is dead already, which no worker notices later.
+    """End a worker whose parent has already ended, which no worker notices later.
 
-    SIGTERM alone is let through, later: Python ends workers that are left at its exit by it.
+    Only SIGTERM is allowed, later: Python uses it at its exit to end remaining workers.
     """
     if os.getppid() != parent:
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Finding images in a folder: one folder per class, optionally inside train, val and test."""
+"""Images in a folder: one folder per class, optionally inside train, val and test."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from gradinc.base.files import is_utf8
 from gradinc.data.source import TEST, TRAIN, VALIDATION
 
 FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Endings of the files that are taken for images, in small or capital letters."""
+"""Endings of image files, in small or capital letters."""
 
 PART_FOLDERS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
-"""Folders that hold an official part, and which."""
+"""Folders of official parts, and their parts."""
 
 LAYOUT = "DIR/<class>/*.png or DIR/train/<class>/*.png"
 
 
 def scan(root: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.ndarray | None]:
-    """All images under a folder.
+    """Find all images under a folder.
 
-    Where ``DIR/train`` holds folders, ``DIR/train``, ``DIR/val`` (or ``validation``) and
+    If ``DIR/train`` contains folders, ``DIR/train``, ``DIR/val`` (or ``validation``) and
     ``DIR/test`` are official parts; otherwise every folder in DIR is a class. Classes are numbered
-    in the order of their names; images below a class's folder belong to it at any depth. Hidden files
+    in the order of their names; images at any depth of a class's folder belong to it. Hidden files
     and files of other formats are left out.
 
     Returns:
@@ -33,7 +33,7 @@ def scan(root: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.n
         None), all in the order of the paths.
 
     Raises:
-        UserError: there is no such folder, or it isn't laid out like that.
+        UserError: the folder does not exist, or has another layout.
     """
     if not root.is_dir():
         wrong = "is a file, not a folder" if root.exists() else "no such folder"
@@ -70,7 +70,7 @@ def _parts(root: Path) -> dict[str, int]:
 
 
 def _classes(root: Path, part: str) -> dict[str, list[str]]:
-    """For each class its images, as paths relative to `root`."""
+    """Return the images of each class, as paths relative to `root`."""
     folders = {}
     for name in _folders(root / part):
         folders[name] = _images(root, root / part / name)

@@ -1,4 +1,4 @@
-"""The greedy memory of GDumb, which keeps its classes in balance."""
+"""The greedy memory of GDumb, with balanced classes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import torch
 
 
 def balanced(labels: Sequence[int], capacity: int, random: torch.Generator) -> list[int]:
-    """Which rows of a stream a greedy, class-balanced memory holds at its end.
+    """Return the rows of a stream in a greedy, class-balanced memory at the stream's end.
 
-    A row is taken while its class has less than its share of the memory. In a full memory it takes the place
-    of a random row of the largest class.
+    A row is stored while its class has less than its share of the memory. In a full memory it replaces
+    a random row of the largest class.
 
     Paper: Prabhu et al. 2020, GDumb (ECCV), algorithm 1
 
     Args:
-        labels: of the rows, in the order in which they come.
-        capacity: rows that the memory holds.
-        random: draws the rows that make room.
+        labels: labels of the rows, in the order of the stream.
+        capacity: rows that the memory stores.
+        random: draws the rows that are replaced.
 
     Returns:
-        Places in `labels`, in no order.
+        Positions in `labels`, in no order.
     """
     held: dict[int, list[int]] = {}
     count = 0

@@ -1,8 +1,8 @@
-"""Reading IDX files, the format of MNIST and its relatives, without trusting them.
+"""A safe reader of IDX files, the format of MNIST and its relatives.
 
 An IDX file of bytes is 0, 0, 8, the number of dimensions, each dimension as a big-endian 32-bit
-number, and the values. It may be compressed with gzip, which is told by its content and not by its
-name.
+number, and the values. It may be compressed with gzip, which is detected from its content and not
+from its name.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from gradinc.base.errors import UserError
 from gradinc.base.files import open_plain
 
 _PIECE = 1 << 20
-"""Bytes read at a time: memory grows with what a file holds, never with what it claims to hold."""
+"""Bytes read at a time: memory grows with the content of a file, never with the size in its header."""
 
 
 def read_idx(path: Path, dimensions: int, mend: str) -> np.ndarray:
-    """The values of an IDX file of unsigned bytes.
+    """Return the values of an IDX file of unsigned bytes.
 
     Args:
         path: the file, compressed or not.
-        dimensions: how many it must have: 1 for labels, 3 for images.
-        mend: what the user can do when the file is damaged.
+        dimensions: required number: 1 for labels, 3 for images.
+        mend: the fix for a damaged file.
 
     Returns:
-        A uint8 array with that many dimensions, none of them 0.
+        A uint8 array with this number of dimensions, none of them 0.
 
     Raises:
         UserError: the file is missing, unreadable, empty, truncated, too long, a web page, or not
@@ -60,12 +60,12 @@ def read_idx(path: Path, dimensions: int, mend: str) -> np.ndarray:
 
 
 def read_images(path: Path, mend: str) -> np.ndarray:
-    """Images of an IDX file, uint8, shape (n, 1, H, W)."""
+    """Return images of an IDX file, uint8, shape (n, 1, H, W)."""
     return read_idx(path, 3, mend)[:, None]
 
 
 def read_labels(path: Path, classes: int, mend: str) -> np.ndarray:
-    """Labels of an IDX file, int64, shape (n,), each below `classes`."""
+    """Return labels of an IDX file, int64, shape (n,), each below `classes`."""
     labels = read_idx(path, 1, mend)
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):

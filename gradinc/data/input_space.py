@@ -17,7 +17,7 @@ BallNorm = Literal["linf", "l2"]
 
 @dataclass(frozen=True)
 class InputSpace:
-    """Where images may lie.
+    """The allowed values of images.
 
     A model sees ``(input - mean) / std``. Input units, in which ε is given, are 0 to 1 for images;
     all tensors here are in the model's units and broadcast over a batch of images.
@@ -33,10 +33,10 @@ class InputSpace:
 
     @classmethod
     def of(cls, dataset: Dataset) -> InputSpace:
-        """The space that a data set's images lie in.
+        """Return the space of a data set's images.
 
-        Images of the usual 256 values lie between 0 and 1. Images that are given as other numbers, and
-        leave that range, have the range of the training rows.
+        Images of the usual 256 values have the range 0 to 1. Images of other numbers outside this
+        range have the range of the training rows.
 
         Raises:
             UserError: the rows are not images with classes.
@@ -51,30 +51,30 @@ class InputSpace:
     def around(
         cls, mean: Sequence[float], std: Sequence[float], images: Iterable[Tensor], device: torch.device
     ) -> InputSpace:
-        """As `of`, from what was subtracted and divided by per channel, and images as the model sees them."""
+        """Return the space, as `of`, from the normalisation per channel and images in the model's units."""
         shift, factor = (torch.tensor(v, device=device, dtype=torch.float64).view(-1, 1, 1) for v in (mean, std))
         low, high = _extremes(images, shift, factor)
         return cls(*(value.float() for value in (factor, (low - shift) / factor, (high - shift) / factor)))
 
     def to(self, dtype: torch.dtype) -> InputSpace:
-        """The same space for images of this dtype."""
+        """Return the same space for images of this dtype."""
         return InputSpace(self.std.to(dtype), self.low.to(dtype), self.high.to(dtype))
 
     @property
     def range(self) -> float:
-        """The largest difference that two values of the data can have, in input units."""
+        """Return the largest difference between two values of the data, in input units."""
         return float(((self.high - self.low) * self.std).max())
 
     def box(self, x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        """The lowest and highest values within ε of images and within the data's range, shaped like `x`.
+        """Return the lowest and highest values within ε of images and within the data's range, shaped like `x`.
 
-        The images themselves always lie in between, to the last bit.
+        The images themselves are always in between, to the last bit.
         """
         step = eps / self.std
         return torch.minimum(x, (x - step).clamp(min=self.low)), torch.maximum(x, (x + step).clamp(max=self.high))
 
     def project(self, x: Tensor, centre: Tensor, eps: float, norm: BallNorm) -> Tensor:
-        """The point of the ball of radius ε around `centre`, and of the data's range, next to `x`."""
+        """Return the point closest to `x` in the ball of radius ε around `centre` and in the data's range."""
         if norm == "l2":
             away = (x - centre) * self.std
             length = lengths(away).clamp(min=torch.finfo(x.dtype).tiny)
@@ -85,7 +85,7 @@ class InputSpace:
         return torch.minimum(torch.maximum(x, lowest), highest)
 
     def steepest(self, gradient: Tensor, length: float, norm: BallNorm) -> Tensor:
-        """The step of a length in input units along which a linear function with this gradient rises most."""
+        """Return the step of a length in input units along which a linear function with this gradient rises most."""
         if norm == "linf":
             return length / self.std * gradient.sign()
         slope = gradient / self.std  # per input unit
@@ -94,7 +94,7 @@ class InputSpace:
         return length * slope / lengths(slope).clamp(min=torch.finfo(slope.dtype).tiny) / self.std
 
     def random(self, x: Tensor, eps: float, norm: BallNorm, random: torch.Generator) -> Tensor:
-        """Points drawn uniformly from the ball of radius ε around images, put back into the data's range."""
+        """Return points drawn uniformly from the ball of radius ε around images, clipped to the data's range."""
         if norm == "linf":
             draw = torch.rand(x.shape, generator=random, device=x.device, dtype=x.dtype) * 2 - 1
         else:
@@ -105,7 +105,7 @@ class InputSpace:
 
 
 def lengths(x: Tensor) -> Tensor:
-    """The Euclidean length of each image, shape (rows, 1, 1, 1)."""
+    """Return the Euclidean length of each image, shape (rows, 1, 1, 1)."""
     return x.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Tables that the installed scikit-learn brings, read without importing it (that takes 2 seconds)."""
+"""Tables of the installed scikit-learn, read without importing it (an import takes 2 seconds)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEND = "Reinstall scikit-learn"
 
 
 def installed_folder(name: str, root: str | None) -> Path:
-    """The folder that holds the files of ``digits`` or ``diabetes``.
+    """Return the folder of the files of ``digits`` or ``diabetes``.
 
     Raises:
         UserError: they are neither under `root` nor installed.
@@ -28,7 +28,7 @@ def installed_folder(name: str, root: str | None) -> Path:
 
 
 def read_numbers(path: Path, columns: int, delimiter: str | None) -> np.ndarray:
-    """Numbers from a compressed text file, float64, shape (rows, columns).
+    """Return numbers from a compressed text file, float64, shape (rows, columns).
 
     Raises:
         UserError: the file is damaged, or is another table.

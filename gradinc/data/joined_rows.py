@@ -1,4 +1,4 @@
-"""Rows of several data sets or tasks as one: in memory together if they fit."""
+"""Rows of several data sets or tasks as one, in memory if they fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradinc.data.rows import Change, ChangedRows, Pair, Rows, SelectedRows, Ten
 
 
 class JoinedRows(Rows):
-    """Several rows, one after the other, that do not all lie in memory.
+    """Several rows, one after the other, not all in memory.
 
     Args:
         parts: one or more.
@@ -54,11 +54,11 @@ class JoinedRows(Rows):
 
 
 def joined(parts: Sequence[Callable[[], Rows]], sizes: Sequence[int], device: torch.device) -> Rows:
-    """Several rows, one after the other: in memory where they are there and fit, else from where they are.
+    """Join several rows, one after the other: in memory if they are there and fit, else from their files.
 
     Args:
-        parts: each makes its rows, which are let go before the next ones are made.
-        sizes: how many rows each of them makes.
+        parts: functions that create the rows; each part is released before the next one is created.
+        sizes: number of rows of each part.
     """
     first = parts[0]()
     if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""Which outputs of the model stand for which classes of which task."""
+"""The outputs of the model for the classes of each task."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Labels:
     Attributes:
         of_task: for each task the output of each of its classes, in the order of `classes`.
         classes: for each task the labels of the data set that occur in it.
-        outputs: of the model.
-        protocol: which of them count in training and in testing. With ``heads=multi`` each task has a head of its
-            own: outputs that only its own rows change.
+        outputs: number of outputs of the model.
+        protocol: which outputs count in training and in testing. With ``heads=multi`` each task has its own head:
+            outputs that only its own rows change.
     """
 
     of_task: tuple[tuple[int, ...], ...]
@@ -31,20 +31,20 @@ class Labels:
 
     @property
     def heads(self) -> list[range]:
-        """The outputs of each task, where they lie together."""
+        """The outputs of each task, if they are contiguous."""
         return [range(own[0], own[-1] + 1) for own in self.of_task]
 
     @property
     def all_count(self) -> bool:
-        """Return whether every task has labels of its own, and all of them count in training."""
+        """Return whether every task has its own labels, and all of them count in training."""
         return self.protocol.train_logits == "all" and all(self.natural(task) for task in range(len(self.classes)))
 
     def natural(self, task: int) -> bool:
-        """Return whether a task's labels are its outputs already."""
+        """Return whether a task's labels equal its outputs."""
         return self.of_task[task] == self.classes[task]
 
     def map(self, task: int, y: Tensor) -> Tensor:
-        """Labels of the data set to outputs, both int64, shape (rows,)."""
+        """Map labels of the data set to outputs, both int64, shape (rows,)."""
         if self.natural(task):
             return y
         table = torch.full((max(self.classes[task]) + 1,), -1, dtype=torch.int64)
@@ -52,7 +52,7 @@ class Labels:
         return table.to(y.device)[y]
 
     def visible(self, device: torch.device) -> Outputs | None:
-        """What the criterion has to know; None where every task has all outputs."""
+        """Return the outputs for the criterion; None if every task has all outputs."""
         if all(len(set(own)) == self.outputs for own in self.of_task):
             return None
         of_task = torch.full((len(self.of_task), self.outputs), float("-inf"))
@@ -64,11 +64,11 @@ class Labels:
 def assign(classes: Sequence[tuple[int, ...]], protocol: Protocol) -> Labels:
     """Give every class of every task an output.
 
-    - ``domain``: tasks share their outputs; a class is known by its place in its task.
+    - ``domain``: tasks share their outputs; a class is identified by its position in its task.
     - ``class``: every class has an output. If the tasks have the same classes, those of different tasks are different
       outputs.
-    - ``task``: with ``heads=multi`` each task has outputs of its own, which rest while others train; otherwise the
-      outputs are those of ``class``, and those of other tasks are masked.
+    - ``task``: with ``heads=multi`` each task has its own outputs, which do not change while others train; otherwise
+      the outputs are as for ``class``, and other tasks' outputs are masked.
     """
     if protocol.heads == "multi":
         ends = [sum(len(own) for own in classes[: task + 1]) for task in range(len(classes))]

@@ -1,4 +1,4 @@
-"""Where data sets lie on this machine. Imports neither torch nor numpy: listings stay fast."""
+"""Locations of data sets on this machine. Imports neither torch nor numpy, so that listings are fast."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Downloadable:
 
     Attributes:
         label: torchvision's name for its class.
-        rows: how many rows it has, for people.
-        system: the folder where a system package installs it, or None.
+        rows: number of rows, as text.
+        system: the folder of a system package, or None.
         package: the name of Debian's package, or None.
         folder: for CIFAR, the folder of its files, as torchvision unpacks it.
     """
@@ -46,17 +46,17 @@ INSTALLED = {
     "digits": (("digits.csv.gz",), "1,797"),
     "diabetes": (("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz"), "442"),
 }
-"""The sets that scikit-learn brings: their files and how many rows they have."""
+"""Sets that are part of scikit-learn: their files and the number of their rows."""
 
 
 def cache_folder(name: str) -> Path:
-    """Where a downloaded set is kept: under ``$XDG_CACHE_HOME``, or ``~/.cache``."""
+    """Return the folder of a downloaded set: under ``$XDG_CACHE_HOME``, or ``~/.cache``."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "gradinc" / name
 
 
 def idx_folders(name: str, root: str | None) -> list[Path]:
-    """The folders where a relative of MNIST is looked for, best first."""
+    """Return the possible folders of a relative of MNIST, best first."""
     known = DOWNLOADABLE[name]
     folders: list[Path] = []
     if root is not None:
@@ -67,7 +67,7 @@ def idx_folders(name: str, root: str | None) -> list[Path]:
 
 
 def idx_files(folder: Path) -> dict[str, Path]:
-    """Which of the four files of MNIST's relatives lie in a folder, compressed or not."""
+    """Return which of the four files of MNIST's relatives are in a folder, compressed or not."""
     found: dict[str, Path] = {}
     for name in IDX_FILES:
         for path in (folder / name, folder / f"{name}.gz"):
@@ -78,7 +78,7 @@ def idx_files(folder: Path) -> dict[str, Path]:
 
 
 def cifar_folders(name: str, root: str | None) -> list[Path]:
-    """The folders where CIFAR's own folder is looked for, best first."""
+    """Return the possible parents of CIFAR's own folder, best first."""
     folders = [] if root is None else [Path(root).expanduser()]
     if folders and folders[0].name == DOWNLOADABLE[name].folder:
         folders.insert(0, folders[0].parent)  # the user named the folder itself
@@ -86,7 +86,7 @@ def cifar_folders(name: str, root: str | None) -> list[Path]:
 
 
 def installed_folders(root: str | None) -> list[Path]:
-    """The folders where the files that scikit-learn brings are looked for. Does not import it."""
+    """Return the possible folders of scikit-learn's files, without importing it."""
     folders = [] if root is None else [Path(root).expanduser()]
     package = importlib.util.find_spec("sklearn")
     if package is not None and package.submodule_search_locations:
@@ -95,7 +95,7 @@ def installed_folders(root: str | None) -> list[Path]:
 
 
 def find(name: str, root: str | None) -> Path | None:
-    """The folder that a set with a name of its own would be read from; None where it isn't here."""
+    """Return the folder of a set with a name of its own, or None if it is not here."""
     if name in INSTALLED:
         files = INSTALLED[name][0]
         return _first(installed_folders(root), lambda folder: all((folder / file).is_file() for file in files))
@@ -106,14 +106,14 @@ def find(name: str, root: str | None) -> Path | None:
 
 
 def tried(name: str, root: str | None) -> list[Path]:
-    """Every folder that `find` looks into."""
+    """Return every folder that `find` searches."""
     if name in INSTALLED:
         return installed_folders(root)
     return cifar_folders(name, root) if DOWNLOADABLE[name].folder else idx_folders(name, root)
 
 
 def _layouts(folder: Path, label: str) -> list[Path]:
-    """A folder itself, and where torchvision puts files under it."""
+    """Return a folder itself, and torchvision's folders under it."""
     return [folder, folder / label / "raw"]
 
 

@@ -17,11 +17,11 @@ def mnist_family(name: str, root: str | None, classes: tuple[str, ...]) -> Sourc
 
     Args:
         name: a key of `locations.DOWNLOADABLE`.
-        root: ``data.root``, looked into before the system's folder and the cache.
+        root: ``data.root``, searched before the system's folder and the cache.
         classes: the names of the classes, by label.
 
     Raises:
-        UserError: the set can't be had, or one of its files is missing or damaged.
+        UserError: the set cannot be downloaded, or one of its files is missing or damaged.
     """
     folder = locations.find(name, root)
     if folder is None:

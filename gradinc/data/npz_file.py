@@ -1,4 +1,4 @@
-"""Reading an npz file without trusting it: no pickle, and no memory for what isn't there."""
+"""A safe reader of npz files: no pickle, and no memory for more than the file contains."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from gradinc.base.files import open_plain
 from gradinc.data.available_memory import available_memory
 
 HEADER = 10_000
-"""Bytes of an array's header that are looked at, numpy's own limit."""
+"""Largest header of an array in bytes, numpy's own limit."""
 
 
 def array_names(path: Path) -> set[str]:
-    """The names of the arrays in a file.
+    """Return the names of the arrays in a file.
 
     Raises:
-        UserError: the file isn't there, or is no npz file.
+        UserError: the file does not exist, or is not an npz file.
     """
     with _reported(path), open_plain(path) as file, zipfile.ZipFile(file) as archive:
         return {name.removesuffix(".npy") for name in archive.namelist()}
 
 
 def read_npz(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
-    """The wanted arrays of a file.
+    """Return the wanted arrays of a file.
 
-    Every header is compared with the size of its member, and all of them with the memory that there
-    is, before anything is allocated. Object arrays would be pickles, which run code when they are
-    read: they are refused, and so is everything else that isn't a number.
+    Every header is compared with the size of its member, and all of them with the available memory,
+    before anything is allocated. Object arrays would be pickles, which run code when they are
+    read: they are refused, and so is everything else that is not a number.
 
     Raises:
-        UserError: the file is damaged, holds something else, or does not fit.
+        UserError: the file is damaged, has other content, or does not fit into memory.
     """
     with _reported(path), open_plain(path) as file:
         with zipfile.ZipFile(file) as archive:
@@ -52,7 +52,7 @@ def read_npz(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
 
 
 def _checked(path: Path, archive: zipfile.ZipFile, name: str) -> int:
-    """Size in bytes of an array, once its header is known to tell the truth."""
+    """Return the size in bytes of an array, after a check of its header."""
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as file:
         version = npy.read_magic(file)
@@ -74,7 +74,7 @@ def _checked(path: Path, archive: zipfile.ZipFile, name: str) -> int:
 
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
-    """Turns what a missing or damaged file raises into a UserError that names it."""
+    """Turn errors of a missing or damaged file into a UserError that names it."""
     mend = "Save the file again with numpy.savez"
     try:
         yield

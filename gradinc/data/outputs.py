@@ -1,4 +1,4 @@
-"""Which outputs of a model belong to which task, and which of them count."""
+"""The outputs of a model that belong to each task, and those that count."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gradinc.data.batch import Batch
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which outputs of the model belong to which task, and which of them count.
+    """The outputs of the model that belong to each task, and those that count.
 
-    The others are masked: their logits are taken for -∞.
+    All other outputs are masked: their logits become -∞.
 
     Attributes:
         of_task: 0 for the outputs of a task and -∞ for the others, shape (tasks, outputs).
@@ -26,7 +26,7 @@ class Outputs:
     test: Visible = "all"
 
     def trained(self, batch: Batch, out: Tensor) -> Tensor:
-        """The logits of a batch as the criterion sees them, shape (rows, outputs)."""
+        """Return the logits of a batch as the criterion sees them, shape (rows, outputs)."""
         if self.train == "all":
             return out
         if self.train == "seen":
@@ -34,7 +34,7 @@ class Outputs:
         return out + self.of_task[batch.task if batch.tasks is None else batch.tasks]
 
     def tested(self, out: Tensor, task: int, now: int) -> Tensor:
-        """The logits of a task's test rows after the training on task `now`."""
+        """Return the logits of a task's test rows after the training on task `now`."""
         if self.test == "all":
             return out
         return out + (self._seen(now) if self.test == "seen" else self.of_task[task])
@@ -43,10 +43,10 @@ class Outputs:
         return self.of_task[: task + 1].amax(0)
 
     def old(self, task: int) -> Tensor:
-        """The outputs to hold on to while a task is trained on, in the groups that each have a softmax of their own.
+        """Return the outputs to preserve while a task is trained on, in groups with a separate softmax.
 
         Returns:
-            0 for the outputs of a group and -∞ for the others, shape (groups, outputs): one for each earlier task
-            where tasks do not compete with each other in training, else one of all their outputs together.
+            0 for the outputs of a group and -∞ for the others, shape (groups, outputs): one group for each earlier task
+            if tasks do not compete with each other in training, else one group of all their outputs.
         """
         return self.of_task[:task] if self.train == "task" else self._seen(task - 1)[None]

@@ -1,4 +1,4 @@
-"""Rows of a data set, served in batches. Those in image files: `gradinc.data.file_rows`."""
+"""Rows of a data set, served in batches. For rows in image files see `gradinc.data.file_rows`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 Pair = tuple[Tensor, Tensor]
 
 Change = Callable[[Tensor], Tensor]
-"""What is done to the inputs of rows, shape (rows, *shape), each row by itself."""
+"""Function of the inputs of rows, shape (rows, *shape), separately for each row."""
 
 _ROWS = 512
-"""Rows in memory that are changed together: few enough to lie in a cache."""
+"""Rows in memory that are changed together: few enough for a cache."""
 
 
 @dataclass(frozen=True)
 class Standardize:
-    """Raw values to what a model sees: ``(raw - shift) / factor``, in one rounding each.
+    """Conversion of raw values to the model's inputs: ``(raw - shift) / factor``, in one rounding each.
 
     Attributes:
         shift, factor: one value per channel or feature, in the data's dtype, shaped to broadcast
@@ -31,7 +31,7 @@ class Standardize:
     factor: Tensor
 
     def __call__(self, raw: Tensor) -> Tensor:
-        """Raw rows on any device, as normalised rows on the device of `shift`."""
+        """Return raw rows on any device as normalised rows on the device of `shift`."""
         return raw.to(self.shift.device).to(self.shift.dtype, copy=True).sub_(self.shift).div_(self.factor)
 
 
@@ -51,39 +51,39 @@ class Rows(ABC):
 
     @abstractmethod
     def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
-        """Batches of the rows in a given order.
+        """Yield batches of the rows in a given order.
 
         Args:
             order: row numbers, int64, shape (m,), on the CPU; a row may occur several times.
-            batch_size: rows of a batch; the last one has what is left.
+            batch_size: rows of a batch; the last one has the remaining rows.
             start: number of the first batch to yield, from 0.
 
         Yields:
             Inputs, shape (rows, *shape), and targets, both on the device.
 
         Raises:
-            UserError: an image file is broken or gone.
+            UserError: an image file is broken or missing.
         """
 
     @abstractmethod
     def chunks(self, size: int) -> Iterator[Pair]:
-        """All rows in their own order, `size` at a time: for evaluation. Do not write into them."""
+        """Yield all rows in their own order, `size` at a time, for evaluation. Do not write into them."""
 
     @abstractmethod
     def subset(self, indices: Tensor) -> Rows:
-        """Some of the rows, in the order of `indices`, int64, shape (m,)."""
+        """Return some of the rows, in the order of `indices`, int64, shape (m,)."""
 
     @abstractmethod
     def labelled(self, y: Tensor) -> Rows:
-        """The same rows with other labels, shape (n,), on the device."""
+        """Return the same rows with other labels, shape (n,), on the device."""
 
     @abstractmethod
     def changed(self, change: Change) -> Rows:
-        """The same rows with their inputs changed."""
+        """Return the same rows with changed inputs."""
 
 
 class TensorRows(Rows):
-    """Rows that lie in memory, on the device.
+    """Rows in memory, on the device.
 
     Attributes:
         x: normalised inputs, shape (n, *shape).
@@ -118,7 +118,7 @@ class TensorRows(Rows):
 
 
 class OutlinedRows(Rows):
-    """Rows whose inputs nobody has read: their number, their targets and their shape, to check a config against."""
+    """Rows without inputs: their number, their targets and their shape, to check a config against."""
 
     def __init__(self, y: Tensor, shape: tuple[int, ...]) -> None:
         self.y, self.shape = y, shape
@@ -140,11 +140,11 @@ class OutlinedRows(Rows):
 
 
 class ChangedRows(Rows):
-    """Rows whose inputs are changed as they are served.
+    """Rows whose inputs are changed when they are served.
 
     Args:
-        rows: as they are.
-        change: applied to each batch of inputs.
+        rows: the original rows.
+        change: function for each batch of inputs.
     """
 
     def __init__(self, rows: Rows, change: Change) -> None:
@@ -168,11 +168,11 @@ class ChangedRows(Rows):
 
 
 class SelectedRows(Rows):
-    """Some of other rows, looked up as they are served.
+    """A selection of other rows, applied when they are served.
 
     Args:
-        rows: all of them.
-        indices: which ones, int64, shape (m,).
+        rows: all rows.
+        indices: the selected rows, int64, shape (m,).
     """
 
     def __init__(self, rows: Rows, indices: Tensor) -> None:

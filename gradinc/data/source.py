@@ -1,4 +1,4 @@
-"""What a data set's function returns: every row read, nothing split, nothing normalised."""
+"""The result of a data set's function: every row read, not split, not normalised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 """The three parts, as numbers in `Source.part` and in a split."""
 
 DATA_PARTS = ("train", "validation", "test")
-"""Their names, by number."""
+"""Names of the parts, by number."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class ImageFiles:
     Attributes:
         root: the folder.
         paths: each image's path relative to `root`, with forward slashes.
-        height, width: what every image is brought to, in pixels.
+        height, width: size of every image, in pixels.
         channels: 1 (grey) or 3 (red, green, blue).
-        resize: whether images are scaled and cropped to that size; otherwise all have it already.
-        digests: the sha256 of each file, one after the other, once every file has been read.
+        resize: whether images are scaled and cropped to this size; otherwise all have it already.
+        digests: the sha256 of each file, one after the other, after every file has been read.
     """
 
     root: Path
@@ -39,7 +39,7 @@ class ImageFiles:
         return len(self.paths)
 
     def digest(self, index: int) -> bytes | None:
-        """The sha256 that a file had when the data set was read; None before."""
+        """Return the sha256 of a file at the time of reading the data set; None before."""
         return self.digests[32 * index : 32 * (index + 1)] or None
 
     @property
@@ -50,17 +50,17 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it was found.
+    """A data set as it was read.
 
     Attributes:
         x: uint8 images, shape (n, C, H, W); or float32 rows, shape (n, …); or images in a folder.
         y: int64 labels, shape (n,); or float32 targets, shape (n, targets).
         classes: the classes' names, by label; None for regression.
         part: the official part of each row (`TRAIN`, `VALIDATION`, `TEST`), int8, shape (n,); None
-            where there are no official parts.
-        scale: what a value is divided by to give input units, which are 0 to 1 for images.
-        origin: where the rows were read from, for people.
-        standardize_target: whether regression targets are to be standardised by the training rows.
+            without official parts.
+        scale: divisor of values for input units, which are 0 to 1 for images.
+        origin: source of the rows, as text.
+        standardize_target: whether to standardise regression targets by the training rows.
     """
 
     x: np.ndarray | ImageFiles

@@ -1,4 +1,4 @@
-"""Which row is for training, for validation, for testing: seeded, explicit, stratified by class."""
+"""The split into training, validation and test rows: seeded, explicit, stratified by class."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def split_rows(
 ) -> np.ndarray:
     """Assign every row to a part.
 
-    Official test and validation rows stay what they are. Where there are no official test rows, the
-    fraction `test` of all others is drawn; where there are no official validation rows, the fraction
-    `validation` of the training rows that are left. The test rows do not depend on `validation`.
-    Every class gets its share of each drawn part, to the nearest row, and keeps a training row.
+    Official test and validation rows are not changed. Without official test rows, the fraction `test`
+    of all other rows is drawn; without official validation rows, the fraction `validation` of the
+    remaining training rows. The test rows do not depend on `validation`. Every class has its share of
+    each drawn part, to the nearest row, and at least one training row.
 
     Args:
         y: labels, shape (n,), or targets, shape (n, targets).
@@ -59,13 +59,13 @@ def split_rows(
 def stratified(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Draw a fraction of the rows, the same fraction of each group as far as whole rows allow.
 
-    A group's share is rounded down, and the rows that are missing then are taken from the groups
-    with the largest remainders (ties in random order). No group gives its last row.
+    A group's share is rounded down, and the missing rows are taken from the groups with the largest
+    remainders (ties in random order). At least one row of each group is not drawn.
 
     Args:
         groups: the group of each row, shape (n,).
         fraction: from 0 to 1.
-        seed: decides which rows are drawn.
+        seed: seed of the draw.
 
     Returns:
         Positions of the rows drawn, sorted.
@@ -87,9 +87,9 @@ def stratified(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def _ranks(n: int, seed: int) -> np.ndarray:
-    """A random rank for each of n things.
+    """Return a random rank for each of n items.
 
-    From the raw words of PCG64, which numpy promises never to change; it does not promise that for
+    From the raw words of PCG64, which numpy promises never to change; numpy does not promise this for
     its permutations.
     """
     ranks = np.empty(n, np.int64)
@@ -98,5 +98,5 @@ def _ranks(n: int, seed: int) -> np.ndarray:
 
 
 def _rounded(value: float) -> int:
-    """To the nearest whole number, halves up: 0.1 of 5 rows is 1 row."""
+    """Round to the nearest whole number, halves up: 0.1 of 5 rows is 1 row."""
     return math.floor(value + 0.5 + 1e-9)

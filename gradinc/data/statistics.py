@@ -12,14 +12,14 @@ ROWS_CONVERTED = 4096
 """Rows converted at a time."""
 
 _FLAT = 1e-10
-"""A deviation below this fraction of the mean is rounding: the feature is constant."""
+"""Fraction of the mean below which a deviation is rounding: the feature is constant."""
 
 
 @dataclass
 class PixelCounts:
-    """How often each of the 256 values occurs in each channel of uint8 images.
+    """Counts of the 256 values in each channel of uint8 images.
 
-    Counts are exact, so that the statistics don't depend on the order in which images come.
+    Counts are exact, so that the statistics do not depend on the order of the images.
     """
 
     channels: int
@@ -36,21 +36,20 @@ class PixelCounts:
                 self.counts[channel] += np.bincount(pixels, minlength=256)
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each channel, float64, shape (C,)."""
+        """Return mean and standard deviation of each channel, float64, shape (C,)."""
         moments = [_exact_moments([int(count) for count in row]) for row in self.counts]
         mean, std = zip(*moments, strict=True)
         return np.array(mean), _not_flat(np.array(mean), np.array(std))
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel of images, or per feature of other rows.
+    """Return mean and standard deviation per channel of images, or per feature of other rows.
 
     Args:
         x: uint8 or float rows, shape (n, C, H, W) or (n, features).
 
     Returns:
-        Two float64 arrays of shape (C,) or (features,). Where a feature is constant its deviation
-        is given as 1.
+        Two float64 arrays of shape (C,) or (features,). A constant feature has the deviation 1.
     """
     if x.dtype == np.uint8 and x.ndim == 4:
         pixels = PixelCounts(x.shape[1])
@@ -64,7 +63,7 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sums(x: np.ndarray, axes: tuple[int, ...], centre: np.ndarray, power: int = 1) -> np.ndarray:
-    """Σ (x - centre)^power over some axes, in float64."""
+    """Return Σ (x - centre)^power over some axes, in float64."""
     centre = centre.reshape(1, -1, *(1,) * (x.ndim - 2))
     total = np.zeros(x.shape[1])
     for start in range(0, len(x), ROWS_CONVERTED):

@@ -1,4 +1,4 @@
-"""A stream of tasks: which rows, which labels, which outputs of the model."""
+"""A stream of tasks: their rows, their labels, and the outputs of the model."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from gradinc.data.task import Setting, Task
 class Stream(Sequence[Task]):
     """A sequence of tasks; ordinary training is a stream of one.
 
-    Tasks are built as they are asked for: twenty permutations of a data set need not lie in memory together.
-    What is trained on are the items of the sequence. What is tested on are `tested` tasks, of which there are more
-    where all are trained on together.
+    Tasks are built on demand: twenty permutations of a data set need not be in memory together.
+    The items of the sequence are trained on. Evaluation uses `tested` tasks; there are more tasks than items
+    if all tasks are trained on together.
 
     Attributes:
-        experiences: what each task is made of.
+        experiences: the definition of each task.
         options: the ``stream`` section of the config.
-        labels: which outputs of the model stand for which labels.
-        setting: what the tasks have in common.
+        labels: the outputs of the model for each label.
+        setting: properties that all tasks share.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Stream(Sequence[Task]):
         self._latest: Task | None = None
         self._latest_index = -1
 
-    # ---- what is trained on ----
+    # ---- training ----
 
     def __len__(self) -> int:
         return 1 if self.options.data == "joint" else len(self.experiences)
@@ -92,7 +92,7 @@ class Stream(Sequence[Task]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self._latest is None or self._latest_index != index:
-            self._latest = None  # let go of the task before, and of validation rows that nobody will ask for again
+            self._latest = None  # release the previous task, and validation rows that are not needed again
             self._tests = {key: rows for key, rows in self._tests.items() if self._is_measured(*key, index)}
             self._latest, self._latest_index = self._build(index), index
         return self._latest
@@ -102,46 +102,46 @@ class Stream(Sequence[Task]):
 
     @cached_property
     def lengths(self) -> list[int]:
-        """Training rows of each task."""
+        """Return the training rows of each task."""
         return [sum(len(rows) for rows in self._chosen(index).values()) for index in range(len(self))]
 
     @property
     def longest(self) -> int:
-        """Training rows of the task that has most of them."""
+        """Return the training rows of the largest task."""
         return max(self.lengths)
 
     @property
     def budgets(self) -> tuple[int, int]:
-        """Return how many tasks there are, and how many of their budgets an item of the sequence has."""
+        """Return the number of tasks, and the number of their budgets that an item of the sequence has."""
         tasks = len(self.experiences)
         return tasks, tasks if self.options.data == "joint" else 1
 
     def parts(self, index: int) -> range:
-        """The tasks whose rows an item of the sequence is made of, or could be."""
+        """Return the tasks whose rows an item of the sequence has, or could have."""
         tasks = len(self.experiences)
         return {"current": range(index, index + 1), "joint": range(tasks)}.get(self.options.data, range(index + 1))
 
-    # ---- what is tested on ----
+    # ---- evaluation ----
 
     @property
     def tested(self) -> int:
-        """Return how many tasks there are."""
+        """Number of tasks."""
         return len(self.experiences)
 
     @property
     def scored(self) -> range:
-        """The tasks that metrics count: the last ``stream.scored_tasks``."""
+        """The tasks that metrics include: the last ``stream.scored_tasks``."""
         count = self.options.scored_tasks or self.tested
         return range(self.tested - count, self.tested)
 
     def size(self, name: str, index: int) -> int:
-        """Return how many ``validation`` or ``test`` rows a task has."""
+        """Return the number of ``validation`` or ``test`` rows of a task."""
         experience = self.experiences[index]
         indices = experience.indices(name)
         return experience.size(name) if indices is None else len(indices)
 
     def part(self, name: str, index: int) -> Rows:
-        """The ``validation`` or ``test`` rows of one task; kept for the next time where all of them fit in memory."""
+        """Return the ``validation`` or ``test`` rows of one task; cached if all of them fit in memory."""
         key = (name, index)
         if key in self._tests:
             return self._tests[key]
@@ -151,38 +151,38 @@ class Stream(Sequence[Task]):
             self._tests[key] = rows
         return rows
 
-    # ---- what the model and the record need to know ----
+    # ---- facts for the model and the record ----
 
     @property
     def is_sequence(self) -> bool:
-        """Return whether it is more than ordinary training: an accuracy matrix is kept."""
+        """Return whether the stream is more than ordinary training: it then has an accuracy matrix."""
         return self.options.name != "iid"
 
     @property
     def outputs(self) -> Outputs | None:
-        """Which outputs of the model count where; None where all do everywhere."""
+        """The outputs of the model that count for each task; None if all outputs always count."""
         return None if self.labels is None else self.labels.visible(self.device)
 
     @property
     def heads(self) -> list[range]:
-        """The outputs of each task's own head, where there are several."""
+        """The outputs of each task's own head, if tasks have heads."""
         return [] if self.labels is None or self.labels.protocol.heads != "multi" else self.labels.heads
 
     @property
     def protocol(self) -> Protocol | None:
-        """Which outputs count in training and in testing; None for ordinary training."""
+        """The outputs that count in training and in testing; None for ordinary training."""
         return self.labels.protocol if self.is_sequence and self.labels is not None else None
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all the data that the tasks are made of."""
+        """Return the digest of all data of the tasks."""
         digests = dict.fromkeys(each.dataset.digest for each in self.experiences)
         if len(digests) == 1:
             return next(iter(digests))
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """What a run writes down about its data: that of its first task, with what holds for all."""
+        """Return a run's record of its data: the first task's, with facts that hold for all tasks."""
         record = {**self.experiences[0].dataset.record(), "digest": self.digest, "outputs": self.setting.outputs}
         if self.labels is not None and self.protocol is not None:
             sources = list(dict.fromkeys(each.dataset.origin for each in self.experiences))
@@ -219,7 +219,7 @@ class Stream(Sequence[Task]):
         return Task(last, classes, train, validation, test, self.setting, tasks)
 
     def _chosen(self, index: int) -> dict[int, Tensor]:
-        """The training rows of an item of the sequence: for each task their numbers in its data set, on the CPU."""
+        """Return the training rows of an item of the sequence: for each task their numbers in its data set."""
         mode = self.options.data
         if mode == "current":
             return {index: self._sampled(index)}
@@ -228,7 +228,7 @@ class Stream(Sequence[Task]):
         return rows if mode in ("joint", "cumulative") else self._remembered(rows)
 
     def _sampled(self, task: int) -> Tensor:
-        """The training rows of a task that the stream shows, sorted."""
+        """Return the training rows of a task that the stream shows, sorted."""
         experience, count = self.experiences[task], self.options.samples_per_task
         rows = experience.indices("train")
         if rows is None:
@@ -239,7 +239,7 @@ class Stream(Sequence[Task]):
         return rows[torch.randperm(len(rows), generator=random)[:count]].sort().values
 
     def _remembered(self, rows: dict[int, Tensor]) -> dict[int, Tensor]:
-        """Of all the rows so far those that a greedy, class-balanced memory holds."""
+        """Return the rows so far that are in a greedy, class-balanced memory."""
         assert self.labels is not None
         labels, places = [], []
         for task, numbers in rows.items():
@@ -268,10 +268,10 @@ class Stream(Sequence[Task]):
 
 
 def open_stream(config: Config, dataset: Dataset, read: Callable[[DataSection], Dataset] | None = None) -> Stream:
-    """The stream that a configuration names, over a data set.
+    """Return the stream of a configuration, over a data set.
 
     Args:
-        read: prepares another data set as this one was; `load_dataset` if not given.
+        read: prepares another data set in the same way; by default `load_dataset`.
 
     Raises:
         UserError: the data set cannot be made into such a stream.

@@ -1,4 +1,4 @@
-"""From the targets as users save them to classes or to values; arrays that could be both are refused."""
+"""Conversion of targets from a user's file to classes or values; ambiguous arrays are refused."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gradinc.data.arrays import Arrays, finite_array
 TargetKind = Literal["auto", "classes", "values"]
 
 MOST_CLASSES = 1000
-"""Different whole numbers that are taken for classes without being told."""
+"""Largest number of different whole numbers that are recognised as classes."""
 
 FEW_CLASSES, ROWS_OF_CLASS = 20, 5
-"""Where there are more classes than this, each is expected to have this many rows in the mean."""
+"""Number of classes above which this mean number of rows per class is required."""
 
 EITHER = "Give data.task=classes or data.task=values"
 
 
 def targets_of(path: Path, arrays: Arrays, task: TargetKind) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Targets of all parts as one array, the training part's first.
+    """Return the targets of all parts as one array, the training part's first.
 
     Args:
-        path: where they were read from, for messages.
+        path: their file, for messages.
         arrays: targets by name, one array for each part.
         task: ``classes``, ``values``, or ``auto``: whole numbers are classes, others are values.
 
@@ -34,7 +34,7 @@ def targets_of(path: Path, arrays: Arrays, task: TargetKind) -> tuple[np.ndarray
         first part; or values, float32, shape (n, targets), and None.
 
     Raises:
-        UserError: they can't be targets, don't match each other, hold NaN or Inf, or could be both.
+        UserError: they cannot be targets, do not match each other, contain NaN or Inf, or are ambiguous.
     """
     first, *others = arrays
     for name, array in arrays.items():
@@ -67,7 +67,7 @@ def _refuse_doubt(path: Path, name: str, y: np.ndarray, *, integers: bool) -> No
     """Refuse targets that could be classes as well as values.
 
     Args:
-        y: of all parts, shape (n, targets).
+        y: targets of all parts, shape (n, targets).
     """
     name = name.partition("_")[0]
     if y.shape[1] > 1 and _is_one_hot(y):
@@ -91,7 +91,7 @@ def _is_one_hot(y: np.ndarray) -> bool:
 
 
 def _numbers(path: Path, name: str, y: np.ndarray) -> np.ndarray:
-    """The label of each row, shape (n,), from one column of whole numbers or from one-hot rows."""
+    """Return the label of each row, shape (n,), from one column of whole numbers or from one-hot rows."""
     if y.shape[1] > 1:
         if not _is_one_hot(y):
             mend = "Save labels as (rows,) or as one-hot rows"

@@ -1,4 +1,4 @@
-"""One task of a stream, and what it has in common with the others."""
+"""One task of a stream, and the properties that all its tasks share."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gradinc.data.rows import Rows
 
 @dataclass(frozen=True)
 class Setting:
-    """What the tasks of a stream have in common.
+    """Properties that all tasks of a stream share.
 
     Attributes:
-        tasks: how many there are.
-        outputs: of the model.
-        memory_unit: what a method's ``memory`` counts examples of: all tasks, one task, or one class.
-        classes: how many there are in all tasks together.
-        pairs: the same with a class of two tasks counted twice.
-        mean, std: what was subtracted from input units and divided by, per channel or feature.
-        shape: of a row; None where it is not known.
+        tasks: number of tasks.
+        outputs: number of outputs of the model.
+        memory_unit: unit of a method's ``memory``: examples in all, per task, or per class.
+        classes: number of classes in all tasks together.
+        pairs: number of classes, with a class of two tasks counted twice.
+        mean, std: subtracted from input units, and divisor, per channel or feature.
+        shape: shape of a row; None if not known.
     """
 
     tasks: int = 1
@@ -36,7 +36,7 @@ class Setting:
     shape: tuple[int, ...] | None = None
 
     def capacity(self, memory: int) -> int:
-        """Return how many examples a memory holds in all, where ``memory`` is what a method's option says."""
+        """Return the total number of examples in a memory, for a method's option ``memory``."""
         return memory * {"total": 1, "task": self.tasks, "class": max(1, self.classes)}[self.memory_unit]
 
 
@@ -45,11 +45,11 @@ class Task:
     """One experience of a stream.
 
     Attributes:
-        index: its place in the stream, from 0; where several are trained on together, that of the last.
-        classes: labels that occur in it, as the model's outputs have them; None for regression.
+        index: its position in the stream, from 0; for tasks trained on together, the last one's.
+        classes: labels that occur in it, as outputs of the model; None for regression.
         train, validation, test: its rows.
-        setting: what all tasks of the stream have in common.
-        tasks: the task that each training row is of, int64, shape (rows,), where they are of several.
+        setting: properties that all tasks of the stream share.
+        tasks: the task of each training row, int64, shape (rows,), if the rows are of several tasks.
     """
 
     index: int
@@ -61,12 +61,12 @@ class Task:
     tasks: Tensor | None = None
 
     def batches(self, size: int, *, rows: int | None = None, random: torch.Generator | None = None) -> Iterator[Batch]:
-        """Training rows as batches that are no part of the training, for a method's own use.
+        """Yield training rows as batches outside the training, for a method's own use.
 
         Args:
             size: rows of a batch.
-            rows: how many at most; None for all.
-            random: draws which ones, and their order; None takes the first ones in theirs.
+            rows: largest number of rows; None for all.
+            random: draws the rows and their order; None uses the first rows in their order.
         """
         count = len(self.train)
         order = torch.arange(count)

@@ -1,4 +1,4 @@
-"""The one place where torchvision is imported: by models and data sets, and only when they need it."""
+"""The only import of torchvision, on demand of models and data sets."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from types import ModuleType
 import torch
 
 _schemas: list[torch.library.Library] = []
-"""Keeps the schemas that `import_torchvision` had to define alive for as long as the process."""
+"""The schemas that `import_torchvision` defined, which must exist until the process ends."""
 
 
 def import_torchvision(submodule: str = "") -> ModuleType:
     """Import torchvision, or one of its submodules, e.g. ``import_torchvision("datasets")``.
 
-    A CPU-only torch beside a torchvision built for CUDA cannot load torchvision's compiled
+    A CPU-only torch with a torchvision built for CUDA cannot load torchvision's compiled
     operators, and the import ends with a RuntimeError about the operator ``nms``
     (pytorch/vision#9085). gradinc needs none of these operators, so it declares their schemas and
-    imports again. Models, data sets and transforms work then; detection and image decoding don't.
-    They must not be declared beforehand: a healthy torchvision declares them itself, and a second
-    declaration aborts the process.
+    imports again. Models, data sets and transforms then work; detection and image decoding do not.
+    The schemas must not be declared beforehand: a working torchvision declares them itself, and a
+    second declaration aborts the process.
     """
     name = f"torchvision.{submodule}" if submodule else "torchvision"
     try:

@@ -149,7 +149,7 @@ def test_a_thousand_classes_are_the_most_without_a_word(tmp_path: Path, count: i
     [
         ("classes", FEATURES[:, 0], "which is not a class"),
         ("classes", FEATURES, "rows that are not one-hot"),
-        ("auto", np.eye(4)[LABELS] + np.eye(4)[LABELS + 1], "whole numbers, which are no classes"),  # several labels
+        ("auto", np.eye(4)[LABELS] + np.eye(4)[LABELS + 1], "whole numbers, which are not classes"),  # several labels
         ("values", np.where(np.arange(30) == 3, np.nan, 1.0), "row 3 of y holds NaN"),
         ("classes", np.where(np.arange(30) == 3, np.nan, 1.0), "row 3 of y holds NaN"),
         ("auto", np.where(np.arange(30) == 3, np.nan, 1.0), "row 3 of y holds NaN"),

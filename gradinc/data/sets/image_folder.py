@@ -16,10 +16,10 @@ def image_folder(root: str | None, *, size: Count | None = None, channels: Liter
     """Your own images: data.root=DIR with one folder for each class
 
     DIR/<class>/*.png is split by data.validation and data.test; DIR/train/<class>/*.png, DIR/val and
-    DIR/test are taken as they are. Formats: png jpg jpeg bmp gif webp tif tiff ppm pgm.
+    DIR/test are used as they are. Formats: png jpg jpeg bmp gif webp tif tiff ppm pgm.
 
     Args:
-        size: scale each image to size x size pixels and cut out the middle; null leaves images as they are.
+        size: scale each image to size x size pixels and cut out the middle; null does not scale images.
         channels: 1 reads all as grey, 3 as colour, auto as grey if all of them are grey.
     """
     if root is None:

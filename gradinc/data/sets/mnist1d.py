@@ -1,4 +1,4 @@
-"""Signals of forty values, one for each digit's shape, made by a program."""
+"""Generated signals of forty values, one shape for each digit."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ LENGTH, SEED, CLASSES = 40, 42, tuple("0123456789")
 
 
 def mnist1d(root: str | None, *, shuffled: bool = False, validation_rows: Whole = 0) -> Source:
-    """4,000 + 1,000 signals of 40 values, 10 classes, made by a program
+    """4,000 + 1,000 generated signals of 40 values, 10 classes
 
     Paper: Greydanus & Kobak 2020, arXiv 2011.14439
 
     The same numbers on every machine: the package's default arguments, and its seed 42.
 
     Args:
-        shuffled: puts the positions of all signals into one other order, so that neighbours tell nothing.
-        validation_rows: signals made besides, to validate on; 0 takes data.validation of the training rows instead.
+        shuffled: permutes the positions of all signals in the same way, so that neighbours have no relation.
+        validation_rows: additional signals for validation; 0 uses data.validation of the training rows instead.
     """
     if root is not None:
         raise UserError(f"data.root={root}", "mnist1d is computed, not read from a file", "Leave it out")
     with _undisturbed():
         train_x, train_y, test_x, test_y = _signals(5000, SEED)
-        # Drawn where the package draws it: right after the signals, from the same generator.
+        # Drawn at the same point as in the package: right after the signals, from the same generator.
         order = np.random.permutation(LENGTH) if shuffled else np.arange(LENGTH)
         extra_x, extra_y = np.empty((0, LENGTH)), np.empty(0, np.int64)
         if validation_rows:
@@ -44,7 +44,7 @@ def mnist1d(root: str | None, *, shuffled: bool = False, validation_rows: Whole 
 
 
 def _signals(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Signals and labels for training, then for testing."""
+    """Return signals and labels for training, then for testing."""
     try:
         from mnist1d.data import get_dataset_args, make_dataset
     except ImportError as error:
@@ -57,7 +57,7 @@ def _signals(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """The package seeds Python's and NumPy's shared generators; what else draws from them shall not notice."""
+    """Restore Python's and NumPy's shared generators, which the package seeds, after the code inside."""
     python, shared = random.getstate(), np.random.get_state()
     try:
         yield

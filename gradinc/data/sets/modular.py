@@ -1,4 +1,4 @@
-"""Arithmetic modulo a prime: the task on which networks learn long after they have memorised."""
+"""Arithmetic modulo a prime: networks can generalise on this task long after they have memorised it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def modular(
     Paper: Power et al. 2022, arXiv 2201.02177
 
     All pairs with x from 0 and y from 1. A row has four whole numbers: x and y are their own tokens, the equals
-    sign is the token ``modulus`` and the operation the one after. There is no official test part.
+    sign is the token ``modulus`` and the operation the next one. There is no official test part.
 
     Args:
-        modulus: the number that results are taken modulo, a prime in all publications.
-        operation: what is done to x and y.
+        modulus: modulus of the results, a prime in all publications.
+        operation: operation on x and y.
     """
     if root is not None:
         raise UserError(f"data.root={root}", "modular is computed, not read from a file", "Leave it out")

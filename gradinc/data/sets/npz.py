@@ -26,13 +26,13 @@ def npz(
     """Your own arrays: data.root=FILE.npz with x and y
 
     Either x and y, split by data.validation and data.test, or x_train, y_train, x_test, y_test and
-    perhaps x_val, y_val. Rows of one dimension are features, of two are images of one channel, of
-    three are images. uint8 images are divided by 255.
+    optionally x_val, y_val. Rows of one dimension are features, rows of two are images of one channel,
+    rows of three are images. uint8 images are divided by 255.
 
     Args:
-        task: what y holds. auto: whole numbers are classes, others are values of a regression, and a y that could be
-            both is refused; classes: also of whole numbers saved as floats, or of one-hot rows; values: also integers.
-        layout: of images with channels; auto takes the only one of the two places that has length 1 or 3.
+        task: meaning of y. auto: whole numbers are classes, others are values of a regression, and an ambiguous y is
+            refused; classes: also for whole numbers saved as floats, or one-hot rows; values: also for integers.
+        layout: axis of the channels of images; auto uses the only one of the two axes with length 1 or 3.
         standardize_target: for regression, subtract the training targets' mean and divide by their deviation.
     """
     if root is None:
@@ -74,7 +74,7 @@ OFFICIAL = (
 
 
 def _parts(path: Path) -> list[_Part]:
-    """The parts that a file holds, the training part first."""
+    """Return the parts in a file, the training part first."""
     there = array_names(path)
     known = there & {name for part in (WHOLE, *OFFICIAL) for name in part.names}
     if known == set(WHOLE.names):

@@ -1,4 +1,4 @@
-"""Classes that overlap between tasks."""
+"""Overlapping classes of tasks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def blurry(
     order: Literal["natural", "random"] | list[Whole] = "natural",
     overlap: Fraction = 0.1,
 ) -> list[Experience]:
-    """Each task has classes of its own, and some rows of the others'
+    """Each task has its own classes, and some rows of the other classes
 
     Paper: Bang et al. 2021, arXiv 2103.17230
 
     A task is validated and tested on its own classes. With overlap 0 this is stream=split.
 
     Args:
-        tasks: how many.
-        order: of the classes, as in stream=split.
-        overlap: share of each class's training rows that is dealt out evenly to the other tasks.
+        tasks: number of tasks.
+        order: order of the classes, as in stream=split.
+        overlap: share of each class's training rows that is distributed evenly to the other tasks.
     """
     dataset, parts = material.dataset, deal(material, tasks, order)
     kept: list[list[torch.Tensor]] = [[] for _ in parts]
@@ -38,7 +38,7 @@ def blurry(
             away = round(overlap * len(rows)) if tasks > 1 else 0
             kept[task].append(rows[away:])
             for turn in range(tasks - 1):
-                # Class by class another task comes first, so that none gets all the odd rows.
+                # Each class begins with another task, so that the odd rows are spread over tasks.
                 other = (task + 1 + (turn + label) % (tasks - 1)) % tasks
                 kept[other].append(rows[turn : away : tasks - 1])
     return [

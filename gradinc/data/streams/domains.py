@@ -1,4 +1,4 @@
-"""The same classes from another source, task by task."""
+"""The same classes from another source in each task."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from gradinc.data.experience import Experience, Material
 
 
 def domains(material: Material, *, sets: list[str] | None = None, roots: list[str] | None = None) -> list[Experience]:
-    """Each task has the same classes, from a source of its own
+    """Each task has the same classes, from its own source
 
-    The run's own data are the first task. Every further set is split and normalised by itself, as the first one is.
+    The run's own data are the first task. Every further set is split and normalised separately, as the first one is.
 
     Args:
         sets: names of further data sets, e.g. [mnist].

@@ -1,4 +1,4 @@
-"""The same pixels in another order, task by task."""
+"""The same pixels in another order in each task."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from gradinc.data.rows import Change
 
 
 def permuted(material: Material, *, tasks: Count = 10, first_identity: bool = False) -> list[Experience]:
-    """Each task has all classes, its pixels permuted in a way of its own
+    """Each task has all classes, with its own permutation of pixels
 
-    The channels of a pixel stay together. Rows that are no images have their features permuted.
+    The channels of a pixel stay together. For rows that are not images the features are permuted.
 
     Paper: Goodfellow et al. 2013, arXiv 1312.6211
 
     Args:
-        tasks: how many.
-        first_identity: leaves the first task as it is.
+        tasks: number of tasks.
+        first_identity: whether the first task is not permuted.
     """
     dataset, classes = material.dataset, material.classes
     pixels = dataset.shape[1] * dataset.shape[2] if len(dataset.shape) == 3 else dataset.shape[0]
@@ -32,7 +32,7 @@ def permuted(material: Material, *, tasks: Count = 10, first_identity: bool = Fa
 
 
 def permutation(order: Tensor) -> Change:
-    """Puts pixel ``order[i]`` of each image, or feature of each row, to place i.
+    """Return a function that moves pixel ``order[i]`` of each image, or feature of each row, to position i.
 
     Args:
         order: int64, shape (pixels,).

@@ -1,4 +1,4 @@
-"""The same images at another angle, task by task."""
+"""The same images at another angle in each task."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def rotated(
     first_identity: bool = False,
     interpolation: Literal["nearest", "bilinear"] = "nearest",
 ) -> list[Experience]:
-    """Each task has all classes, turned by an angle of its own
+    """Each task has all classes, rotated by its own angle
 
     Paper: Lopez-Paz & Ranzato 2017, arXiv 1706.08840
 
-    Angles are in degrees, counter-clockwise, about the middle of the image; what comes from outside is black.
+    Angles are in degrees, counter-clockwise, about the middle of the image; pixels from outside are black.
 
     Args:
-        tasks: how many.
+        tasks: number of tasks.
         law: bins draws the angle of task t from the t-th of equal parts of 0 to 180 (as GEM does), uniform draws each
-            from 0 to 180 by itself (as DER does), step turns each task by the same more than the one before.
-        step: degrees between two tasks, for the law step; the first task is not turned.
-        first_identity: leaves the first task as it is.
-        interpolation: nearest takes the nearest pixel, bilinear the weighted mean of four.
+            angle from 0 to 180 independently (as DER does), step adds the same angle with each task.
+        step: degrees between two tasks, for the law step; the first task is not rotated.
+        first_identity: whether the first task is not rotated.
+        interpolation: nearest uses the nearest pixel, bilinear the weighted mean of four.
     """
     dataset = material.dataset
     if len(dataset.shape) != 3:
@@ -59,12 +59,12 @@ def rotated(
 
 
 def rotation(angle: float, shape: tuple[int, ...], fill: Tensor, interpolation: str = "nearest") -> Change:
-    """Turns images counter-clockwise: for every pixel, where in the old image it comes from.
+    """Return a function that rotates images counter-clockwise: it looks up each pixel's position in the old image.
 
     Args:
         angle: in degrees.
-        shape: of one image, (channels, height, width).
-        fill: what black is, shape (channels,).
+        shape: shape of one image, (channels, height, width).
+        fill: value of black, shape (channels,).
         interpolation: ``nearest`` or ``bilinear``.
     """
     _, height, width = shape

@@ -1,4 +1,4 @@
-"""Disjoint classes, task by task."""
+"""Disjoint classes in each task."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from gradinc.data.experience import Experience, Material
 def split(
     material: Material, *, tasks: Count = 5, order: Literal["natural", "random"] | list[Whole] = "natural"
 ) -> list[Experience]:
-    """Each task has classes of its own
+    """Each task has its own classes
 
-    Where the classes cannot be dealt out evenly, the first tasks have one more.
+    If the classes cannot be distributed evenly, the first tasks have one more.
 
     Args:
-        tasks: how many.
-        order: of the classes: natural (by label), random (drawn from the seed), or a list of all labels.
+        tasks: number of tasks.
+        order: order of the classes: natural (by label), random (drawn from the seed), or a list of all labels.
     """
     return [Experience(material.dataset, classes) for classes in deal(material, tasks, order)]
 
 
 def deal(material: Material, tasks: int, order: str | list[int]) -> list[tuple[int, ...]]:
-    """The classes of each task.
+    """Return the classes of each task.
 
     Raises:
         UserError: there are fewer classes than tasks, or `order` does not name each class once.
