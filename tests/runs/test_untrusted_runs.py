@@ -64,7 +64,7 @@ def test_a_link_is_not_written_through(nursery: Nursery, run: Path, folder: Path
     content = elsewhere.read_bytes()
     (run / name).symlink_to(elsewhere)
     for words in ((), ("fresh=true",)):
-        refused(nursery.run(folder, *RUN, *words), f"outputs/mine/{name}: is a link, where a run writes. Put the file ")
+        refused(nursery.run(folder, *RUN, *words), f"outputs/mine/{name}: is a link, where a run writes. Replace it ")
     assert elsewhere.read_bytes() == content
     assert (run / name).is_symlink()
 
