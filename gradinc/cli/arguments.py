@@ -1,4 +1,4 @@
-"""Reading the options of commands, and checking those that several commands have."""
+"""Options of commands, and checks of options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gradinc.config.values import DEVICE
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose every complaint is a `UserError`.
+    """An argument parser that raises each error as a `UserError`.
 
     Args:
         command: the command's name.
-        description: what it does.
-        examples: lines that `--help` ends in.
+        description: its description in ``--help``.
+        examples: last lines of ``--help``.
     """
 
     def __init__(self, command: str, description: str, examples: str = "", **options: Any) -> None:
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         """Parse all arguments.
 
         Raises:
-            UserError: there is one that is not known.
+            UserError: an argument is unknown.
         """
         options, others = self.parse_known_intermixed_args(arguments)
         for other in others:

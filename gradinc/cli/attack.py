@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from gradinc.studies.attacks.measure import AttackResult
 
 EPS = {"linf": "0.01,0.03,0.1,0.3", "l2": "0.25,0.5,1,2"}
-"""Sizes to try where none are given, by the norm."""
+"""Default sizes, by the norm."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the accuracy under each attack at each ε, and what casts doubt on it."""
+    """Print the accuracy under each attack at each ε, and warnings about it."""
     options = _parser().read(arguments)
     chosen = _checked(options)
     from gradinc.records.directory import find_run
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.figure is not None:
         _check_figure(options.figure, path)
     from gradinc.runs.trained import FinishedRun
-    from gradinc.studies.attacks.measure import AttackSettings, attack, document  # torch, when all else is right
+    from gradinc.studies.attacks.measure import AttackSettings, attack, document  # torch, after all other checks
 
     run, settings = FinishedRun.open(path), AttackSettings(**chosen)
     measured = _with_progress(options.quiet, lambda watch: attack(run, settings, watch))
@@ -96,10 +96,10 @@ def _with_progress(quiet: bool, work: Any) -> Any:
 
 
 def _checked(options: Any) -> dict[str, Any]:
-    """The options as the measurement takes them.
+    """Return the options for the measurement.
 
     Raises:
-        UserError: one is out of range.
+        UserError: an option is out of range.
     """
     check_counts(options, "rows", least=0, fix="0 takes all rows")
     check_counts(options, "steps", "restarts")
@@ -117,10 +117,10 @@ def _checked(options: Any) -> dict[str, Any]:
 
 
 def _size(option: str, given: str) -> float:
-    """A size in input units, also as a fraction.
+    """Return a size in input units, also from a fraction.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a size.
     """
     try:
         value = float(Fraction(given.strip())) if "/" in given else float(given)
@@ -133,30 +133,30 @@ def _size(option: str, given: str) -> float:
 
 def _check_figure(figure: Path, run: Path) -> None:
     if figure.suffix != ".svg" or not figure.parent.is_dir() or figure.is_dir():
-        raise UserError(f"--figure {figure}", "need the name of an SVG file in a folder that is there")
+        raise UserError(f"--figure {figure}", "need the name of an SVG file in an existing folder")
     if figure.resolve().is_relative_to(run.resolve()):
-        raise UserError(f"--figure {figure}", "is inside the run, which stays as it is", "Choose another place")
+        raise UserError(f"--figure {figure}", "is inside the run, which must not change", "Choose another place")
 
 
 def _parser() -> Parser:
     parser = Parser(
         "attack",
-        "How many of a run's test images an adversary can fool who knows its weights:\n"
+        "Count the test images of a run that an adversary with its weights can fool:\n"
         "FGSM, PGD on the cross-entropy and on the margin of the logits, and noise of the\n"
-        "same size for comparison. Warns where the model only hides its gradients.",
+        "same size for comparison. Warns if the model only hides its gradients.",
         "gradinc attack outputs/RUN\n"
         "gradinc attack outputs/RUN --eps 2/255,4/255,8/255 --restarts 5 --figure robust.svg\n"
         "gradinc attack outputs/RUN --norm l2 --eps 0.5,1 --rows 0 --json",
     )
     parser.add_argument("run", help="the run's directory, or its name under outputs/")
     parser.add_argument("--eps", help=f"sizes, in input units of 0 to 1 (default {EPS['linf']}; l2: {EPS['l2']})")
-    parser.add_argument("--norm", choices=("linf", "l2"), default="linf", help="how size is measured (default linf)")
+    parser.add_argument("--norm", choices=("linf", "l2"), default="linf", help="norm of the size (default linf)")
     parser.add_argument("--steps", type=int, default=20, help="steps of PGD (default 20)")
-    parser.add_argument("--restarts", type=int, default=2, help="tries of PGD and of noise (default 2)")
-    parser.add_argument("--step-size", help="of PGD, in input units (default 2.5 ε / steps)")
+    parser.add_argument("--restarts", type=int, default=2, help="starts of PGD and of noise (default 2)")
+    parser.add_argument("--step-size", help="step of PGD, in input units (default 2.5 ε / steps)")
     parser.add_argument("--rows", type=int, default=1000, help="test images, drawn by the seed (default 1000, 0: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default 0)")
-    parser.add_argument("--best", action="store_true", help="the weights of the best validation, not the last ones")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
+    parser.add_argument("--best", action="store_true", help="use the weights with the best validation score")
     parser.add_argument("--figure", type=Path, help="write accuracy against ε to this SVG file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="print one JSON document")

@@ -1,4 +1,4 @@
-"""``gradinc bench``: speed against the loop written by hand, or the cost of every strategy."""
+"""``gradinc bench``: speed against hand-written loops, or the cost of every strategy."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from gradinc.studies.bench.harness import Bench
 
 DESCRIPTIONS = {
-    "": "Speed against the loop written by hand.",
+    "": "Speed against a hand-written loop.",
     "strategies": "Processor time of every rule and method, and of diagnostics, over plain accumulation.",
-    "incremental": "Streams of tasks against the loops written by hand.",
+    "incremental": "Streams of tasks against hand-written loops.",
 }
 """The benches by the word after ``gradinc bench``."""
 
 NOUNS = {"": "bench", "strategies": "strategy", "incremental": "stream"}
-"""What a line of each bench's table is."""
+"""Name of a line in each bench's table."""
 
 ROUNDS = {"": 7, "strategies": 9, "incremental": 5}
-"""Pairs of turns that a ratio is made from, by default."""
+"""Default number of pairs of turns for a ratio."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,10 +54,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser(which: str) -> Parser:
-    others = "gradinc bench strategies measures what each rule and method costs,\ngradinc bench incremental streams."
+    others = "gradinc bench strategies measures the cost of each rule and method,\ngradinc bench incremental streams."
     parser = Parser(f"bench {which}".strip(), DESCRIPTIONS[which], "" if which else others)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    rounds = f"pairs of turns that each ratio is made from (default {ROUNDS[which]})"
+    rounds = f"pairs of turns for each ratio (default {ROUNDS[which]})"
     parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS[which], help=rounds)
     parser.add_argument("--only", metavar="TEXT", default="", help="only the lines whose name contains this text")
     if which == "incremental":
@@ -68,7 +68,7 @@ def _parser(which: str) -> Parser:
 
 
 def _benches(which: str, options: Namespace) -> dict[str, Bench]:
-    """The lines of a bench, each with the function that measures it."""
+    """Return the lines of a bench, each with the function that measures it."""
     from gradinc.studies.bench import handwritten, incremental, strategies
 
     if which == "strategies":

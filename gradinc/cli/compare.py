@@ -40,13 +40,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _letters(number: int) -> str:
-    """A, B, …, Z, AA, AB, … for 0, 1, …"""
+    """Return A, B, …, Z, AA, AB, … for 0, 1, …"""
     before, last = divmod(number, len(LETTERS))
     return (_letters(before - 1) if before else "") + LETTERS[last]
 
 
 def _print_blocks(rows: Sequence[Sequence[str]]) -> None:
-    """A table, in as many blocks below each other as the width of the terminal asks for."""
+    """Print a table in as many blocks, one below the other, as the terminal's width needs."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     room = get_terminal_size().columns if sys.stdout.isatty() else sum(widths) + 2 * len(widths)
@@ -74,6 +74,6 @@ def _parser() -> Parser:
         "gradinc compare 'digits-cnn-*'     # or the end of a name: ef31df18",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
-    parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
+    parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

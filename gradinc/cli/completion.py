@@ -1,4 +1,4 @@
-"""Shell completion: gradinc's commands here, the keys of ``train`` by Hydra's own."""
+"""Shell completion: gradinc's commands here, the keys of ``train`` by Hydra."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gradinc.base.errors import UserError
 from gradinc.cli.main import COMMANDS
 
 OF_RUNS = ("compare", "diff", "report", "export")
-"""Commands that take any number of runs."""
+"""Commands that accept any number of runs."""
 
 _HOW = 'eval "$(gradinc -sc install=bash)"'
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the shell's completion script, or what could come next in ``COMP_LINE``."""
+    """Print the shell's completion script, or the completions of ``COMP_LINE``."""
     action, _, shell = (arguments[0] if len(arguments) == 1 else "").partition("=")
     if action not in ("install", "uninstall", "query") or shell not in ("bash", "fish", "zsh"):
         raise UserError(
@@ -26,10 +26,10 @@ def main(arguments: Sequence[str]) -> int:
         return _hydra(arguments[0])
     if "COMP_LINE" not in os.environ:
         raise UserError("COMP_LINE", "is not set; the shell asks this", f"Install completion with {_HOW}")
-    # The line without the program's name; what is being typed is the last word, empty after a space.
+    # The line without the program's name; the last word is being typed, empty after a space.
     words = os.environ["COMP_LINE"].split()[1:] + ([""] if os.environ["COMP_LINE"].endswith(" ") else [])
     if words[:1] == ["train"] and len(words) > 1 and not words[-1].startswith("-"):
-        # Hydra composes what is on the line already, and can do so with single values only.
+        # Hydra composes the words of the line, and can do this with single values only.
         single = [w.lstrip("+") for w in words[1:-1] if "=" in w and w[0] != "-" and ("," not in w or "[" in w)]
         os.environ["COMP_LINE"] = " ".join(["gradinc", *single, words[-1]])
         return _hydra(arguments[0])
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _next(before: Sequence[str]) -> list[str]:
-    """What can come after these words."""
+    """Return the possible words after these words."""
     if not before:
         return list(COMMANDS)
     if before[0] == "train":

@@ -1,4 +1,4 @@
-"""``gradinc data``: which data sets are here, and preparing one."""
+"""``gradinc data``: lists the data sets, or prepares one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradinc.config.names import choose
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List the data sets, or get and check the one that is named."""
+    """List the data sets, or download and check one."""
     from gradinc.data.availability import availability, prepare_data
 
     options = _parser().read(arguments)
@@ -50,8 +50,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser("data", "Which data sets are here and how to get the others; with a name, get it and check it.")
-    parser.add_argument("name", nargs="?", default="list", help="a data set; list shows all of them")
+    parser = Parser("data", "List the data sets and how to get them; with a name, download and check one.")
+    parser.add_argument("name", nargs="?", default="list", help="a data set; list shows all")
     parser.add_argument("--root", help="where its files are, as in data.root=…")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

@@ -1,4 +1,4 @@
-"""``gradinc diff``: what two runs differ in, and where their records part."""
+"""``gradinc diff``: the differences between two runs, and the first line where their logs differ."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from gradinc.records.difference import Comparison
 
 _LONGEST = 44
-"""Characters of a value that are shown; the JSON document has all of them."""
+"""Largest number of characters of a value; the JSON document has all of them."""
 
 SHORTEST = 12
-"""Characters of a value that are shown on the narrowest terminal."""
+"""Smallest number of characters of a value on a narrow terminal."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the differences, subject by subject. The exit code is 0 whether there are any or not."""
+    """Print the differences, subject by subject. The exit code is 0 with and without differences."""
     options = _parser().read(arguments)
     from gradinc.records.difference import compare
     from gradinc.records.find import find_one
@@ -62,7 +62,7 @@ def _print(comparison: Comparison) -> None:
 
 
 def _print_sides(rows: Sequence[tuple[str, str, str]]) -> None:
-    """Keys with their two values, which are cut where they are long or the terminal is narrow."""
+    """Print keys with their two values, shortened to the terminal's width."""
     longest = _LONGEST
     if sys.stdout.isatty():
         room = get_terminal_size().columns - len("  ") * 3 - max(len(key) for key, _, _ in rows)
@@ -77,12 +77,12 @@ def _cut(value: str, longest: int) -> str:
 def _parser() -> Parser:
     parser = Parser(
         "diff",
-        "Show what two runs differ in: config, code, environment, data, result, and the first line at which\n"
+        "Show the differences between two runs: config, code, environment, data, result, and the first line at which\n"
         "their metrics.jsonl differ. The exit code is 0 whether they differ or not.",
         "gradinc diff outputs/RUN outputs/RUN",
     )
     parser.add_argument("first", metavar="A", help="a run's directory, or its name under outputs/")
     parser.add_argument("second", metavar="B", help="the other one")
-    parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
+    parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

@@ -25,7 +25,7 @@ MOST_TASKS = 10
 
 
 class _TimeLeft(ProgressColumn):
-    """The time left, by the share of the budget that was used since this process began."""
+    """The time left, from the share of the budget used since this process began."""
 
     def render(self, task: Task) -> Text:
         begun, elapsed = task.fields["begun"], task.elapsed or 0.0
@@ -36,7 +36,7 @@ class _TimeLeft(ProgressColumn):
 
 
 class _Bar(Progress):
-    """The progress bar, under the accuracy matrix where there is one."""
+    """The progress bar, below the accuracy matrix if there is one."""
 
     matrix: list[list[float | None]] = []  # noqa: RUF012  (set on each bar)
 
@@ -50,7 +50,7 @@ class TerminalDisplay:
     """Progress of one run, as `gradinc.runs.display.Display` describes it.
 
     Args:
-        console: where it is shown.
+        console: the console to print on.
         setting: ``auto`` (a bar on a terminal, plain lines elsewhere), ``plain`` or ``quiet``.
     """
 
@@ -76,12 +76,12 @@ class TerminalDisplay:
             self._progress = None
 
     def begin(self, title: str, share: float) -> None:
-        """Show that training begins, or goes on, with this share of its budget used."""
+        """Show that training begins or resumes, with this share of its budget used."""
         self._share = self._begun = share
         self._started = time.monotonic()
         self._last_line = max(self._last_line, self._started - LINE_EVERY + FIRST_LINE)
         if self.bar and not self.quiet:
-            self.__exit__(None, None, None)  # the bar of the task before
+            self.__exit__(None, None, None)  # the bar of the previous task
             self._progress = _Bar(
                 TextColumn("[bold]{task.description}", markup=True),
                 BarColumn(bar_width=None),
@@ -103,47 +103,47 @@ class TerminalDisplay:
             )
 
     def numbers(self, share: float, **numbers: str) -> None:
-        """New numbers, e.g. ``loss="0.31"``; they stay until newer ones come."""
+        """Show new numbers, e.g. ``loss="0.31"``, until newer ones come."""
         self._share = share
         self._numbers.update(numbers)
         if self._progress is not None:
             self._progress.update(self._task, completed=share, numbers="  ".join(self._shown()))
 
     def reached(self, where: str) -> None:
-        """The run goes on, at this place: without a bar, worth a line every ten seconds."""
+        """Show the position in training: without a bar, a line every ten seconds."""
         self._numbers["at"] = where
         if self._progress is None and time.monotonic() - self._last_line > LINE_EVERY:
             self._plain_line()
 
     def matrix(self, matrix: list[list[float | None]]) -> None:
-        """The accuracy matrix so far, the row that is being measured included."""
+        """Show the accuracy matrix so far, with the row that is being measured."""
         self._matrix = matrix
         if self._progress is not None:
             self._progress.matrix = matrix
             self._progress.refresh()
 
     def measured(self, done: int, row: list[float | None]) -> None:
-        """A row of the accuracy matrix is whole: without a bar, worth a line."""
+        """Show a complete row of the accuracy matrix: without a bar, a line."""
         if self._progress is None and not self.quiet and done:
             self.console.print(Text(f"       after task {done}: {_accuracies(row[:done])}"), soft_wrap=True)
 
     def evaluated(self, where: str) -> None:
-        """An evaluation is done: without a bar, worth a line."""
+        """Show that an evaluation is done: without a bar, a line."""
         if self._progress is None:
             self._numbers["at"] = where
             self._plain_line()
 
     def say(self, line: str, style: str | None = None) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if not self.quiet:
             self.console.print(Text(printable(line), style=style or ""), soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        """A line that stays, even when quiet."""
+        """Print a line that stays, even when quiet."""
         self.console.print(Text("warning: " + printable(line), style="yellow"), soft_wrap=True)
 
     def ended(self, result: dict[str, Any]) -> None:
-        """The result, in place of the bar."""
+        """Show the result in place of the bar."""
         self.__exit__(None, None, None)
         if self.quiet:
             return
@@ -170,7 +170,7 @@ class TerminalDisplay:
 
 
 def _accuracies(row: list[float | None]) -> str:
-    """The accuracies of a row of the matrix, one by one, or their mean and range where there are many."""
+    """Return the accuracies of a row of the matrix, or their mean and range if there are many."""
     if len(row) <= MOST_TASKS:
         return " ".join("·" if value is None else f"{100 * value:.1f}" for value in row) + " %"
     known = {task: 100 * value for task, value in enumerate(row, start=1) if value is not None}
@@ -182,19 +182,19 @@ def _accuracies(row: list[float | None]) -> str:
 
 
 ROWS = {"rows", "forward_rows", "backward_rows"}
-"""Keys of a result; before they came, ``passes`` counted calls of the model, which is another quantity."""
+"""Keys of newer results; in older ones ``passes`` counted calls of the model, which is another quantity."""
 
 
 def summary(result: dict[str, Any]) -> Table:
-    """The table at the end of a run."""
+    """Return the table for the end of a run."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
     several = "matrix" in result
     rows = [
         *(_metric_rows(result) if several else []),
-        ("test, mean of tasks" if several else "test", _measures(result["test"], "not looked at")),
-        ("validation", _measures(result["validation"], "no rows")),
+        ("test, mean of tasks" if several else "test", _measures(result["test"], "not measured")),
+        ("validation, current task" if several else "validation", _measures(result["validation"], "no rows")),
         *([("values found by", str(result["search"]["judged_by"]))] if result.get("search") else []),
         ("ended by", f"budget.{result['ended_by']}"),
         ("samples", f"{result['samples']:,}"),
@@ -210,28 +210,28 @@ def summary(result: dict[str, Any]) -> Table:
 
 
 LONG = {
-    "acc": "ACC, mean over tasks at the end",
-    "aia": "AIA, mean over time of that so far",
-    "la": "LA, each task just learned",
-    "bwt": "BWT, change since then",
-    "forgetting": "forgetting, since the best",
-    "fwt": "FWT, before a task against untrained",
+    "acc": "ACC, average accuracy at the end",
+    "aia": "AIA, average incremental accuracy",
+    "la": "LA, learning accuracy",
+    "bwt": "BWT, backward transfer",
+    "forgetting": "forgetting, from the best accuracy",
+    "fwt": "FWT, forward transfer (vs. untrained)",
 }
-"""The metrics of a stream of tasks, in a few words."""
+"""Labels of the metrics of a stream of tasks."""
 
 
 def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for name, value in result["metrics"].items():
         known = result.get("task_metrics", {}).get(name)
-        more = "" if known is None else f"   {100 * known:.2f} with the task known"
+        more = "" if known is None else f"   {100 * known:.2f} with known task"
         shown = f"– ({result['undefined'].get(name)})" if value is None else percent_text(value, 2) + more
         rows.append((LONG[name], shown))
     return rows
 
 
 def _rows(result: dict[str, Any]) -> str:
-    """The rows through the model, with both ways where they are not the same."""
+    """Return the rows through the model, with both directions if they differ."""
     forward, backward = result["forward_rows"], result["backward_rows"]
     ways = "" if forward == backward else f"   {forward:,} forward, {backward:,} backward"
     return f"{result['rows']:,}{ways}"

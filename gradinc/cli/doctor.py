@@ -1,4 +1,4 @@
-"""``gradinc doctor``: whether everything that runs need is here."""
+"""``gradinc doctor``: checks everything that runs need."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gradinc.cli.arguments import Parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what was found.
+    """Print the findings.
 
     Returns:
-        0 where runs can be made, 1 where something that they need is not right.
+        0 if runs can be trained, 1 if something that they need is wrong.
     """
     options = _parser().read(arguments)
     from gradinc.studies.doctor import examine
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "doctor",
-        "Look at versions, devices, data sets, launchers and the output directory.\n"
-        "Exit code 0: runs can be made; 1: something is wrong.",
+        "Check versions, devices, data sets, launchers and the output directory.\n"
+        "Exit code 0: runs can be trained; 1: something is wrong.",
         "gradinc doctor\ngradinc doctor --json",
     )
-    parser.add_argument("--output", default="outputs", help="the directory that runs are made in")
+    parser.add_argument("--output", default="outputs", help="directory of runs")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

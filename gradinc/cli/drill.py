@@ -1,4 +1,4 @@
-"""``gradinc drill N -- train …``: kill one's own job and see whether it comes back to the bit."""
+"""``gradinc drill N -- train …``: kills a job of yours repeatedly and compares its bits with an undisturbed run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the verdict in one line.
 
     Returns:
-        0 where the killed run is the same as the undisturbed one, 1 where it is not.
+        0 if the killed run equals the undisturbed run, 1 otherwise.
     """
     own, words = _split(arguments)
     options = _parser().read(own)
@@ -46,7 +46,7 @@ def _verdict(differences: Sequence[str]) -> str:
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """One's own arguments, and what stands after ``-- train``."""
+    """Return the command's own arguments, and the arguments after ``-- train``."""
     if "--" not in arguments:
         return list(arguments), None
     place = list(arguments).index("--")
@@ -63,10 +63,10 @@ def _number(given: str | None) -> int:
 
 
 def _check(words: Sequence[str]) -> None:
-    """Refuse what no two runs of would be the same, and what is no single run.
+    """Refuse runs that are not reproducible, and commands with several runs.
 
     Raises:
-        UserError: it is one of these, or not right in itself.
+        UserError: the command is refused or invalid.
     """
     from gradinc.cli.train import read_arguments
     from gradinc.config.compose import load_config
@@ -84,9 +84,9 @@ def _check(words: Sequence[str]) -> None:
 def _parser() -> Parser:
     parser = Parser(
         "drill",
-        "Run a job undisturbed in a scratch directory, then kill the same job N times (kill -9) wherever it may be,\n"
-        "let it come to its end, and compare every bit. Your own outputs are not touched.\n"
-        "Exit code 0: the same; 1: not.",
+        "Run a job undisturbed in a scratch directory, then kill the same job N times (kill -9) at any moment,\n"
+        "let it finish, and compare every bit. Your own outputs are not changed.\n"
+        "Exit code 0: equal; 1: different.",
         "gradinc drill 10 -- train model=cnn strategy=accumulate budget.epochs=5",
     )
     parser.add_argument("kills", nargs="?", metavar="N", help="how often")

@@ -10,14 +10,14 @@ from gradinc.base.text import print_warnings, printable
 from gradinc.cli.arguments import Parser
 
 OTHERS = "Give --tensorboard DIR; gradinc runs --json lists results, and a run's metrics.jsonl is one JSON per line"
-"""What there is, and where numbers for other programs are."""
+"""The fix, with the places of numbers for other programs."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write event files, one folder for each run.
 
     Returns:
-        0, or 1 where a run is damaged and was left out.
+        0, or 1 if a run is damaged and was left out.
     """
     try:
         options = _parser().read(arguments)
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
             raise
         raise UserError(error.where, "runs are exported for TensorBoard only", OTHERS) from error
     if options.tensorboard is None:
-        raise UserError("gradinc export", "needs --tensorboard DIR, which is the one format that it writes", OTHERS)
+        raise UserError("gradinc export", "needs --tensorboard DIR, the only format that it writes", OTHERS)
     from gradinc.records import tensorboard
     from gradinc.records.find import find_runs
     from gradinc.records.scalars import scalars
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     runs = [run for run in found if run.damage is None]
     folders = [Path(options.tensorboard) / run.name for run in runs]
     for folder in folders:
-        if folder.exists():  # a second file beside the first would show everything twice
-            raise UserError(str(folder), "is there already", "Remove it, or give another directory")
+        if folder.exists():  # with a second file TensorBoard would show everything twice
+            raise UserError(str(folder), "already exists", "Remove it, or give another directory")
         if folders.count(folder) > 1:
             raise UserError(folder.name, "is the name of several of these runs", "Export them one at a time")
     print_warnings(doubts(found))
@@ -61,6 +61,6 @@ def _parser() -> Parser:
         "gradinc export outputs --tensorboard events\ngradinc export outputs/RUN --tensorboard events",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
-    parser.add_argument("--tensorboard", metavar="DIR", help="where to; a folder in it for each run")
-    parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
+    parser.add_argument("--tensorboard", metavar="DIR", help="output directory, with a folder for each run")
+    parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     return parser

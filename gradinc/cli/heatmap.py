@@ -8,21 +8,21 @@ from rich.style import Style
 from rich.text import Text
 
 LOW, HIGH = (68, 1, 84), (94, 201, 98)
-"""Colours of accuracy 0 and 1, the ends of a scale whose lightness rises all the way."""
+"""Colours of accuracy 0 and 1, the ends of a scale with increasing lightness."""
 MIDDLE = (33, 144, 140)
 
 
 MOST_ROWS = 40
-"""Rows of the matrix that are shown, unless the caller says how many there is room for."""
+"""Default for the largest number of rows."""
 
 
 def heat_map(matrix: Sequence[Sequence[float | None]], width: int, height: int = MOST_ROWS) -> Text:
-    """A line for each row: before any training, and after each task; a cell for each task, in whole per cent.
+    """Return a line for each row: before any training, and after each task; a cell for each task, in whole per cent.
 
     Args:
-        width: columns of the terminal. Where numbers do not fit a cell is a colour only; where tasks do not fit
-            either, the last ones are left out and counted.
-        height: rows to show at most. Of a longer matrix evenly spaced rows are shown, the first and the last included.
+        width: columns of the terminal. If numbers do not fit, a cell is only a colour; if tasks do not fit either,
+            the last ones are left out and counted.
+        height: largest number of rows. A longer matrix is reduced to evenly spaced rows, with the first and the last.
     """
     tasks = len(matrix[0]) if matrix else 0
     label = max(len("untrained"), len(f"after {tasks}"))

@@ -19,10 +19,10 @@ from gradinc.config.overrides import parse
 
 
 def inspect(options: Namespace, overrides: Sequence[str], config_dirs: Sequence[Path]) -> int:
-    """Show what would be run, once it is known to be right.
+    """Show the composed run, after checking it.
 
     Raises:
-        UserError: it is not.
+        UserError: it is wrong.
     """
     composer = Composer(config_dirs)
     assignments = [parse(text, config_dirs) for text in overrides]
@@ -41,7 +41,7 @@ def inspect(options: Namespace, overrides: Sequence[str], config_dirs: Sequence[
 
 
 def hydra_itself(arguments: Sequence[str]) -> int:
-    """Let Hydra's command line answer. It starts nothing: `arguments` ask it to show something."""
+    """Let Hydra's command line answer. It starts nothing: `arguments` only request output."""
 
     @hydra.main(version_base=HYDRA_BASE, config_path=str(conf_folder()), config_name="config")
     def never(config: DictConfig) -> None:

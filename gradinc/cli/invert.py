@@ -1,4 +1,4 @@
-"""``gradinc invert RUN``: how much of its training images a run's gradients give away."""
+"""``gradinc invert RUN``: reconstructs training images from a run's gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradinc.cli.arguments import Parser, check_counts, check_device, check_seed
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print how close the reconstructions come, for each window and variant."""
+    """Print the quality of the reconstructions, for each window and variant."""
     options = _parser().read(arguments)
     chosen = _checked(options)
     from gradinc.records.directory import find_run
@@ -22,14 +22,14 @@ def main(arguments: Sequence[str]) -> int:
     figure = options.figure
     if figure is not None:
         if figure.suffix != ".png" or not figure.parent.is_dir() or figure.is_dir():
-            raise UserError(f"--figure {figure}", "need the name of a PNG file in a folder that is there")
+            raise UserError(f"--figure {figure}", "need the name of a PNG file in an existing folder")
         if figure.resolve().is_relative_to(path.resolve()):
-            raise UserError(f"--figure {figure}", "is inside the run, which stays as it is", "Choose another place")
+            raise UserError(f"--figure {figure}", "is inside the run, which must not change", "Choose another place")
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from gradinc.runs.trained import FinishedRun
-    from gradinc.studies.attacks.leak import InversionSettings, leaks, picture  # torch, when all else is right
+    from gradinc.studies.attacks.leak import InversionSettings, leaks, picture  # torch, after all other checks
 
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("inverting: {task.completed} steps"), TimeElapsedColumn())
@@ -54,10 +54,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _checked(options: Any) -> dict[str, Any]:
-    """The options as the measurement takes them.
+    """Return the options for the measurement.
 
     Raises:
-        UserError: one is out of range.
+        UserError: an option is out of range.
     """
     windows = [item if re.fullmatch(r"[1-9][0-9]{0,3}", item) else None for item in options.windows.split(",")]
     if None in windows:
@@ -72,16 +72,16 @@ def _checked(options: Any) -> dict[str, Any]:
 def _parser() -> Parser:
     parser = Parser(
         "invert",
-        "Read training images back from the gradient of a window, as the rule of the run's\n"
-        "window makes it: by matching the gradient (dlg) and its direction (cosine).\n"
-        "PSNR above 30 dB is a copy that the eye takes for the original.",
+        "Reconstruct training images from the gradient of a window, as the rule of the run's\n"
+        "window computes it: by matching the gradient (dlg) and its direction (cosine).\n"
+        "PSNR above 30 dB is a copy that looks like the original.",
         "gradinc invert outputs/RUN\ngradinc invert outputs/RUN --fresh --windows 1,4 --figure leak.png --json",
     )
     parser.add_argument("run", help="the run's directory, or its name under outputs/")
     parser.add_argument("--windows", default="1,2,4,8,16", help="rows of the windows (default 1,2,4,8,16)")
-    parser.add_argument("--steps", type=int, default=400, help="of the search for the images (default 400)")
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default 0)")
-    parser.add_argument("--fresh", action="store_true", help="the weights before training, not the last ones")
+    parser.add_argument("--steps", type=int, default=400, help="steps of the reconstruction (default 400)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
+    parser.add_argument("--fresh", action="store_true", help="use the weights before training")
     parser.add_argument("--figure", type=Path, help="write originals above reconstructions to this PNG file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="print one JSON document")

@@ -1,4 +1,4 @@
-"""``gradinc list``: what there is to choose from."""
+"""``gradinc list``: the available models, data sets, strategies and other parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LISTED_KINDS = {PLURALS[group]: group for group in groups.LISTED}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print names, summaries and papers of one kind, or of all."""
+    """Print names, summaries and papers of one kind, or of all kinds."""
     options = _parser().read(arguments)
     folders = [Path(folder) for folder in options.config_dir]
     if options.kind is not None and options.kind not in LISTED_KINDS:
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser("list", "What there is to choose from, each with its summary and its paper.", "gradinc list models")
-    parser.add_argument("kind", nargs="?", help=", ".join(LISTED_KINDS) + "; all of them if not given")
+    parser = Parser("list", "List the available parts, each with its summary and its paper.", "gradinc list models")
+    parser.add_argument("kind", nargs="?", help=", ".join(LISTED_KINDS) + "; by default all")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--config-dir", "-cd", action="append", default=[], help="a folder of YAML files of your own")
     return parser

@@ -1,4 +1,4 @@
-"""The command line: finds the command, and turns what it raises into one line and an exit code."""
+"""The command line: finds the command, and turns its errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ COMMANDS = {
     "train": "train, resume or sweep: gradinc train model=cnn strategy=accumulate",
     "tune": "search for the best values: gradinc tune SPACE.yaml model=mlp",
     "test": "measure a finished run again: gradinc test RUN data=…",
-    "runs": "what came of all runs: gradinc runs model.name=cnn --sort test",
+    "runs": "list runs and their results: gradinc runs model.name=cnn --sort test",
     "compare": "results and differing keys side by side: gradinc compare RUN RUN",
-    "table": "published numbers beside ours, judged: gradinc table mnist1d",
-    "report": "one page about a run or many, as HTML: gradinc report outputs",
-    "diff": "where two runs differ, and their records part: gradinc diff RUN RUN",
+    "table": "compare published numbers with ours: gradinc table mnist1d",
+    "report": "write an HTML page about runs: gradinc report outputs",
+    "diff": "differences between two runs: gradinc diff RUN RUN",
     "export": "logs for TensorBoard: gradinc export outputs --tensorboard DIR",
     "sharpness": "the Hessian's largest eigenvalue: gradinc sharpness RUN",
-    "attack": "how many images an adversary can fool: gradinc attack RUN",
-    "invert": "what a run's gradients give away of its images: gradinc invert RUN",
-    "verify": "run the last stretch again, compare the bits: gradinc verify RUN",
-    "drill": "kill your own job N times: gradinc drill 10 -- train model=cnn",
-    "doctor": "is everything here that runs need?",
-    "list": "what there is to choose from: gradinc list strategies",
-    "data": "which data sets are here, and prepare one: gradinc data mnist",
+    "attack": "count images that an adversary can fool: gradinc attack RUN",
+    "invert": "reconstruct images from a run's gradients: gradinc invert RUN",
+    "verify": "repeat the last updates and compare the bits: gradinc verify RUN",
+    "drill": "kill a job N times and compare the bits: gradinc drill 10 -- train model=cnn",
+    "doctor": "check everything that runs need",
+    "list": "list models, data sets, strategies: gradinc list strategies",
+    "data": "list data sets, or prepare one: gradinc data mnist",
     "bench": "speed against hand-written loops; bench strategies, incremental",
 }
 """The commands, each with its line in ``gradinc --help``; their modules are in `gradinc.cli`."""
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN)
-"""What the system says where standard output has no room, or no reader for the moment."""
+"""Errors of the system for standard output on a full disk, or with a reader that is not ready."""
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: the command line without the program's name; ``sys.argv``'s if not given.
+        arguments: the command line without the program's name; by default ``sys.argv``'s.
 
     Returns:
         The exit code: 0 done, 1 something failed, 2 bad input, 130 and 143 interrupted.
@@ -57,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _terminate)
         _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):  # a terminal that has no such letter gets its number
+            if isinstance(stream, TextIOWrapper):  # a terminal without a character shows its number
                 stream.reconfigure(errors="backslashreplace")
-        sys.stderr = cast(Any, Enduring(sys.stderr))  # whom nobody can tell, nothing is told
+        sys.stderr = cast(Any, Enduring(sys.stderr))  # errors in writing errors are ignored
         try:
             return main(sys.argv[1:])
         finally:
@@ -69,14 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _dispatch(list(arguments))
         sys.stdout.flush()
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+        if os.environ.get("RANK", "0") == "0":  # only the first of several processes reports
             sys.stderr.write(one_line(error) + "\n")
         bad = isinstance(error, Unwritable) or not isinstance(error, StorageError | Stalled | Lost)
         return BAD_INPUT if bad else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough; Python would complain once more at its own exit.
+        # The reader of the output has closed it; Python would report this again at its own exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
     except OSError as error:
@@ -91,15 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             errno.EIO,
             errno.EAGAIN,
         ):
-            raise  # it is not about what was printed
+            raise  # the error is not about standard output
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.stderr.write(f"standard output: cannot be written ({error.strerror}). Send it elsewhere.\n")
+        sys.stderr.write(f"standard output: cannot be written ({error.strerror}). Redirect it to another place.\n")
         return FAILED
     return code
 
 
 def _open_what_is_closed() -> None:
-    """Give a standard stream that the caller has closed to nobody, before a file of a run takes its number."""
+    """Connect a closed standard stream to the null device, before a file of a run takes its number."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (it stays open as long as the process)
@@ -136,7 +136,7 @@ gradinc {__version__}: how gradients are accumulated, enhanced and projected
   gradinc train -m strategy=sgd,accumulate seed=0,1,2
   gradinc list models
 
-Commands (gradinc COMMAND --help says more):
+Commands (details: gradinc COMMAND --help):
 {commands}
 
 Options: --help, --version, --quiet (before or after a command), and --json\nwhere a command lists or measures"""

@@ -1,4 +1,4 @@
-"""``gradinc report``: one page about one run or many."""
+"""``gradinc report``: a page about one run or several."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(arguments)
     out = None if options.out is None else Path(options.out)
     if out is not None and out.suffix not in (".html", ".htm"):
-        raise UserError(f"--out {options.out}", "is no HTML file", "Give a name that ends in .html")
+        raise UserError(f"--out {options.out}", "is not an HTML file", "Give a name that ends in .html")
     from gradinc.records.find import find_runs
     from gradinc.studies.report.compose import compose
     from gradinc.studies.report.write import write_report
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _read_logs(runs: Sequence[RecordedRun], *, quiet: bool) -> None:
-    """Read what takes longest, with a bar on a terminal."""
+    """Read the logs, the slowest step, with a bar on a terminal."""
     if quiet or not sys.stderr.isatty():
-        return  # they are read when they are needed
+        return  # logs are read on demand
     from rich.console import Console
     from rich.progress import track
 
@@ -48,7 +48,7 @@ def _read_logs(runs: Sequence[RecordedRun], *, quiet: bool) -> None:
 
 
 def _common(arguments: Sequence[str], output: str) -> str:
-    """A name for what the arguments name together."""
+    """Return a common name for the arguments."""
     names = [argument.rstrip("/*?") or argument for argument in arguments]
     names = [Path(name).name or name for name in names]
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
@@ -62,12 +62,12 @@ def _file_name(title: str) -> str:
 def _parser() -> Parser:
     parser = Parser(
         "report",
-        "Write one HTML file about a run or many, with figures, config and provenance, and the same as Markdown.\n"
+        "Write one HTML file about runs, with figures, config and provenance, and the same content as Markdown.\n"
         "The page needs no network, and the same runs give the same page.",
         "gradinc report outputs/RUN\ngradinc report outputs --out sweep.html\ngradinc report 'digits-cnn-*'",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
-    parser.add_argument("--out", metavar="FILE.html", help="where to; reports/NAME.html if not given")
-    parser.add_argument("--title", help="the heading, if not the name of the run or runs")
-    parser.add_argument("--output", default="outputs", metavar="DIR", help="where runs are looked for by name")
+    parser.add_argument("--out", metavar="FILE.html", help="output file (default reports/NAME.html)")
+    parser.add_argument("--title", help="heading (default: the name of the run or runs)")
+    parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     return parser

@@ -1,4 +1,4 @@
-"""``gradinc runs``: which runs are there, and what came of them."""
+"""``gradinc runs``: lists runs and their results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _facts(run: Any) -> dict[str, Any]:
     from gradinc.records.query import FACTS
 
     facts = {name: fact(run) for name, fact in FACTS.items()}
-    config = json.loads(json.dumps(run.config, default=str))  # YAML has dates, JSON has none
+    config = json.loads(json.dumps(run.config, default=str))  # YAML has dates, JSON does not
     return {"run": run.name, "path": str(run.path), **facts, "measure": run.measure, "config": config}
 
 
@@ -75,7 +75,7 @@ def _print(runs: Sequence[Any]) -> None:
 
 
 def shortened(name: str, width: int) -> str:
-    """A name that fits, without its middle: its end tells runs apart, and every command takes it."""
+    """Shorten a name in its middle: its end distinguishes runs, and every command accepts the end."""
     if len(name) <= width:
         return name
     tail = min(13, width // 2)  # -s0-1a2b3c4d
@@ -94,7 +94,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("conditions", nargs="*", metavar="key=value", help="list only the runs that meet all of them")
     parser.add_argument("--sort", default="written", metavar="KEY", help="order by this key, the smallest first")
-    parser.add_argument("--reverse", action="store_true", help="the other way round")
-    parser.add_argument("--output", default="outputs", metavar="DIR", help="where the runs are")
+    parser.add_argument("--reverse", action="store_true", help="reverse the order")
+    parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of the runs")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

@@ -10,7 +10,7 @@ from gradinc.cli.arguments import Parser, check_counts
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the sharpness of a run, and how well it is known."""
+    """Print the sharpness of a run and its accuracy."""
     options = _parser().read(arguments)
     check_counts(options, "rows", least=0, fix="0 takes all rows")
     check_counts(options, "iterations")
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from gradinc.runs.trained import FinishedRun  # torch, when everything that can be wrong without it is right
+    from gradinc.runs.trained import FinishedRun  # torch, after all other checks
     from gradinc.studies.sharpness import sharpness
 
     console = Console(stderr=True)
@@ -40,14 +40,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print_json(found)
         return 0
-    reached = "" if found["converged"] else f" after {found['products']} products; give more --iterations"
+    reached = "" if found["converged"] else f" after {found['products']} products; increase --iterations"
     rows = [
         ["run", found["run"]],
         ["weights", f"{found['weights']}, over {found['rows']:,} training rows"],
         ["sharpness", f"{found['sharpness']:.6g} ± {found['residual']:.2g}{reached}"],
     ]
     if found["dominant"] != found["sharpness"]:
-        rows.append(["dominant", f"{found['dominant']:.6g}, the eigenvalue of the largest magnitude"])
+        rows.append(["dominant", f"{found['dominant']:.6g}, the eigenvalue of largest magnitude"])
     print_columns(rows)
     return 0
 
@@ -64,7 +64,7 @@ def _parser() -> Parser:
     parser.add_argument("--rows", type=int, default=2048, help="training rows, evenly spread (default 2048, 0: all)")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="‖Hv − λv‖ / |λ| to stop at (default 1e-3)")
     parser.add_argument("--iterations", type=int, default=200, help="most products with the Hessian (default 200)")
-    parser.add_argument("--best", action="store_true", help="the weights of the best validation, not the last ones")
+    parser.add_argument("--best", action="store_true", help="use the weights with the best validation score")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

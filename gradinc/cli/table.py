@@ -1,4 +1,4 @@
-"""``gradinc table``: published numbers beside ours, with a verdict."""
+"""``gradinc table``: compares published numbers with ours, with a verdict."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from gradinc.studies.tables.specification import Table
 
 FAILURES = ("failed", "diverged", "damaged")
-"""States of a run that came to no good end."""
+"""States of a run that failed."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List tables, or run what one lacks and show it.
+    """List tables, or run the missing runs of one and show it.
 
     Returns:
-        0 when nothing that is judged differs from what is printed and no run failed, now or earlier, else 1; that of
-        the signal that ended it.
+        0 if no judged number differs from the published one and no run failed, now or earlier, else 1; after a
+        signal, the signal's code.
     """
     options = _parser().read(arguments)
     folders = [Path(folder) for folder in options.config_dir]
@@ -69,7 +69,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
     code = 0
     console = Console()
     if not options.collect and (missing := missing_jobs(cells)):
-        # A document stands alone.
+        # A JSON document is printed alone.
         with redirect_stdout(sys.stderr) if options.json else going_on():
             code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
@@ -93,7 +93,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
 
 
 def _has_failures(document: Mapping[str, Any]) -> bool:
-    """Return whether a run did not come to a good end, in this command or an earlier one."""
+    """Return whether a run failed, in this command or an earlier one."""
     cells = [cell for row in document["rows"] for cell in row["cells"]]
     return any(seed["status"] in FAILURES for cell in cells for seed in cell["seeds"])
 
@@ -121,7 +121,7 @@ def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
 
 
 def _tell_missing_data(cells: Sequence[Cell]) -> None:
-    """Say which data sets a table needs that are not here, and what runs the same protocol."""
+    """Print the data sets that a table needs and that are missing, and a replacement with the same protocol."""
     from gradinc.data.availability import availability
     from gradinc.studies.tables.running import jobs_of
 
@@ -144,7 +144,7 @@ def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
     from gradinc.studies.tables.terminal import show_columns
 
     found = []
-    # Hundreds of configs are composed to know which runs are there: that takes seconds.
+    # Hundreds of configs are composed to find the existing runs, which takes seconds.
     waiting = Console(stderr=True)
     for name in track(
         groups.names("table", folders), "composing", console=waiting, transient=True, disable=not waiting.is_terminal
@@ -166,10 +166,10 @@ def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
 
 
 def _seeds(text: str | None, table: Table) -> list[int]:
-    """The seeds that were asked for, in order; the table's own if none were.
+    """Return the seeds of the option, in order; by default the table's own.
 
     Raises:
-        UserError: the text is no list of seeds.
+        UserError: the text is not a list of seeds.
     """
     if text is None:
         return list(table.seeds)
@@ -185,21 +185,21 @@ def _seeds(text: str | None, table: Table) -> list[int]:
 def _parser() -> Parser:
     parser = Parser(
         "table",
-        "Run what a published table lacks, and show its numbers beside ours with a\n"
-        "verdict: reproduced, differs, interval too wide, or not judged.",
-        "gradinc table                          # which there are, what they cost, what is done\n"
-        "gradinc table mnist1d --dry-run        # which runs it is made of\n"
+        "Run the missing runs of a published table, and compare its numbers with ours,\n"
+        "with a verdict: reproduced, differs, interval too wide, or not judged.",
+        "gradinc table                          # list tables, their cost and their state\n"
+        "gradinc table mnist1d --dry-run        # list its runs\n"
         "gradinc table mnist1d --rows mlp --seeds 0,1,2\n"
         "gradinc table der_rotated data=fashion_mnist --collect     # never trains\n\n"
-        "Exit code 1: a number differs from what is printed, or a run failed or diverged.",
+        "Exit code 1: a number differs from the published one, or a run failed or diverged.",
     )
-    parser.add_argument("name", nargs="?", help="the table; without it all are listed")
+    parser.add_argument("name", nargs="?", help="the table; by default all tables are listed")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for all its runs, after its protocol")
     parser.add_argument("--rows", type=lambda text: text.split(","), metavar="A,B", help="only these rows")
     parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the table's")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their state; train nothing")
-    parser.add_argument("--collect", action="store_true", help="show what there is; train nothing")
-    parser.add_argument("--to", metavar="DIR", help="where its files go (default: tables/ under the output directory)")
+    parser.add_argument("--collect", action="store_true", help="show the finished runs; train nothing")
+    parser.add_argument("--to", metavar="DIR", help="directory of its files (default: tables/ under outputs)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     folder = "a folder of your own YAML"
     parser.add_argument("--config-dir", "-cd", action="append", default=[], metavar="DIR", help=folder)

@@ -13,7 +13,7 @@ from gradinc.cli.arguments import Parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compose and check everything first, then run it."""
+    """Compose and check all runs first, then run them."""
     options, overrides = read_arguments(arguments)
     _refuse_contradictions(options)
     config_dirs = [Path(folder) for folder in options.config_dir]
@@ -37,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
-    """The options, which are Hydra's, and the ``key=value`` arguments.
+    """Return the options, which are Hydra's, and the ``key=value`` arguments.
 
     Raises:
-        UserError: an option is unknown, or is a key that should have been written as ``key=value``.
+        UserError: an option is unknown, or is a key that must be written as ``key=value``.
     """
     options, rest = _parser().parse_known_args(arguments)
     for index, argument in enumerate(rest):
@@ -63,7 +63,7 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Seq
     from gradinc.base.streams import going_on
 
     with going_on():
-        # Started by torchrun beside others, of which the first one speaks.
+        # Started by torchrun with other processes; only the first one reports.
         console = Console(quiet=os.environ.get("RANK", "0") != "0")
         if multirun or len(jobs) > 1 or not jobs[0].cluster.is_here:
             from gradinc.studies.sweep.sweep import sweep
@@ -80,10 +80,10 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Seq
 def _refuse_contradictions(options: Namespace) -> None:
     asked = [f"--{name}" for name in ("cfg", "info", "multirun", "run") if getattr(options, name)]
     if len(asked) > 1:
-        raise UserError(" ".join(asked), "ask for different things", "Give one of them")
+        raise UserError(" ".join(asked), "contradict each other", "Give one of them")
     for name in ("resolve", "package"):
         if getattr(options, name) and not options.cfg:
-            raise UserError(f"--{name}", "goes with --cfg", "Add --cfg job")
+            raise UserError(f"--{name}", "needs --cfg", "Add --cfg job")
 
 
 def _not_an_option(argument: str, following: list[str]) -> UserError:

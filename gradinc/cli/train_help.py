@@ -1,4 +1,4 @@
-"""The page that ``gradinc train --help`` prints, from the YAML files and the parts' docstrings."""
+"""The page of ``gradinc train --help``, from the YAML files and the parts' docstrings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gradinc.config.names import shown
 _EXAMPLES = (
     ("gradinc train model=cnn strategy=accumulate", "a convolutional network, one update from 8 micro-batches"),
     ("gradinc train data=image_folder data.root=DIR", "your own images, one folder for each class"),
-    ("gradinc train optimizer=adam optimizer.lr=0.002", "another optimizer, with an option of it"),
+    ("gradinc train optimizer=adam optimizer.lr=0.002", "another optimizer and its learning rate"),
     ("gradinc train -m optimizer.lr=0.01,0.1 seed=0,1,2", "a sweep over every combination"),
-    ("gradinc train experiment=article_linear", "an experiment, with everything that it sets"),
-    ("gradinc train model=mlp --cfg job", "show what would be run, and run nothing"),
+    ("gradinc train experiment=article_linear", "an experiment with all its settings"),
+    ("gradinc train model=mlp --cfg job", "show the config and run nothing"),
 )
 
 OPTIONS = (
@@ -30,19 +30,19 @@ OPTIONS = (
 )
 
 WIDTH = 100
-"""Letters in a line of names."""
+"""Characters in a line of names."""
 
 LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)(?:#\s*(?P<comment>.*))?$")
 
 
 def train_help(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> str:
-    """The page for the parts that the arguments choose, or the default ones."""
+    """Return the page for the chosen parts, or the default ones."""
     top = list(_commented(groups.conf_folder() / "config.yaml"))
     chosen = _chosen(overrides)
     lines = ["usage: gradinc train [group=name ...] [key=value ...] [-m]", ""]
     lines += _block("Examples", _EXAMPLES)
     lines += _block(
-        "Groups, with the one that is chosen in brackets (gradinc list shows what each is)",
+        "Groups, with the chosen name in brackets (gradinc list describes the names)",
         _groups(chosen, config_dirs),
     )
     lines += _block("Keys", ((f"{key}={value}", comment) for key, value, comment in top if comment))
@@ -51,7 +51,7 @@ def train_help(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) 
             rows = list(_options(group, name, config_dirs))
             if rows:
                 lines += _block(f"Options of {group}={name}", rows)
-    lines += ["Other parts have other options: gradinc train model=vit --help shows those of vit.", ""]
+    lines += ["Other parts have other options: gradinc train model=vit --help shows vit's.", ""]
     lines += _block("Flags", OPTIONS)
     return "\n".join(lines).rstrip()
 
@@ -72,7 +72,7 @@ def _groups(chosen: Mapping[str, Sequence[str]], config_dirs: Sequence[Path]) ->
 
 
 def _chosen(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """The names in each group: those of the arguments, else those of ``defaults`` in conf/config.yaml."""
+    """Return the names in each group: those of the arguments, else of ``defaults`` in conf/config.yaml."""
     text = (groups.conf_folder() / "config.yaml").read_text(encoding="utf-8")
     written = [f"{group}={name}" for group, name in re.findall(r"^  - (\w+): (\S+)$", text, re.MULTILINE)]
     chosen = {}
@@ -84,7 +84,7 @@ def _chosen(overrides: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _options(group: str, name: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Each option of a choice with its value there and its line of help."""
+    """Yield each option of a choice with its value and its line of help."""
     content = groups.content(group, name, config_dirs)
     if group == "strategy":
         for method, values in groups.methods(content).items():
@@ -101,7 +101,7 @@ def _part_options(kind: str, name: str, values: Mapping[str, Any], where: str) -
 
 
 def _commented(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Each key of a YAML file in block style, with its value and the comment behind it."""
+    """Yield each key of a YAML file in block style, with its value and the comment after it."""
     sections: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         found = LINE.match(line)

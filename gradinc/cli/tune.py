@@ -23,8 +23,8 @@ rates.yaml:
   base: [model=mlp, budget.epochs=5]
   mode: validation    # or first-tasks (with tasks: 2), or other-data (with other: [data=…])
 
-Trials are judged by validation rows: of the data, of the first tasks of a stream, or of other data. None looks at a
-test row. search=outputs/rates has the record of the result say so. The same command goes on where it was stopped."""
+Trials are scored on validation data: of the same set, of the stream's first tasks, or of another set; never on test
+rows. search=outputs/rates adds the search to the record of a run. The same command resumes a stopped search."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,11 +60,11 @@ def main(arguments: Sequence[str]) -> int:
         stop.deferred = True
         search.run(options.n_jobs, stop, say)
     if stop.signum:
-        print(f"What ran is saved. Go on with: {shlex.join(['gradinc', 'tune', *arguments])}")
+        print(f"Finished trials are saved. Resume with: {shlex.join(['gradinc', 'tune', *arguments])}")
         return 128 + stop.signum
     best = search.best()
     if best is None:
-        raise UserError(str(search.folder), "no trial came to its end", "See error.log in its runs")
+        raise UserError(str(search.folder), "no trial finished", "See error.log in its runs")
     print_columns([["key", "best value"], *([key, f"{item}"] for key, item in space.tried(best.params).items())])
     print(f"score {best.value:.4f}, judged by {space.judged_by()}")
     print(f"next: {shlex.join(['gradinc', 'train', *search.result()])}")
@@ -73,11 +73,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser("tune", "Search for the values of a run's options.", _EXAMPLES)
-    parser.add_argument("space", help="YAML file with the search space")
+    parser.add_argument("space", help="YAML file of the search space")
     parser.add_argument("overrides", nargs="*", help="key=value arguments of every run")
-    parser.add_argument("--trials", type=int, help="how many in all; the file's if not given")
+    parser.add_argument("--trials", type=int, help="number of trials in all (default: the file's)")
     parser.add_argument("--n-jobs", type=int, default=1, help="trials at a time; -1 is one for each processor")
-    parser.add_argument("--seed", type=int, default=0, help="of what is proposed")
-    parser.add_argument("--name", help="folder of the search under output; the file's name if not given")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the proposed values")
+    parser.add_argument("--name", help="folder of the search under output (default: the file's name)")
     parser.add_argument("--config-dir", "-cd", action="append", default=[], help="a folder of YAML files of your own")
     return parser

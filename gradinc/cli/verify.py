@@ -1,4 +1,4 @@
-"""``gradinc verify RUN``: run its last stretch again elsewhere, and compare bits."""
+"""``gradinc verify RUN``: repeats the last updates of a run elsewhere, and compares bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the verdict.
 
     Returns:
-        0 where everything is the same, 1 where something is not.
+        0 if everything is equal, 1 otherwise.
     """
     options = _parser().read(arguments)
     if options.run is None:
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "verify",
-        "Go on from a run's newest checkpoint but one to the newest, in a scratch place, and compare every bit.\n"
-        "Nothing in the run is changed. Exit code 0: the same; 1: not.",
+        "Repeat a run from its last but one checkpoint to its last one in a scratch directory, and compare every\n"
+        "bit. The run is not changed. Exit code 0: equal; 1: different.",
         "gradinc verify outputs/RUN",
     )
     parser.add_argument("run", nargs="?", help="the run's directory, or its name under outputs/")

@@ -1,1 +1,1 @@
-"""From the command line and YAML to a checked `Config`, without importing torch."""
+"""Composition of the command line and YAML into a checked `Config`, without importing torch."""

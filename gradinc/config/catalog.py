@@ -1,4 +1,4 @@
-"""The parts that a run is built from, by name, read from their source without importing it.
+"""The parts of a run by name, read from their source without importing it.
 
 A part's signature is the schema of its options and its docstring is their help, so a new part is
 one file and one YAML, and there is no registry to edit. Sources are parsed, never executed: torch
@@ -35,7 +35,7 @@ FILE_ROOMS = {
 """Kinds with one file per part, and their folder in the package."""
 
 MODULE_ROOMS = {"optimizer": ("core/optimizers.py", "weights"), "schedule": ("core/schedules.py", "update")}
-"""Kinds with one module for all: its file, and the name that the first argument of every part there has."""
+"""Kinds with one module for all: its file, and the name of the first argument of every part in it."""
 
 KINDS = (*FILE_ROOMS, *MODULE_ROOMS)
 
@@ -53,7 +53,7 @@ PLURALS = {
     "due": "dues",
     "cluster": "clusters",
 }
-"""What a listing of a kind is called, and after ``gradinc.`` the entry point group of its parts from elsewhere."""
+"""The kind's name in listings; after ``gradinc.`` it is the entry point group of parts in other packages."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Part:
 
     Attributes:
         kind: one of `KINDS`.
-        name: what it is chosen by.
+        name: the part's name.
         summary: the first line of its docstring.
-        paper: its ``Paper:`` line, where there is one.
+        paper: its ``Paper:`` line, or None.
         parameters: its options, in the order of its signature.
     """
 
@@ -78,13 +78,13 @@ class Part:
 
 
 class UnknownPart(UserError):
-    """No package that is installed has such a part.
+    """No installed package has the part.
 
     Args:
         kind: one of `KINDS`.
-        name: what it was asked for by.
+        name: the requested name.
         where: the key.
-        mend: what to do about it.
+        mend: how to fix it.
     """
 
     def __init__(self, kind: str, name: str, where: str, mend: str) -> None:
@@ -93,20 +93,20 @@ class UnknownPart(UserError):
 
 
 def parts(kind: str) -> list[Part]:
-    """Every part of a kind, by name."""
+    """Return every part of a kind, by name."""
     return [_read(kind, source) for _, source in sorted(_sources(kind).items())]
 
 
 def part(kind: str, name: str, where: str | None = None) -> Part:
-    """The part of that name.
+    """Return the part of this name.
 
     Args:
         kind: one of `KINDS`.
         name: the part's name.
-        where: what a message calls the choice; ``<kind>=<name>`` if not given.
+        where: the choice as messages name it; by default ``<kind>=<name>``.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no part has this name.
     """
     sources = _sources(kind)
     if name not in sources:
@@ -122,7 +122,7 @@ def load_part(kind: str, name: str) -> Callable[..., Any]:
     """Import a part and return its function or class.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no part has this name.
     """
     found = part(kind, name)
     loaded: Callable[..., Any] = getattr(importlib.import_module(found.module), found.symbol)
@@ -130,7 +130,7 @@ def load_part(kind: str, name: str) -> Callable[..., Any]:
 
 
 class _Source(NamedTuple):
-    """Where a part is defined."""
+    """The place of a part's definition."""
 
     name: str
     module: str
@@ -140,7 +140,7 @@ class _Source(NamedTuple):
 
 @cache
 def _sources(kind: str) -> dict[str, _Source]:
-    """Where each part of a kind is, by name; gradinc's own come before others of the same name."""
+    """Return the place of each part of a kind, by name; gradinc's own come before others of the same name."""
     return {source.name: source for source in (*_elsewhere(kind), *_own(kind))}
 
 
@@ -161,7 +161,7 @@ def _own(kind: str) -> Iterator[_Source]:
 
 
 def _elsewhere(kind: str) -> Iterator[_Source]:
-    """Parts that other packages register, as entry points ``name = "package.module"``."""
+    """Yield parts that other packages register, as entry points ``name = "package.module"``."""
     for entry in entry_points(group=f"gradinc.{PLURALS[kind]}"):
         path = _source_file(entry.module)
         symbol = entry.attr or (_symbol(path, entry.name) if path is not None else None)
@@ -170,10 +170,11 @@ def _elsewhere(kind: str) -> Iterator[_Source]:
 
 
 def _source_file(module: str) -> Path | None:
-    """The file of a module, found without executing its parent packages."""
+    """Return the file of a module, found without executing its parent packages."""
     spec: ModuleSpec | None = None
     for piece in module.split("."):
-        # By its last word alone: a folder without __init__.py would look its parent up among the imported modules.
+        # By its last word alone: for a folder without __init__.py, Python would look its parent up among the imported
+        # modules.
         spec = PathFinder.find_spec(piece, None if spec is None else list(spec.submodule_search_locations or ()))
         if spec is None:
             return None
@@ -189,7 +190,7 @@ def _tree(path: Path) -> ast.Module:
 
 
 def _symbol(path: Path, name: str) -> str | None:
-    """The function or class in a file whose name is `name`, letter case and underscores aside."""
+    """Return the function or class in a file whose name is `name`, apart from letter case and underscores."""
     for node in _tree(path).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and _squeezed(node.name) == _squeezed(name):
             return node.name

@@ -1,4 +1,4 @@
-"""Checking values against types, with one line that says what is wrong and what would be right."""
+"""Checks of values against types; a message says in one line what is wrong and what would be right."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _Section = TypeVar("_Section")
 
 @dataclass(frozen=True)
 class Words:
-    """Annotates a type with what it takes, where a range does not say it."""
+    """Annotation of a type with a text for its values, if a range does not describe them."""
 
     text: str
 
 
 def value(annotation: Any, given: Any, where: str) -> Any:
-    """A value of the type that is asked for: no text is taken for a number, and no number for text.
+    """Return a value of the required type, without converting text to a number or a number to text.
 
     Args:
         annotation: the type, with its range.
-        given: what the config says; lists stand for tuples too, since YAML has no other.
+        given: the value in the config; a list can also be a tuple, which YAML does not have.
         where: the key, for messages.
 
     Raises:
@@ -42,7 +42,7 @@ def value(annotation: Any, given: Any, where: str) -> Any:
     """
     if not _has_nan(given):
         if isinstance(given, bool) and shown(given) in (literals(annotation) or []):
-            given = shown(given)  # YAML reads the word true as a truth value, also where it is one of several names
+            given = shown(given)  # YAML reads the word true as a truth value, even among names
         try:
             found = _adapter(annotation).validate_python(_with_tuples(annotation, given))
         except ValidationError:
@@ -56,16 +56,16 @@ def value(annotation: Any, given: Any, where: str) -> Any:
 
 
 def section(kind: type[_Section], given: Mapping[str, Any], where: str, **rest: Any) -> _Section:
-    """A section of the config, each of its keys checked.
+    """Return a section of the config, after a check of each key.
 
     Args:
         kind: its dataclass.
-        given: keys of it and their values; the others have their defaults.
-        where: what stands before the keys in messages, with the dot.
-        rest: fields that are checked already.
+        given: some of its keys and their values; the other keys have their defaults.
+        where: prefix of the keys in messages, with the dot.
+        rest: fields that are already checked.
 
     Raises:
-        UserError: a value does not fit, or is missing.
+        UserError: a value is wrong or missing.
     """
     hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
     found = dict(rest)
@@ -78,7 +78,7 @@ def section(kind: type[_Section], given: Mapping[str, Any], where: str, **rest: 
 
 
 def part_options(part: Part, given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A part's own options, in the order of its signature, with the defaults of those not given.
+    """Return a part's own options, in the order of its signature, with defaults for missing options.
 
     Raises:
         UserError: as `section`.
@@ -93,7 +93,7 @@ def part_options(part: Part, given: Mapping[str, Any], where: str) -> dict[str, 
 
 
 def as_plain(item: Any) -> Any:
-    """A value as YAML and JSON have it, with lists for tuples."""
+    """Return a value as YAML and JSON store it, with lists for tuples."""
     if isinstance(item, list | tuple):
         return [as_plain(entry) for entry in item]
     if isinstance(item, dict):
@@ -102,7 +102,7 @@ def as_plain(item: Any) -> Any:
 
 
 def described(annotation: Any, *, plural: bool = False) -> str:
-    """What a type takes, in words: ``a whole number ≥ 1``."""
+    """Describe the values of a type: ``a whole number ≥ 1``."""
     if annotation in _WORDS:
         return _WORDS[annotation][plural]
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -123,7 +123,7 @@ def described(annotation: Any, *, plural: bool = False) -> str:
 
 
 def literals(annotation: Any) -> list[Any] | None:
-    """The choices of a type that is nothing but choices, null included; None for other types."""
+    """Return the choices of a type that has only choices, including null; None for other types."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is bool:
         return [True, False]
@@ -167,7 +167,7 @@ def _has_nan(item: Any) -> bool:
 
 
 def _has_giant(item: Any) -> bool:
-    """Return whether there is a whole number in it that no machine word holds: Python has them, and no tensor does."""
+    """Return whether a value contains a whole number too large for a machine word and thus for a tensor."""
     if isinstance(item, dict):
         return any(_has_giant(entry) for entry in item.values())
     if isinstance(item, list | tuple):
@@ -176,7 +176,7 @@ def _has_giant(item: Any) -> bool:
 
 
 def _has_other_bytes(item: Any) -> bool:
-    """Return whether there is text in it that came from bytes that are not UTF-8, which no file of a run can store."""
+    """Return whether a value contains text from bytes that are not UTF-8, which no file of a run can store."""
     if isinstance(item, dict):
         return any(_has_other_bytes(entry) for pair in item.items() for entry in pair)
     if isinstance(item, list | tuple):

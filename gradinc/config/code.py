@@ -1,4 +1,4 @@
-"""The code that a run is made by, as digests: gradinc's own, and that of every other package that has a part in it."""
+"""The code of a run as digests: gradinc's, and that of every other package with a part in the run."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ MAKING = (
 
 
 def code_digests(document: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 over the source of gradinc and of each package that a run has a part from, as this process found it.
+    """Return the SHA-256 over the source of gradinc and of each package with a part in a run, as loaded by this
+    process.
 
-    Of gradinc the files of `MAKING` count. Of another package every Python file counts, since nobody can say which of
-    them a part reaches; of a single module, its file.
+    For gradinc the files of `MAKING` count. For another package every Python file counts, because the files that
+    a part uses are not known; for a single module, its file.
 
     Args:
         document: the run's config.
 
     Returns:
-        For the name of each package its digest, gradinc's first.
+        The digest of each package by its name, gradinc's first.
 
     Raises:
-        UserError: a part is not there.
+        UserError: a part does not exist.
     """
     parts = chosen(document)
     names = [*parts.parts.items(), *(("method", name) for name in parts.methods)]
@@ -51,14 +52,14 @@ def code_digests(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def registered_packages() -> list[str]:
-    """gradinc and every package that registers a part."""
+    """Return gradinc and every package that registers a part."""
     modules = [part.module for kind in catalog.KINDS for part in catalog.parts(kind)]
     return sorted({OWN, *(module.partition(".")[0] for module in modules)})
 
 
 @cache
 def package_digest(package: str = OWN) -> str:
-    """SHA-256 over the source of a top-level package or a single module: the files that can change a number."""
+    """Return the SHA-256 over the source files of a package or a module that can change a number."""
     total = hashlib.sha256()
     for root, path in _sources(package):
         total.update(f"{path.relative_to(root).as_posix()}\n".encode())
@@ -67,14 +68,14 @@ def package_digest(package: str = OWN) -> str:
 
 
 def recorded_digests(meta: Mapping[str, Any] | None) -> dict[str, str]:
-    """The digests in a run's ``meta.json``, by package; what it has in another form is left out."""
+    """Return the digests in a run's ``meta.json``, by package, without entries in another form."""
     plugins = (meta or {}).get("plugins")
     found = {OWN: (meta or {}).get("code"), **(plugins if isinstance(plugins, Mapping) else {})}
     return {package: digest for package, digest in found.items() if isinstance(digest, str)}
 
 
 def edited(meta: Mapping[str, Any] | None, document: Mapping[str, Any]) -> str | None:
-    """Whose code is not that which a run's record says it was made by: ``gradinc's and mylab's``; None if nobody's.
+    """Return whose code differs from a run's record: ``gradinc's and mylab's``; None if no code differs.
 
     Args:
         meta: the run's ``meta.json``.
@@ -86,14 +87,14 @@ def edited(meta: Mapping[str, Any] | None, document: Mapping[str, Any]) -> str |
 
 
 def segment_digests(document: Mapping[str, Any]) -> dict[str, str]:
-    """The same in short, as a start of a run records them: ``code``, and ``plugins`` where there are any."""
+    """Return short digests for the record of a start: ``code``, and ``plugins`` if there are any."""
     digests = {package: digest[:12] for package, digest in code_digests(document).items()}
     own = digests.pop(OWN)
     return {"code": own, **({"plugins": " ".join(map(" ".join, digests.items()))} if digests else {})}
 
 
 def _sources(package: str) -> list[tuple[Path, Path]]:
-    """The Python files of a package that count, each with the folder that its path is relative to."""
+    """Return the Python files of a package that count, each with the folder that its path is relative to."""
     if package == OWN:
         places = [catalog.PACKAGE / place for place in MAKING]
         return [(catalog.PACKAGE, path) for place in places for path in _python_files(place)]

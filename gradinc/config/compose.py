@@ -1,4 +1,4 @@
-"""From a command line to checked configs. Hydra composes; it never instantiates or starts anything."""
+"""Checked configs from a command line. Hydra composes; it never instantiates or starts anything."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Job:
 
     Attributes:
         swept: the arguments in which it differs from the other jobs of its sweep.
-        config: what it is to do.
-        cluster: where it is to run, which is the same for all jobs of a command and part of no run.
-        folder: the folder of a sweep with a name of its own.
+        config: the run's config.
+        cluster: where it runs: the same for all jobs of a command, and not a part of the run.
+        folder: the folder of a sweep with a name.
     """
 
     swept: tuple[str, ...]
@@ -36,34 +36,34 @@ class Job:
 
     @property
     def directory(self) -> Path:
-        """Where its run is, or will be."""
+        """The directory of its run, existing or not."""
         return Path(self.config.output) / (self.config.name or run_name(self.config))
 
 
 def load_config(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:
-    """The config of a single run.
+    """Return the config of a single run.
 
     Raises:
-        UserError: the command line is wrong, or stands for several runs.
+        UserError: the command line is wrong, or has several runs.
     """
     jobs = compose_jobs(overrides, config_dirs=config_dirs)
     if len(jobs) != 1:
-        raise UserError(" ".join(overrides), f"stands for {len(jobs)} runs", "Give one value for each key")
+        raise UserError(" ".join(overrides), f"has {len(jobs)} runs", "Give one value for each key")
     return jobs[0].config
 
 
 def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dirs: Sequence[Path] = ()) -> list[Job]:
-    """Compose and check every run that a command line stands for.
+    """Compose and check every run of a command line.
 
-    In a sweep an option goes to the runs that have the part that it is of, and makes one run of the others.
+    In a sweep an option applies to the runs that have its part; runs without the part are not repeated for its values.
 
     Args:
         overrides: its ``key=value`` arguments.
-        multirun: whether values with commas are swept over; an experiment can ask for it too.
+        multirun: whether values with commas are swept over; an experiment can also request this.
         config_dirs: folders of YAML files besides gradinc's own.
 
     Raises:
-        UserError: something is wrong with one of them.
+        UserError: one of them is wrong.
     """
     composer = Composer(config_dirs)
     assignments = [parse(text, config_dirs) for text in overrides]
@@ -85,13 +85,13 @@ def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dir
 
 
 def reconfigured(config: Config, overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Config:
-    """A run's config with other data or another device, to measure the run there.
+    """Return a run's config with other data or another device, to measure the run there.
 
-    Another data set keeps what the run says of every set, such as ``data.normalize``, but for the
-    place of the files.
+    With another data set, the run's values of common keys such as ``data.normalize`` stay, except the
+    location of the files.
 
     Args:
-        config: the run's.
+        config: the run's config.
         overrides: ``data=…``, ``data.<key>=…`` and ``device=…``.
         config_dirs: folders of YAML files besides gradinc's own.
 
@@ -102,7 +102,7 @@ def reconfigured(config: Config, overrides: Sequence[str], config_dirs: Sequence
     refuse_sweeps(assignments.values())
     for key in assignments:
         if key != "device" and key.split(".")[0] != "data":
-            raise UserError(key, "is what the run was trained with", "Give data=…, data.<key>=… or device=… only")
+            raise UserError(key, "is fixed by the training of the run", "Give data=…, data.<key>=… or device=… only")
     document = copy.deepcopy(config.document)
     choice = assignments.pop("data", None)
     if choice is None or check_choice(choice, config_dirs) == [config.data.name]:
@@ -122,7 +122,7 @@ def reconfigured(config: Config, overrides: Sequence[str], config_dirs: Sequence
 
 
 def _in_folder(swept: tuple[str, ...], config: Config, where: Cluster) -> Job:
-    """A job of a sweep with a name: its run is named by content, in a folder of the sweep's name."""
+    """Return a job of a sweep with a name: its run is named by content, in a folder of the sweep's name."""
     folder = Path(config.output) / str(config.name)
     return Job(swept, replace(config, output=str(folder), name=None), where, folder)
 
@@ -136,7 +136,7 @@ def _refuse_several_clusters(jobs: Sequence[Job]) -> None:
 
 
 def _refuse_shared_directories(jobs: Sequence[Job]) -> None:
-    """Under a name of its own, a sweep would put different runs in one directory."""
+    """Refuse a sweep with ``name=`` that would put different runs into one directory."""
     identities: dict[Path, str] = {}
     for job in jobs:
         identity = identity_digest(job.config)

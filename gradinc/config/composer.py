@@ -1,7 +1,7 @@
-"""The YAML files that a command line chooses, merged by Hydra, and its values set in them.
+"""The YAML files of a command line, merged by Hydra, with its values set in them.
 
-Hydra chooses and merges the YAML files of the groups. Values are set here, after that, so that an unknown key meets one
-kind of message wherever it comes from, and a sweep over values composes its files once.
+Hydra chooses and merges the YAML files of the groups. Values are set afterwards by gradinc, so that every unknown key
+has the same kind of message, and a sweep over values composes its files once.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from gradinc.config.yaml_size import check_yaml_size
 HYDRA_BASE = "1.3"
 
 FREE_HYDRA_KEYS = ("mode", "sweeper.params", "overrides", "runtime", "job.override_dirname", "job.config_name")
-"""What files may set under ``hydra``, and what Hydra itself writes there."""
+"""Keys that files may set under ``hydra``, and keys that Hydra itself writes there."""
 
 
 class Composer:
-    """Composes documents from gradinc's configuration folder and the user's.
+    """Composes documents from gradinc's configuration folder and the user's folders.
 
     Args:
         config_dirs: the user's folders.
@@ -51,13 +51,13 @@ class Composer:
         self._by_files: dict[tuple[str, ...], Chosen] = {}
 
     def keys(self) -> list[str]:
-        """Every key that has a value by default."""
+        """Return every key with a default value."""
         return [key for key, _ in flat(resolved(self.tree([])))]
 
     def expanded(
         self, assignments: Sequence[Assignment], *, multirun: bool
     ) -> Iterator[tuple[list[Assignment], set[str]]]:
-        """Each run's assignments, and the keys that the sweep varies."""
+        """Yield each run's assignments, and the keys that the sweep varies."""
         by_key = latest(assignments)
         experiment = by_key.get("experiment")
         if experiment is not None and experiment.sweep and multirun:
@@ -82,14 +82,14 @@ class Composer:
             yield each, swept
 
     def single(self, overrides: Iterable[str]) -> list[Assignment]:
-        """The arguments of one run, the last of each key.
+        """Return the arguments of one run, the last of each key.
 
         Raises:
-            UserError: they stand for several runs.
+            UserError: they have several runs.
         """
         (only, _), *more = self.expanded([parse(text, self.config_dirs) for text in overrides], multirun=False)
         if more:
-            raise UserError(" ".join(overrides), f"stands for {len(more) + 1} runs", "Give one value for each key")
+            raise UserError(" ".join(overrides), f"has {len(more) + 1} runs", "Give one value for each key")
         return only
 
     def config(self, assignments: Iterable[Assignment]) -> Config:
@@ -97,7 +97,7 @@ class Composer:
         return self.run(assignments)[0]
 
     def run(self, assignments: Iterable[Assignment]) -> tuple[Config, Cluster]:
-        """Compose and check one run, and where it is to run."""
+        """Compose and check one run and its cluster."""
         by_key = list(latest(assignments).values())
         typed = [key for a in by_key if not a.is_choice and not a.deletes for key in a.leaves]
         if any(key.startswith("strategy.methods.") for key in typed):
@@ -112,7 +112,7 @@ class Composer:
             raise self._not_installed(error, by_key) from error
 
     def _not_installed(self, error: catalog.UnknownPart, assignments: Iterable[Assignment]) -> UserError:
-        """For a part that a file of the user's asks for: which file, and the package that its header names."""
+        """Return the error for a part requested by a user's file, with the file and the package in its header."""
         for choice in assignments:
             for name in check_choice(choice, self.config_dirs) if choice.is_choice and not choice.deletes else []:
                 path = groups.file(choice.key, name, self.config_dirs)
@@ -120,19 +120,19 @@ class Composer:
                     continue
                 group = f"gradinc.{catalog.PLURALS[error.kind]}"
                 package = groups.package_of(path) or f"the package that registers it in the group {group}"
-                what = f"{path.relative_to(path.parents[1])} asks for it, and no package that is installed has it"
+                what = f"{path.relative_to(path.parents[1])} asks for it, and no installed package has it"
                 return UserError(error.where, what, f"Install {package}")
         return error
 
     def tree(self, assignments: Iterable[Assignment]) -> DictConfig:
-        """One run as Hydra's composed tree, its ``hydra`` node included and nothing resolved."""
+        """Compose one run as Hydra's tree, with its ``hydra`` node and nothing resolved."""
         tree, stale = self._merged(list(latest(assignments).values()))
         for key in stale:
             set_value(Assignment(key, None, "", deletes=True), tree)
         return tree
 
     def _merged(self, assignments: Sequence[Assignment]) -> tuple[DictConfig, list[str]]:
-        """The chosen files and the values together, and the keys in it that have been replaced."""
+        """Return the chosen files merged with the values, and the keys in them that have been replaced."""
         tree = copy.deepcopy(self.base([a for a in assignments if a.is_choice]))
         for assignment in assignments:
             if not assignment.is_choice:
@@ -142,13 +142,13 @@ class Composer:
         return tree, replaced(strategy, typed, self.config_dirs)
 
     def placed(self, runs: Sequence[Sequence[Assignment]]) -> list[list[Assignment] | None]:
-        """The assignments of each run of several, without the options of parts that it does not have.
+        """Return the assignments of each of several runs, without options of parts that the run does not have.
 
         Returns:
-            None for a run that is the same as one before it, now that those options are gone.
+            None for a run that equals an earlier one without these options.
 
         Raises:
-            UserError: an option is of no part of any of the runs.
+            UserError: no run has the part of an option.
         """
         found: list[list[Assignment] | None] = []
         texts: set[tuple[str, ...]] = set()
@@ -163,16 +163,16 @@ class Composer:
             texts.add(words)
         for text, each in homeless.items():
             if text not in at_home:
-                self.run(each)  # which says whose option it is
+                self.run(each)  # raises an error that names the option's part
         return found
 
     def fitting(self, assignments: Sequence[Assignment]) -> list[Assignment]:
-        """The assignments without the options of parts that the run does not have."""
+        """Return the assignments without options of parts that the run does not have."""
         parts = self._chosen(assignments)
         return [a for a in assignments if a.is_choice or not all(parts.lacks(key) for key in a.leaves)]
 
     def _strategies(self, assignments: Iterable[Assignment]) -> list[str]:
-        """The strategies that a run chooses, by its arguments or by its experiment."""
+        """Return the strategies that a run chooses, by its arguments or by its experiment."""
         choices = {a.key: a for a in assignments if a.is_choice}
         if "strategy" in choices:
             return check_choice(choices["strategy"], self.config_dirs)
@@ -183,7 +183,7 @@ class Composer:
         return []
 
     def _chosen(self, assignments: Iterable[Assignment]) -> Chosen:
-        """The parts of a run: methods are chosen by files alone, the others by values too."""
+        """Return the parts of a run: methods are chosen by files alone, the others also by values."""
         by_key = latest(assignments)
         choices = [a for a in by_key.values() if a.is_choice]
         texts = tuple(a.text for a in choices)
@@ -192,14 +192,14 @@ class Composer:
         return self._by_files[texts].but({key: a.value for key, a in by_key.items()})
 
     def hydra(self, assignments: Iterable[Assignment]) -> dict[str, Any]:
-        """What the chosen files say to Hydra, unresolved."""
+        """Return the ``hydra`` node of the chosen files, unresolved."""
         return _container(self.base([a for a in assignments if a.is_choice])["hydra"])
 
     def base(self, choices: Iterable[Assignment]) -> DictConfig:
-        """The chosen files, merged.
+        """Return the chosen files, merged.
 
         Raises:
-            UserError: a choice is unknown, or a file is not as it should be.
+            UserError: a choice is unknown, or a file is invalid.
         """
         picks = self.picks(choices)
         if picks not in self._bases:
@@ -210,7 +210,7 @@ class Composer:
         return self._bases[picks]
 
     def picks(self, choices: Iterable[Assignment]) -> tuple[str, ...]:
-        """The choices as Hydra's own overrides."""
+        """Return the choices as Hydra's own overrides."""
         picks = []
         for choice in choices:
             if choice.deletes and choice.key not in ("experiment", "strategy"):
@@ -223,14 +223,14 @@ class Composer:
         return tuple(picks)
 
     def _search_path(self) -> list[str]:
-        """The user's folders as an override for Hydra."""
+        """Return the user's folders as an override for Hydra."""
         if not self.config_dirs:
             return []
         quoted = (str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in self._folders[1:])
         return ["hydra.searchpath=[" + ",".join(f"'file://{folder}'" for folder in quoted) + "]"]
 
     def arguments(self, assignments: Iterable[Assignment]) -> list[str]:
-        """The assignments as arguments for Hydra's own command line, which gives the same tree for them."""
+        """Return the assignments as arguments for Hydra's own command line, which composes the same tree."""
         by_key = list(latest(assignments).values())
         values = [f"~{a.key}" if a.deletes else f"++{a.key}={a.raw}" for a in by_key if not a.is_choice]
         values += [f"~{key}" for key in self._merged(by_key)[1]]
@@ -244,12 +244,12 @@ class Composer:
         except MissingConfigException as error:
             raise _missing_file(error) from error
         except Exception as error:
-            # Hydra and the YAML reader raise many types; all of them mean that a file is wrong.
+            # Hydra and the YAML reader raise many types; each of them means that a file is wrong.
             where = " ".join(picks).replace("'", "") or "conf"
             raise UserError(where, f"cannot be composed: {_first_lines(error)}", "Correct the file") from error
 
     def _check_hydra(self, tree: DictConfig, picks: tuple[str, ...]) -> None:
-        """Refuse files that would have Hydra import or start something, since gradinc does not let it."""
+        """Refuse files that would make Hydra import or start something, which gradinc does not allow."""
         ours = dict(flat(_container(self.base([])["hydra"])))
         for key, value in flat(_container(tree["hydra"])):
             free = any(key == name or key.startswith(f"{name}.") for name in FREE_HYDRA_KEYS)
@@ -262,16 +262,16 @@ class Composer:
 
 
 def refuse_sweeps(assignments: Iterable[Assignment]) -> None:
-    """Refuse arguments that stand for several values, where there is one run only.
+    """Refuse arguments with several values where only one run is possible.
 
     Raises:
-        UserError: one does.
+        UserError: an argument has several values.
     """
     for assignment in assignments:
         if assignment.sweep:
             listed = ",".join(assignment.sweep)
             mend = f"Add -m to run each, or write {assignment.key}=[{listed}] for a list"
-            raise UserError(assignment.text, "stands for several values", mend)
+            raise UserError(assignment.text, "has several values", mend)
 
 
 def set_value(assignment: Assignment, tree: DictConfig) -> None:
@@ -295,14 +295,14 @@ def set_value(assignment: Assignment, tree: DictConfig) -> None:
 
 
 def _container(node: DictConfig) -> dict[str, Any]:
-    """A node as nested dicts and lists, unresolved."""
+    """Return a node as nested dicts and lists, unresolved."""
     found = OmegaConf.to_container(node)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
 
 
 def resolved(tree: DictConfig) -> dict[str, Any]:
-    """The document that a composed tree stands for, without Hydra's node and with nothing left open."""
+    """Return the resolved document of a composed tree, without Hydra's node."""
     own = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
     try:
         document = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
@@ -323,7 +323,7 @@ def _missing_file(error: MissingConfigException) -> UserError:
 
 
 def _first_lines(error: Exception) -> str:
-    """What an exception says before it goes into detail."""
+    """Return the summary at the beginning of an exception's text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
     causes = [str(error.__cause__).splitlines()[0]] if not lines and error.__cause__ is not None else []

@@ -1,4 +1,4 @@
-"""Walking through a document: nested mappings of plain data, not checked yet."""
+"""Functions over documents: nested mappings of plain data, not checked yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradinc.config.names import written
 
 
 def mapping(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
-    """A section of a document; one that is empty or not there has its defaults.
+    """Return a section of a document; an empty or missing section is empty.
 
     Raises:
         UserError: it is a value.
@@ -27,7 +27,7 @@ def refuse_targets(node: Any, where: str = "") -> None:
     """Refuse import paths: names choose parts.
 
     Raises:
-        UserError: there is a key ``_target_``, however deep.
+        UserError: there is a key ``_target_`` at any level.
     """
     if isinstance(node, Mapping):
         for key, item in node.items():
@@ -40,7 +40,7 @@ def refuse_targets(node: Any, where: str = "") -> None:
 
 
 def flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted keys of a document and their values; an empty section is a value."""
+    """Yield the dotted keys of a document and their values; an empty section is a value."""
     for name, value in node.items():
         if isinstance(value, Mapping) and value:
             yield from flat(value, f"{where}{name}.")

@@ -1,4 +1,4 @@
-"""The configuration folders, and the choices that each group of YAML files offers."""
+"""The configuration folders, and the choices of each group of YAML files."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Choice:
     """One YAML file of a group.
 
     Attributes:
-        group: the folder that it stands in.
-        name: what it is chosen by, with a slash where it stands in a folder of its own.
-        summary: the first line of its header, or the docstring of the part that it chooses.
-        paper: the ``Paper:`` line, of the header or the part.
+        group: its folder.
+        name: its name, with a slash if it is in a folder of its own.
+        summary: the first line of its header, or of the docstring of its part.
+        paper: the ``Paper:`` line of the header or the part.
     """
 
     group: str
@@ -38,16 +38,16 @@ class Choice:
 
 
 def conf_folder() -> Path:
-    """The folder of gradinc's own configuration: the installed one, else the checkout's."""
+    """Return the folder of gradinc's own configuration: the installed one, else the checkout's."""
     installed = catalog.PACKAGE / "conf"
     return installed if installed.is_dir() else catalog.PACKAGE.parent / "conf"
 
 
 def folders(config_dirs: Sequence[Path] = ()) -> list[Path]:
-    """gradinc's configuration folder and the user's, which come after it.
+    """Return gradinc's configuration folder and, after it, the user's.
 
     Raises:
-        UserError: a folder is not there.
+        UserError: a folder does not exist.
     """
     for folder in config_dirs:
         if not folder.is_dir():
@@ -56,23 +56,23 @@ def folders(config_dirs: Sequence[Path] = ()) -> list[Path]:
 
 
 def names(group: str, config_dirs: Sequence[Path] = ()) -> list[str]:
-    """The names that ``group=`` takes."""
+    """Return the possible names of ``group=``."""
     return sorted(name for name, _ in _files(group, config_dirs))
 
 
 def choices(group: str, config_dirs: Sequence[Path] = ()) -> list[Choice]:
-    """What ``group=`` offers, by name, each with its summary and paper."""
+    """Return the choices of ``group=``, by name, each with its summary and paper."""
     found = {name: _choice(group, name, path) for name, path in _files(group, config_dirs)}
     return [found[name] for name in sorted(found)]
 
 
 def content(group: str, name: str, config_dirs: Sequence[Path] = ()) -> dict[str, Any]:
-    """What the YAML file of a choice says; nothing where there is no such file."""
+    """Return the content of a choice's YAML file; empty without a file."""
     return next((_read(path) for found, path in _files(group, config_dirs) if found == name), {})
 
 
 def file(group: str, name: str, config_dirs: Sequence[Path] = ()) -> Path | None:
-    """The YAML file of a choice."""
+    """Return the YAML file of a choice."""
     return next((path for found, path in _files(group, config_dirs) if found == name), None)
 
 
@@ -82,7 +82,7 @@ def mentions(path: Path, part: str) -> bool:
 
 
 def package_of(path: Path) -> str | None:
-    """The package that a YAML file needs, by a line ``# Package: NAME`` in its header."""
+    """Return the package that a YAML file needs, from a line ``# Package: NAME`` in its header."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and line.lstrip("# ").startswith("Package:"):
             return line.partition("Package:")[2].strip() or None
@@ -90,8 +90,8 @@ def package_of(path: Path) -> str | None:
 
 
 def methods(strategy: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The methods in the content of a strategy's file, with what it says of their options."""
-    own = strategy.get("strategy") or strategy  # a file may speak of the whole tree
+    """Return the methods in the content of a strategy's file, with its values of their options."""
+    own = strategy.get("strategy") or strategy  # a file may set keys of the whole tree
     return {name: values or {} for name, values in (own.get("methods") or {}).items()}
 
 
@@ -100,7 +100,7 @@ def _files(group: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, Path]
     for folder in folders(config_dirs):
         for path in sorted((folder / group).rglob("*.yaml")):
             if path.exists() and not path.is_file():
-                continue  # a pipe would be waited for
+                continue  # reading a pipe would block
             name = path.relative_to(folder / group).with_suffix("").as_posix()
             if not is_utf8(name):
                 raise UserError(str(path), "the name of this file is not UTF-8", "Rename it")
@@ -118,7 +118,7 @@ def _choice(group: str, name: str, path: Path) -> Choice:
 
 
 def _header(path: Path) -> tuple[str, str | None]:
-    """The summary and the paper in the comment lines that a YAML file starts with."""
+    """Return the summary and the paper from the comment lines at the beginning of a YAML file."""
     summary, paper = "", None
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
@@ -134,13 +134,13 @@ def _header(path: Path) -> tuple[str, str | None]:
 
 
 def _chosen_parts(group: str, path: Path) -> list[catalog.Part]:
-    """The part that a YAML file chooses by ``name:``, or the only method of a strategy; none where that is unclear."""
+    """Return the part that a YAML file chooses by ``name:``, or a strategy's only method; empty if unclear."""
     if group != "strategy" and group not in catalog.KINDS:
         return []
     kind = "method" if group == "strategy" else group
     try:
         said = _read(path)
-    except UserError:  # a listing goes on; choosing the file says what is wrong with it
+    except UserError:  # a listing continues; choosing the file reports the error
         return []
     chosen = list(methods(said)) if group == "strategy" else [said.get("name", path.stem)]
     if len(chosen) != 1:
@@ -154,6 +154,6 @@ def _read(path: Path) -> dict[str, Any]:
     check_yaml_size(path)
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # of many types, all of which mean that the file is not YAML
+    except Exception as error:  # of many types, each of which means that the file is not YAML
         raise not_yaml(path, error) from error
     return {str(key): item for key, item in content.items()} if isinstance(content, dict) else {}

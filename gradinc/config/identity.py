@@ -1,4 +1,4 @@
-"""Which keys a run's numbers depend on, and the name that they give it."""
+"""The keys that a run's numbers depend on, and the run's name from them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ FREE = (
     "data.memory",
     "evaluate.tasks",
 )
-"""Keys and sections that may change from one start of a run to the next: where and how fast it
-runs and what it says of itself, but not what it computes. ``evaluate.epochs`` is one more, unless
-``budget.accuracy`` ends the training, which then depends on when the validation rows are looked at."""
+"""Keys and sections that may change between starts of a run: where it runs, how fast, and what it
+reports, but not what it computes. ``evaluate.epochs`` is also one, unless ``budget.accuracy`` ends
+the training, which then depends on the times of validation."""
 
 YOUNGER_KEYS = {
     "budget.rows": None,
@@ -49,11 +49,11 @@ YOUNGER_KEYS = {
     "strategy.methods.si.bound": "task",
     "strategy.methods.si.path": "loss",
 }
-"""Keys that came when there were runs already. With this value a run is the one that it was without the key."""
+"""Keys that are newer than the first runs. With this value a run is the same as without the key."""
 
 
 def run_name(config: Config) -> str:
-    """The directory name of a run, from what it computes: ``digits-cnn-accumulate-s0-1a2b3c4d``."""
+    """Return the directory name of a run, from what it computes: ``digits-cnn-accumulate-s0-1a2b3c4d``."""
     strategy = config.strategy
     mode = [] if config.stream.data == "current" else [config.stream.data]
     label = "+".join([*mode, *(["accumulate"] if strategy.window.size > 1 else []), *strategy.methods]) or "sgd"
@@ -64,22 +64,22 @@ def run_name(config: Config) -> str:
 
 
 def identity_digest(config: Config) -> str:
-    """SHA-256 over the keys that the run's numbers depend on, with the order of methods, as hexadecimal digits."""
+    """Return the SHA-256 over the keys that the run's numbers depend on, in the order of methods, in hexadecimal."""
     return document_digest(config.document)
 
 
 def document_digest(document: Mapping[str, Any]) -> str:
-    """The same of a config that is a document only."""
+    """Return `identity_digest` of a config that is only a document."""
     document = identified(document)
     text = json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """The keys of two documents that differ and that the run's numbers depend on.
+    """Return the keys that differ between two documents and that the run's numbers depend on.
 
     Returns:
-        For each the key, its old value and its new one; None stands for a key that is not there.
+        Each key, its old value and its new value; None represents a missing key.
     """
     before, after = YOUNGER_KEYS | dict(_identity(old)), YOUNGER_KEYS | dict(_identity(new))
     keys = [*before, *(key for key in after if key not in before)]
@@ -87,7 +87,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, A
 
 
 def identified(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a document that its run's numbers depend on, flat, with their values."""
+    """Return the keys of a document that its run's numbers depend on, flat, with their values."""
     return {key: value for key, value in _identity(document) if key not in YOUNGER_KEYS or value != YOUNGER_KEYS[key]}
 
 

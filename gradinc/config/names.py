@@ -1,4 +1,4 @@
-"""How messages name what was written and what could have been meant."""
+"""Texts of messages for a wrong name and for the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 MOST_CHOICES = 12
-"""Choices that a message spells out; a listing command shows the rest."""
+"""Largest number of choices in a message; a listing command shows the rest."""
 
 ALSO = {
     "learning_rate": "lr",
@@ -22,23 +22,23 @@ ALSO = {
     "num_epochs": "epochs",
     "random_seed": "seed",
 }
-"""What other programs call a key, and its last word here."""
+"""Names of keys in other programs, and the last word of the key here."""
 
 LONGEST_VALUE = 60
 """Characters of a wrong value that a message repeats."""
 
 
 def choose(wrong: object, names: Sequence[str]) -> str:
-    """``Choose from: …`` with the names nearest to what was written first."""
+    """Return ``Choose from: …`` with the names nearest to the wrong one first."""
     if not names:
-        return "There is none to choose from"
+        return "Nothing is available"
     near = get_close_matches(str(wrong), names, n=3, cutoff=0.6)
     ordered = near + [name for name in names if name not in near]
     return "Choose from: " + ", ".join(ordered[:MOST_CHOICES]) + (", …" if len(ordered) > MOST_CHOICES else "")
 
 
 def nearest_key(wrong: str, keys: Iterable[str]) -> str | None:
-    """The key that was probably meant: one of the same last word, else one of a similar spelling."""
+    """Return the key that was probably meant: with the same last word, else with a similar spelling."""
     keys = sorted(key for key in keys if not wrong.startswith(f"{key}."))
     last = wrong.rpartition(".")[2]
     last = last if any(key.rpartition(".")[2] == last for key in keys) else ALSO.get(last, last)
@@ -53,7 +53,7 @@ def nearest_key(wrong: str, keys: Iterable[str]) -> str | None:
 
 
 def nearest_word(wrong: str, words: Iterable[str]) -> str | None:
-    """The word that was probably meant: another name of it, one of a similar spelling, or one that begins with it."""
+    """Return the word that was probably meant: another name of it, a similar spelling, or a longer word."""
     words = sorted(words)
     if ALSO.get(wrong) in words:
         return ALSO[wrong]
@@ -62,13 +62,13 @@ def nearest_word(wrong: str, words: Iterable[str]) -> str | None:
 
 
 def written(key: str, value: Any) -> str:
-    """``key=value`` as it was written, cut where it is long."""
+    """Return ``key=value`` as it was written, shortened if long."""
     text = shown(value)
     return f"{key}={text}" if len(text) <= LONGEST_VALUE else f"{key}={text[:LONGEST_VALUE]}…"
 
 
 def shown(value: Any) -> str:
-    """A value as it is written on the command line."""
+    """Return a value as it is written on the command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -81,7 +81,7 @@ def shown(value: Any) -> str:
 
 
 def short(key: str, keys: Sequence[str]) -> str:
-    """The last word of a key, or as many as set it apart from the others."""
+    """Return the last word of a key, or as many words as distinguish it from the others."""
     words = key.removesuffix(".name").split(".")
     for count in range(1, len(words)):
         name = ".".join(words[-count:])

@@ -21,25 +21,25 @@ from gradinc.config.documents import flat
 from gradinc.config.names import choose, shown, written
 
 TEXT_KEYS = ("name", "output", "init", "search", "data.root")
-"""Keys whose value is taken as it is written: ``name=007`` is no number, and a path may hold brackets."""
+"""Keys whose value is used as it is written: ``name=007`` is not a number, and a path may contain brackets."""
 
 KEY = re.compile(r"\w[\w-]*([./]\w[\w-]*)*")
 
 
 MOST_RUNS = 100_000
-"""Runs that one command may stand for."""
+"""Largest number of runs of one command."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one argument sets, or takes away.
+    """The key that one argument sets or deletes.
 
     Attributes:
         key: the key or the group, without a plus or a tilde.
-        value: what it is set to.
-        raw: what stands after the equals sign, as Hydra's grammar has it.
-        deletes: whether it is taken away instead, where it has this value or `value` is None.
-        sweep: the values, as they would be written, of an argument that stands for several.
+        value: its new value.
+        raw: the text after the equals sign, as Hydra's grammar has it.
+        deletes: whether the key is deleted, if it has this value or `value` is None.
+        sweep: the values, as they would be written, of an argument with several.
     """
 
     key: str
@@ -55,19 +55,19 @@ class Assignment:
 
     @property
     def leaves(self) -> list[str]:
-        """The keys that it sets: several where its value is a section."""
+        """The keys that it sets: several if its value is a section."""
         value = self.value
         return [key for key, _ in flat(value, f"{self.key}.")] if isinstance(value, dict) and value else [self.key]
 
     @property
     def text(self) -> str:
-        """The argument, in one way of writing it."""
+        """The argument, in a normal form."""
         return f"{self.key}={','.join(self.sweep)}" if self.sweep else written(self.key, self.value)
 
 
 def parse(text: str, config_dirs: Sequence[Path] = ()) -> Assignment:
-    """Read an argument. A leading plus changes nothing: every key has its place already; an option
-    of a cluster may do without its own.
+    """Read an argument. A leading plus changes nothing, because every key already has its place; an option
+    of a cluster may be written without ``cluster.``.
 
     Raises:
         UserError: it is not of the form ``key=value``, cannot be read, or is not for gradinc.
@@ -100,10 +100,10 @@ def parse(text: str, config_dirs: Sequence[Path] = ()) -> Assignment:
 
 
 def combinations(assignments: Iterable[Assignment], config_dirs: Sequence[Path] = ()) -> list[list[Assignment]]:
-    """Every combination of the values that are swept over, the last key varying fastest.
+    """Return every combination of the swept values, with the last key varying fastest.
 
     Raises:
-        UserError: there are too many of them.
+        UserError: there are too many combinations.
     """
     assignments = list(assignments)
     if (count := math.prod(len(assignment.sweep) or 1 for assignment in assignments)) > MOST_RUNS:
@@ -117,15 +117,15 @@ def combinations(assignments: Iterable[Assignment], config_dirs: Sequence[Path] 
 
 
 def latest(assignments: Iterable[Assignment]) -> dict[str, Assignment]:
-    """The assignments by key; of several to one key the last counts."""
+    """Return the assignments by key; the last assignment of a key counts."""
     return {assignment.key: assignment for assignment in assignments}
 
 
 def check_choice(assignment: Assignment, config_dirs: Sequence[Path]) -> list[str]:
-    """The names of the files that an assignment to a group chooses.
+    """Return the names of the files that an assignment to a group chooses.
 
     Raises:
-        UserError: a name is unknown or stands twice, or the group takes one name only.
+        UserError: a name is unknown or repeated, or the group takes only one name.
     """
     group, value = assignment.key, assignment.value
     if isinstance(value, list) and group != "strategy":
@@ -138,7 +138,7 @@ def check_choice(assignment: Assignment, config_dirs: Sequence[Path]) -> list[st
         if name not in names:
             raise UserError(written(group, name), "unknown", choose(name, names))
         if chosen.count(name) > 1:
-            raise UserError(written(group, value), f"{name} stands twice", "Name each once")
+            raise UserError(written(group, value), f"{name} is repeated", "Write each name once")
     return chosen
 
 
@@ -153,31 +153,31 @@ def _check_hydra(key: str) -> None:
 
 def _swept(parsed: Override, key: str, raw: str, config_dirs: Sequence[Path]) -> tuple[str, ...]:
     if not parsed.is_discrete_sweep():
-        raise UserError(written(key, raw), "has no end of values", "List them, or use range(start,stop,step)")
+        raise UserError(written(key, raw), "has endless values", "List them, or use range(start,stop,step)")
     parsed.config_loader = _GroupNames(config_dirs)  # type: ignore[assignment]
     _check_range(parsed.value(), written(key, raw))
     values = tuple(parsed.sweep_string_iterator())
     if not values:
-        raise UserError(written(key, raw), "stands for no value at all", "Give at least one")
+        raise UserError(written(key, raw), "has no value", "Give at least one")
     return values
 
 
 def _check_range(found: Any, where: str) -> None:
-    """Refuse a range that has no step or no end in sight, before its values are made.
+    """Refuse a range without a step or with too many values, before its values are created.
 
     Raises:
-        UserError: it is such a range.
+        UserError: the range is refused.
     """
     if isinstance(found, RangeSweep):
         start, stop, step = float(found.start or 0), float(found.stop or 0), float(found.step)
         if step == 0 or not math.isfinite(start + stop + step):
-            raise UserError(where, "has no end of values", "Use range(start,stop,step) with a step other than 0")
+            raise UserError(where, "has endless values", "Use range(start,stop,step) with a step other than 0")
         if (stop - start) / step > MOST_RUNS:
-            raise UserError(where, f"stands for more than {MOST_RUNS:,} values", "Give fewer")
+            raise UserError(where, f"has more than {MOST_RUNS:,} values", "Give fewer")
 
 
 class _GroupNames:
-    """What Hydra's ``glob(…)`` asks a loader for.
+    """The methods of a loader that Hydra's ``glob(…)`` calls.
 
     Args:
         config_dirs: the user's configuration folders.
@@ -191,12 +191,12 @@ class _GroupNames:
 
 
 def _meant(text: str, config_dirs: Sequence[Path]) -> str:
-    """What an argument without ``=`` could have been: a name in one of the groups."""
+    """Return a suggestion for an argument without ``=``: a name in one of the groups."""
     found = [f"{group}={text}" for group in groups.GROUPS if text in groups.names(group, config_dirs)]
     return f"Did you mean {' or '.join(found)}?" if found else "See gradinc train --help"
 
 
 def sweep_parameters(hydra: Mapping[str, Any]) -> list[str]:
-    """``hydra.sweeper.params`` as arguments of the command line."""
+    """Return ``hydra.sweeper.params`` as arguments of the command line."""
     parameters = (hydra.get("sweeper") or {}).get("params") or {}
     return [f"{key}={shown(value)}" for key, value in parameters.items()]

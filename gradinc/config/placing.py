@@ -1,6 +1,6 @@
-"""Whether an option has its part in a run: ``strategy.methods.er.memory`` has none where the strategy has no er.
+"""Options without their part in a run, such as ``strategy.methods.er.memory`` for a strategy without er.
 
-Options are options, and choices choose: what sets an option of a part never brings the part in.
+An option never adds its part to a run; only a choice does.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ class Chosen:
     """The parts of a run by name.
 
     Attributes:
-        parts: of each kind that every run has one of, ``rule`` and ``due`` included.
-        methods: those of its strategy.
+        parts: for each kind with one part in every run, its name; also for ``rule`` and ``due``.
+        methods: the methods of its strategy.
     """
 
     parts: Mapping[str, str]
     methods: Collection[str]
 
     def but(self, values: Mapping[str, Any]) -> Chosen:
-        """The same with the parts that values such as ``strategy.window.rule=median`` choose."""
+        """Return the parts after choices by values such as ``strategy.window.rule=median``."""
         keys = _choosing()
         return replace(self, parts={kind: str(values.get(keys[kind], name)) for kind, name in self.parts.items()})
 
     def lacks(self, key: str) -> bool:
-        """Return whether a key is an option of a part that there is, but not in this run."""
+        """Return whether a key is an option of an existing part that is not in this run."""
         owners = _owners(key)
         if owners is None:
             return False
@@ -46,12 +46,12 @@ class Chosen:
 
 
 def is_choice(key: str) -> bool:
-    """Return whether a key chooses parts or files, and so decides which options there are."""
+    """Return whether a key chooses parts or files, and so decides which options exist."""
     return key in (*groups.GROUPS, *_choosing().values())
 
 
 def chosen(document: Any) -> Chosen:
-    """The parts that a composed document names, where its sections are as they should be."""
+    """Return the parts that a composed document names, as far as its sections are valid."""
     window = mapping(mapping(document, "strategy"), "window", "strategy.")
     names = {kind: mapping(document, kind).get("name") for kind in PARTS}
     names |= {kind: window.get(kind, getattr(WindowSection, kind)) for kind in ("rule", "due")}
@@ -63,15 +63,15 @@ def refuse_without_part(keys: Iterable[str], methods: Collection[str], strategie
     """Refuse options of methods that a run's strategy does not have.
 
     Args:
-        keys: what was given on the command line.
-        methods: those of the strategy.
-        strategies: the files that it was chosen by.
+        keys: the keys given on the command line.
+        methods: the strategy's methods.
+        strategies: the names of its files.
 
     Raises:
         UserError: a key is such an option.
     """
     for key in keys:
-        owners = None if "_target_" in key.split(".") else _owners(key)  # an import path is refused as one
+        owners = None if "_target_" in key.split(".") else _owners(key)  # import paths have their own error
         if owners is not None and owners[0] == "method" and not owners[1] <= set(methods):
             (name,) = owners[1]
             named = f"strategy={_listed(strategies)}" if strategies else "the strategy"
@@ -82,12 +82,12 @@ def refuse_without_part(keys: Iterable[str], methods: Collection[str], strategie
 
 
 def _choosing() -> dict[str, str]:
-    """The keys whose values choose parts, by the kind of part."""
+    """Return the keys whose values choose parts, by the kind of part."""
     return {kind: f"{kind}.name" for kind in PARTS} | {kind: f"strategy.window.{kind}" for kind in ("rule", "due")}
 
 
 def _owners(key: str) -> tuple[str, frozenset[str]] | None:
-    """The kind and the names of the parts that have this option; None for other keys and for what all parts have."""
+    """Return the kind and the names of the parts with this option; None for other keys and for common options."""
     match key.split("."):
         case ["strategy", "methods", name, *_] if name in _names("method"):
             return "method", frozenset({name})
@@ -104,7 +104,7 @@ def _names(kind: str) -> frozenset[str]:
 
 
 def _strategy_of(method: str) -> str | None:
-    """A strategy that is this method and nothing else."""
+    """Return a strategy with only this method."""
     names = sorted(groups.names("strategy"), key=lambda name: name != method)
     return next((name for name in names if list(groups.methods(groups.content("strategy", name))) == [method]), None)
 

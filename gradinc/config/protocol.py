@@ -30,7 +30,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a run on a stream of tasks measures.
+    """The protocol that a run on a stream of tasks measures.
 
     Attributes:
         scenario: class-, task- or domain-incremental.
@@ -85,10 +85,10 @@ def protocol(scenario: Scenario | None, stream: StreamSection, *, shared: bool =
 
 
 def check_one_task(scenario: Scenario | None, stream: StreamSection) -> None:
-    """Refuse keys about tasks beside ``stream=iid``, which has one task.
+    """Refuse keys about tasks with ``stream=iid``, which has one task.
 
     Raises:
-        UserError: such a key is given.
+        UserError: one of these keys is given.
     """
     keys = {"scenario": scenario, **{f"stream.{key}": getattr(stream, key) for key in CHOICES if key != "scenario"}}
     for key, value in keys.items():
@@ -114,7 +114,7 @@ def _check_task(found: Protocol) -> None:
         raise UserError(where, what, "Use scenario=class, or stream.test_logits=task")
     if found.heads == "multi" and found.train_logits != "task":
         where = f"stream.train_logits={found.train_logits}"
-        what = "trains outputs of other tasks, and with stream.heads=multi those rest"
+        what = "trains outputs of other tasks, which do not change with stream.heads=multi"
         raise UserError(where, what, "Use stream.heads=masked, or stream.train_logits=task")
 
 

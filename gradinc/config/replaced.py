@@ -1,4 +1,4 @@
-"""Options of a window's rule or due that a later strategy chose another one instead of."""
+"""Options of a window's rule or due that a later strategy has replaced."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gradinc.config.schema import WindowSection
 
 
 def replaced(document: Mapping[str, Any], typed: Collection[str], config_dirs: Sequence[Path] = ()) -> list[str]:
-    """The sections of ``strategy.window`` that a file left there for a part that is not chosen any more.
+    """Return the sections of ``strategy.window`` that a file has set for a part that is no longer chosen.
 
-    ``strategy=[trimmed,median]`` has the median's rule, and still the option that ``trimmed.yaml`` gives to its own.
-    Only what a strategy's file says of the part that it chooses itself is meant; anything else there is a mistake.
+    ``strategy=[trimmed,median]`` has the median's rule, but also the option that ``trimmed.yaml`` sets for its own
+    rule. Only values that a strategy's file sets for its own part are replaced; anything else is a mistake.
 
     Args:
         document: the composed document.

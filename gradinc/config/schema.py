@@ -33,7 +33,7 @@ Constants = Annotated[tuple[float, Positive], Words("[mean,deviation]")]
 
 @dataclass(frozen=True)
 class DataSection:
-    """Which rows there are, and how they are served."""
+    """The rows, and how they are served."""
 
     name: str
     root: PathText | None = None
@@ -78,7 +78,7 @@ class StreamSection:
 
 @dataclass(frozen=True)
 class OptimizerSection:
-    """How a gradient becomes an update; its options include ``lr``."""
+    """The optimizer; its options include ``lr``."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class OptimizerSection:
 
 @dataclass(frozen=True)
 class ScheduleSection:
-    """How the learning rate goes over the updates."""
+    """The learning rate over the updates."""
 
     name: str
     warmup: Whole = 0
@@ -98,7 +98,7 @@ class ScheduleSection:
 
 @dataclass(frozen=True)
 class WindowSection:
-    """When an update is due, and how its gradients become one."""
+    """The window: when an update is due, and how its gradients become one."""
 
     size: Count = 1
     rule: str = "mean"
@@ -135,7 +135,7 @@ class BudgetSection:
 
 @dataclass(frozen=True)
 class CorruptSection:
-    """Which micro-batches' gradients arrive broken, and how."""
+    """Corruption of micro-batches' gradients."""
 
     prob: Fraction = 0.0
     scale: Positive = 100.0
@@ -146,7 +146,7 @@ class CorruptSection:
 
 @dataclass(frozen=True)
 class EvaluateSection:
-    """When the validation rows are looked at, and what a task's end is measured on."""
+    """Times of validation, and the data for the measurement at a task's end."""
 
     epochs: Count = 1
     rows: Literal["test", "validation"] = "test"
@@ -155,7 +155,7 @@ class EvaluateSection:
 
 @dataclass(frozen=True)
 class CheckpointSection:
-    """How often the run is saved, and how many checkpoints are kept."""
+    """Times of saving, and the number of checkpoints."""
 
     seconds: NonNegative = 30.0
     keep: Count = 2
@@ -163,14 +163,14 @@ class CheckpointSection:
 
 @dataclass(frozen=True)
 class LogSection:
-    """How often a line is written to ``metrics.jsonl``."""
+    """Times of lines in ``metrics.jsonl``."""
 
     steps: Count = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that was asked of a run, with every default filled in."""
+    """All values of a run, including every default."""
 
     seed: Seed = 0
     device: Device = "auto"
@@ -200,7 +200,7 @@ class Config:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The config as plain nested dicts and lists, keys in a fixed order; `validate` gives the config back."""
+        """Return the config as plain nested dicts and lists, keys in a fixed order; `validate` restores the config."""
         document = {name: getattr(self, name) for name in TOP_KEYS}
         document.update({kind: _section_document(getattr(self, kind)) for kind in PARTS})
         document["strategy"] = {
@@ -229,29 +229,29 @@ PLAIN: dict[str, type] = {
     "checkpoint": CheckpointSection,
     "log": LogSection,
 }
-"""Sections that have the same keys always."""
+"""Sections that always have the same keys."""
 
 TOP_KEYS = tuple(f.name for f in fields(Config) if f.name not in (*PARTS, *PLAIN, "strategy"))
-"""Keys that stand in no section."""
+"""Keys outside sections."""
 
 STRATEGY_KEYS = tuple(f.name for f in fields(StrategySection) if f.name not in ("window", "methods"))
-"""Keys of a strategy beside its window and its methods."""
+"""Keys of a strategy besides its window and its methods."""
 
 
 def common_keys(kind: type) -> list[str]:
-    """The keys of a section that do not come from the part that it chooses."""
+    """Return the keys of a section that do not come from its part."""
     return [f.name for f in fields(kind) if f.name != "options" and not f.name.endswith("_options")]
 
 
 def _section_document(part: Any) -> dict[str, Any]:
-    """A section as a plain dict, its part's own options beside the others."""
+    """Return a section as a plain dict, with its part's own options beside the others."""
     document = {f.name: as_plain(getattr(part, f.name)) for f in fields(part)}
     own = document.pop("options", {})
     return {**document, **own}
 
 
 def _window_document(window: WindowSection) -> dict[str, Any]:
-    """The window as a plain dict, with the options of its rule and its due under their names."""
+    """Return the window as a plain dict, with the options of its rule and its due under their names."""
     document = {key: getattr(window, key) for key in common_keys(WindowSection)}
     nested = {window.rule: window.rule_options, window.due: window.due_options}
     return {**document, **{name: as_plain(own) for name, own in nested.items() if own}}

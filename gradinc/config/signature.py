@@ -1,4 +1,4 @@
-"""What a part's source says of its options: their types, defaults and lines of help. Nothing is run."""
+"""Options of a part from its source: their types, defaults and lines of help. No code is run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Required:
 
 
 REQUIRED = _Required()
-"""Stands for the default of an option that has none."""
+"""The default of an option without a default."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Parameter:
 def parameters_of(
     signature: ast.FunctionDef, tree: ast.Module, path: Path, helps: Mapping[str, str]
 ) -> dict[str, Parameter]:
-    """The options of a part: its keyword-only parameters, in their order.
+    """Return the options of a part: its keyword-only parameters, in their order.
 
     Args:
         signature: the part's function, or its ``__init__``.
-        tree: the module that it stands in, whose own names annotations may use.
+        tree: its module, whose own names annotations may use.
         path: the module's file, for messages.
         helps: the line of help of each option.
 
@@ -77,12 +77,12 @@ def parameters_of(
 
 
 def summary_of(text: str) -> str:
-    """The first line of a docstring, without its full stop."""
+    """Return the first line of a docstring, without its full stop."""
     return text.partition("\n")[0].strip().rstrip(".")
 
 
 def paper_of(text: str) -> str | None:
-    """What a docstring says behind ``Paper:``, if it does."""
+    """Return the text after ``Paper:`` in a docstring, or None."""
     for line in text.splitlines():
         if line.strip().startswith("Paper:"):
             return line.strip().removeprefix("Paper:").strip().rstrip(".")
@@ -90,7 +90,7 @@ def paper_of(text: str) -> str | None:
 
 
 def arguments_of(text: str) -> dict[str, str]:
-    """The entries of a docstring's ``Args:`` sections, each as one line."""
+    """Return the entries of a docstring's ``Args:`` sections, each as one line."""
     found: dict[str, list[str]] = {}
     current: list[str] | None = None
     margin = inside = -1
@@ -145,7 +145,7 @@ class _Reader:
         self.aliases = dict(aliases)
 
     def read(self, node: ast.expr) -> Any:
-        """The value of an expression.
+        """Return the value of an expression.
 
         Raises:
             _Unreadable: it is more than a literal, a type or a range.
@@ -182,7 +182,7 @@ class _Reader:
 
     def _named(self, node: ast.expr, name: str) -> Any:
         if name in self.aliases:
-            # Taken out while it is read, so that a name defined by itself ends in an error.
+            # Removed while it is read, so that a name defined by itself ends in an error.
             alias = self.aliases.pop(name)
             try:
                 return self.read(alias)

@@ -1,4 +1,4 @@
-"""From a composed document to a config: every key is known, every value fits, and no two keys contradict each other."""
+"""Checks of a composed document: every key is known, every value fits, and no two keys contradict each other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class _Parts(NamedTuple):
 
     @property
     def of_window(self) -> dict[str, catalog.Part]:
-        """The parts that a window is made of, by their kind."""
+        """Return the parts of a window, by their kind."""
         return {"rule": self.rule, "due": self.due}
 
 
@@ -112,7 +112,7 @@ def _window_section(parts: _Parts, window: Mapping[str, Any]) -> Any:
 
 
 def _known_keys(parts: _Parts) -> set[str]:
-    """Every key that can be set beside these parts."""
+    """Return every key that can be set with these parts."""
     keys = set(TOP_KEYS)
     for name, kind in {**PLAIN, **PARTS, "strategy.window": WindowSection}.items():
         keys |= {f"{name}.{key}" for key in common_keys(kind)}
@@ -137,7 +137,7 @@ def _refuse_other_keys(document: Mapping[str, Any], parts: _Parts) -> None:
 
 
 def _no_such_key(key: str, parts: _Parts, known: set[str]) -> UserError:
-    """The message for an unknown key: whose it is, where another part has it, or which one was meant."""
+    """Return the message for an unknown key: the part that has it, or the key that was probably meant."""
     kind, _, option = key.partition(".")
     owners = [part.name for part in catalog.parts(kind) if option in part.parameters] if kind in PARTS else []
     if owners:
@@ -160,7 +160,7 @@ def _no_such_key(key: str, parts: _Parts, known: set[str]) -> UserError:
 
 
 def _no_such_word(key: str, section: str, last: str, words: set[str]) -> UserError:
-    """The message for an unknown key of a known section: what was meant, if not here then of another part, or all."""
+    """Return the message for an unknown key of a known section: the nearest key, or all keys."""
     if (near := nearest_word(last, words)) is not None:
         return UserError(key, "no such key", f"Did you mean {section}.{near}?")
     parts = catalog.parts(section) if section in PARTS else []
@@ -172,7 +172,7 @@ def _no_such_word(key: str, section: str, last: str, words: set[str]) -> UserErr
 
 
 def _check_together(config: Config) -> None:
-    """What no single key shows."""
+    """Check combinations of keys."""
     limits = [getattr(config.budget, name) for name in common_keys(BudgetSection)]
     if all(limit is None or limit == math.inf for limit in limits):
         raise UserError("budget", "every limit is null, so training would not end", "Set budget.epochs or another one")
@@ -193,11 +193,14 @@ def _check_together(config: Config) -> None:
 
 
 def _check_windows(strategy: StrategySection) -> None:
-    """Layers with windows of their own, and micro-batches of any size, go with the mean over windows of one size."""
+    """Refuse longer windows of layers and automatic micro-batches, except with the mean over windows of one size."""
     window = strategy.window
     for pattern, size in window.layers.items():
         if size % window.size:
-            where, what = f"strategy.window.layers={{{pattern}:{size}}}", f"is no multiple of window.size={window.size}"
+            where, what = (
+                f"strategy.window.layers={{{pattern}:{size}}}",
+                f"is not a multiple of window.size={window.size}",
+            )
             raise UserError(where, what, f"Use {-(-size // window.size) * window.size}")
     fixed: dict[str, Any] = {"window.rule": "mean", "window.due": "size", "scale_lr": "none", "scale_beta2": False}
     given: dict[str, Any] = {"window.rule": window.rule, "window.due": window.due}

@@ -1,6 +1,6 @@
-"""The types that options have: what a part's signature may say about a value.
+"""The types of options, for the signatures of parts.
 
-A part (a model, method, optimizer, data set …) writes these in its signature; the signature is
+A part (a model, method, optimizer, data set …) writes these in its signature, which is
 the schema. Nothing here imports torch, so that listings and validation stay fast.
 """
 
@@ -27,7 +27,7 @@ Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 """Any number but ``inf`` and ``-inf``."""
 
 Strength = Annotated[float, Ge(0), "strength"]
-"""The weight of a method's own term beside the loss, 0 or more: where it is too large, training diverges."""
+"""The weight of a method's own term beside the loss, 0 or more: with too large a weight training diverges."""
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 """A number from 0 to 1, both included."""
@@ -39,20 +39,20 @@ Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu", "selu", "softp
 """The name of an activation function."""
 
 Init = Literal["default", "xavier", "xavier_plain", "kaiming", "orthogonal", "truncated_normal"] | Positive
-"""The law that fresh weights are drawn from: ``default`` is PyTorch's own for each layer, a number the standard
-deviation of a normal distribution that is cut off at two of them."""
+"""The distribution of initial weights: ``default`` is PyTorch's own for each layer, a number the standard
+deviation of a normal distribution that is cut off at two standard deviations."""
 
 Norm = Literal["none", "batch", "group"]
 """The normalisation after a convolution."""
 
 Kept = Literal["reservoir", "ring", "balanced"]
-"""Which rows a memory keeps: any with the same chance, the latest of each class, or any with classes in balance."""
+"""The rows that a memory stores: each with the same probability, the latest of each class, or balanced classes."""
 
 Jobs = Annotated[int, Ge(-1024), Le(1024)]
-"""How many at a time; below 0 it counts back from the number of processors, -1 being all of them."""
+"""A number of parallel jobs; negative numbers count back from the number of processors, -1 for all."""
 
 DEVICE = r"auto|cpu|cuda(:[0-9]{1,3})?"
 """The names of devices, as a regular expression for the whole name."""
 
 Threads = Annotated[int, Ge(1), Le(4096)]
-"""Threads of one process, at most as many as some machine has."""
+"""Threads of one process, at most as many as the largest machines have."""

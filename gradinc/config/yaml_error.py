@@ -1,4 +1,4 @@
-"""What keeps a file from being YAML, in the words of whoever tried to read it."""
+"""The error for a file that is not YAML, with the reader's reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradinc.base.errors import UserError
 
 
 def not_yaml(path: Path, error: Exception, mend: str = "Correct the file") -> UserError:
-    """The error of a file that cannot be read, with the line where reading ended, where that is known."""
+    """Return the error for an unreadable file, with the line where reading ended, if known."""
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     if not isinstance(error, yaml.MarkedYAMLError) or problem is None or mark is None:
         return UserError(str(path), "cannot be read as YAML", mend)

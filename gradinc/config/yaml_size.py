@@ -1,4 +1,4 @@
-"""How large a YAML file becomes when it is read, known before it is: a few lines can stand for a billion values."""
+"""The size of a YAML file once read, computed beforehand: a few lines can expand to a billion values."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from gradinc.base.errors import UserError
 from gradinc.base.files import NotPlain, open_plain
 
 LARGEST_FILE = 1 << 20
-"""Bytes of a file; gradinc's own have some hundred."""
+"""Largest file in bytes; gradinc's own have some hundred."""
 
 _MOST_VALUES = 100_000
-"""Values that a file may stand for, once each ``*alias`` has become what it names."""
+"""Largest number of values of a file, with each ``*alias`` expanded."""
 
 _DEEPEST = 100
-"""Levels of sections and lists in each other. At some ten thousand the loader in C ends the process."""
+"""Largest depth of nested sections and lists. At some ten thousand levels the loader in C ends the process."""
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The same documents, ten times as fast, where PyYAML was built with libyaml."""
+"""The loader in C, ten times as fast, if PyYAML was built with libyaml."""
 
 
 def check_yaml_size(path: Path) -> None:
-    """See that a file can be read: how it nests is followed without building any of it.
+    """Check the size and depth of a file, without building its values.
 
-    Files that cannot be opened or are no YAML are left to whoever reads them.
+    Files that cannot be opened or are not YAML are left to their reader.
 
     Raises:
-        UserError: it stands for too much, is nested too deeply, is too large, or is a pipe, a device or a directory.
+        UserError: it has too many values, is nested too deeply, is too large, or is a pipe, a device or a directory.
     """
     try:
         with open_plain(path) as file:
@@ -44,9 +44,9 @@ def check_yaml_size(path: Path) -> None:
 
 def _follow(path: Path, text: str) -> None:
     named: dict[str, int] = {}
-    opened: list[tuple[str | None, int]] = []  # of each section that is open: its anchor, and the values before it
+    opened: list[tuple[str | None, int]] = []  # for each open section, its anchor and the number of values before it
     values = 0
-    for event in yaml.parse(text, LOADER):  # event by event neither loader goes deeper for a file that does
+    for event in yaml.parse(text, LOADER):  # events are flat: deep nesting costs no recursion
         if isinstance(event, yaml.CollectionStartEvent):
             opened.append((event.anchor, values))
             if len(opened) > _DEEPEST:
@@ -62,7 +62,7 @@ def _follow(path: Path, text: str) -> None:
                 named[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor in (anchor for anchor, _ in opened):
-                raise UserError(str(path), f"*{event.anchor} stands inside of what it names", "Write it out")
+                raise UserError(str(path), f"*{event.anchor} is inside the value that it names", "Write it out")
             values += named.get(str(event.anchor), 1)
         if values > _MOST_VALUES:
-            raise UserError(str(path), f"stands for more than {_MOST_VALUES:,} values", "Give a file of settings")
+            raise UserError(str(path), f"has more than {_MOST_VALUES:,} values", "Give a file of settings")

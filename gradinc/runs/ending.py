@@ -43,7 +43,7 @@ def train_to_the_end(
         name = signal.Signals(interrupted.signum).name
         _record_stop(run, directory, "interrupted", signal=name)
         where = f"step {run.learner.updates}"
-        display.warn(f"stopped by {name} at {where}, all is saved. Go on with: {this_command()}")
+        display.warn(f"stopped by {name} at {where}, all is saved. Resume with: {this_command()}")
         return 128 + interrupted.signum
     except Diverged as diverged:
         record = _record_stop(run, directory, "diverged", diverged_at=diverged.step, tensor=diverged.tensor)

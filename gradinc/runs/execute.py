@@ -46,7 +46,7 @@ def execute(config: Config, display: Display | None = None) -> int:
             return start(directory, search, made_by, display, stop)
         except Interrupted as interrupted:
             name = signal.Signals(interrupted.signum).name
-            display.warn(f"stopped by {name} before training. Go on with: {this_command()}")
+            display.warn(f"stopped by {name} before training. Resume with: {this_command()}")
             return 128 + interrupted.signum
         except Exception as error:
             if is_out_of_memory(error):

@@ -180,7 +180,7 @@ def test_a_cluster_belongs_to_the_command_and_to_no_run() -> None:
 
 
 def test_one_config_is_asked_of_one_run(mine: Path) -> None:
-    with pytest.raises(UserError, match="stands for 4 runs"):
+    with pytest.raises(UserError, match="has 4 runs"):
         load_config(["experiment=grid"], [mine])
 
 
@@ -196,7 +196,7 @@ def test_a_run_is_measured_on_other_data_as_it_was_trained() -> None:
     assert reconfigured(config, []) == config
     assert reconfigured(config, ["data=npz"]).data.root is None
     assert reconfigured(config, ["data=digits"]) == config
-    with pytest.raises(UserError, match=r"^optimizer\.lr: is what the run was trained with"):
+    with pytest.raises(UserError, match=r"^optimizer\.lr: is fixed by the training of the run"):
         reconfigured(config, ["optimizer.lr=1"])
     with pytest.raises(UserError, match=r"^data\.split_seed: would test on rows that the run was trained on"):
         reconfigured(config, ["data.split_seed=1"])

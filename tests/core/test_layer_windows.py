@@ -231,7 +231,7 @@ SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1", "progres
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["strategy.window.layers={*:6}"], "layers={*:6}: is no multiple of window.size=4. Use 8."),
+        (["strategy.window.layers={*:6}"], "layers={*:6}: is not a multiple of window.size=4. Use 8."),
         (["strategy.window.layers={*:8}", "strategy=median"], "layers: goes with strategy.window.rule=mean only."),
         (["strategy.window.layers={*:8}", "strategy.window.due=items"], "layers: goes with strategy.window.due=size"),
         (["strategy.window.layers={*:8}", "strategy.scale_lr=sqrt"], "layers: goes with strategy.scale_lr=none only"),

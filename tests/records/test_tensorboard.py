@@ -48,7 +48,7 @@ def test_exporting_twice_into_one_place_is_refused(gradinc: Any, written: Any, e
     before = sorted(empty.rglob("*"))
     outcome = gradinc("export", "a", "--tensorboard", "events")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == "events/a: is there already. Remove it, or give another directory.\n"
+    assert outcome.err == "events/a: already exists. Remove it, or give another directory.\n"
     assert sorted(empty.rglob("*")) == before
 
 

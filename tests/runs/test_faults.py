@@ -256,7 +256,7 @@ def test_a_run_goes_on_when_what_it_prints_has_no_room(tmp_path: Path, wanted: d
     with open("/dev/full", "w") as full:
         process = gradinc(tmp_path, "list", "strategies", stdout=full)
         _, err = process.communicate()
-    line = "standard output: cannot be written (No space left on device). Send it elsewhere.\n"
+    line = "standard output: cannot be written (No space left on device). Redirect it to another place.\n"
     assert (err, process.returncode) == (line, 1)
 
 

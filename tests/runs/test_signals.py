@@ -72,7 +72,7 @@ def test_it_is_committed_and_says_how_to_go_on(
         assert newest.updates == result["steps"]
         state = checkpoint.read(run / "ckpt" / str(newest), None)
         assert state["learner"]["work"]["samples"] == result["samples"]
-        again = end.out.strip().splitlines()[-1].split("Go on with: gradinc train ")[1]
+        again = end.out.strip().splitlines()[-1].split("Resume with: gradinc train ")[1]
         assert tuple(shlex.split(again)) == COMMAND
         assert broken_invariants(folder, wanted["metrics"]) == []
     assert answered
@@ -98,7 +98,7 @@ def test_before_training_there_is_nothing_to_wait_for(nursery: Nursery, folder: 
     life.kill(number)
     end = life.end(seconds=5)
     assert (end.code, end.err) == (CODES[number], "")
-    assert "Go on with: gradinc train " in end.out
+    assert "Resume with: gradinc train " in end.out
     assert [path.name for path in folder.iterdir()] == ["reading"]
 
 

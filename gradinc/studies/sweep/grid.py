@@ -54,7 +54,7 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
 
 
 def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
-    """Keep the grid that a sweep is started with, unless it is there already."""
+    """Keep the grid that a sweep is started with, unless it already exists."""
     if _record(folder) is None:
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
     again = any(line.failed and line.state != "diverged" for line in watch.lines)  # a diverged run has come to its end
     left = any(line.state in ("interrupted", "not started") for line in watch.lines)
     if left and stop.signum:
-        console.print(Text("What ran is saved. Go on with: " + printable(command)), style="yellow", soft_wrap=True)
+        console.print(Text("What ran is saved. Resume with: " + printable(command)), style="yellow", soft_wrap=True)
     elif again and not watch.quiet:
         console.print(Text("The same command tries again what failed: " + printable(command)), soft_wrap=True)
     return 128 + stop.signum if stop.signum else int(failed or left)

@@ -78,7 +78,7 @@ def _check_together(table: Table, where: str) -> None:
     if table.data is not None and table.data not in known and (near := nearest_key(table.data, known)):
         raise UserError(f"{where}data={table.data}", "no such data set", f"Did you mean {near}?")
     if len(set(table.seeds)) != len(table.seeds):
-        raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Name each once")
+        raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Write each name once")
     for key, row in table.rows.items():
         for column in [*row.published, *row.cells, *(row.columns or ())]:
             if column not in table.columns:
@@ -86,7 +86,9 @@ def _check_together(table: Table, where: str) -> None:
             if row.columns is not None and column not in row.columns:
                 raise UserError(f"{where}rows.{key}.{column}", "is not among the row's columns", "Add it to them")
         if row.columns is not None and len(set(row.columns)) != len(row.columns):
-            raise UserError(f"{where}rows.{key}.columns={shown(row.columns)}", "has a column twice", "Name each once")
+            raise UserError(
+                f"{where}rows.{key}.columns={shown(row.columns)}", "has a column twice", "Write each name once"
+            )
     for column in printed:
         if table.columns[column].tolerance is None:
             mend = "Give the widest interval with which a number counts as reproduced"

@@ -389,7 +389,7 @@ def test_a_table_s_file_stands_for_the_runs_that_it_lists(report: Any, gradinc: 
     ("arguments", "line"),
     [
         (["report", "none"], "none: no such run. Choose from: a, broken."),
-        (["report", "a", "--out", "x.pdf"], "--out x.pdf: is no HTML file. Give a name that ends in .html."),
+        (["report", "a", "--out", "x.pdf"], "--out x.pdf: is not an HTML file. Give a name that ends in .html."),
         (["report", "a", "--out", "mine.html"], "mine.md: exists already and is not a report."),
         (["report", "broken"], "broken: has no run that can be read: in broken config.yaml is missing or cannot be "),
         (["report", "empty"], "empty: no such run. Choose from: "),

@@ -106,7 +106,7 @@ def test_a_signal_has_the_running_jobs_saved_and_says_how_to_go_on(
     printed, _ = life.communicate(timeout=60)
     assert life.returncode == code
     assert set(fates(printed).values()) == {"interrupted", "not started"}
-    assert "Go on with: gradinc train " in printed
+    assert "Resume with: gradinc train " in printed
     assert [result["status"] for result in results(here.folder).values()] == ["interrupted"] * 2
 
 

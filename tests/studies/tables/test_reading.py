@@ -60,7 +60,7 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("data", MISSING, "data: is missing. Name the data set that the published numbers are of."),
         ("budget", "a lot", "budget=a lot: unknown. Choose from: cpu minutes, cpu hours, gpu."),
         ("seeds", [], "seeds=[]: need a list of whole numbers ≥ 0."),
-        ("seeds", [1, 1], "seeds=[1,1]: has a seed twice. Name each once."),
+        ("seeds", [1, 1], "seeds=[1,1]: has a seed twice. Write each name once."),
         ("columns.accuracy.quantity", "accurcy", "columns.accuracy.quantity=accurcy: unknown."),
         (
             "columns.accuracy.quantity",
@@ -116,7 +116,7 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("rows.slow.overrides.0", "optimizer.lr=x", "rows.slow, column accuracy: optimizer.lr=x: need a number > 0."),
         ("protocol.1", "name=x", "rows.slow, column accuracy: name=x: is set by the table. Leave it out; "),
         ("rows.slow.overrides.0", "seed=7", "rows.slow, column accuracy: seed=7: is set by the table. Leave it out; "),
-        ("protocol.1", "seed=1,2", "rows.slow, column accuracy: seed=1,2: stands for several values."),
+        ("protocol.1", "seed=1,2", "rows.slow, column accuracy: seed=1,2: has several values."),
     ],
 )
 def test_a_wrong_table_is_told_in_one_line_and_nothing_is_made(
