@@ -36,7 +36,7 @@ def compare_with_bounds(directory: RunDirectory, display: Display) -> None:
 
 
 def no_effect(own: Sequence[Mapping[str, object]], plain: Sequence[Mapping[str, object]]) -> bool:
-    """Return whether every training loss of a run is exactly that of plain fine-tuning.
+    """Return whether every training loss of a run equals plain fine-tuning's exactly.
 
     Args:
         own, plain: the lines of the two logs.

@@ -1,4 +1,4 @@
-"""When a task is done: the first of several limits that is reached."""
+"""The end of a task: the first of several limits that is reached."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ of each is enough."""
 
 
 COUNTED = ("steps", "samples", "rows", "passes", "seconds")
-"""The limits that are looked at before every window; epochs and accuracy are looked at where an epoch ends."""
+"""The limits that are checked before every window; epochs and accuracy are checked at an epoch's end."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a task has used so far.
+    """The amounts that a task has used so far.
 
     Attributes:
         rows: rows taken through the model, the mean of both ways (`gradinc.core.work.Work`).
@@ -85,7 +85,7 @@ def automatic_epochs(rows: int, tasks: int = 1) -> int:
 def limits(budget: object, rows: int, tasks: int = 1, together: int = 1) -> Limits:
     """The limits that a ``budget`` section sets for a task of so many training rows.
 
-    ``epochs: auto`` stands aside when one of `COUNTED` ends the task.
+    ``epochs: auto`` does not apply when one of `COUNTED` ends the task.
 
     Args:
         rows: training rows of the task, or of all that are trained on together.

@@ -1,4 +1,4 @@
-"""From a checked config to the parts that it names, joined into a learner."""
+"""The parts of a checked config, joined into a learner."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from gradinc.runs.device import autocast_dtype, storage_dtype
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model has to fit: the shape of one input, and how many numbers it gives for it."""
+    """The shape of one input and the number of outputs that a model must fit."""
 
     inputs: tuple[int, ...]
     outputs: int
@@ -54,7 +54,7 @@ def build_model(config: Config, shape: Shape, device: torch.device, task: int = 
     """
     with seeded(config.seed, "initialisation", *([task] if task else [])):
         model: nn.Module = load_part("model", config.model.name)(shape.inputs, shape.outputs, **config.model.options)
-    # Convolutions are twice as fast with the channels last in memory, but for float64, which has no such kernel.
+    # Convolutions are twice as fast with the channels last in memory, except in float64, which has no such kernel.
     layout = torch.preserve_format if config.dtype == "float64" else torch.channels_last
     return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
 
@@ -67,7 +67,7 @@ def build_criterion(dataset: Dataset, outputs: Outputs | None = None, name: str 
         name: ``auto``, ``cross_entropy`` or ``squared_error``.
 
     Raises:
-        UserError: cross-entropy is asked for, and there are no classes.
+        UserError: cross-entropy is chosen, but there are no classes.
     """
     if dataset.classes is None:
         if name == "cross_entropy":
@@ -117,7 +117,7 @@ def build_learner(
 
 
 def _passes(config: Config, model: nn.Module, weights: Weights, criterion: Criterion, world: World) -> Passes:
-    """The passes of training, or those of which some gradients arrive broken."""
+    """Return the passes of training, with corrupted gradients if configured."""
     place, autocast = Place(config.seed, weights.value.device, world), autocast_dtype(config.dtype)
     if config.corrupt.prob > 0:
         return CorruptPasses(model, weights, criterion, place, autocast=autocast, **vars(config.corrupt))
@@ -127,7 +127,7 @@ def _passes(config: Config, model: nn.Module, weights: Weights, criterion: Crite
 def _around(
     config: Config, window: Window, world: World, *, waits: bool
 ) -> tuple[dict[str, Method], dict[str, Method]]:
-    """What acts before and after the methods of the strategy."""
+    """Return the methods before and after the strategy's methods."""
     first: dict[str, Method] = {}
     last: dict[str, Method] = {}
     if config.diagnostics:
@@ -141,7 +141,7 @@ def _around(
 
 
 def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:
-    """The optimizer's options, with beta2 for the size of the window where that is asked for.
+    """The optimizer's options, with beta2 for the size of the window if configured.
 
     Paper: Marek et al. 2025, arXiv 2507.07101: the second moment's half-life, in samples, should not depend on
     how many of them make an update.

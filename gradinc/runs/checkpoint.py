@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, checked before use, and the one before is kept.
+"""Checkpoints: complete or absent, checked before use, with the previous one preserved.
 
 A file is 32 bytes of SHA-256 and then what ``torch.save`` wrote: dicts, lists, text, numbers and
 tensors, nothing that could run code. ``torch.load`` alone does not notice a flipped bit, nor what a
@@ -26,18 +26,18 @@ from gradinc.runs.torch_file import Refused, load_file, plain
 
 BEST = "best"
 _PIECE = 1 << 20
-"""Bytes that are looked at at a time."""
+"""Bytes that are read at a time."""
 
 _NAME = re.compile(r"(0|[1-9][0-9]{0,17})(?:\+([1-9][0-9]{0,17}))?")
 
 
 class Damaged(Exception):
-    """A checkpoint that must not be used; its text says why."""
+    """A checkpoint that must not be used; the text gives the reason."""
 
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """Where a checkpoint was taken: after this many updates, and micro-batches of the next."""
+    """The place of a checkpoint: after this many updates, and micro-batches of the next."""
 
     updates: int
     taken: int = 0
@@ -52,11 +52,11 @@ def write(folder: Path, name: str, run: str, state: dict[str, Any]) -> None:
     Args:
         folder: the run's ``ckpt``.
         name: file name in it.
-        run: identity of the run, so that a file from another run is not taken for one of this.
+        run: identity of the run, so that another run's file is not used.
         state: dicts, lists, text, numbers and tensors.
 
     Raises:
-        gradinc.base.errors.StorageError: it could not be written; those before it stay.
+        gradinc.base.errors.StorageError: it could not be written; earlier checkpoints stay.
         gradinc.runs.torch_file.Refused: the state has something that would not be read again.
     """
     memory = io.BytesIO()  # torch.save to a full disk reports neither the path nor the errno
@@ -86,7 +86,7 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
 
 
 def _is_weights(found: Any) -> bool:
-    """Return whether what stands where a checkpoint's weights are, or its learner, has weights by name."""
+    """Return whether a checkpoint's weights, or its learner, are weights by name."""
     weights = found.get("model", found) if isinstance(found, dict) else None
     return isinstance(weights, dict) and all(isinstance(tensor, Tensor) for tensor in weights.values())
 
@@ -108,7 +108,7 @@ def fitting(path: Path) -> Iterator[None]:
 
 
 def _checked(path: Path) -> io.BytesIO:
-    """What a file holds behind its digest, which was found to be right before any of it was kept in memory."""
+    """Return the content of a file after its digest, which is checked before the content is read into memory."""
     try:
         with open_plain(path) as file:
             digest = file.read(32)
@@ -127,7 +127,7 @@ def _checked(path: Path) -> io.BytesIO:
 
 
 def marks(folder: Path) -> list[Mark]:
-    """The checkpoints there are, newest first, without those that only keep the best weights."""
+    """Return the checkpoints, newest first, without checkpoints that only store the best weights."""
     found = (_NAME.fullmatch(path.name) for path in folder.glob("*"))
     return sorted((Mark(int(m[1]), int(m[2] or 0)) for m in found if m), reverse=True)
 
@@ -146,7 +146,7 @@ def newest(
 
 
 def set_aside(folder: Path, mark: Mark) -> None:
-    """Keep a damaged checkpoint under another name, where it is neither read again nor counted as one that is kept."""
+    """Rename a damaged checkpoint, so that it is neither read again nor counted."""
     path = folder / str(mark)
     with storing(path):
         path.replace(path.with_name(f"{mark}.damaged"))

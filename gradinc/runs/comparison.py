@@ -1,4 +1,4 @@
-"""What two runs, or two checkpoints, have in common to the bit, and what not."""
+"""Comparison of two runs, or two checkpoints, bit by bit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradinc.records.seal import SEAL
 from gradinc.runs import checkpoint
 
 CLOCK = ("seconds", "peak_memory")
-"""What a run says of the time and the memory that it took."""
+"""Keys of a run's time and memory."""
 
 SHOWN = 5
 """Differences that are spelled out."""
@@ -31,7 +31,7 @@ def state_differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def run_differences(was: Path, now: Path) -> list[str]:
-    """What of two finished runs is not the same to the bit, clocks aside, in words."""
+    """Return the differences between two finished runs in words, without times."""
     found = []
     results = [read_result(run / "result.json") or {} for run in (was, now)]
     for key in {**results[0], **results[1]}:

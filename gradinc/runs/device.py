@@ -1,4 +1,4 @@
-"""Where a run computes: device, precision, threads, all pinned before the first number."""
+"""The device, precision and threads of a run, all fixed before the first number."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gradinc.base.errors import UserError
 from gradinc.records.environment import cpu, processor, variables
 
 FLOPS_PER_THREAD = 1e8
-"""Floating-point operations of a forward pass that make one more thread worth its synchronisation."""
+"""Floating-point operations of a forward pass from which one more thread is faster."""
 
 
 def choose_device(name: str) -> torch.device:
     """The device for ``device=auto|cpu|cuda|cuda:N``.
 
     Raises:
-        UserError: there is no such device here.
+        UserError: this machine does not have the device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -39,12 +39,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def storage_dtype(name: str) -> torch.dtype:
-    """What weights and data are stored in; bfloat16 is for forward passes only."""
+    """Return the dtype of weights and data; bfloat16 is for forward passes only."""
     return torch.float64 if name == "float64" else torch.float32
 
 
 def autocast_dtype(name: str) -> torch.dtype | None:
-    """What forward passes are lowered to, or None."""
+    """Return the lower precision of forward passes, or None."""
     return torch.bfloat16 if name == "bfloat16" else None
 
 
@@ -127,7 +127,7 @@ OUT_OF_MEMORY = (
     "alloc_failed",  # cuBLAS and cuDNN
     "allocation_failed",
 )
-"""What a RuntimeError says, in small letters, of memory that is short."""
+"""Lower-case texts of a RuntimeError for a lack of memory."""
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -138,7 +138,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """What the last bits of a run depend on besides its config, by the names in `gradinc.records.environment`."""
+    """Return the facts that last bits depend on besides the config, by names in `gradinc.records.environment`."""
     on_gpu = device.type == "cuda"
     return {
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""What a run shows while it trains, whoever draws it."""
+"""The interface of a run's progress display."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LINE_EVERY = 10.0
 
 
 class Display(Protocol):
-    """Where a run shows its progress."""
+    """A display of a run's progress."""
 
     def begin(self, title: str, share: float) -> None:
         """Training begins, or resumes, with this share of its budget used."""
@@ -18,10 +18,10 @@ class Display(Protocol):
         """New numbers, e.g. ``loss="0.31"``; each is shown until the next of its name."""
 
     def reached(self, where: str) -> None:
-        """Training has come to this place; worth a line every `LINE_EVERY` seconds."""
+        """Training has reached this place; shown every `LINE_EVERY` seconds."""
 
     def evaluated(self, where: str) -> None:
-        """An evaluation is done at this place; worth a line."""
+        """An evaluation is done at this place."""
 
     def matrix(self, matrix: list[list[float | None]]) -> None:
         """The accuracy matrix so far, with the row that is being measured."""

@@ -1,4 +1,4 @@
-"""What a user is told about a run that has ended; no torch is imported for it."""
+"""Messages about a run that has ended; imports no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def tell_if_ended(directory: RunDirectory, display: Display) -> int | None:
     """Show the result of a run that has ended already; return its exit code, None if it has not ended.
 
     Raises:
-        UserError: its files are not those that it ended with.
+        UserError: its files differ from the files that it ended with.
     """
     result = directory.result()
     if result is None or result["status"] not in ENDED:

@@ -1,4 +1,4 @@
-"""The end of a run, whichever it is: recorded, and told."""
+"""The end of a run in any state: recorded and reported."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def train_to_the_end(
 
 
 def _fail(run: Run, directory: RunDirectory, error: Exception) -> None:
-    """Record an error that nobody expected.
+    """Record an unexpected error.
 
     Raises:
         Lost: another process of the run is gone.

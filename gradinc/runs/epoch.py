@@ -19,7 +19,7 @@ from gradinc.data.task import Task
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training rows of a task, in an order that seed, task and number decide.
+    """One pass over the training rows of a task, in an order determined by seed, task and number.
 
     Args:
         number: of the epoch in its task, from 0.
@@ -49,7 +49,7 @@ class Epoch:
         return epochs * rows + end * size - first * size
 
     def batches(self, begun: int) -> Iterator[Batch]:
-        """This process's micro-batches from number `begun` on, each read when it is asked for."""
+        """Yield this process's micro-batches from number `begun` on, each read on demand."""
         task, size = self.task, self.options.batch_size
         order = torch.arange(len(task.train))
         if self.options.shuffle:

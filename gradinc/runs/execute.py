@@ -1,4 +1,4 @@
-"""From a checked config to a run that has ended, or to a line that says why not and how to resume."""
+"""Execution of a checked config, up to a run that has ended or a line that says why not and how to resume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradinc.runs.ended import tell_if_ended
 
 
 def execute(config: Config, display: Display | None = None) -> int:
-    """Run a config: start it, resume it, or say that it is finished.
+    """Run a config: start it, resume it, or report that it is finished.
 
     Args:
         display: where its progress is shown; nowhere if not given.
@@ -55,7 +55,7 @@ def execute(config: Config, display: Display | None = None) -> int:
 
 
 def _out_of_memory(config: Config) -> StorageError:
-    """The line that says what to do about it: smaller micro-batches, and as many more of them in a window."""
+    """Return the line with the fix: smaller micro-batches, and as many more of them in a window."""
     size, window = config.data.batch_size, config.strategy.window.size
     if config.strategy.window.micro_batch == "auto":
         what = "found micro-batches that do not fit into memory any more"

@@ -20,10 +20,10 @@ from gradinc.data.rows import Rows
 from gradinc.runs.device import autocast_dtype, is_out_of_memory
 
 SHARE = 0.7
-"""What is taken of the memory that is available; kernels need some that is not seen beforehand."""
+"""Share of the available memory that is used; kernels need some that is not known beforehand."""
 
 VECTORS = 8
-"""Vectors as long as all weights that training may keep besides: gradients, the optimizer's state, methods."""
+"""Vectors as long as all weights that training may need besides: gradients, the optimizer's state, methods."""
 
 PROBES = 4, 16
 """Rows of the passes that show what a row costs."""
@@ -77,7 +77,7 @@ def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, 
 
 
 def _free(device: torch.device) -> int:
-    """Bytes of memory that are free for a run, those included that PyTorch keeps for the next tensors."""
+    """Return the bytes of memory that are free for a run, with the memory that PyTorch reserves for next tensors."""
     if device.type != "cuda":
         return available_memory()
     _let_go(device)
@@ -138,7 +138,7 @@ class _Allocations(TorchDispatchMode):
     """Notes the memory of every tensor that an operation makes.
 
     Attributes:
-        sizes: bytes by the tensors' addresses while all of them are kept.
+        sizes: bytes by the tensors' addresses while all of them exist.
     """
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ class Measurer:
         self._reporter, self._check = reporter, check
 
     def validation(self, position: Position) -> Measures:
-        """The mean over the validation rows of every task that is trained on at present; empty if there are none."""
+        """Return the mean over the validation rows of every task in training; empty if there are none."""
         total: Measures = {}
         count = 0
         for index in self._stream.parts(position.task):
@@ -45,7 +45,7 @@ class Measurer:
         """Measure at a task's end: the test rows, or a row of the accuracy matrix.
 
         Returns:
-            The measures on test data, None if test data are not looked at.
+            The measures on test data, None if test data are not used.
         """
         if self._stream.is_sequence:
             return self.row(position, task.index + 1)
@@ -100,5 +100,5 @@ class Measurer:
 
 
 def _row(measured: list[Measures], name: str, tasks: int) -> list[float | None]:
-    """One measure of the measured tasks, and None for the others."""
+    """Return one measure of the measured tasks, and None for the others."""
     return [*(each[name] for each in measured), *[None] * (tasks - len(measured))]

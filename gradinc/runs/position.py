@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass
 class Position:
-    """Where a run is: always between two micro-batches.
+    """The position of a run: always between two micro-batches.
 
     Attributes:
         task: number of finished tasks.
@@ -52,7 +52,7 @@ class Position:
         """The position at the beginning of the next task.
 
         Args:
-            test: the measures on test data at the task's end, None if test data are not looked at.
+            test: the measures on test data at the task's end, None if test data are not used.
         """
         result = {
             "task": self.task,

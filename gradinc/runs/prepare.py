@@ -1,4 +1,4 @@
-"""From a checked config to everything that a run is made of, before anything is written."""
+"""All parts of a run from a checked config, before anything is written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gradinc.runs.fit import fitted, largest
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a config stands for on this machine.
+    """The parts of a config on this machine.
 
     Attributes:
         config: with the micro-batch that ``strategy.window.micro_batch=auto`` has found.
@@ -39,7 +39,7 @@ class Prepared:
 
     @property
     def shape(self) -> Shape:
-        """What the model has to fit."""
+        """Return the shapes that the model must fit."""
         return Shape(self.dataset.shape, self.stream.setting.outputs)
 
 
@@ -47,7 +47,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     """Choose the device, read the data and build the learner.
 
     Args:
-        config: what is asked for.
+        config: the run's config.
         micro_batch: rows that ``strategy.window.micro_batch=auto`` has found earlier. A run that goes on elsewhere
             keeps them, and so its numbers.
 

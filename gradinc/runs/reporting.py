@@ -126,7 +126,7 @@ class Reporter:
         self._log(position, test=test)
 
     def measuring_row(self, matrix: list[list[float | None]], done: int, wanted: int) -> None:
-        """So many of a row's tasks were measured."""
+        """Report the number of measured tasks of a row."""
         self._display.matrix(matrix)
         self._display.reached(f"tested on task {done} of {wanted}")
 

@@ -36,7 +36,7 @@ class _Saved(BaseModel):
 
 @dataclass(frozen=True)
 class Restored:
-    """Where a start of a run begins: at a checkpoint, or at the beginning.
+    """The place where a start of a run begins: at a checkpoint, or at the beginning.
 
     Attributes:
         step: updates of the checkpoint, None at the beginning.

@@ -13,7 +13,7 @@ from gradinc.runs.position import Position
 
 
 def counts(learner: Learner, batch_size: int) -> dict[str, Any]:
-    """What a run has used so far: samples, updates, rows through the model, passes."""
+    """Return the amounts that a run has used so far: samples, updates, rows through the model, passes."""
     work = learner.work
     return {"samples": work.samples, "steps": learner.updates, **work.record(batch_size)}
 
@@ -38,7 +38,7 @@ def stopped(
     """``result.json`` of a run that ended before its last task did: interrupted, diverged or failed.
 
     Args:
-        reason: more keys, which say why.
+        reason: further keys that give the reason.
     """
     return {
         "status": status,

@@ -62,7 +62,7 @@ class Run:
 
     @property
     def position(self) -> Position:
-        """Where the run is."""
+        """Return the position of the run."""
         return self._loop.position
 
     def train(self) -> None:

@@ -19,10 +19,10 @@ from gradinc.runs.restore import Restored
 
 
 class Saving(Protocol):
-    """What the loop asks of whoever saves the run."""
+    """The interface for saving a run, called by the loop."""
 
     def offer(self, position: Position) -> None:
-        """The run can be saved here, and may go on without being saved."""
+        """Save the run here, if it is time to save."""
 
     def commit(self, position: Position) -> None:
         """The run must be saved here."""

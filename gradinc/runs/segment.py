@@ -1,4 +1,4 @@
-"""One start of a run, a segment: what is recorded of it, and compared with the start before."""
+"""One start of a run, a segment: its record, and its comparison with the start before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradinc.records.environment import changes
 from gradinc.runs.display import Display
 
 WATCHING = ("evaluate", "log", "diagnostics")
-"""Sections that may change from one start to the next and decide what the log says from there on."""
+"""Sections that may change between starts and affect the log afterwards."""
 
 
 def check_segment(
@@ -29,7 +29,7 @@ def check_segment(
     environment: dict[str, Any],
     display: Display,
 ) -> None:
-    """Compare data and environment with those that the run has had so far.
+    """Compare data and environment with those of the run's earlier starts.
 
     Raises:
         UserError: the data are others, or the environment is and ``strict=true``.
@@ -62,7 +62,7 @@ def write_meta(
 
     Args:
         earlier: its content before, None where the run starts anew.
-        step: update from which the segment goes on, None for the beginning.
+        step: first update of the segment, None for the beginning.
         found: what a search or a measurement has found for the run.
     """
     document = directory.config.document

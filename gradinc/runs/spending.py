@@ -13,7 +13,7 @@ from gradinc.runs.position import Position
 
 
 class Spending:
-    """What the present task has used of its limits.
+    """The amounts that the current task has used of its limits.
 
     Attributes:
         limits: of the task.
@@ -41,7 +41,7 @@ class Spending:
             if limit is None:
                 continue
             used: float = getattr(self._spent(position), name)
-            if name == "seconds" and not world.alone:  # all processes go by the first one's clock
+            if name == "seconds" and not world.alone:  # all processes use the first one's clock
                 used = world.first(round(used * 1000)) / 1000
             if used >= limit:
                 return name
@@ -73,7 +73,7 @@ class Spending:
             raise Stalled(f"strategy.window.rule={rule}", what, "Loosen the rule, or add budget.epochs=…")
 
     def _spent(self, position: Position) -> Spent:
-        """What the task has used, with what methods used at the end of the task before."""
+        """Return the amounts that the task has used, with the methods' rows at the end of the previous task."""
         steps, samples, seconds = (now - began for now, began in zip(self.total(), position.began, strict=True))
         rows = self._learner.work.rows - self._learner.work.ended
         return Spent(position.epoch, int(steps), int(samples), rows, rows / self._config.data.batch_size, seconds)

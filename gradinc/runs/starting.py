@@ -1,4 +1,4 @@
-"""The start of a run: its parts, its directory, its records, and what is said before it trains."""
+"""The start of a run: its parts, its directory, its records, and its first messages."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _check_micro_batch(directory: RunDirectory, earlier: dict[str, Any] | None, 
 
 
 def _threads(config: Config, earlier: dict[str, Any] | None, model: nn.Module, dataset: Dataset) -> int:
-    """A run that resumes keeps the threads it had, unless they are given: other threads, other last bits."""
+    """Use the earlier number of threads in a run that resumes, unless given: it affects the last bits."""
     if config.threads == "auto" and earlier is not None and earlier.get("segments"):
         return int(earlier["segments"][-1]["threads"])
     return devices.choose_threads(config.threads, model, dataset.shape, config.data.batch_size)

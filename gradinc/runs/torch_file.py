@@ -39,13 +39,13 @@ DTYPES = {
     "torch ComplexDoubleStorage": torch.complex128,
     "torch ComplexFloatStorage": torch.complex64,
 }
-"""The types that a tensor may have, by the global that stands for its storage."""
+"""Dtypes of tensors, by the global of their storage."""
 
 REBUILD, ORDERED = "torch._utils _rebuild_tensor_v2", "collections OrderedDict"
 """The only functions that are known: what makes a strided tensor of its storage, and what makes an empty dict."""
 
 SCALARS = {str, int, float, bool, type(None)}
-"""What is a value by itself, besides tensors."""
+"""Types of simple values besides tensors."""
 
 DEEPEST = 64
 """Containers in one another; what a run saves has a dozen."""
@@ -60,17 +60,17 @@ LONGEST_TEXT = 1 << 16
 """Letters of a text; names of weights have a hundred."""
 
 MOST_BITS = 64
-"""Bits of a whole number, besides its sign."""
+"""Bits of a whole number, without its sign."""
 
 TIMES = 8
-"""How many times the file's bytes all tensors together may take, each counted wherever it appears."""
+"""Largest size of all tensors together as a multiple of the file's bytes, each counted at every appearance."""
 
 SPENT = 1 << 12
-"""Bytes and values that a small file may have besides."""
+"""Additional bytes and values that a small file may have."""
 
 
 class Refused(ValueError):
-    """Something that no file of plain data and tensors holds; the text says what."""
+    """Content that is not plain data or tensors; the text describes it."""
 
 
 def plain(value: Any, where: str) -> Any:
@@ -104,7 +104,7 @@ def plain(value: Any, where: str) -> Any:
 
 
 def load_file(content: io.BytesIO, device: torch.device | str = "cpu") -> Any:
-    """What a file holds: dicts, lists, tuples, text, numbers, None and dense tensors.
+    """Return the content of a file: dicts, lists, tuples, text, numbers, None and dense tensors.
 
     Args:
         content: all of the file.
@@ -112,7 +112,7 @@ def load_file(content: io.BytesIO, device: torch.device | str = "cpu") -> Any:
 
     Raises:
         Refused: it holds something else, or more than it has bytes.
-        Exception: it is no such file; ``zipfile``, ``pickletools`` and this module raise many kinds.
+        Exception: the file has other content; ``zipfile``, ``pickletools`` and this module raise many kinds.
     """
     size = content.getbuffer().nbytes
     with zipfile.ZipFile(content) as archive:
@@ -251,7 +251,7 @@ class _Machine:
         raise Refused("it calls something")
 
     def _storage(self, kind: str, dtype: torch.dtype, key: str, place: str, count: int, *rest: Any) -> _Storage:
-        """The storage of such a name, found to have as many values as the pickle says."""
+        """Return the storage of this name, after a check that it has the number of values in the pickle."""
         if kind != "storage" or not isinstance(dtype, torch.dtype) or rest:
             raise Refused("it has something else than storages beside it")
         if place != "cpu" and not place.startswith("cuda"):
@@ -269,7 +269,7 @@ class _Machine:
 
 
 def _known(name: str) -> Any:
-    """What a global stands for."""
+    """Return the value that a global represents."""
     if name == REBUILD:
         return _tensor
     if name == ORDERED:

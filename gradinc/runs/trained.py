@@ -37,7 +37,7 @@ class FinishedRun:
 
     Attributes:
         path: the directory.
-        config: what the run was asked to do.
+        config: the run's config.
         result: ``result.json``; its ``status`` says how the run ended.
         meta: ``meta.json``: data, software, hardware.
     """
@@ -105,7 +105,7 @@ class FinishedRun:
 
     @property
     def shape(self) -> Shape:
-        """What the model was built for."""
+        """The shapes that the model was built for."""
         record = self.meta.get("data")
         if record is None:
             mend = "Restore it, or run the experiment again with fresh=true"

@@ -1,4 +1,4 @@
-"""What is normal in a stream of tasks, said before a run, and what is not, said when it is seen."""
+"""Warnings of a run: before it, about its stream of tasks; during it, about unusual events."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def expected(outputs: Outputs | None, tasks: int, mode: str, methods: Sequence[M
 
 
 def small_memories(methods: Mapping[str, Method], setting: Setting, batch_size: int) -> list[str]:
-    """A warning for each method that keeps less than a batch of each task."""
+    """Return a warning for each method that stores less than a batch of each task."""
     lines = []
     for name, method in methods.items():
         if 0 < (rows := setting.capacity(method.capacity)) < setting.tasks * batch_size:
@@ -112,7 +112,7 @@ _SHORT = {
     "carry": "windows go on from epoch to epoch, and the last one ends with its task",
     "drop": "no window is ever full and nothing is trained",
 }
-"""What is done with windows that are longer than an epoch, by ``strategy.window.last``."""
+"""Treatment of windows that are longer than an epoch, by ``strategy.window.last``."""
 
 
 def _too_few(found: Sequence[int], wanted: int, noun: str) -> str | None:

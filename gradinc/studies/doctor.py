@@ -1,4 +1,4 @@
-"""What runs need of a machine, looked at piece by piece."""
+"""Checks of what runs need of a machine."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LEAST_FREE = 100_000_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         what: its name.
         state: ``ok``, ``–`` (not here, and only needed for some things) or ``wrong``.
         found: what was found.
-        mend: what to do about it; empty where there is nothing to do.
+        mend: how to fix it; empty if nothing is wrong.
     """
 
     what: str
@@ -44,10 +44,10 @@ class Finding:
 
 
 def examine(output: Path) -> list[Finding]:
-    """Look at everything. Nothing is changed; in `output`, or where it would be made, a file comes and goes.
+    """Make all checks. Nothing is changed, except for a temporary file in `output` or its parent.
 
     Args:
-        output: the directory that runs are to be made in.
+        output: the directory of runs.
     """
     return [
         Finding("python", "ok", platform.python_version()),

@@ -24,7 +24,7 @@ POLL = 0.005
 
 @dataclass(frozen=True)
 class Drilled:
-    """What came of it.
+    """The result of a drill.
 
     Attributes:
         kills: how often the run was killed.
@@ -38,12 +38,12 @@ class Drilled:
 
 
 class Drill:
-    """One run and the same one undisturbed, side by side in a scratch directory.
+    """A run and its undisturbed copy in a scratch directory.
 
     Args:
         words: the ``key=value`` words and options of ``gradinc train``.
         scratch: an empty directory.
-        tell: called with a line whenever something has happened.
+        tell: called with a line for each event.
     """
 
     def __init__(self, words: Sequence[str], scratch: Path, tell: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""How sharply the loss curves upwards at most: the largest eigenvalue of its Hessian."""
+"""The sharpness of a loss: the largest eigenvalue of its Hessian."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHUNK = 256
 """Rows in one pass; fixed, since the last bits of a sum depend on it."""
 
 MARGIN = 1.05
-"""How far beyond the largest eigenvalue that was seen, by magnitude, all are shifted."""
+"""Shift of all eigenvalues, as a multiple of the largest one found, by magnitude."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def sharpness(
         ``run``, ``weights``, ``rows``, ``tolerance`` and what `Eigenvalue` has, its ``value`` as ``sharpness``.
 
     Raises:
-        UserError: the run has no such weights, or its data are not here.
+        UserError: the run has no such weights, or its data are missing.
     """
     chosen = choose_device(device)
     model = run.with_weights(best=best, device=chosen)

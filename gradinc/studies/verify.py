@@ -30,7 +30,7 @@ _LONGEST = 60
 
 @dataclass
 class Verdict:
-    """What came of it.
+    """The result of a verification.
 
     Attributes:
         run: the run's directory.
@@ -100,7 +100,7 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
 def _last_stretch(
     path: Path, config: Config, meta: dict[str, Any], whole: list[tuple[Mark, dict[str, Any]]]
 ) -> Stretch:
-    """From the newest checkpoint but one, or the beginning, to the newest one."""
+    """Return the updates from the newest checkpoint but one, or the beginning, to the newest one."""
     last, wanted = whole[0]
     if len(whole) == 1:
         return Stretch(path, config, meta, None, last, wanted)
@@ -118,7 +118,7 @@ def _check_log(log: Path, mark: Mark, state: dict[str, Any], verdict: Verdict) -
 
 
 def _check_seal(path: Path, verdict: Verdict) -> None:
-    """Compare the files of a run that has ended with its seal; what is told of a file already is not told twice."""
+    """Compare the files of an ended run with its seal, without reporting a file twice."""
     result = read_result(path / "result.json") or {}
     verdict.unsealed = result.get("status") == "finished" and SEAL not in result
     for name, what in check_seal(result, path).items():
@@ -127,7 +127,7 @@ def _check_seal(path: Path, verdict: Verdict) -> None:
 
 
 def _beginning(log: Path, length: int) -> bytes:
-    """So many bytes of a log, fewer where it is shorter."""
+    """Return the first bytes of a log, fewer if it is shorter."""
     try:
         with open_plain(log) as file:
             return file.read(length)
@@ -136,7 +136,7 @@ def _beginning(log: Path, length: int) -> bytes:
 
 
 def _facts(newest: dict[str, Any], batch_size: int) -> dict[str, Any]:
-    """What a checkpoint alone says about the result."""
+    """Return the facts about the result that a checkpoint alone gives."""
     last, work = (newest["position"]["tasks"] or [{}])[-1], Work()
     work.load_state_dict(newest["learner"]["work"])
     counts = {"steps": counts_in(newest)[0], "samples": work.samples, **work.record(batch_size)}

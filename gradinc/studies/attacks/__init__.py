@@ -1,1 +1,1 @@
-"""What an adversary makes of a trained model: inputs that fool it, and inputs read back from its gradients."""
+"""Attacks on a trained model: inputs that fool it, and inputs reconstructed from its gradients."""

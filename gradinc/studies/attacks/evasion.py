@@ -15,7 +15,7 @@ Logits = Callable[[Tensor], Tensor]
 """A model in evaluation mode: from images, shape (rows, C, H, W), to logits, shape (rows, classes)."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""What an adversary wants large, for each row, from logits and labels: shape (rows,)."""
+"""The quantity that an adversary maximises, for each row, from logits and labels: shape (rows,)."""
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def misclassified(logits: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Ball:
-    """Where an adversary may move.
+    """The limits of an adversary's changes.
 
     Attributes:
         eps: how far from the image, in input units.

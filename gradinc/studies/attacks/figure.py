@@ -1,4 +1,4 @@
-"""Accuracy against ε as a picture that stands by itself."""
+"""A standalone figure of accuracy against ε."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEGEND = 18
 
 
 def figure(title: str, measured: list[AttackResult]) -> str:
-    """One curve for each attack, all from the clean accuracy on; around the worst case its interval."""
+    """Return one curve for each attack, all starting at the clean accuracy; the worst case has its interval."""
     clean, *others = measured
     lines = []
     for name, style in _STYLES.items():

@@ -1,4 +1,4 @@
-"""Inputs read back from the gradient of a window: what someone sees who sees the gradient.
+"""Inputs reconstructed from the gradient of a window.
 
 Papers: Zhu et al. 2019, arXiv 1906.08935 (DLG: match the gradient, and find the labels along with the images);
 Geiping et al. 2020, arXiv 2003.14053 (match its direction); Zhao et al. 2020, arXiv 2001.02610 (labels from signs).
@@ -23,7 +23,7 @@ Variant = Literal["dlg", "cosine"]
 
 @dataclass(frozen=True)
 class Inverted:
-    """What was read back.
+    """Reconstructed inputs.
 
     Attributes:
         x: images, shape (rows, C, H, W), in the order of the originals that they fit best.
@@ -72,7 +72,7 @@ def invert(
 
     Args:
         gradient: of the window, one tensor for each layer; the adversary sees it and the model.
-        x, y: what the window was, for its shape and to say how close the result is.
+        x, y: the window, for its shape and for measuring the quality of the result.
         variant: ``dlg`` minimises the squared distance of the gradients, as a share of their square, by L-BFGS,
             labels and all; ``cosine`` takes the labels from the bias and minimises one minus the cosine, by Adam on
             signs of gradients.

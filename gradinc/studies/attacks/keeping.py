@@ -1,4 +1,4 @@
-"""Attacks on finished runs whose numbers are kept with them."""
+"""Attacks on finished runs, with their numbers stored in the runs' directories."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gradinc.studies.attacks import leak, measure
 
 
 def keep(measurement: Measurement, run: RecordedRun) -> None:
-    """Make a measurement on a finished run's last weights and keep its numbers in the run's directory.
+    """Make a measurement on a finished run's last weights and store its numbers in the run's directory.
 
     Raises:
-        UserError: the run is none that can be attacked so, its data are not here, or its weights are damaged.
+        UserError: the run cannot be attacked in this way, its data are missing, or its weights are damaged.
         StorageError: the numbers could not be written.
     """
     measurement.keep(run, MAKERS[measurement.kind](FinishedRun.open(run.path), measurement.settings))
@@ -43,4 +43,4 @@ MAKERS: dict[str, Callable[[FinishedRun, Any], dict[str, float]]] = {
     "attack": _attacked,
     "inversion": _inverted,
 }
-"""How each kind of measurement is made."""
+"""Functions for each kind of measurement."""

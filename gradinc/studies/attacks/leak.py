@@ -1,4 +1,4 @@
-"""How much of a run's training images its gradients give away, for windows of more and more rows."""
+"""Reconstruction of a run's training images from its gradients, for windows of more and more rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 @dataclass(frozen=True)
 class InversionSettings:
-    """What is inverted, and how hard the adversary tries.
+    """Settings of the inversion: the attacked weights and the adversary's effort.
 
     Attributes:
         windows: rows of each window.
@@ -43,11 +43,11 @@ class InversionSettings:
 
 @dataclass(frozen=True)
 class Leak:
-    """What one window gave away.
+    """The reconstructions from one window.
 
     Attributes:
         originals: the images of the window, in input units, shape (rows, C, H, W).
-        images: those read back, in input units, each beside the original that it fits best.
+        images: the reconstructions, in input units, each with the original that it fits best.
     """
 
     window: int
@@ -57,7 +57,7 @@ class Leak:
     images: Tensor
 
     def document(self) -> dict[str, Any]:
-        """What ``--json`` prints of it."""
+        """Return the object for ``--json``."""
         ratios = self.found.psnr
         return {
             "window": self.window,

@@ -21,10 +21,10 @@ _FLAT = 1e-30
 A model that was trained for long is so sure that 1e-15 is usual, and PGD follows the sign of that as well as any."""
 
 FLAT_SHARE = 0.1
-"""Share of rows with no gradient from which it is said."""
+"""Smallest share of rows without a gradient for a warning."""
 
 SURVIVING = 0.05
-"""Accuracy that a model may keep where an adversary may change any pixel to grey."""
+"""Largest accuracy without a warning if an adversary may change any pixel to grey."""
 
 
 def stronger(first: Tensor, second: Tensor) -> bool:
@@ -44,7 +44,7 @@ def stronger(first: Tensor, second: Tensor) -> bool:
 
 
 def at_equal_size(fooled: Mapping[str, Tensor]) -> list[str]:
-    """What the attacks of one ε say about each other.
+    """Return the conclusions from all attacks of one ε.
 
     Args:
         fooled: which rows each attack has fooled, shape (rows,): fgsm, pgd, margin and noise.
@@ -66,14 +66,14 @@ def at_equal_size(fooled: Mapping[str, Tensor]) -> list[str]:
 
 
 def at_the_limit(fooled: Mapping[str, Tensor], eps: float) -> list[str]:
-    """What an ε says at which any image can become grey."""
+    """Return the conclusion from an ε at which any image can become grey."""
     left = {name: 1 - float(fooled[name].double().mean()) for name in ("pgd", "margin")}
     kept = [f"{percent_text(share)} under {name}" for name, share in left.items() if share > SURVIVING]
     return [f"at ε = {eps:.3g} accuracy does not fall to 0: {' and '.join(kept)} is left"] if kept else []
 
 
 def flat_gradients(largest: Tensor) -> list[str]:
-    """What the size of the gradients says.
+    """Return the conclusion from the size of the gradients.
 
     Args:
         largest: the largest entry of each row's gradient of the cross-entropy, per input unit, of those rows that

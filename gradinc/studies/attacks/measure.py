@@ -1,4 +1,4 @@
-"""How many rows of a finished run an adversary can fool."""
+"""The number of rows of a finished run that an adversary can fool."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _CHUNK = 256
 """Images in one pass; fixed, since the last bits of a sum depend on it."""
 
 ATTACKS = ("fgsm", "pgd", "margin", "noise")
-"""What is measured at each ε, in this order; then ``worst``, where a row must withstand all of them."""
+"""Attacks at each ε, in this order; then ``worst``, for rows that withstand all of them."""
 
 LOSSES = {"pgd": cross_entropy, "margin": margin}
 
 
 @dataclass(frozen=True)
 class AttackSettings:
-    """How hard the adversary tries.
+    """Settings of the attacks.
 
     Attributes:
         eps: sizes in input units, 0 to 1 for images.
@@ -65,7 +65,7 @@ class AttackSettings:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack has left.
+    """The accuracy under an attack.
 
     Attributes:
         accuracy: share of all rows still classified correctly.
@@ -105,13 +105,13 @@ def attack(run: FinishedRun, settings: AttackSettings, watch: Callable[[], None]
         watch: called after each attack on a chunk of images.
 
     Raises:
-        UserError: the run is none on images, has no such weights, or its data are not here.
+        UserError: the run is not on images, has no such weights, or its data are missing.
     """
     return measure_attack(target_of(run, settings), settings, watch)
 
 
 def target_of(run: FinishedRun, settings: AttackSettings) -> Target:
-    """The test rows of a run, of all its tasks, or as many of them as are asked for, and its model."""
+    """Return the test rows of a run, of all its tasks, or as many as requested, and its model."""
     device = choose_device(settings.device)
     dataset = run.dataset(device=device)
     space = InputSpace.of(dataset)
@@ -168,7 +168,7 @@ def limit_of(space: InputSpace, norm: BallNorm, values: int) -> float:
 
 
 def _clean(target: Target) -> tuple[Tensor, Tensor]:
-    """Which rows are misclassified as they are, and the largest entry of each row's gradient."""
+    """Return which rows are misclassified without a change, and the largest entry of each row's gradient."""
     wrong, largest = [], []
     for x, y, task in target.chunks:
         gradient, out = input_gradient(target.logits[task], cross_entropy, x, y)
@@ -185,7 +185,7 @@ def _fooled(
     watch: Callable[[], None],
     attacks: tuple[str, ...] = ATTACKS,
 ) -> Iterator[tuple[str, Tensor]]:
-    """Which rows each attack fools, shape (rows,); those that are misclassified as they are count."""
+    """Return which rows each attack fools, shape (rows,), with the rows misclassified without a change."""
     ball = Ball(target.space, eps, settings.norm)
     for name in attacks:
         found, first = [], 0
@@ -213,7 +213,7 @@ def _tried(
     restart: int,
     random: torch.Generator,
 ) -> Tensor:
-    """Which of some rows one try of an attack fools, shape (rows,)."""
+    """Return which rows one start of an attack fools, shape (rows,)."""
     if name in LOSSES:
         start = x if restart == 0 else ball.space.random(x, ball.eps, ball.norm, random)
         length = settings.length(ball.eps)
@@ -230,7 +230,7 @@ def _told(attack: str, eps: float, fooled: Tensor, warnings: list[str] | None = 
 
 
 def document(measured: list[AttackResult], run: FinishedRun, settings: AttackSettings) -> list[dict[str, Any]]:
-    """What ``--json`` prints: one object for each measurement; the first says of what, and how it was attacked."""
+    """Return the objects for ``--json``: one for each measurement; the first one has the run and the settings."""
     first: dict[str, Any] = {"run": str(run.path), "weights": "best" if settings.best else "last"}
     first |= {name: getattr(settings, name) for name in ("norm", "steps", "restarts", "step_size", "seed")}
     return [{**vars(each), **(first if number == 0 else {})} for number, each in enumerate(measured)]

@@ -1,1 +1,1 @@
-"""What gradinc costs: against the loop written by hand, and what each strategy costs."""
+"""Benchmarks: gradinc against hand-written loops, and the cost of each strategy."""

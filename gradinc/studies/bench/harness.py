@@ -1,4 +1,4 @@
-"""What all benches share: made-up rows, a timed run, turns of two sides, and the table of their ratios."""
+"""Functions shared by all benches: generated rows, a timed run, turns of two sides, and the table of their ratios."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _WORDS += ("stream=permuted", "budget.epochs=1", "device=cpu", "progress=quiet",
 
 @dataclass(frozen=True)
 class _Size:
-    """How large the streams are."""
+    """Sizes of the streams."""
 
     tasks: int
     rows: int

@@ -34,7 +34,7 @@ from gradinc.studies.bench.harness import (
 )
 
 METHODS = ("grokfast", "centralize", "noise", "clip", "agc", "sam", "asam", "lookahead", "cautious")
-"""Methods for one stream of data; what those for a sequence of tasks cost goes by their memory and their past."""
+"""Methods for one stream of data; the cost of methods for sequences depends on their memory and their past."""
 
 GOALS = {
     "sam": 2.1,
@@ -42,7 +42,7 @@ GOALS = {
     "diagnostics": 1.03,
     **dict.fromkeys(("grokfast", "centralize", "noise", "clip", "agc"), 1.1),
 }
-"""What the cost should be at most."""
+"""Largest accepted cost."""
 
 _ROWS, _SIZE, _WINDOWS = 128, 8, 8
 """Rows of a micro-batch, micro-batches of a window, windows of a turn."""
@@ -75,7 +75,7 @@ def cost(name: str, kind: str, rounds: int) -> BenchResult:
 
 
 class _Trainer:
-    """A learner that goes on training from turn to turn."""
+    """A learner that continues training from turn to turn."""
 
     def __init__(self, *overrides: str) -> None:
         keys = (f"data.batch_size={_ROWS}", f"strategy.window.size={_SIZE}", "optimizer.lr=0.0001", "device=cpu")

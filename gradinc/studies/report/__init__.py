@@ -1,1 +1,1 @@
-"""Reports of runs: pages that need neither a network nor a program besides a browser."""
+"""Reports of runs: pages that need only a browser, without network."""

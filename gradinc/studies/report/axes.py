@@ -1,4 +1,4 @@
-"""From numbers to places on paper: scales and the ticks on them."""
+"""Scales from numbers to positions, and their ticks."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from gradinc.studies.report.axes import Scale, fit, tick_text
 CHART_WIDTH, HEIGHT = 300, 210
 LEFT, RIGHT, TOP, BOTTOM = 48, 10, 10, 40
 LETTER = 6.4
-"""How wide a letter is, about."""
+"""Approximate width of a character."""
 
 PALE = 0.7
 """The share up to which a cell of a heat map is pale enough for dark letters, and its opposite for light ones."""
@@ -60,7 +60,7 @@ class Numbers:
 
 
 def text(value: object) -> Markup:
-    """Text from data: escaped, and without characters that are none."""
+    """Return text from data, escaped and without invalid characters."""
     return escape(printable(value))
 
 
@@ -70,7 +70,7 @@ def cut(value: str, length: int) -> str:
 
 
 def cut_apart(values: Sequence[str], length: int) -> list[str]:
-    """Texts that fit, without their ends, or without their beginnings where only the ends tell them apart."""
+    """Shorten texts at their ends, or at their beginnings if only their ends differ."""
     without_end = [cut(value, length) for value in values]
     without_beginning = [value if len(value) <= length else "…" + value[len(value) - length + 1 :] for value in values]
     return max(without_end, without_beginning, key=lambda texts: len(set(texts)))

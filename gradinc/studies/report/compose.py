@@ -1,4 +1,4 @@
-"""From runs to a report."""
+"""The composition of a report from runs."""
 
 from __future__ import annotations
 

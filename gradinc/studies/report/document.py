@@ -1,4 +1,4 @@
-"""What a report is made of; the page and the Markdown are two ways to write it down."""
+"""The elements of a report; they are written as HTML or as Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 
 class Entry(NamedTuple):
-    """One cell of a table: what is shown, and the number that it is sorted by if the text is none."""
+    """One cell of a table: its text, and a number to sort by if the text is not a number."""
 
     text: str
     value: float | None = None
@@ -24,7 +24,7 @@ class ReportTable:
         title: what it shows.
         head: names of the columns.
         rows: one list of cells for each row.
-        folded: whether the page shows it only when asked.
+        folded: whether the page shows it only on request.
     """
 
     title: str
@@ -54,7 +54,7 @@ class Section:
         title: its heading.
         notes: sentences about what is shown.
         legend: style and name of what all its figures have in common.
-        figures, wide: figures side by side, and those that take the whole width.
+        figures, wide: figures side by side, and figures of full width.
         tables: tables.
         listings: titles with text that is shown as it is, line by line.
     """

@@ -1,4 +1,4 @@
-"""What a report is about: runs, their settings, and which of them get a colour of their own."""
+"""The subject of a report: runs, their settings, and the settings with a colour of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = 6
 """Settings that are drawn one by one; of more, the best ones before a background of all."""
 
 _BEST = 3
-"""How many of many settings are drawn one by one."""
+"""Number of settings that are drawn one by one if there are many."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Subject:
 
     @property
     def score_name(self) -> str:
-        """What the report compares by, in words: ``test accuracy``."""
+        """The score of the report in words: ``test accuracy``."""
         return f"{self.part} {self.measure}"
 
     @cached_property
@@ -79,7 +79,7 @@ class Subject:
 
     @property
     def legend(self) -> list[tuple[str, str]]:
-        """What the styles of `lines` stand for."""
+        """Meanings of the styles of `lines`."""
         own = [(style, _counted(one)) for style, one in self.coloured.items()]
         if not self.many:
             return own if len(self.runs) > 1 else []
@@ -100,7 +100,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Page:
-    """What the sections of one report share: its subject, and the numbers of its elements."""
+    """Data that the sections of one report share: its subject, and the numbers of its elements."""
 
     subject: Subject
     numbers: Numbers

@@ -96,7 +96,7 @@ def _environment(*, autoescape: bool) -> Environment:
 
 
 def _clean(value: Any) -> Any:
-    """Text from data, line by line without characters that are none."""
+    """Return text from data, line by line without invalid characters."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return "\n".join(printable(line) for line in value.split("\n"))
     return value

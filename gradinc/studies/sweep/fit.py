@@ -1,4 +1,4 @@
-"""Whether jobs fit their data, before the first of them starts."""
+"""A check that jobs fit their data, before the first job starts."""
 
 from __future__ import annotations
 

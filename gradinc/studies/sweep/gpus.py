@@ -18,7 +18,7 @@ _LISTED = re.compile(r"^GPU \d+: .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
 
 
 def gpus() -> list[str]:
-    """The GPUs that this process may use, as `VISIBLE` names them. The driver is asked where it does not say."""
+    """Return the GPUs that this process may use, as in `VISIBLE`, or else from the driver."""
     chosen = os.environ.get(VISIBLE)
     if chosen is not None:
         names = (name.strip() for name in chosen.split(","))
@@ -34,7 +34,7 @@ def gpus() -> list[str]:
 
 
 def dealt(workers: int, devices: Iterable[str]) -> list[dict[str, str]]:
-    """What the environment of each worker has besides this process's, so that each sees one GPU.
+    """Return additional environment variables for each worker, so that it sees one GPU.
 
     Args:
         workers: how many there are.

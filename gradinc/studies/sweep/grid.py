@@ -63,7 +63,7 @@ def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """What the folder's file says, or None where it is missing or damaged."""
+    """Return the content of the folder's file, or None if it is missing or damaged."""
     record = read_json(folder / _FILE) or {}
     if not is_intact(record):
         return None

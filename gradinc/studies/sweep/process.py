@@ -1,4 +1,4 @@
-"""One worker process as its sweep sees it: fed with jobs, listened to, and replaced when a job took it along."""
+"""One worker process of a sweep: it receives jobs, reports progress, and is replaced after a crash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START = (
 )
 
 Tell = Callable[[dict[str, Any]], None]
-"""Takes what a worker says of its job: ``begun``, ``share`` and ``numbers``, or a ``warning``."""
+"""Receives a worker's reports of its job: ``begun``, ``share`` and ``numbers``, or a ``warning``."""
 
 
 class Worker:
@@ -36,7 +36,7 @@ class Worker:
     The process is not in the terminal's group: Ctrl-C reaches the sweep, and the sweep asks its workers to stop.
 
     Args:
-        environment: what its processes have besides this one's, such as a GPU of their own.
+        environment: additional variables of its processes, such as a GPU of their own.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -50,7 +50,7 @@ class Worker:
 
         Args:
             shipment: the job.
-            tell: is told what the worker says.
+            tell: called with the worker's reports.
             stop: the number of the signal by which the sweep is to stop, or 0.
         """
         begun = time.monotonic()
@@ -118,7 +118,7 @@ class Worker:
         return self._process
 
     def _message(self, process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-        """The next thing that the worker says, or None where it has said nothing for a moment."""
+        """Return the worker's next report, or None after a short wait."""
         assert process.stdout is not None
         if b"\n" not in self._rest:
             over = process.poll() is not None
@@ -135,7 +135,7 @@ class Worker:
         return message
 
     def _last_words(self, before: int) -> bytes:
-        """What the process printed during its last job."""
+        """Return the text that the process printed during its last job."""
         self._printed.seek(before)
         words = self._printed.read()
         self._printed.seek(0, os.SEEK_END)
@@ -143,7 +143,7 @@ class Worker:
 
 
 def _keep(words: bytes, directory: Path) -> None:
-    """What a process that died had to say, with the run that took it along."""
+    """Return the error of a process that crashed, with its run."""
     if words and (directory / "config.yaml").exists():
         with suppress(OSError):
             (directory / "error.log").write_bytes(words)

@@ -1,4 +1,4 @@
-"""What travels between a sweep and its workers: plain data, checked again on the other side."""
+"""Data sent between a sweep and its workers: plain data, checked again on the other side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shipment:
-    """One job on its way to a worker.
+    """One job that is sent to a worker.
 
     Attributes:
         number: its place in the sweep, from 0.
@@ -40,11 +40,11 @@ class Shipment:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a worker came back from a job.
+    """The result of a job from a worker.
 
     Attributes:
         code: the exit code that the run alone would have had.
-        line: what went wrong, in one line; empty where the run itself has said it.
+        line: the error in one line; empty if the run has reported it.
         death: how the worker's process ended, where the job took it along.
         seconds: what the job took, with everything around it.
     """

@@ -31,7 +31,7 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
     Args:
         jobs: the runs, composed and checked.
         console: where it is shown.
-        arguments: the command line that stands for them.
+        arguments: their command line.
 
     Returns:
         0 if all are finished, 1 if one failed, or the code of the signal that ended the sweep.
@@ -85,7 +85,7 @@ def _is_finished(job: Job) -> bool:
     """Return whether there is nothing left to do.
 
     Raises:
-        UserError: something else lies in the run's place.
+        UserError: the run's directory is used by something else.
     """
     if job.config.fresh:
         return False

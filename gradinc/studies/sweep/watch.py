@@ -1,4 +1,4 @@
-"""What a user sees while a sweep goes: a live table of all jobs on a terminal, plain lines elsewhere."""
+"""The display of a sweep: a live table of all jobs on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STOPS = (130, 138, 143)
 """Exit codes of a run that SIGINT, SIGUSR1 or SIGTERM ended."""
 
 _STYLES = {"finished": "green", "running": "bold", "waiting": "dim", "not started": "dim", "interrupted": "yellow"}
-"""What a state looks like; all others are failures."""
+"""Style of each state; all other states are failures."""
 
 SPENT_LINES = 3
 """Lines of the terminal that jobs cannot have: the heads of the columns, the counts, and the cursor's."""
@@ -40,7 +40,7 @@ LONGEST_END = 9
 
 @dataclass
 class _JobLine:
-    """One job as it is shown.
+    """One job in the display.
 
     Attributes:
         label: the arguments in which it differs from the others.
@@ -103,7 +103,7 @@ class Watch:
     # ---- what happens ----
 
     def told(self, number: int, said: dict[str, Any]) -> None:
-        """A worker says something of a job."""
+        """Process a worker's report of a job."""
         with self._lock:
             line = self.lines[number]
             if line.state != "running":
@@ -149,7 +149,7 @@ class Watch:
             self._print(number, f"{line.state}{score}, {duration_text(ending.seconds)}")
 
     def not_started(self) -> None:
-        """What still waits will not be started by this command."""
+        """Mark the waiting jobs, which this command will not start."""
         for line in self.lines:
             if line.state in ("waiting", "running"):
                 line.state = "not started" if line.state == "waiting" else "interrupted"
@@ -205,7 +205,7 @@ class Watch:
             return Group(table, Text(self.counts() + more, style="bold", no_wrap=True, overflow="ellipsis"))
 
     def _chosen(self, room: int) -> tuple[list[_JobLine], int]:
-        """The jobs that there is room for, in their order: those that run, failures, then their neighbours."""
+        """Return the jobs that fit on the screen, in their order: running jobs, failures, then their neighbours."""
         if len(self.lines) <= room:
             return self.lines, 0
         now = next((n for n, line in enumerate(self.lines) if line.state in ("running", "waiting")), 0)
@@ -218,7 +218,7 @@ class Watch:
 
 
 def _labels(job: Job) -> tuple[str, str]:
-    """What a job is called where there is room, and where there is little."""
+    """Return the long and the short name of a job."""
     pairs = [word.partition("=") for word in job.swept]
     keys = [key for key, _, _ in pairs]
     few = " ".join(f"{short(key, keys)}={value}" for key, _, value in pairs)
@@ -237,6 +237,6 @@ def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _end(text: str, room: int) -> str:
-    """The end of a text, which tells neighbours in a grid apart, where there is no room for all of it."""
+    """Return the end of a text that is too long: it distinguishes neighbours in a grid."""
     text = printable(text)
     return text if len(text) <= room else "…" + text[len(text) - room + 1 :]

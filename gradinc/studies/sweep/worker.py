@@ -103,7 +103,7 @@ class _Port:
                 else:
                     self._stop(request["stop"])
         self._jobs.put(None)
-        if self._busy:  # nobody is there any more who would want to know how the job ends
+        if self._busy:  # no reader is left for the job's result
             self._stop(signal.SIGTERM)
             time.sleep(_PATIENCE)
             os._exit(1)
@@ -203,7 +203,7 @@ def _forget() -> None:
 
 
 def _import_everything() -> None:
-    """Import what runs are made of, and read the signatures of all parts, those of other packages included."""
+    """Import the modules of runs, and read the signatures of all parts, with those of other packages."""
     for path in sorted(catalog.PACKAGE.rglob("*.py")):
         words = path.relative_to(catalog.PACKAGE).with_suffix("").parts
         if words[0] not in NOT_NEEDED and words[-1] != "__main__":

@@ -1,4 +1,4 @@
-"""From a table to the runs that its cells are made of: every one composed and checked before anything starts."""
+"""The runs of a table's cells, all composed and checked before the first one starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SET_BY_TABLE = ("seed", "name")
 """Keys in which the runs of a cell differ, or by which they are found."""
 
 ONCE = "fresh"
-"""What somebody may ask for once: in a table's file it would make every run again each time."""
+"""Keys for a single command: in a table's file they would repeat every run each time."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Cell:
 
     Attributes:
         jobs: its runs, by seed; none where the method is not built.
-        missing: why it has no runs, such as a method that is not built.
+        missing: reason for a row without runs, such as a method that is not implemented.
         overrides: of all its runs, in the order in which they were applied, the seed left out.
         altered: the key by which the user's own overrides change what is computed.
         data: the data set that it runs on.
@@ -71,10 +71,10 @@ def open_table(name: str, config_dirs: Sequence[Path] = ()) -> Table:
 
 
 def chosen_rows(table: Table, wanted: Sequence[str] | None) -> list[str]:
-    """The rows that were asked for, in the table's order.
+    """Return the chosen rows, in the table's order.
 
     Raises:
-        UserError: there is no such row.
+        UserError: a row does not exist.
     """
     for row in wanted or ():
         if row not in table.rows:
@@ -151,7 +151,7 @@ def _compose(
     """A cell without its place.
 
     Args:
-        label: row and column, by which its jobs are told from others while they run.
+        label: row and column, which identify its jobs in progress reports.
         any_place: whether the table says which data its numbers are of, so that nobody need ask where they lie.
 
     Raises:

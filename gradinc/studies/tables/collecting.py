@@ -1,4 +1,4 @@
-"""What the runs of a cell say: read from their records, never from anywhere else."""
+"""The numbers of a cell's runs, read only from their records."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class SeedResult:
 
     Attributes:
         status: of its run, or ``missing``.
-        run: the run's name, None where there is none.
-        number: None where there is none; then `reason` says why.
+        run: the run's name, or None.
+        number: its number, or None; then `reason` gives the reason.
         code: the version of gradinc's code that made it, None where that is not known.
-        data: digest of the data that it was made of, None where that is not known.
+        data: digest of its data, None if not known.
         resumed: whether it was made on more than one kind of software or hardware.
-        unsealed: whether nothing says that its records are those that it ended with.
+        unsealed: whether it ended without a seal.
         versions: digests of the code that made it, by package: gradinc's, and those of plug-ins.
     """
 
@@ -93,7 +93,7 @@ def averaged(measured: Sequence[SeedResult], code: Mapping[str, str]) -> list[fl
 
 
 def left_out(measured: Sequence[SeedResult], code: Mapping[str, str]) -> list[str]:
-    """What stands in the way of a verdict: seeds that are in no mean, by the reason for it."""
+    """Return the obstacles to a verdict: seeds that are in no mean, by reason."""
     wrong = Counter(why for each in measured if (why := _obstacle(each, code)) is not None)
     return [f"{count} of {len(measured)} {why}" for why, count in wrong.items()]
 
@@ -113,8 +113,8 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
     """One seed.
 
     Args:
-        run: its run, None where there is none.
-        damaged: whether nothing but its name says that it is this one.
+        run: its run, or None.
+        damaged: whether only its name identifies it.
     """
     if run is None:
         return SeedResult(seed, _MISSING, None, None, _MISSING, None, None, None, False)

@@ -23,13 +23,13 @@ from gradinc.studies.tables.specification import GRADES, PRIMARY, Claim, Column,
 
 
 def table_document(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedRun]) -> dict[str, Any]:
-    """Everything that is shown of a table.
+    """All data shown for a table.
 
     The same runs give the same document, in whichever order they come and wherever they lie.
 
     Args:
-        cells: those that are shown.
-        runs: of any kind; those that no cell asks for are passed over.
+        cells: the shown cells.
+        runs: runs of any kind; runs without a cell are ignored.
     """
     known = by_identity(runs)
     measured = {(c.row, c.column): seed_results(c, table.columns[c.column].quantity, known) for c in cells}

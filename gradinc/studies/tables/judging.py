@@ -32,12 +32,12 @@ CLAIM_RULE = (
 
 @dataclass(frozen=True)
 class Judgement:
-    """What comes of comparing a printed number with ours.
+    """The result of comparing a printed number with ours.
 
     Attributes:
         difference: ours less the printed one.
         half: h of `RULE`.
-        borrowed: whether our spread stands for the printed one.
+        borrowed: whether our spread is used because none is printed.
     """
 
     verdict: NumberVerdict
@@ -77,7 +77,7 @@ def judge(
 
 
 def standard_deviation(spread: float, kind: str, n: int | None) -> float:
-    """The standard deviation that a printed spread stands for.
+    """Return the standard deviation of a printed spread.
 
     Args:
         kind: ``sd``, ``sem`` (of the mean) or ``ci95`` (half the 95 % interval of the mean).
@@ -100,7 +100,7 @@ ClaimVerdict = Literal["supported", "contradicted", "not shown"]
 
 @dataclass(frozen=True)
 class ClaimJudgement:
-    """What comes of comparing two cells of our own.
+    """The result of comparing two of our cells.
 
     Attributes:
         estimate, low, high: the advantage in the direction of the claim, with its 95 % interval; of a ratio its

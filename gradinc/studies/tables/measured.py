@@ -1,6 +1,6 @@
-"""Quantities that are measured on a finished run's weights, once, and kept in its directory.
+"""Quantities that are measured once on a finished run's weights, and stored in its directory.
 
-Collecting a table only reads what is kept; `running.make_measurements` makes what is missing.
+Collecting a table only reads stored measurements; `running.make_measurements` makes the missing ones.
 """
 
 from __future__ import annotations
@@ -35,4 +35,4 @@ NUMBER = {"attack": "worst", "inversion": "psnr"}
 MEASURED: dict[str, Callable[..., Measurement]] = {each.__name__: each for each in (robust_accuracy, inversion_psnr)}
 
 NOT_MEASURED = "not measured (gradinc table without --collect does it)"
-"""Why a finished run has no such number."""
+"""Return the reason why a finished run has no such number."""

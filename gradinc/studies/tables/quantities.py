@@ -1,4 +1,4 @@
-"""What a cell is of: a number that is read from a run's records, by name.
+"""Quantities of cells: numbers that are read from a run's records, by name.
 
 A quantity is a dotted path into ``result.json``, or one of the functions below with its options. A run that has no
 such number says why.
@@ -30,19 +30,19 @@ RECORDED: dict[str, Sequence[str]] = {
     "metrics": tuple(METRICS),
     "task_metrics": tuple(METRICS),
 }
-"""What runs record under the parts of ``result.json``: a table is not run for hours to find that it misspelt one."""
+"""Names that runs record in the parts of ``result.json``, to detect a misspelling before runs of hours."""
 
 _COUNTS = ("steps", "samples", "rows", "forward_rows", "backward_rows", "passes", "seconds", "epochs", "peak_memory")
 """The numbers that stand there by themselves."""
 
 
 class NoValue(Exception):
-    """A finished run has no such number; its text says why."""
+    """A finished run has no such number; the text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """How a number is read from a run.
+    """A function that reads a number from a run.
 
     Attributes:
         name: the path, or the function with its options, as in the YAML.

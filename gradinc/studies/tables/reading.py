@@ -1,4 +1,4 @@
-"""From a table's YAML to a checked `Table`, or one line that says what is wrong with it."""
+"""A checked `Table` from its YAML, or one line that says what is wrong."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gradinc.studies.tables.specification import (
 )
 
 NAME = Annotated[str, StringConstraints(pattern=r"\A[\w.+-]+\z"), Words("a word without spaces and commas")]
-"""Of a row or a column: --rows takes several, with commas between them."""
+"""Name of a row or a column: --rows takes several, separated by commas."""
 
 _PLAIN = ("title", "budget", "protocol", "data", "digest", "unmeasured")
 """Keys that are checked by their types alone."""
@@ -70,7 +70,7 @@ def read_table(name: str, document: Mapping[str, Any]) -> Table:
 
 
 def _check_together(table: Table, where: str) -> None:
-    """What no single key shows."""
+    """Check combinations of keys."""
     printed = [column for row in table.rows.values() for column in row.published]
     if printed and table.data is None:
         raise UserError(f"{where}data", "is missing", "Name the data set that the published numbers are of")
@@ -195,7 +195,7 @@ def _named(given: Mapping[str, Any], key: str, where: str) -> Sequence[tuple[str
 
 
 def _or(given: Any, default: Any) -> Any:
-    """What is given; the default where nothing is."""
+    """Return the given value, or the default if there is none."""
     return default if given is None else given
 
 

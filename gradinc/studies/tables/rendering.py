@@ -37,7 +37,7 @@ def table_markdown(document: Mapping[str, Any], level: int = 1) -> str:
 
 
 def comma_separated(document: Mapping[str, Any]) -> str:
-    """One line a cell, with its numbers in full."""
+    """Return one line per cell, with its numbers in full."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ("row", "column", "published", "published_grade", "mean", "sd", "n", "difference", "half_width")
@@ -83,10 +83,10 @@ FILES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "tex": latex,
     "json": as_json,
 }
-"""What is written, by the ending of its name."""
+"""Formats by the ending of the file's name."""
 
 FORMULA = ("=", "@", "+", "-")
-"""What a spreadsheet takes for the beginning of one."""
+"""First characters that a spreadsheet reads as a formula."""
 
 
 def _one_line(text: str) -> str:

@@ -23,7 +23,7 @@ def jobs_of(cells: Sequence[Cell]) -> dict[Path, Job]:
 
 
 def status(job: Job) -> str:
-    """What has come of a run: a status of ``result.json``, ``unfinished`` or ``missing``."""
+    """Return the state of a run: a status of ``result.json``, ``unfinished`` or ``missing``."""
     if not (job.directory / "config.yaml").is_file():
         return "missing"
     result = read_result(job.directory / "result.json")
@@ -31,7 +31,7 @@ def status(job: Job) -> str:
 
 
 def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
-    """The runs that have not come to their end, in the order of the table; those that diverged have."""
+    """Return the runs that have not ended, in the order of the table; diverged runs have ended."""
     return [job for job in jobs_of(cells).values() if job.config.fresh or status(job) not in ("finished", "diverged")]
 
 
@@ -41,7 +41,7 @@ def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
     Everything that a table needs of the machinery of sweeps is here.
 
     Args:
-        arguments: the command line that stands for them.
+        arguments: their command line.
     """
     from gradinc.studies.sweep.sweep import sweep
 
@@ -49,7 +49,7 @@ def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
 
 
 def missing_measurements(table: Table, cells: Sequence[Cell]) -> list[tuple[RecordedRun, Measurement]]:
-    """What the cells ask to be measured on the weights of runs that are finished, and is not, each once."""
+    """Return the missing measurements of finished runs that the cells need, without repetition."""
     wanted = {  # several measurements of a run, which is opened once
         (job.directory, measurement.file): (job.directory, measurement)
         for cell in cells

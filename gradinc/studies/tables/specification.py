@@ -1,4 +1,4 @@
-"""What ``conf/table/<name>.yaml`` says: whose numbers, by which protocol, and how a cell is measured."""
+"""The content of ``conf/table/<name>.yaml``: source of the numbers, protocol, and measurement of each cell."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MOST = 1e9
 
 @dataclass(frozen=True)
 class Citation:
-    """Where the numbers were published.
+    """The publication of the numbers.
 
     Attributes:
         authors: as a reference list has them.
@@ -64,7 +64,7 @@ class Citation:
 
 @dataclass(frozen=True)
 class Article:
-    """What a table without published numbers is about."""
+    """The subject of a table without published numbers."""
 
     title: Text
 
@@ -79,7 +79,7 @@ class Published:
     Attributes:
         printed: mean and spread, as in the paper.
         kind: what the spread is.
-        n: runs behind it; None where the paper does not say.
+        n: number of its runs; None if the paper does not give it.
         grade, spread_grade: where the mean and the spread were read.
     """
 
@@ -122,7 +122,7 @@ class Column:
         quantity: how it is read from a run.
         unit: what is printed behind it; ``%`` multiplies shares by 100.
         tolerance: the widest interval with which a number counts as reproduced, in that unit.
-        overrides: what its runs have besides the protocol.
+        overrides: values of its runs in addition to the protocol.
     """
 
     title: Text

@@ -1,4 +1,4 @@
-"""A table's document in words: what stands in each place of it, however it is then laid out."""
+"""The texts of a table's document, independent of its layout."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def difference_text(cell: Mapping[str, Any]) -> str:
 
 
 def verdict_text(cell: Mapping[str, Any]) -> str:
-    """The verdict, or why there is none, and what else stands in its way."""
+    """Return the verdict, or the reason for its absence, and further obstacles."""
     if cell["published"] is None and cell["command"] is not None:  # there is nothing to judge
         return "; ".join(cell["marks"]) or NONE
     more = [cell["reason"]] if cell["reason"] else []
@@ -79,7 +79,7 @@ def verdict_text(cell: Mapping[str, Any]) -> str:
 
 
 def facts(document: Mapping[str, Any]) -> list[str]:
-    """What stands between the title and the table."""
+    """Return the lines between the title and the table."""
     found = [document["citation"]]
     if document["grades"]:
         grades = "; ".join(f"{grade}: {words}" for grade, words in document["grades"].items())
@@ -109,7 +109,7 @@ def runs_lines(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def grid_texts(document: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """`lines` without the columns that say nothing: what is the same for all, or printed nowhere."""
+    """Return `lines` without columns of no information: equal values, or no printed value."""
     body = lines(document)
     cells = [cell for row in document["rows"] for cell in row["cells"]]
     printed = any(cell["published"] is not None for cell in cells)

@@ -1,4 +1,4 @@
-"""The journal of a search: the file that Optuna keeps, its damage, and its lock."""
+"""The journal of a search: Optuna's file, its damage, and its lock."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cut_back(journal: Path) -> None:
 
 
 def damaged_journal(journal: Path, where: str) -> UserError:
-    """The error of a journal that cannot be used; `where` says what is wrong with it."""
+    """Return the error of a journal that cannot be used; `where` names its place."""
     mend = "Remove it: the same command then makes the trials again, and what its runs have done is kept"
     return UserError(str(journal), f"is damaged ({where})", mend)
 

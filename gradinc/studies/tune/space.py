@@ -1,4 +1,4 @@
-"""What is searched, and on which data: a YAML file, checked before anything is created."""
+"""The search space and its data: a YAML file, checked before anything is created."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Range(BaseModel):
         return self.tried(trial.suggest_float(key, self.low, self.high, log=self.log))
 
     def tried(self, number: float) -> int | float:
-        """What is tried for a number: four digits of it, which people can read and type."""
+        """Return the tried form of a number: four digits, which people can read and type."""
         return number if isinstance(number, int) else min(max(float(f"{number:.4g}"), self.low), self.high)
 
     def ends(self) -> list[int | float]:
@@ -94,7 +94,7 @@ class Space(BaseModel):
         return [key for key, item in self.space.items() if is_choice(key) and not isinstance(item, Range)]
 
     def tried(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """What was tried, where the search keeps numbers with all their digits."""
+        """Return the tried value of a number that the search stores with all its digits."""
         items = ((key, self.space.get(key), value) for key, value in params.items())
         return {key: item.tried(value) if isinstance(item, Range) else value for key, item, value in items}
 
@@ -133,7 +133,7 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
         The space, and runs that have every end of every range and every choice.
 
     Raises:
-        UserError: the file is none, or some of its values are not right.
+        UserError: the file or some of its values are invalid.
     """
     from omegaconf import OmegaConf
 
@@ -192,7 +192,7 @@ def _check_mode(path: Path, space: Space, config: Config, composer: Composer) ->
 
 @dataclass(frozen=True)
 class Judged:
-    """What a trial has come to so far: the number of looks at it, and the last score."""
+    """The state of a trial: the number of its evaluations, and the last score."""
 
     looks: int
     score: float

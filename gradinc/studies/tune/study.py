@@ -1,4 +1,4 @@
-"""Optuna proposes, workers run, and a journal keeps what came of it: the same command goes on."""
+"""A search: Optuna proposes, workers run, and a journal stores the results, so that the same command resumes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 class Search:
-    """A search in its folder, which is that of its runs too.
+    """A search in its folder, which also contains its runs.
 
     Args:
         space: what is searched.
@@ -129,7 +129,7 @@ class Search:
         )
 
     def _check_journal(self, journal: Path) -> None:
-        """See that the journal begins with all that was sealed of it.
+        """Check that the journal begins with its sealed content.
 
         Without the journal the search begins anew. A ``tune.json`` that is damaged is made again from the journal.
 
@@ -237,12 +237,12 @@ class Search:
         return {a.key for a in kept} & set(self.space.space)
 
     def best(self) -> Any | None:
-        """The trial with the highest score, or None where none came to its end."""
+        """Return the trial with the highest score, or None if no trial has finished."""
         complete = [trial for trial in self.ended() if trial.value is not None and trial.state.name == "COMPLETE"]
         return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
     def result(self) -> list[str]:
-        """The arguments of the run that the search was for: the best values, on the data that had no say in them."""
+        """Return the arguments of the final run: the best values, on data that were not used for scoring."""
         best = self.best()
         if best is None:
             return []
@@ -294,7 +294,7 @@ class Search:
             self._keep(record)
 
     def _seal(self) -> None:
-        """Seal what the journal says so far."""
+        """Seal the journal's current content."""
         self._keep(read_json(self.folder / SEARCH_FILE) or {})
 
     def _keep(self, record: dict[str, Any]) -> None:

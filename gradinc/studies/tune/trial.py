@@ -11,7 +11,7 @@ from gradinc.studies.tune.space import Judged, Space, judged
 
 
 class TrialWatch:
-    """One trial while it runs: stopped when it is behind, or when it has seen all that it is judged by."""
+    """One running trial: it is stopped when it is behind, or when it has all scores that count."""
 
     def __init__(self, space: Space, trial: Any, job: Job) -> None:
         self._space, self._trial, self._log = space, trial, job.directory / "metrics.jsonl"
@@ -20,7 +20,7 @@ class TrialWatch:
         self.stop, self.pruned = 0, False
 
     def told(self, said: dict[str, Any]) -> None:
-        """The worker says something: look whether there is a new score."""
+        """Process a worker's report: check for a new score."""
         self.look()
 
     def look(self) -> None:

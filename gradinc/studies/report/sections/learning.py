@@ -13,10 +13,10 @@ from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
 from gradinc.studies.report.subject import Page
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the way at which the table says the value."""
+"""Shares of the range at which the table shows the value."""
 
 MOST_ENDS = 3
-"""Runs of a setting that are asked where their tasks end."""
+"""Largest number of runs of a setting whose tasks' ends are read."""
 
 
 def learning_section(page: Page) -> Section | None:
@@ -60,7 +60,7 @@ def _figures(page: Page, title: str, axis: str, keys: tuple[str, ...], *, percen
 
 
 def _task_ends(page: Page, axis: str) -> list[float]:
-    """Where tasks end, if it is the same place for all that is drawn one by one."""
+    """Return the places where tasks end, if all curves share them."""
     ends = set()
     for run in (run for one in page.subject.coloured.values() for run in one.drawn[:MOST_ENDS]):
         points = curve(run, axis, "task")

@@ -1,4 +1,4 @@
-"""What came out: settings with their intervals, and every run."""
+"""Results: settings with their intervals, and every run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COUNTS: dict[str, tuple[str, Shown]] = {
     "passes": ("passes", count_text),
     "time": ("seconds", duration_text),
 }
-"""What a run cost: the key of its result, and how it is written."""
+"""Costs of a run: the key of its result, and its format."""
 
 
 def settings_section(page: Page) -> Section | None:

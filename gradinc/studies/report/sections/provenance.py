@@ -1,4 +1,4 @@
-"""What the runs were asked, and what made them: config, code, data, software and hardware."""
+"""Provenance of the runs: config, code, data, software and hardware."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ from gradinc.studies.report.document import Entry, ReportTable, Section
 from gradinc.studies.report.subject import Page, Subject
 
 STATES = ("complete", "pruned", "fail", "running")
-"""What can become of a trial, in the order in which trials are listed."""
+"""States of a trial, in the order of the list."""
 
 
 def searches(subject: Subject) -> dict[Path, Mapping[str, Any]]:
-    """The records of the searches in whose folders the runs lie, of those that have trials."""
+    """Return the records of the searches with these runs, if they have trials."""
     folders = sorted({run.path.parent for run in subject.runs})
     records = {folder: read_json(folder / SEARCH_FILE) or {} for folder in folders}
     return {folder: record for folder, record in records.items() if is_intact(record) and _trials(record)}
@@ -92,7 +92,7 @@ def _table(folder: Path, record: Mapping[str, Any]) -> ReportTable:
 
 
 def _place(trial: Mapping[str, Any]) -> tuple[int, float, float]:
-    """Trials that came to their end before the others, and of each kind the best before the others."""
+    """Return the trials that finished before the others, and the best trial so far of each kind."""
     state, score = trial.get("state"), finite(trial.get("score"))
     rank = STATES.index(state) if state in STATES else len(STATES)
     return rank, 0.0 if score is None else -score, finite(trial.get("number")) or 0.0

@@ -1,4 +1,4 @@
-"""How the score depends on what was varied."""
+"""The score as a function of the swept keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gradinc.studies.report.document import Figure, Section
 from gradinc.studies.report.subject import COLOURS, Page
 
 WIDE = 8.0
-"""Values that are so many times apart are laid out by their logarithms."""
+"""Ratio of values above which an axis is logarithmic."""
 
 FEW = 7
 """Values of a key of which each has its name on the axis."""
@@ -60,7 +60,7 @@ def sweep_section(page: Page) -> Section | None:
 
 
 def _places(values: Sequence[str]) -> tuple[dict[str, float], bool]:
-    """Where values stand on an axis: numbers at their size, everything else one after another; which it is."""
+    """Return the positions of values on an axis (numbers by size, other values in sequence), and its kind."""
     ordered = sorted(set(values), key=value_order)
     numbers = [_number(value) for value in ordered]
     if None in numbers or len(numbers) < 3:
@@ -163,7 +163,7 @@ def _parallel(page: Page, keys: Sequence[str]) -> Figure:
 
 
 def _upright(name: str, values: Sequence[str]) -> tuple[Upright, dict[str, float]]:
-    """One axis: numbers at their size, everything else evenly."""
+    """Return one axis: numbers by size, all other values evenly."""
     places, numeric = _places(values)
     if not numeric:
         heights = {value: place / max(1, len(places) - 1) for value, place in places.items()}
@@ -176,7 +176,7 @@ def _upright(name: str, values: Sequence[str]) -> tuple[Upright, dict[str, float
 
 
 def _apart(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """The ticks, without those whose text would lie over another one's."""
+    """Return the ticks without those whose texts would overlap."""
     kept: list[tuple[float, str]] = []
     for height, words in sorted(ticks):
         if not kept or height - kept[-1][0] >= APART:

@@ -1,4 +1,4 @@
-"""A sequence of tasks: what was learnt, what was kept, and what was forgotten."""
+"""A sequence of tasks: learning and forgetting of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
 from gradinc.studies.report.subject import Page
 
 _KINDS = {"matrix": "", "task_matrix": ", with the task known"}
-"""Matrices of a result, and how to tell them apart."""
+"""Matrices of a result, and their titles."""
 
 DEFINITIONS = (
     "R[i,j] is the test accuracy on task j after i tasks. Mean accuracy after i tasks: the mean of R[i,j] over j ≤ i. "

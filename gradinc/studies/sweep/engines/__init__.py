@@ -1,1 +1,1 @@
-"""Where the jobs of a sweep run: one file for each choice of ``cluster=``."""
+"""Engines for the jobs of a sweep: one file for each choice of ``cluster=``."""

@@ -19,7 +19,7 @@ _LOOKED_EVERY = 0.5
 """Seconds between two looks at the actors."""
 
 TRIES = 3
-"""How often a job is sent when the machine or the actor that had it is lost."""
+"""Largest number of times that a job is sent, if its machine or actor is lost."""
 
 
 class Ray:
@@ -44,7 +44,7 @@ class Ray:
         self._ray: Any = ray
 
     def run(self, shipments: Sequence[Shipment], watch: Watch, stop: Interruption) -> None:
-        """Send the jobs to actors as these become free; one that is lost is replaced, and its job goes on.
+        """Send the jobs to free actors; a lost actor is replaced, and its job resumes.
 
         Raises:
             UserError: there is no such cluster.
@@ -91,7 +91,7 @@ class _Place:
         return self._worker.run(shipment, self._said.update, lambda: self._stop)
 
     def look(self, stop: int) -> dict[str, Any]:
-        """What the job has said last; it is stopped if `stop` is the number of a signal."""
+        """Return the latest report of a job; the job is stopped if `stop` is the number of a signal."""
         self._stop = stop
         said = dict(self._said)
         self._said.pop("warning", None)
@@ -99,7 +99,7 @@ class _Place:
 
 
 class _Dispatch:
-    """Who has which job."""
+    """Jobs by actor."""
 
     def __init__(self, engine: Ray, shipments: Sequence[Shipment], watch: Watch, stop: Interruption) -> None:
         import ray

@@ -29,7 +29,7 @@ SAVED_WITHIN = 60.0
 """Seconds that a run has for saving itself before its processors are given back."""
 
 MISSED = 5
-"""Looks at the queue after which a job that is not in it, and left no result, is taken for dead."""
+"""Queries of the queue after which a missing job without a result counts as lost."""
 
 LOGS = ".slurm"
 """Folder, under the output directory, of submitit's scripts, pickles and logs."""
@@ -46,7 +46,7 @@ class Slurm:
         gpus_per_node: GPUs of each job.
         mem_gb: gigabytes of memory of each job; null takes the partition's default.
         account: whom the jobs are charged to.
-        requeues: how often a job that was stopped by its time goes on.
+        requeues: largest number of times that a job resumes after its time limit.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ def _queued() -> dict[str, str]:
 
 
 def _ending(job: Any, state: str, stopping: int) -> Ending:
-    """What came back from a job, or what Slurm says of one that did not come back."""
+    """Return the result of a job, or Slurm's state of a job without a result."""
     if not job.paths.result_pickle.exists():
         if stopping:
             return Ending(128 + stopping)
@@ -138,7 +138,7 @@ def _ending(job: Any, state: str, stopping: int) -> Ending:
 
 
 class OnNode:
-    """What runs in a Slurm job: a worker, so that a job that dies leaves somebody to say so.
+    """Run a worker inside a Slurm job, so that a crash of the job is reported.
 
     submitit calls `checkpoint` when Slurm takes the processors back, and queues again what it returns.
     """
