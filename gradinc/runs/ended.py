@@ -51,7 +51,7 @@ def divergence(directory: RunDirectory, result: dict[str, Any]) -> str:
     smaller = " or ".join([*_strengths(directory.config), "optimizer.lr"])
     return (
         f"{directory.path} diverged at step {result['diverged_at']}: {result['tensor']} is not finite. "
-        f"The last good checkpoint is kept. Use a smaller {smaller}; fresh=true runs it again."
+        f"The last good checkpoint remains. Use a smaller {smaller}; fresh=true runs it again."
     )
 
 

@@ -49,7 +49,7 @@ def train_to_the_end(
         record = _record_stop(run, directory, "diverged", diverged_at=diverged.step, tensor=diverged.tensor)
         display.warn(divergence(directory, record))
         return 1
-    except StorageError as error:  # also where the place can be written no more: there is a run, which goes on
+    except StorageError as error:  # also if the place cannot be written any more: the run exists and can be resumed
         raise StorageError(error.where, error.what, error.mend) from error
     except UserError as error:  # a data file that broke while it was being read
         _record_stop(run, directory, "failed", error=str(error))
@@ -77,7 +77,9 @@ def _fail(run: Run, directory: RunDirectory, error: Exception) -> None:
     if not world.alone and world.has_lost(error):
         _record_stop(run, directory, "failed", error="a process was lost")
         what = f"lost one of its {world.size} processes at step {run.learner.updates}"
-        raise Lost(str(directory.path), what, "The same command goes on, with as many of them or others") from error
+        raise Lost(
+            str(directory.path), what, "The same command resumes, with the same number of processes or another"
+        ) from error
     _record_stop(run, directory, "failed", error=f"{type(error).__name__}: {error}")
     if not is_out_of_memory(error):
         write_whole(directory.path / "error.log", "".join(traceback.format_exception(error)).encode())

@@ -48,7 +48,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
 
     Args:
         config: the run's config.
-        micro_batch: rows that ``strategy.window.micro_batch=auto`` has found earlier. A run that goes on elsewhere
+        micro_batch: rows that ``strategy.window.micro_batch=auto`` has found earlier. A run that resumes elsewhere
             keeps them, and so its numbers.
 
     Raises:

@@ -64,7 +64,7 @@ class FinishedRun:
         result = read_ended(path)
         for name, what in check_seal(result, path).items():
             if name != _BEST_FILE:
-                _last_weights(path)  # says which step the run can go on from, if there is one
+                _last_weights(path)  # raises with the step that the run can resume from, if any
                 raise UserError(str(path / name), what, "Restore it, or run the experiment again with fresh=true")
         _tell_unsealed(path, result)
         if meta and (whose := edited(meta, config.document)) is not None:
@@ -206,9 +206,7 @@ def _last_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, T
         weights: dict[str, Tensor] = state["learner"]["model"]
         if finished and result.get("weights_digest") not in (None, checkpoint.digest(weights)):
             what = f"has lost its last weights: {damaged[0]}" if damaged else "has lost its last weights"
-            mend = (
-                f"Remove {path / 'result.json'} and give the run's command again: it goes on from step {mark.updates}"
-            )
+            mend = f"Remove {path / 'result.json'} and run the run's command again: it resumes from step {mark.updates}"
             raise UserError(str(path), what, mend)
         for line in damaged:
             sys.stderr.write(printable(f"warning: {line}. These are the weights of step {mark.updates}.") + "\n")

@@ -109,7 +109,7 @@ def short_epochs(config: Config, due: Due, lengths: Sequence[int], processes: in
 
 _SHORT = {
     "flush": "every window ends with its epoch",
-    "carry": "windows go on from epoch to epoch, and the last one ends with its task",
+    "carry": "windows continue from epoch to epoch, and the last one ends with its task",
     "drop": "no window is ever full and nothing is trained",
 }
 """Treatment of windows that are longer than an epoch, by ``strategy.window.last``."""

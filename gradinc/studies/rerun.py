@@ -172,7 +172,7 @@ def _train(
     finally:
         run.close()
     if finder.found is None:
-        outcome.differences.append(f"the rerun never came to where step {stretch.last.updates} was saved")
+        outcome.differences.append(f"the rerun never reached the place where step {stretch.last.updates} was saved")
         return
     found = state_differences(stretch.wanted, finder.found)
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []

@@ -50,7 +50,7 @@ class Verdict:
 
 
 def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
-    """Go on from a run's newest checkpoint but one to the newest one, elsewhere, and compare. The run is not touched.
+    """Repeat a run from its newest checkpoint but one to the newest, elsewhere, and compare. The run is not changed.
 
     Raises:
         UserError: the run is in use, has no checkpoint yet, or its config or record cannot be read.

@@ -90,7 +90,7 @@ def test_other_weights_are_not_taken_for_those_of_a_finished_run(
         assert end.err.startswith("outputs/mine: has lost its last weights")
         step = newest.name if loss is older else before.name
         assert end.err.endswith(
-            f"Remove outputs/mine/result.json and give the run's command again: it goes on from step {step}.\n"
+            f"Remove outputs/mine/result.json and run the run's command again: it resumes from step {step}.\n"
         )
     assert snapshot(folder) == left
     (run / "result.json").unlink()  # as the line says

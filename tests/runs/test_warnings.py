@@ -222,7 +222,7 @@ def short(*words: str, lengths: tuple[int, ...] = (1294,), processes: int = 1) -
         (
             "strategy.window.size=1000 strategy.window.last=carry",
             "strategy.window.size=1000: there are 41 micro-batches in an epoch for windows of 1,000, so windows "
-            "go on from epoch to epoch, and the last one ends with its task (last=carry)",
+            "continue from epoch to epoch, and the last one ends with its task (last=carry)",
         ),
         (
             "strategy.window.size=4 'strategy.window.layers={hidden1.*:400}'",

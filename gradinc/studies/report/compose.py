@@ -28,7 +28,7 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
     """
     subject = Subject(title, sorted(runs, key=lambda run: (run.name, str(run.path))))
     if not subject.settings:
-        what, mend = "has no run that can be read", "Give the run's own command again: it writes what is missing"
+        what, mend = "has no run that can be read", "Run the run's own command again: it writes the missing files"
         damaged = next((run for run in subject.runs if run.damage is not None), None)
         if damaged is not None and damaged.damage is not None:
             what += f": in {damaged.name} {' '.join(damaged.damage)}"

@@ -18,7 +18,7 @@ class Shipment:
         code: digests of the packages that it is to be made by, where it was composed; a worker of other code refuses.
         folder: the directory that relative paths in the config start from.
         directory: the run's directory, from there.
-        arguments: the sweep's command line, which is also the one that goes on.
+        arguments: the sweep's command line, which also resumes the sweep.
     """
 
     number: int

@@ -91,7 +91,7 @@ def _check_together(table: Table, where: str) -> None:
             )
     for column in printed:
         if table.columns[column].tolerance is None:
-            mend = "Give the widest interval with which a number counts as reproduced"
+            mend = "Give the widest interval for a reproduced number"
             raise UserError(f"{where}columns.{column}.tolerance", "is missing", mend)
     for number, claim in enumerate(table.claims):
         _check_claim(claim, table, f"{where}claims.{number}")

@@ -84,7 +84,7 @@ class Search:
             raise UserError(str(self.folder), f"holds a search with another {key}", "Use another --name")
         names = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         if not isinstance(before, dict) and names & {SEARCH_FILE, JOURNAL}:
-            what = "is missing or damaged, and nobody can say what was searched for"
+            what = "is missing or damaged, so that the searched values are not known"
             raise UserError(str(self.folder / SEARCH_FILE), what, "Restore it, or use another --name")
         if not isinstance(before, dict) and any(not name.startswith(".") for name in names):
             raise UserError(str(self.folder), "is not the folder of a search", "Use another --name")
@@ -211,7 +211,7 @@ class Search:
         label = f"[{trial.number + 1}] {values}:"
         watch.look()
         if stop.signum and not watch.stop and ending.code:
-            say(f"{label} interrupted")  # it stays open, and is made first when the search goes on
+            say(f"{label} interrupted")  # it stays open, and is trained first when the search resumes
         elif watch.now is None or (ending.code and not watch.stop):
             with self._lock:
                 self.study.tell(trial, state=states.FAIL)
@@ -260,11 +260,11 @@ class Search:
             return None
         run = self.job(self.space.tried(best.params)).directory
         if (damage := RecordedRun.open(run).damage) is not None:
-            mend = f"Restore it, or remove {run} and {self.folder / JOURNAL} and give the same command again"
+            mend = f"Restore it, or remove {run} and {self.folder / JOURNAL} and run the same command again"
             raise UserError(str(run / damage[0]), damage[1], mend)
         rows = [line["row"] for line in read_log(run / "metrics.jsonl") if isinstance(line.get("row"), list)]
         if not rows:
-            mend = f"Restore it, or remove {run} and {self.folder / JOURNAL} and give the same command again"
+            mend = f"Restore it, or remove {run} and {self.folder / JOURNAL} and run the same command again"
             raise UserError(str(run / "metrics.jsonl"), "is missing or damaged", mend)
         return len(rows[0]) - self.space.tasks
 

@@ -86,6 +86,6 @@ def test_ray_jobs_go_on_elsewhere_when_their_actor_is_killed(sweeps: Callable[..
     os.kill(actor, signal.SIGKILL)
     printed, _ = life.communicate(timeout=300)
     assert {fate.split(",")[0] for fate in fates(printed).values()} == {"finished"}, printed
-    assert "its worker was lost; going on with another" in printed
+    assert "its worker was lost; continuing with another" in printed
     assert life.returncode == 0
     assert bits(here.folder) == alone(sweeps)

@@ -104,9 +104,7 @@ def test_a_damaged_journal_is_told_with_the_mend(folder: Path, name: str) -> Non
     line = refusal(folder)
     assert line.startswith("rates/journal.log: is damaged (")
     assert where in line.partition(")")[0]
-    assert line.endswith(
-        "Remove it: the same command then makes the trials again, and what its runs have done is kept."
-    )
+    assert line.endswith("Remove it: the same command then repeats the trials, and finished runs stay.")
     journal.unlink()
     assert reopened(folder).ended() == []
 
@@ -125,7 +123,7 @@ def test_a_last_line_that_was_not_written_to_its_end_is_cut_off(folder: Path, en
 def test_a_search_whose_record_is_gone_is_refused(folder: Path, content: str | None) -> None:
     (folder / "tune.json").unlink() if content is None else (folder / "tune.json").write_text(content)
     assert refusal(folder) == (
-        "rates/tune.json: is missing or damaged, and nobody can say what was searched for. "
+        "rates/tune.json: is missing or damaged, so that the searched values are not known. "
         "Restore it, or use another --name."
     )
 
@@ -156,7 +154,7 @@ def test_another_digit_in_the_journal_is_found(ended: Path) -> None:
     other_score(ended / "journal.log")
     assert refusal(ended) == (
         "rates/journal.log: is damaged (it was changed after it was sealed). "
-        "Remove it: the same command then makes the trials again, and what its runs have done is kept."
+        "Remove it: the same command then repeats the trials, and finished runs stay."
     )
     (ended / "journal.log").unlink()
     assert reopened(ended).ended() == []

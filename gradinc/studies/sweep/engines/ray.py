@@ -132,7 +132,7 @@ class _Dispatch:
             self._tries[shipment.number] = self._tries.get(shipment.number, 1) + 1
             lost = isinstance(error, self._ray.exceptions.RayActorError)
             if lost and self._tries[shipment.number] <= TRIES and not self._stop.signum:
-                self._watch.told(shipment.number, {"warning": "its worker was lost; going on with another"})
+                self._watch.told(shipment.number, {"warning": "its worker was lost; continuing with another"})
                 self._waiting.appendleft(shipment)
             else:
                 line = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

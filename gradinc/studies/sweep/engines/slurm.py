@@ -92,8 +92,8 @@ class Slurm:
         try:
             jobs = executor.map_array(OnNode(), shipments)
         except self._submitit.core.utils.FailedJobError as error:
-            said = (str(error).strip().splitlines() or ["it said nothing"])[-1].rstrip(".")
-            mend = "Look with sinfo whether the cluster is up, and whether it has what was asked for"
+            said = (str(error).strip().splitlines() or ["it gave no reason"])[-1].rstrip(".")
+            mend = "Check with sinfo that the cluster is up and has the requested resources"
             raise UserError("cluster=slurm", f"sbatch took no job ({said})", mend) from error
         waiting = dict(zip((shipment.number for shipment in shipments), jobs, strict=True))
         asked, missed = False, dict.fromkeys(waiting, 0)
