@@ -9,12 +9,12 @@ class UserError(Exception):
     Args:
         where: the key, file or command that is wrong, as the user wrote it.
         what: what is wrong with it, without a full stop.
-        mend: how to fix it, without a full stop.
+        fix: what to do about it, without a full stop.
     """
 
-    def __init__(self, where: str, what: str, mend: str = "") -> None:
-        self.where, self.what, self.mend = where, what, mend
-        line = f"{where}: {what}." + (f" {mend}." if mend else "")
+    def __init__(self, where: str, what: str, fix: str = "") -> None:
+        self.where, self.what, self.fix = where, what, fix
+        line = f"{where}: {what}." + (f" {fix}." if fix else "")
         super().__init__(" ".join(line.split()))
 
 

@@ -78,13 +78,13 @@ def open_plain(path: Path) -> BinaryIO:
         raise
 
 
-def check_plain(path: Path, what: str, mend: str) -> None:
+def check_plain(path: Path, what: str, fix: str) -> None:
     """Check that a place to write to is free or a plain file: a link or a device would write elsewhere.
 
     Args:
         path: the place.
         what: the writer, as in ``where a run writes``.
-        mend: another way to fix it.
+        fix: another remedy.
 
     Raises:
         UserError: it is something else.
@@ -94,9 +94,9 @@ def check_plain(path: Path, what: str, mend: str) -> None:
     except FileNotFoundError:
         return
     if stat.S_ISLNK(kind):
-        raise UserError(str(path), f"is a link, {what}", f"Replace it by the file itself, {mend}")
+        raise UserError(str(path), f"is a link, {what}", f"Replace it by the file itself, {fix}")
     if not stat.S_ISREG(kind):
-        raise UserError(str(path), f"is not a plain file, {what}", f"Remove it, {mend}")
+        raise UserError(str(path), f"is not a plain file, {what}", f"Remove it, {fix}")
 
 
 def sync_directory(path: Path) -> None:
@@ -124,12 +124,12 @@ def storing(path: Path, needed: int = 0) -> Iterator[None]:
 def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
     """Return the error whose line says why a file could not be written."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    mend = "Make it writable, or choose another place"
+    fix = "Make it writable, or choose another place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         reason = f"{reason} ({needed:,} bytes are needed{_free(path.parent)})"
-        mend = "Free some space or choose another output=…; the same command then resumes"
+        fix = "Free some space or choose another output=…; the same command then resumes"
     kind = Unwritable if error.errno in _UNWRITABLE else StorageError
-    return kind(str(path), f"cannot be written: {reason}", mend)
+    return kind(str(path), f"cannot be written: {reason}", fix)
 
 
 def _free(folder: Path) -> str:

@@ -20,12 +20,12 @@ def main(arguments: Sequence[str]) -> int:
 
     findings = examine(Path(options.output))
     if options.json:
-        print_json([{"what": f.what, "state": f.state, "found": f.found, "mend": f.mend} for f in findings])
+        print_json([{"what": f.what, "state": f.state, "found": f.found, "fix": f.fix} for f in findings])
     else:
         print_columns([[f.state, f.what, f.found] for f in findings])
         for finding in findings:
-            if finding.mend:
-                print_columns([[f"{finding.what}:", finding.mend]])
+            if finding.fix:
+                print_columns([[f"{finding.what}:", finding.fix]])
     return int(any(finding.state == "wrong" for finding in findings))
 
 

@@ -84,12 +84,12 @@ class UnknownPart(UserError):
         kind: one of `KINDS`.
         name: the requested name.
         where: the key.
-        mend: how to fix it.
+        fix: what to do about it.
     """
 
-    def __init__(self, kind: str, name: str, where: str, mend: str) -> None:
+    def __init__(self, kind: str, name: str, where: str, fix: str) -> None:
         self.kind, self.name = kind, name
-        super().__init__(where, "unknown", mend)
+        super().__init__(where, "unknown", fix)
 
 
 def parts(kind: str) -> list[Part]:

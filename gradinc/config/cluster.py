@@ -37,8 +37,8 @@ def cluster(document: Mapping[str, Any]) -> Cluster:
         if key != "name" and key not in part.parameters:
             owners = [f"cluster={other.name}" for other in catalog.parts("cluster") if key in other.parameters]
             near = nearest_key(f"cluster.{key}", (f"cluster.{name}" for name in part.parameters))
-            mend = f"It is one of {', '.join(owners)}" if owners else f"Did you mean {near}?" if near else ""
-            raise UserError(f"cluster.{key}", f"cluster={part.name} has no such option", mend)
+            fix = f"It is one of {', '.join(owners)}" if owners else f"Did you mean {near}?" if near else ""
+            raise UserError(f"cluster.{key}", f"cluster={part.name} has no such option", fix)
     found = part_options(part, document, "cluster.")
     if found.get("n_jobs") == 0:
         raise UserError("cluster.n_jobs=0", "no job would ever run", "Give 1 or more, or -1 for all processors")

@@ -270,8 +270,8 @@ def refuse_sweeps(assignments: Iterable[Assignment]) -> None:
     for assignment in assignments:
         if assignment.sweep:
             listed = ",".join(assignment.sweep)
-            mend = f"Add -m to run each, or write {assignment.key}=[{listed}] for a list"
-            raise UserError(assignment.text, "has several values", mend)
+            fix = f"Add -m to run each, or write {assignment.key}=[{listed}] for a list"
+            raise UserError(assignment.text, "has several values", fix)
 
 
 def set_value(assignment: Assignment, tree: DictConfig) -> None:

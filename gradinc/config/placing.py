@@ -77,8 +77,8 @@ def refuse_without_part(keys: Iterable[str], methods: Collection[str], strategie
             named = f"strategy={_listed(strategies)}" if strategies else "the strategy"
             kept = [each for each in strategies if any(groups.content("strategy", each).values())]  # not sgd
             brings = _strategy_of(name)
-            mend = f"Write strategy={_listed([*kept, brings])}" if brings else f"Choose a strategy that has {name}"
-            raise UserError(key, f"{named} has no method {name}, and an option does not add one", mend)
+            fix = f"Write strategy={_listed([*kept, brings])}" if brings else f"Choose a strategy that has {name}"
+            raise UserError(key, f"{named} has no method {name}, and an option does not add one", fix)
 
 
 def _choosing() -> dict[str, str]:

@@ -93,8 +93,8 @@ def check_one_task(scenario: Scenario | None, stream: StreamSection) -> None:
     keys = {"scenario": scenario, **{f"stream.{key}": getattr(stream, key) for key in CHOICES if key != "scenario"}}
     for key, value in keys.items():
         if value is not None:
-            mend = f"Choose a stream of tasks, such as stream=split, or leave {key} out"
-            raise UserError(f"{key}={value}", "stream=iid has one task only", mend)
+            fix = f"Choose a stream of tasks, such as stream=split, or leave {key} out"
+            raise UserError(f"{key}={value}", "stream=iid has one task only", fix)
 
 
 def _check_class(found: Protocol) -> None:
@@ -103,8 +103,8 @@ def _check_class(found: Protocol) -> None:
         raise UserError(f"stream.heads={found.heads}", what, "Use scenario=task, or leave stream.heads out")
     if found.test_logits == "task":
         what = "uses the task of each test row, which scenario=class does not know"
-        mend = "Use scenario=task with stream.heads=single, or leave stream.test_logits out"
-        raise UserError("stream.test_logits=task", what, mend)
+        fix = "Use scenario=task with stream.heads=single, or leave stream.test_logits out"
+        raise UserError("stream.test_logits=task", what, fix)
 
 
 def _check_task(found: Protocol) -> None:

@@ -70,8 +70,8 @@ def parameters_of(
         except (_Unreadable, TypeError, AttributeError) as error:
             node = error.node if isinstance(error, _Unreadable) else argument
             what = f"option {argument.arg} uses {ast.unparse(node)}, which cannot be read without running the file"
-            mend = "Use literals and the names in gradinc.config.values"
-            raise UserError(f"{path}:{node.lineno}", what, mend) from error
+            fix = "Use literals and the names in gradinc.config.values"
+            raise UserError(f"{path}:{node.lineno}", what, fix) from error
         found[argument.arg] = Parameter(annotation, value, helps.get(argument.arg, ""))
     return found
 

@@ -141,8 +141,8 @@ def _no_such_key(key: str, parts: _Parts, known: set[str]) -> UserError:
     kind, _, option = key.partition(".")
     owners = [part.name for part in catalog.parts(kind) if option in part.parameters] if kind in PARTS else []
     if owners:
-        mend = "It is one of " + ", ".join(f"{kind}={name}" for name in owners)
-        return UserError(key, f"{kind}={parts.sections[kind].name} has no such option", mend)
+        fix = "It is one of " + ", ".join(f"{kind}={name}" for name in owners)
+        return UserError(key, f"{kind}={parts.sections[kind].name} has no such option", fix)
     for kind, chosen in parts.of_window.items():
         for part in catalog.parts(kind):
             if part != chosen and key in {f"strategy.window.{part.name}.{name}" for name in part.parameters}:

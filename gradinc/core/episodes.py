@@ -26,8 +26,8 @@ def check_share(name: str, memory: int, setting: Setting) -> None:
     """
     if share(memory, setting) == 0:
         what = f"leaves less than one example for each of {setting.tasks} tasks"
-        mend = f"Use {setting.tasks} or more, or stream.memory_unit=task"
-        raise UserError(f"strategy.methods.{name}.memory={memory}", what, mend)
+        fix = f"Use {setting.tasks} or more, or stream.memory_unit=task"
+        raise UserError(f"strategy.methods.{name}.memory={memory}", what, fix)
 
 
 def drawn(task: Task, count: int, random: torch.Generator) -> dict[str, Tensor]:

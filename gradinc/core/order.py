@@ -67,8 +67,8 @@ def check_order(methods: Mapping[str, type[Method]]) -> None:
         conflict = CONFLICTS.get((methods[earlier].role, methods[later].role))
         if conflict is None or not all(_has(methods[name], conflict.hook) for name in (earlier, later)):
             continue
-        mend = _moved(methods, later, earlier) if conflict.swap else "one of them"
-        raise UserError(_written(methods), conflict.what.format(earlier, later), f"Use {mend}")
+        fix = _moved(methods, later, earlier) if conflict.swap else "one of them"
+        raise UserError(_written(methods), conflict.what.format(earlier, later), f"Use {fix}")
 
 
 def _has(method: type[Method], hook: str | None) -> bool:

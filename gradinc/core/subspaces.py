@@ -114,8 +114,8 @@ def check_thresholds(
     steps = setting.tasks - 2  # the last task trains with the basis of the task before it
     if increase and highest < 1 <= highest + increase * steps:
         what = f"lets the threshold of {highest:g} grow to 1 within {setting.tasks} tasks, which leaves no direction"
-        mend = f"Use less than {(1 - highest) / steps:.2g}"
-        raise UserError(f"strategy.methods.{method}.increase={increase:g}", what, mend)
+        fix = f"Use less than {(1 - highest) / steps:.2g}"
+        raise UserError(f"strategy.methods.{method}.increase={increase:g}", what, fix)
 
 
 def thresholds_of(

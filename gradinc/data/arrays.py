@@ -43,8 +43,8 @@ def input_rows(path: Path, arrays: Arrays, layout: Layout) -> tuple[np.ndarray, 
             raise UserError(str(path), what, "Save all inputs in one dtype")
     x = np.concatenate(list(arrays.values())) if len(arrays) > 1 else arrays[names[0]]
     if x.ndim not in (2, 3, 4):
-        mend = "Save (rows, features), (rows, height, width), or images with channels"
-        raise UserError(str(path), f"{names[0]} has shape {x.shape}", mend)
+        fix = "Save (rows, features), (rows, height, width), or images with channels"
+        raise UserError(str(path), f"{names[0]} has shape {x.shape}", fix)
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4 and _channels_last(path, names[0], x.shape, layout):

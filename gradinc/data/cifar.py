@@ -45,5 +45,5 @@ def _check(kind: Any, folder: Path) -> None:
         path = folder / kind.base_folder / file
         if not check_integrity(str(path), md5):
             wrong = "not the published file (md5)" if path.is_file() else "no such file"
-            mend = f"Delete {path.parent}, so that the set is downloaded again, or give another data.root=DIR"
-            raise UserError(str(path), wrong, mend)
+            fix = f"Delete {path.parent}, so that the set is downloaded again, or give another data.root=DIR"
+            raise UserError(str(path), wrong, fix)

@@ -67,8 +67,8 @@ def read_image(files: ImageFiles, index: int) -> tuple[np.ndarray, bytes]:
             content = file.read()
         digest = hashlib.sha256(content).digest()
         if files.digest(index) not in (None, digest):
-            mend = "Restore it and give the same command again, or add fresh=true to train on the new data"
-            raise UserError(str(path), "was changed while the run read it", mend)
+            fix = "Restore it and give the same command again, or add fresh=true to train on the new data"
+            raise UserError(str(path), "was changed while the run read it", fix)
         with Image.open(io.BytesIO(content)) as image:
             pixels = _pixels(image, files)
     if pixels.shape != files.shape:

@@ -50,7 +50,7 @@ def download(name: str, root: str | None) -> Path:
             if made.is_dir():
                 _move(made, target / made.name)
     except (OSError, RuntimeError, EOFError) as error:
-        raise UserError(f"data={name}", _failure(name, root, error), _mend(name)) from None
+        raise UserError(f"data={name}", _failure(name, root, error), _fix(name)) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         if made_target:
@@ -86,7 +86,7 @@ def _failure(name: str, root: str | None, error: Exception) -> str:
     return f"not on this machine (looked in {tried}), and the download failed ({reason})"
 
 
-def _mend(name: str) -> str:
+def _fix(name: str) -> str:
     known = locations.DOWNLOADABLE[name]
     if known.folder is not None:
         return f"Give data.root=DIR, where DIR holds {known.folder}, or use data=digits"

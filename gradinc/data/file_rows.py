@@ -99,7 +99,7 @@ class FileRows(Rows):
         try:
             for item in items:
                 if isinstance(item, _Broken):
-                    raise UserError(item.where, item.what, item.mend)
+                    raise UserError(item.where, item.what, item.fix)
                 yield torch.from_numpy(item)
         finally:
             del items  # ends the workers now: the traceback of an error would keep them alive
@@ -111,7 +111,7 @@ class _Broken:
 
     where: str
     what: str
-    mend: str
+    fix: str
 
 
 class _Images(Dataset[np.ndarray | _Broken]):
@@ -124,7 +124,7 @@ class _Images(Dataset[np.ndarray | _Broken]):
         try:
             return np.stack([decode(self.files, row) for row in rows])
         except UserError as error:
-            return _Broken(error.where, error.what, error.mend)
+            return _Broken(error.where, error.what, error.fix)
 
 
 def _stack(images: Iterable[np.ndarray]) -> Tensor:

@@ -49,8 +49,8 @@ def scan(root: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.n
     for part, folders in found.items():
         for name, paths in folders.items():
             if name not in classes:
-                mend = f"Add training images to {root / 'train' / name}, or remove the class"
-                raise UserError(str(root / part / name), "this class has no training images", mend)
+                fix = f"Add training images to {root / 'train' / name}, or remove the class"
+                raise UserError(str(root / part / name), "this class has no training images", fix)
             rows += [(path, classes.index(name), parts[part]) for path in paths]
     rows.sort()
     found_paths, labels, membership = zip(*rows, strict=True)
@@ -61,8 +61,8 @@ def _parts(root: Path) -> dict[str, int]:
     parts: dict[str, int] = {}
     for name in _folders(root):
         if name not in PART_FOLDERS:
-            mend = "Remove it, or move it into one of these"
-            raise UserError(str(root / name), "is beside train, and is neither val, validation nor test", mend)
+            fix = "Remove it, or move it into one of these"
+            raise UserError(str(root / name), "is beside train, and is neither val, validation nor test", fix)
         if PART_FOLDERS[name] in parts.values():
             raise UserError(str(root), "has both val and validation", "Keep one of them")
         parts[name] = PART_FOLDERS[name]

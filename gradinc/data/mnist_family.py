@@ -29,29 +29,29 @@ def mnist_family(name: str, root: str | None, classes: tuple[str, ...]) -> Sourc
 
         folder = download(name, root)
     files = locations.idx_files(folder)
-    mend = _mend(name, folder)
+    fix = _fix(name, folder)
     for file in locations.IDX_FILES:
         if file not in files:
             raise UserError(
-                str(folder / file), "no such file, with or without .gz, though others of the set are here", mend
+                str(folder / file), "no such file, with or without .gz, though others of the set are here", fix
             )
-    x, y = zip(*(_part(files, prefix, len(classes), mend) for prefix in ("train", "t10k")), strict=True)
+    x, y = zip(*(_part(files, prefix, len(classes), fix) for prefix in ("train", "t10k")), strict=True)
     if x[0].shape[1:] != x[1].shape[1:]:
-        raise UserError(str(folder), f"training images are {x[0].shape[1:]}, test images {x[1].shape[1:]}", mend)
+        raise UserError(str(folder), f"training images are {x[0].shape[1:]}, test images {x[1].shape[1:]}", fix)
     part = np.repeat(np.array([TRAIN, TEST], np.int8), [len(x[0]), len(x[1])])
     return Source(np.concatenate(x), np.concatenate(y), classes, part, 255.0, str(folder))
 
 
-def _part(files: dict[str, Path], prefix: str, classes: int, mend: str) -> tuple[np.ndarray, np.ndarray]:
+def _part(files: dict[str, Path], prefix: str, classes: int, fix: str) -> tuple[np.ndarray, np.ndarray]:
     images = files[f"{prefix}-{locations.IMAGES}"]
     labels = files[f"{prefix}-{locations.LABELS}"]
-    x, y = read_images(images, mend), read_labels(labels, classes, mend)
+    x, y = read_images(images, fix), read_labels(labels, classes, fix)
     if len(x) != len(y):
-        raise UserError(str(labels), f"{len(y)} labels for the {len(x)} images in {images.name}", mend)
+        raise UserError(str(labels), f"{len(y)} labels for the {len(x)} images in {images.name}", fix)
     return x, y
 
 
-def _mend(name: str, folder: Path) -> str:
+def _fix(name: str, folder: Path) -> str:
     known = locations.DOWNLOADABLE[name]
     if folder == known.system:
         return f"Reinstall Debian's package {known.package}"

@@ -75,12 +75,12 @@ def _checked(path: Path, archive: zipfile.ZipFile, name: str) -> int:
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
     """Turn errors of a missing or damaged file into a UserError that names it."""
-    mend = "Save the file again with numpy.savez"
+    fix = "Save the file again with numpy.savez"
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise UserError(str(path), f"not a readable npz file ({error})", mend) from None
+        raise UserError(str(path), f"not a readable npz file ({error})", fix) from None
     except FileNotFoundError:
         raise UserError(f"data.root={path}", "no such file", "Give data.root=FILE.npz") from None
     except OSError as error:
-        raise UserError(f"data.root={path}", f"cannot be read ({error.strerror or error})", mend) from None
+        raise UserError(f"data.root={path}", f"cannot be read ({error.strerror or error})", fix) from None

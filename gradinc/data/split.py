@@ -51,8 +51,8 @@ def split_rows(
     if not (part == TRAIN).any():
         raise UserError("data", "there are no training rows", "Give a data set that has some")
     if not (part == TEST).any():
-        mend = "Give a larger fraction, or a set with an official test part"
-        raise UserError(f"data.test={test:g}", f"none of the {len(y)} rows would be for testing", mend)
+        fix = "Give a larger fraction, or a set with an official test part"
+        raise UserError(f"data.test={test:g}", f"none of the {len(y)} rows would be for testing", fix)
     return part
 
 

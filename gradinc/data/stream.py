@@ -63,8 +63,8 @@ class Stream(Sequence[Task]):
             first.shape,
         )
         if any(each.train is not None for each in self.experiences) and not (self.labels and self.labels.all_count):
-            mend = "Use scenario=class without stream.train_logits, where every output counts"
-            raise UserError(f"stream={options.name}", "its tasks have rows of each other's classes", mend)
+            fix = "Use scenario=class without stream.train_logits, where every output counts"
+            raise UserError(f"stream={options.name}", "its tasks have rows of each other's classes", fix)
         if options.scored_tasks is not None and options.scored_tasks > self.tested:
             raise UserError(
                 f"stream.scored_tasks={options.scored_tasks}",

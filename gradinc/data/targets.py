@@ -39,8 +39,8 @@ def targets_of(path: Path, arrays: Arrays, task: TargetKind) -> tuple[np.ndarray
     first, *others = arrays
     for name, array in arrays.items():
         if array.ndim not in (1, 2):
-            mend = "Save labels as (rows,), values as (rows,) or (rows, targets)"
-            raise UserError(str(path), f"{name} has shape {array.shape}", mend)
+            fix = "Save labels as (rows,), values as (rows,) or (rows, targets)"
+            raise UserError(str(path), f"{name} has shape {array.shape}", fix)
     columns = {name: array.reshape(len(array), -1) for name, array in arrays.items()}
     for name in others:
         if columns[name].shape[1] != columns[first].shape[1]:
@@ -94,8 +94,8 @@ def _numbers(path: Path, name: str, y: np.ndarray) -> np.ndarray:
     """Return the label of each row, shape (n,), from one column of whole numbers or from one-hot rows."""
     if y.shape[1] > 1:
         if not _is_one_hot(y):
-            mend = "Save labels as (rows,) or as one-hot rows"
-            raise UserError(str(path), f"{name} has shape {y.shape} and rows that are not one-hot", mend)
+            fix = "Save labels as (rows,) or as one-hot rows"
+            raise UserError(str(path), f"{name} has shape {y.shape} and rows that are not one-hot", fix)
         return y.argmax(1)
     y = y[:, 0]
     if not _is_whole(y):

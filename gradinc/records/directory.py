@@ -122,8 +122,8 @@ class RunDirectory:
         try:
             old = read_config(self.path)
         except UserError as error:
-            mend = "Restore the old file, or use fresh=true to start again"
-            raise UserError(error.where, error.what, mend) from error
+            fix = "Restore the old file, or use fresh=true to start again"
+            raise UserError(error.where, error.what, fix) from error
         differences = changed(old.document, self.config.document)
         if differences:
             key, before, now = differences[0]
@@ -192,8 +192,8 @@ class RunDirectory:
         """
         meta = read_meta(self.path / "meta.json")
         if meta is None and (self.path / "ckpt").exists() and any((self.path / "ckpt").iterdir()):
-            mend = "Restore it, or use fresh=true to start again"
-            raise UserError(str(self.path / "meta.json"), "is missing or damaged", mend)
+            fix = "Restore it, or use fresh=true to start again"
+            raise UserError(str(self.path / "meta.json"), "is missing or damaged", fix)
         return meta
 
     @contextmanager

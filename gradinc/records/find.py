@@ -138,8 +138,8 @@ def _nothing(argument: str, output: Path) -> UserError:
     names = [run.name for run in _runs_in(output)]
     if _is_directory(argument):
         return UserError(argument, "contains no runs", "Give the directory of a run, or one with runs in it")
-    mend = choose(argument, names) if names else f"There is none under {output}/; give --output DIR"
-    return UserError(argument or '""', "no such run", mend)
+    fix = choose(argument, names) if names else f"There is none under {output}/; give --output DIR"
+    return UserError(argument or '""', "no such run", fix)
 
 
 def _is_directory(argument: str) -> bool:

@@ -40,15 +40,15 @@ class Log:
         """
         self.path = path
         self._total = hashlib.sha256()
-        mend = "Restore the old file, or use fresh=true to start again"
+        fix = "Restore the old file, or use fresh=true to start again"
         with storing(path):
             lost = offset - (path.stat().st_size if path.exists() else 0)
             if lost > 0:
                 what = f"has lost its last {lost:,} bytes since the last checkpoint"
-                raise UserError(str(path), what, mend)
+                raise UserError(str(path), what, fix)
             self._read(offset)
             if digest is not None and digest != self.digest:
-                raise UserError(str(path), "was changed since the last checkpoint", mend)
+                raise UserError(str(path), "was changed since the last checkpoint", fix)
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (it lives as long as the run)
             os.ftruncate(self._file.fileno(), offset)
         self.offset = offset

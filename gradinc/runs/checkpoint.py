@@ -103,8 +103,8 @@ def fitting(path: Path) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         said = " ".join(str(error).split())[:100]
         what = f"does not fit this version of gradinc ({type(error).__name__}: {said})"
-        mend = "Resume with the version that began the run, or use fresh=true to start again"
-        raise UserError(str(path), what, mend) from error
+        fix = "Resume with the version that began the run, or use fresh=true to start again"
+        raise UserError(str(path), what, fix) from error
 
 
 def _checked(path: Path) -> io.BytesIO:

@@ -50,7 +50,7 @@ def train_to_the_end(
         display.warn(divergence(directory, record))
         return 1
     except StorageError as error:  # also if the place cannot be written any more: the run exists and can be resumed
-        raise StorageError(error.where, error.what, error.mend) from error
+        raise StorageError(error.where, error.what, error.fix) from error
     except UserError as error:  # a data file that broke while it was being read
         _record_stop(run, directory, "failed", error=str(error))
         raise

@@ -59,11 +59,11 @@ def _out_of_memory(config: Config) -> StorageError:
     size, window = config.data.batch_size, config.strategy.window.size
     if config.strategy.window.micro_batch == "auto":
         what = "found micro-batches that do not fit into memory any more"
-        mend = f"fresh=true looks again; data.batch_size={size} strategy.window.size={window} is the same update"
-        return StorageError("strategy.window.micro_batch=auto", what, mend)
+        fix = f"fresh=true looks again; data.batch_size={size} strategy.window.size={window} is the same update"
+        return StorageError("strategy.window.micro_batch=auto", what, fix)
     where, what = f"data.batch_size={size}", "does not fit into memory"
     if size == 1:
         return StorageError(where, what, "Use a smaller model")
     factor = next(number for number in range(2, size + 1) if size % number == 0)
-    mend = f"Use data.batch_size={size // factor} strategy.window.size={window * factor}: the same update"
-    return StorageError(where, what, mend)
+    fix = f"Use data.batch_size={size // factor} strategy.window.size={window * factor}: the same update"
+    return StorageError(where, what, fix)

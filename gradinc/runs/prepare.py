@@ -109,8 +109,8 @@ def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
     for task in range(stream.tested):
         if stream.size(part, task) == 0:
             of, fewer = (f" of task {task + 1}", ", or use fewer tasks") if stream.is_sequence else ("", "")
-            what, mend = f"there are no {part} rows{of}", f"Set a larger data.{part}{fewer}"
-            raise UserError(f"evaluate.rows={part}", what, mend)
+            what, fix = f"there are no {part} rows{of}", f"Set a larger data.{part}{fewer}"
+            raise UserError(f"evaluate.rows={part}", what, fix)
 
 
 def _weights_to_start_from(init: str, model: nn.Module, device: torch.device) -> dict[str, Tensor]:

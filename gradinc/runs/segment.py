@@ -43,8 +43,8 @@ def check_segment(
     differing = changes(earlier["segments"][-1], environment)
     changed = "; ".join(f"{name} {before}, now {now}" for name, before, now in differing)
     if changed and directory.config.strict:
-        mend = "Resume where it ran, or without strict"
-        raise UserError(str(directory.path), f"ran with {changed}, and strict=true", mend)
+        fix = "Resume where it ran, or without strict"
+        raise UserError(str(directory.path), f"ran with {changed}, and strict=true", fix)
     if changed:
         end = "the last bits may differ from an uninterrupted run. It is recorded."
         display.warn(f"{directory.path} ran with {changed}: {end}")

@@ -99,8 +99,8 @@ class FinishedRun:
             model.load_state_dict(weights)
         except RuntimeError as error:
             what = "does not describe the model that the run's weights are of"
-            mend = "Restore the old file, or run it again with fresh=true"
-            raise UserError(str(self.path / "config.yaml"), what, mend) from error
+            fix = "Restore the old file, or run it again with fresh=true"
+            raise UserError(str(self.path / "config.yaml"), what, fix) from error
         return model.eval()
 
     @property
@@ -108,8 +108,8 @@ class FinishedRun:
         """The shapes that the model was built for."""
         record = self.meta.get("data")
         if record is None:
-            mend = "Restore it, or run the experiment again with fresh=true"
-            raise UserError(str(self.path / "meta.json"), "is missing or damaged", mend)
+            fix = "Restore it, or run the experiment again with fresh=true"
+            raise UserError(str(self.path / "meta.json"), "is missing or damaged", fix)
         return Shape(tuple(record["shape"]), record["outputs"])
 
     def dataset(self, config: data.DataSection | None = None, device: torch.device | str = "cpu") -> data.Dataset:
@@ -206,16 +206,14 @@ def _last_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, T
         weights: dict[str, Tensor] = state["learner"]["model"]
         if finished and result.get("weights_digest") not in (None, checkpoint.digest(weights)):
             what = f"has lost its last weights: {damaged[0]}" if damaged else "has lost its last weights"
-            mend = f"Remove {path / 'result.json'} and run the run's command again: it resumes from step {mark.updates}"
-            raise UserError(str(path), what, mend)
+            fix = f"Remove {path / 'result.json'} and run the run's command again: it resumes from step {mark.updates}"
+            raise UserError(str(path), what, fix)
         for line in damaged:
             sys.stderr.write(printable(f"warning: {line}. These are the weights of step {mark.updates}.") + "\n")
         return weights
     what = f"has no checkpoint that is whole: {damaged[0]}" if damaged else "has no checkpoint"
-    mend = (
-        "Give its command again, with fresh=true" if finished else "Train it first, with the command in its meta.json"
-    )
-    raise UserError(str(path), what, mend)
+    fix = "Give its command again, with fresh=true" if finished else "Train it first, with the command in its meta.json"
+    raise UserError(str(path), what, fix)
 
 
 def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -227,9 +225,9 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
     path = find_run(run)
     wrong = check_seal(read_ended(path), path)
     file = path / _BEST_FILE
-    mend = "Use its last weights, or run it again with fresh=true"
+    fix = "Use its last weights, or run it again with fresh=true"
     if not file.exists() and _BEST_FILE in wrong:
-        raise UserError(str(file), wrong[_BEST_FILE], mend)
+        raise UserError(str(file), wrong[_BEST_FILE], fix)
     if not file.exists():
         raise UserError(str(path), "has no best checkpoint, since it has no validation rows", "Use its last weights")
     try:
@@ -239,7 +237,7 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
         if _BEST_FILE in wrong:
             raise checkpoint.Damaged(f"it {wrong[_BEST_FILE]}")
     except checkpoint.Damaged as damage:
-        raise UserError(str(file), f"is damaged ({damage})", mend) from damage
+        raise UserError(str(file), f"is damaged ({damage})", fix) from damage
     weights: dict[str, Tensor] = state["model"]
     return weights
 

@@ -136,14 +136,14 @@ def undone_projections(methods: Mapping[str, Method], optimizer: str, options: M
         if method.role not in ("steers", "confines") or type(method).stepped is not Method.stepped:
             continue  # those with `stepped` project the step itself
         if optimizer != "sgd":
-            why, mend = f"optimizer={optimizer} makes other steps of it", "optimizer=sgd optimizer.momentum=0"
+            why, fix = f"optimizer={optimizer} makes other steps of it", "optimizer=sgd optimizer.momentum=0"
         elif options.get("weight_decay"):
-            why, mend = "weight decay leaves what it allows", "optimizer.weight_decay=0"
+            why, fix = "weight decay leaves what it allows", "optimizer.weight_decay=0"
         elif options.get("momentum") and method.role != "confines":
-            why, mend = "momentum brings back what it took away", "optimizer.momentum=0"
+            why, fix = "momentum brings back what it took away", "optimizer.momentum=0"
         else:
             continue
-        lines.append(f"{name} projects the gradient, and {why}: its paper's guarantee does not hold. Use {mend}")
+        lines.append(f"{name} projects the gradient, and {why}: its paper's guarantee does not hold. Use {fix}")
     return lines
 
 

@@ -34,13 +34,13 @@ class Finding:
         what: its name.
         state: ``ok``, ``–`` (not here, and only needed for some things) or ``wrong``.
         found: what was found.
-        mend: how to fix it; empty if nothing is wrong.
+        fix: what to do about it; empty if nothing is wrong.
     """
 
     what: str
     state: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine(output: Path) -> list[Finding]:
@@ -81,13 +81,13 @@ def _torchvision() -> Finding:
     """Return whether torchvision was built for this torch."""
     from gradinc.data.torchvision_import import import_torchvision
 
-    mend = "Install torch and torchvision from one source, with -c constraints.txt"
+    fix = "Install torch and torchvision from one source, with -c constraints.txt"
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
             import_torchvision()
         except Exception as error:  # a broken pair raises many kinds
-            return Finding("torch and torchvision", "wrong", f"{type(error).__name__}: {str(error)[:80]}", mend)
+            return Finding("torch and torchvision", "wrong", f"{type(error).__name__}: {str(error)[:80]}", fix)
     if any("built for another torch" in str(warning.message) for warning in heard):
         return Finding("torch and torchvision", "ok", "built for each other: no; gradinc needs none of what is missing")
     return Finding("torch and torchvision", "ok", "built for each other")

@@ -60,8 +60,8 @@ def verify(path: Path, display: Display, stop: Interruption) -> Verdict:
     config = read_config(path)
     meta = read_meta(path / "meta.json")
     if meta is None:
-        mend = "Restore it, or run the experiment again with fresh=true"
-        raise UserError(str(path / "meta.json"), "is missing or damaged", mend)
+        fix = "Restore it, or run the experiment again with fresh=true"
+        raise UserError(str(path / "meta.json"), "is missing or damaged", fix)
     verdict = Verdict(str(path))
     if identity_digest(config) != meta["identity"]:
         verdict.differences.append("config.yaml: is not the config that the run was started with")

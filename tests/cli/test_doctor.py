@@ -21,7 +21,7 @@ def test_a_machine_that_runs_tests_can_make_runs(gradinc: Any, empty: Path) -> N
     outcome = gradinc("doctor", "--json")
     assert (outcome.code, outcome.err) == (0, "")
     found = findings(outcome)
-    assert found["torch"] == {"what": "torch", "state": "ok", "found": metadata.version("torch"), "mend": ""}
+    assert found["torch"] == {"what": "torch", "state": "ok", "found": metadata.version("torch"), "fix": ""}
     assert found["data=digits"]["state"] == "ok"
     assert found["output outputs"]["state"] == "ok"
     assert {"python", "torch and torchvision", "CUDA devices", "CPU cores", "denormal numbers", "Slurm", "ray"} <= set(
@@ -40,7 +40,7 @@ def test_a_package_that_is_missing_or_too_old_is_wrong(gradinc: Any, monkeypatch
     assert outcome.code == 1
     found = findings(outcome)
     assert found["torch"]["state"] == "wrong"
-    assert found["torch"]["mend"] == "pip install 'torch>=99'"
+    assert found["torch"]["fix"] == "pip install 'torch>=99'"
     assert (found["no-such-package"]["state"], found["no-such-package"]["found"]) == ("wrong", "not installed")
     assert found["numpy"]["state"] == "ok"
     assert "pytest" not in found
@@ -52,7 +52,7 @@ def test_a_place_that_cannot_be_written_is_wrong(
     (empty / "file").touch()
     outcome = gradinc("doctor", "--json", "--output", "file/outputs")
     assert outcome.code == 1
-    assert findings(outcome)["output file/outputs"]["mend"] == "Choose another directory: output=DIR"
+    assert findings(outcome)["output file/outputs"]["fix"] == "Choose another directory: output=DIR"
 
     def full(*arguments: object) -> None:
         raise StorageError("x", "cannot be written: No space left on device", "Make room")

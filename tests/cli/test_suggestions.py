@@ -15,7 +15,7 @@ from gradinc.config.validation import validate
 
 
 @pytest.mark.parametrize(
-    ("words", "mend"),
+    ("words", "fix"),
     [
         ("optimizer.learning_rate=0.1", "Did you mean optimizer.lr?"),
         ("learning_rate=0.1", "Did you mean optimizer.lr?"),
@@ -30,10 +30,10 @@ from gradinc.config.validation import validate
         ("data.batchsize=3", "Did you mean data.batch_size?"),
     ],
 )
-def test_an_unknown_key_is_told_by_its_section(words: str, mend: str) -> None:
+def test_an_unknown_key_is_told_by_its_section(words: str, fix: str) -> None:
     with pytest.raises(UserError, match="no such key") as caught:
         load_config(words.split())
-    assert caught.value.mend == mend
+    assert caught.value.fix == fix
 
 
 def test_export_says_which_formats_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Bad input: one line on stderr that names the key and the mend, exit code 2, nothing created."""
+"""Bad input: one line on stderr that names the key and the fix, exit code 2, nothing created."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def swept(line: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("line", "mend"),
+    ("line", "fix"),
     [
         ("strategy=accumulate strategy.methods.sam.rho=0.1", "strategy=[accumulate,sam]"),
         ("strategy=[accumulate,agem] strategy.methods.sam.rho=0.1", "strategy=[accumulate,agem,sam]"),
@@ -26,12 +26,12 @@ def swept(line: str) -> list[str]:
         ("+strategy.methods.sam.rho=0.1", "strategy=sam"),
     ],
 )
-def test_an_option_of_a_method_does_not_add_the_method(line: str, mend: str) -> None:
+def test_an_option_of_a_method_does_not_add_the_method(line: str, fix: str) -> None:
     for multirun in (False, True):
         with pytest.raises(UserError, match=r"^strategy\.methods\.sam(\.rho)?: .* has no method sam") as caught:
             compose_jobs(line.split(), multirun=multirun)
-        assert caught.value.mend == f"Write {mend}"
-    assert "sam" in load_config([mend]).strategy.methods
+        assert caught.value.fix == f"Write {fix}"
+    assert "sam" in load_config([fix]).strategy.methods
 
 
 def test_options_of_methods_that_are_chosen_are_set_and_files_may_choose(tmp_path: Path) -> None:

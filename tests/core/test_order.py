@@ -115,8 +115,8 @@ def test_a_right_order_is_let_through(names):
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_every_mend_leads_to_an_order_that_is_let_through(count):
-    """By following the mends, one at a time, unless two methods exclude each other."""
+def test_every_fix_leads_to_an_order_that_is_let_through(count):
+    """By following the fixes, one at a time, unless two methods exclude each other."""
     refused = 0
     for names in permutations([name for name in METHODS if name not in ("asam", "ogd")], count):
         line = refusal(*names)
@@ -124,9 +124,9 @@ def test_every_mend_leads_to_an_order_that_is_let_through(count):
         for _ in range(count):
             if line is None:
                 break
-            mended = line.rpartition("Use strategy=[")[2].rstrip("].").split(",")
-            assert sorted(mended) == sorted(names), line
-            line = refusal(*mended)
+            fixed = line.rpartition("Use strategy=[")[2].rstrip("].").split(",")
+            assert sorted(fixed) == sorted(names), line
+            line = refusal(*fixed)
         assert line is None, names
     assert refused > 0
 

@@ -88,12 +88,12 @@ def test_a_file_with_another_md5_sum_is_refused_and_nothing_is_kept(mnist_mirror
     with pytest.raises(UserError, match="the download failed") as caught:
         open_source("mnist", None, {})
     assert str(cache / "mnist") in caught.value.what
-    assert "data.root=DIR" in caught.value.mend
+    assert "data.root=DIR" in caught.value.fix
     assert not (cache / "mnist").exists()
     assert not availability("mnist").here
 
 
-def test_without_a_network_the_message_lists_what_was_tried_and_the_mend(
+def test_without_a_network_the_message_lists_what_was_tried_and_the_fix(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fashion = locations.DOWNLOADABLE["fashion_mnist"]
@@ -104,8 +104,8 @@ def test_without_a_network_the_message_lists_what_was_tried_and_the_mend(
         open_source("fashion_mnist", str(tmp_path / "given"), {})
     for folder in (tmp_path / "given", tmp_path / "system", cache / "fashion_mnist"):
         assert str(folder) in caught.value.what
-    assert "dataset-fashion-mnist" in caught.value.mend
-    assert "data.root=DIR" in caught.value.mend
+    assert "dataset-fashion-mnist" in caught.value.fix
+    assert "data.root=DIR" in caught.value.fix
     assert not (tmp_path / "given").exists()
 
 

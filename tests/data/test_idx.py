@@ -57,7 +57,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_file_is_named_with_what_is_wrong_and_the_mend(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_named_with_what_is_wrong_and_the_fix(tmp_path: Path, damage: str) -> None:
     content, reason = DAMAGED[damage]
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(content)
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_named_with_what_is_wrong_and_the_mend(tmp_path: Path,
         read_idx(path, 3, "Fetch it again")
     assert caught.value.where == str(path)
     assert reason in caught.value.what
-    assert caught.value.mend == "Fetch it again"
+    assert caught.value.fix == "Fetch it again"
 
 
 def test_a_missing_file_and_a_folder_in_its_place_are_named(tmp_path: Path) -> None:

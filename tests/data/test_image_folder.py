@@ -133,7 +133,7 @@ def test_images_of_different_sizes_are_refused_or_scaled(section: Section, tmp_p
         opened(section, tmp_path)
     assert caught.value.where == str(tmp_path / "b" / "2.png")
     assert caught.value.what == "is 7x6 pixels, while a/1.png is 6x6"
-    assert caught.value.mend == "Give data.size=N to scale all images to NxN"
+    assert caught.value.fix == "Give data.size=N to scale all images to NxN"
     assert open_source("image_folder", str(tmp_path), {"size": 4}).shape == (3, 4, 4)
 
 

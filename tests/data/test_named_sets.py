@@ -123,7 +123,7 @@ def test_a_missing_file_of_a_set_is_named(mnist_folder: Folder) -> None:
     with pytest.raises(UserError, match="no such file") as caught:
         open_source("mnist", str(folder), {})
     assert caught.value.where == str(folder / "t10k-labels-idx1-ubyte")
-    assert "data.root=DIR" in caught.value.mend
+    assert "data.root=DIR" in caught.value.fix
 
 
 def test_files_that_do_not_belong_together_are_refused(mnist_folder: Folder, idx: Callable[..., bytes]) -> None:

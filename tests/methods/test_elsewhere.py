@@ -104,14 +104,14 @@ def test_without_its_package_the_file_and_the_package_are_named(tmp_path):
     (tmp_path / "strategy").mkdir()
     file = tmp_path / "strategy" / "sign_descent.yaml"
     asks = r"strategy\.methods\.sign_descent: strategy/sign_descent\.yaml asks for it, and no package that is installed"
-    for header, mend in {
+    for header, fix in {
         "": "Install the package that registers it in the group gradinc.methods",
         "# Take the sign\n# Package: their-methods\n": "Install their-methods",
     }.items():
         file.write_text(header + STRATEGY)
         with pytest.raises(UserError, match=asks) as caught:
             load_config(["strategy=sign_descent"], [tmp_path])
-        assert caught.value.mend == mend
+        assert caught.value.fix == fix
     assert next(each.summary for each in groups.choices("strategy", [tmp_path]) if each.name == "sign_descent")
     with pytest.raises(UserError, match=r"strategy\.methods\.signed: unknown\. Choose from: "):
         load_config(["strategy=sgd", "strategy.methods.signed.scale=1"], [tmp_path])

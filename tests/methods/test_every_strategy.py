@@ -302,11 +302,11 @@ def check_refusal(refusal: UserError, first: str, second: str) -> None:
     one, two = (chosen(name).strategy.methods or [chosen(name).strategy.window.rule] for name in (first, second))
     assert any(name in refusal.what for name in one), refusal
     assert any(name in refusal.what for name in two), refusal
-    if refusal.mend == "Use one of them":
+    if refusal.fix == "Use one of them":
         with pytest.raises(UserError):
             begun(both(second, first))
     else:
-        names = refusal.mend.removeprefix("Use strategy=[").removesuffix("]").split(",")
+        names = refusal.fix.removeprefix("Use strategy=[").removesuffix("]").split(",")
         assert sorted(names) == sorted({**one, **two})
         begun(load_config([*SMALL, *WINDOWS, f"strategy=[{','.join(names)}]"]))
 

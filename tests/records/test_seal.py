@@ -258,7 +258,7 @@ def test_every_other_digit_in_a_result_is_found(gradinc: Command) -> None:
 
 
 @pytest.mark.parametrize(("file", "damage"), CASES)
-def test_the_same_command_mends_what_it_can_and_refuses_the_rest(gradinc: Command, file: str, damage: str) -> None:
+def test_the_same_command_fixes_what_it_can_and_refuses_the_rest(gradinc: Command, file: str, damage: str) -> None:
     DAMAGES[damage](Path("outputs/mine") / file)
     end = gradinc("train", *RUN)
     if file in ("config.yaml", "result.json"):

@@ -186,11 +186,11 @@ def test_an_output_that_cannot_be_one_is_bad_input(nursery: Nursery, folder: Pat
 
 
 @pytest.mark.parametrize("place", ["no_memory_for_python", "no_memory_on_the_device"])
-def test_no_memory_is_told_with_the_mend(nursery: Nursery, folder: Path, wanted: dict[str, Any], place: str) -> None:
+def test_no_memory_is_told_with_the_fix(nursery: Nursery, folder: Path, wanted: dict[str, Any], place: str) -> None:
     end = nursery.run(folder, *RUN, plant=place)
     assert (end.code, end.err.count("\n")) == (1, 1), end.err
-    mend = "Use data.batch_size=100 strategy.window.size=2: the same update"
-    assert end.err == f"data.batch_size=200: does not fit into memory. {mend}.\n"
+    fix = "Use data.batch_size=100 strategy.window.size=2: the same update"
+    assert end.err == f"data.batch_size=200: does not fit into memory. {fix}.\n"
     assert [mark.updates for mark in checkpoint.marks(only_run(folder) / "ckpt")] == [4, 3]
     assert nursery.run(folder, *RUN).code == 0
     assert differences(only_run(folder), wanted) == []
@@ -222,10 +222,10 @@ def test_a_model_that_no_memory_holds_is_told_and_nothing_is_made(nursery: Nurse
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(("rows", "mend"), [(35, "data.batch_size=7 strategy.window.size=5"), (1, "a smaller model")])
-def test_the_mend_is_the_same_update(nursery: Nursery, folder: Path, rows: int, mend: str) -> None:
+@pytest.mark.parametrize(("rows", "fix"), [(35, "data.batch_size=7 strategy.window.size=5"), (1, "a smaller model")])
+def test_the_fix_is_the_same_update(nursery: Nursery, folder: Path, rows: int, fix: str) -> None:
     end = nursery.run(folder, *RUN, f"data.batch_size={rows}", plant="no_memory_for_python")
-    assert end.err.startswith(f"data.batch_size={rows}: does not fit into memory. Use {mend}")
+    assert end.err.startswith(f"data.batch_size={rows}: does not fit into memory. Use {fix}")
 
 
 # ---- what is printed ----

@@ -161,7 +161,7 @@ def lines(*words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "words", "mend"),
+    ("strategy", "words", "fix"),
     [
         ("gpm", "optimizer=adam", "optimizer=sgd optimizer.momentum=0"),
         ("agem", "optimizer=adamw", "optimizer=sgd optimizer.momentum=0"),
@@ -169,10 +169,10 @@ def lines(*words: str) -> list[str]:
         ("gem", "optimizer.momentum=0.9", "optimizer.momentum=0"),
     ],
 )
-def test_a_projection_that_the_optimizer_undoes_is_warned_of(strategy, words, mend):
+def test_a_projection_that_the_optimizer_undoes_is_warned_of(strategy, words, fix):
     (line,) = lines(f"strategy={strategy}", *words.split())
     assert line.startswith(f"{strategy} projects the gradient")
-    assert line.endswith(f"Use {mend}")
+    assert line.endswith(f"Use {fix}")
 
 
 @pytest.mark.parametrize(

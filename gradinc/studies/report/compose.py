@@ -28,11 +28,11 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
     """
     subject = Subject(title, sorted(runs, key=lambda run: (run.name, str(run.path))))
     if not subject.settings:
-        what, mend = "has no run that can be read", "Run the run's own command again: it writes the missing files"
+        what, fix = "has no run that can be read", "Run the run's own command again: it writes the missing files"
         damaged = next((run for run in subject.runs if run.damage is not None), None)
         if damaged is not None and damaged.damage is not None:
             what += f": in {damaged.name} {' '.join(damaged.damage)}"
-        raise UserError(title, what, mend)
+        raise UserError(title, what, fix)
     page = Page(subject, Numbers())
     settings = settings_section(page)
     every = runs_section(page) if len(runs) > 1 else None

@@ -42,7 +42,7 @@ def check_fit(jobs: Sequence[Job]) -> None:
                 check(config, partial(_outlined, outlines=outlines, here=job.cluster.is_here))
         except UserError as error:
             where = " ".join(dict.fromkeys([*job.swept, error.where]))
-            raise UserError(where, error.what, error.mend) from error
+            raise UserError(where, error.what, error.fix) from error
         except Exception:  # what a part of another package raises on no device is no misfit; the job itself will tell
             continue
 

@@ -158,6 +158,6 @@ def _died(code: int, stopping: int, seconds: float) -> Ending:
         return Ending(128 + stopping, seconds=seconds)
     if code < 0:
         death = f"killed by {signal.Signals(-code).name}"
-        mend = ", by the system if memory ran out" if code == -signal.SIGKILL else ""
-        return Ending(1, death + mend, death, seconds)
+        fix = ", by the system if memory ran out" if code == -signal.SIGKILL else ""
+        return Ending(1, death + fix, death, seconds)
     return Ending(code or 1, f"left by os._exit({code})", f"exited with {code}", seconds)

@@ -168,7 +168,7 @@ def _compose(
                 raise UserError(each.text, "would make its runs again each time", "Give it on the command line")
         as_published, cluster = composer.run(published)
     except UserError as error:
-        raise UserError(f"{where}: {error.where}", error.what, error.mend) from error
+        raise UserError(f"{where}: {error.where}", error.what, error.fix) from error
     config = as_published
     own = [a for a in own if a in composer.fitting([*published, *own])]  # options go to the rows that have their part
     if own:

@@ -91,8 +91,8 @@ def _check_together(table: Table, where: str) -> None:
             )
     for column in printed:
         if table.columns[column].tolerance is None:
-            mend = "Give the widest interval for a reproduced number"
-            raise UserError(f"{where}columns.{column}.tolerance", "is missing", mend)
+            fix = "Give the widest interval for a reproduced number"
+            raise UserError(f"{where}columns.{column}.tolerance", "is missing", fix)
     for number, claim in enumerate(table.claims):
         _check_claim(claim, table, f"{where}claims.{number}")
 

@@ -40,8 +40,8 @@ def cut_back(journal: Path) -> None:
 
 def damaged_journal(journal: Path, where: str) -> UserError:
     """Return the error of a journal that cannot be used; `where` names its place."""
-    mend = "Remove it: the same command then repeats the trials, and finished runs stay"
-    return UserError(str(journal), f"is damaged ({where})", mend)
+    fix = "Remove it: the same command then repeats the trials, and finished runs stay"
+    return UserError(str(journal), f"is damaged ({where})", fix)
 
 
 class ThreadLock:

@@ -104,8 +104,8 @@ class Search:
             try:
                 self._held.acquire(blocking=False)
             except filelock.Timeout:
-                what, mend = "is in use by another search", "Wait for it, or use another --name"
-                raise UserError(str(self.folder), what, mend) from None
+                what, fix = "is in use by another search", "Wait for it, or use another --name"
+                raise UserError(str(self.folder), what, fix) from None
 
     def close(self) -> None:
         """Let another search have the folder."""
@@ -260,12 +260,12 @@ class Search:
             return None
         run = self.job(self.space.tried(best.params)).directory
         if (damage := RecordedRun.open(run).damage) is not None:
-            mend = f"Restore it, or remove {run} and {self.folder / JOURNAL} and run the same command again"
-            raise UserError(str(run / damage[0]), damage[1], mend)
+            fix = f"Restore it, or remove {run} and {self.folder / JOURNAL} and run the same command again"
+            raise UserError(str(run / damage[0]), damage[1], fix)
         rows = [line["row"] for line in read_log(run / "metrics.jsonl") if isinstance(line.get("row"), list)]
         if not rows:
-            mend = f"Restore it, or remove {run} and {self.folder / JOURNAL} and run the same command again"
-            raise UserError(str(run / "metrics.jsonl"), "is missing or damaged", mend)
+            fix = f"Restore it, or remove {run} and {self.folder / JOURNAL} and run the same command again"
+            raise UserError(str(run / "metrics.jsonl"), "is missing or damaged", fix)
         return len(rows[0]) - self.space.tasks
 
     def _write(self) -> None:

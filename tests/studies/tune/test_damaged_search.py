@@ -97,7 +97,7 @@ JOURNALS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
 
 
 @pytest.mark.parametrize("name", JOURNALS)
-def test_a_damaged_journal_is_told_with_the_mend(folder: Path, name: str) -> None:
+def test_a_damaged_journal_is_told_with_the_fix(folder: Path, name: str) -> None:
     change, where = JOURNALS[name]
     journal = folder / "journal.log"
     journal.write_bytes(b"\n".join(change(journal.read_bytes().splitlines())) + b"\n")
@@ -174,7 +174,7 @@ def test_a_journal_is_sealed_after_every_trial(folder: Path) -> None:
     assert "changed after it was sealed" in refusal(folder)
 
 
-def test_another_digit_in_what_was_found_vouches_for_nothing_and_is_mended(ended: Path) -> None:
+def test_another_digit_in_what_was_found_vouches_for_nothing_and_is_fixed(ended: Path) -> None:
     whole = json.loads((ended / "tune.json").read_text())
     rate = whole["best"]["values"]["optimizer.lr"]
     words = ["model=linear", f"optimizer.lr={rate}", f"search={ended}"]
@@ -183,8 +183,8 @@ def test_another_digit_in_what_was_found_vouches_for_nothing_and_is_mended(ended
     with pytest.raises(UserError, match=r"tune\.json: was changed after it was sealed\. Give the search's "):
         found_by(load_config(words))
     reopened(ended).run(1, None, print)  # type: ignore[arg-type]
-    mended = json.loads((ended / "tune.json").read_text())
-    assert {**mended, "seal": None} == {**whole, "seal": None}
+    fixed = json.loads((ended / "tune.json").read_text())
+    assert {**fixed, "seal": None} == {**whole, "seal": None}
     assert (found_by(load_config(words)) or {})["score"] == 0.75
 
 

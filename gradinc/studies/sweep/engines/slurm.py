@@ -93,8 +93,8 @@ class Slurm:
             jobs = executor.map_array(OnNode(), shipments)
         except self._submitit.core.utils.FailedJobError as error:
             said = (str(error).strip().splitlines() or ["it gave no reason"])[-1].rstrip(".")
-            mend = "Check with sinfo that the cluster is up and has the requested resources"
-            raise UserError("cluster=slurm", f"sbatch took no job ({said})", mend) from error
+            fix = "Check with sinfo that the cluster is up and has the requested resources"
+            raise UserError("cluster=slurm", f"sbatch took no job ({said})", fix) from error
         waiting = dict(zip((shipment.number for shipment in shipments), jobs, strict=True))
         asked, missed = False, dict.fromkeys(waiting, 0)
         while waiting:
