@@ -74,8 +74,6 @@ class Learner:
             "log": self.notes,
         }
 
-    # ---- one update ----
-
     def open(self, planned: float, size: int, *, ends: bool = False) -> None:
         """Begin a window (`Window.open`)."""
         self.work.open()
@@ -121,8 +119,6 @@ class Learner:
             total = total + batch.items * hook(batch, out, self)
         return total
 
-    # ---- what methods and rules may ask for besides ----
-
     @property
     def updates(self) -> int:
         """Number of updates made so far."""
@@ -141,8 +137,6 @@ class Learner:
         """Return the gradient of one micro-batch's objective times a factor, computed again, shape (P,)."""
         with self.passes.undisturbed(self.place.index):
             return self.passes.part(self.objective(batch, self.passes.forward(batch)), factor, batch, out)
-
-    # ---- tasks, measuring, saving ----
 
     def begin(self, task: Task, *, restart: bool = False) -> None:
         """Call the methods' `begin`, before a task's first batch.
