@@ -334,7 +334,7 @@ def test_a_log_that_was_changed_is_not_gone_on_with(nursery: Nursery, folder: Pa
     metrics = only_run(folder) / "metrics.jsonl"
     content = metrics.read_bytes()
     metrics.write_bytes(content.replace(b"1", b"2", 1))
-    refused(nursery.run(folder, *RUN), "outputs/mine/metrics.jsonl: was changed since the last checkpoint. Bring ")
+    refused(nursery.run(folder, *RUN), "outputs/mine/metrics.jsonl: was changed since the last checkpoint. Restore ")
     metrics.write_bytes(content + b"more\xff\n" * 100)
     assert nursery.run(folder, *RUN).code == 0
     assert metrics.read_bytes().startswith(content)

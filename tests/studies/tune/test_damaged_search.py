@@ -180,7 +180,7 @@ def test_another_digit_in_what_was_found_vouches_for_nothing_and_is_fixed(ended:
     words = ["model=linear", f"optimizer.lr={rate}", f"search={ended}"]
     assert (found_by(load_config(words)) or {})["score"] == 0.75
     other_score(ended / "tune.json")
-    with pytest.raises(UserError, match=r"tune\.json: was changed after it was sealed\. Give the search's "):
+    with pytest.raises(UserError, match=r"tune\.json: was changed after it was sealed\. Run the search's "):
         found_by(load_config(words))
     reopened(ended).run(1, None, print)  # type: ignore[arg-type]
     fixed = json.loads((ended / "tune.json").read_text())
@@ -223,5 +223,5 @@ def test_a_record_that_is_none_vouches_for_nothing(tmp_path: Path, changes: dict
     (tmp_path / "tune.json").write_text(json.dumps(record))
     assert found_by(load_config(words)) is not None
     (tmp_path / "tune.json").write_text(json.dumps({**record, **changes}))
-    with pytest.raises(UserError, match=r"tune\.json: is damaged\. Give the search's gradinc tune again"):
+    with pytest.raises(UserError, match=r"tune\.json: is damaged\. Run the search's gradinc tune again"):
         found_by(load_config(words))
