@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Scenario = Literal["class", "task", "domain"]
 Heads = Literal["single", "masked", "multi"]
 Visible = Literal["all", "seen", "task"]
-"""Which outputs count: all, those of the tasks so far, or those of the row's own task."""
+"""Outputs that count: all, the outputs of the tasks so far, or the outputs of the row's own task."""
 
 CHOICES = {
     "scenario": ("class", "task", "domain"),

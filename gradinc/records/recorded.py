@@ -157,7 +157,7 @@ class RecordedRun:
 
     @property
     def last_written(self) -> float | None:
-        """When the run last wrote a record, in seconds since 1970."""
+        """Time of the run's last record, in seconds since 1970."""
         times = []
         for name in ("result.json", "metrics.jsonl", "config.yaml"):
             try:

@@ -17,7 +17,7 @@ from gradinc.runs.display import Display
 
 
 def tell_if_ended(directory: RunDirectory, display: Display) -> int | None:
-    """Show the result of a run that has ended already; return its exit code, None if it has not ended.
+    """Show the result of an ended run and return its exit code; None if it has not ended.
 
     Raises:
         UserError: its files differ from the files that it ended with.
@@ -39,7 +39,7 @@ def tell_if_ended(directory: RunDirectory, display: Display) -> int | None:
 
 
 def tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) -> None:
-    """Show the result of a finished run, beside its bounds, and the next command."""
+    """Show the result of a finished run, with its bounds, and the next command."""
     display.ended(result)
     if "matrix" in result:
         compare_with_bounds(directory, display)
@@ -47,7 +47,7 @@ def tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) 
 
 
 def divergence(directory: RunDirectory, result: dict[str, Any]) -> str:
-    """The line about a run that diverged."""
+    """Return the line about a run that diverged."""
     smaller = " or ".join([*_strengths(directory.config), "optimizer.lr"])
     return (
         f"{directory.path} diverged at step {result['diverged_at']}: {result['tensor']} is not finite. "
@@ -56,7 +56,7 @@ def divergence(directory: RunDirectory, result: dict[str, Any]) -> str:
 
 
 def _strengths(config: Config) -> list[str]:
-    """The weights of methods' own terms, any of which can be too large for the learning rate."""
+    """Return the weights of methods' own terms, any of which can be too large for the learning rate."""
     return [
         f"strategy.methods.{name}.{option}"
         for name, options in config.strategy.methods.items()

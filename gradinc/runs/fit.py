@@ -26,11 +26,11 @@ VECTORS = 8
 """Vectors as long as all weights that training may need besides: gradients, the optimizer's state, methods."""
 
 PROBES = 4, 16
-"""Rows of the passes that show what a row costs."""
+"""Rows of the passes that measure the memory of a row."""
 
 
 def fitted(config: Config, rows: int) -> Config:
-    """The same training with micro-batches of so many rows, a divisor of the window's."""
+    """Return the same training with micro-batches of `rows` rows, a divisor of the window's."""
     window = config.strategy.window
     size = config.data.batch_size * window.size // rows
     layers = {pattern: longer // window.size * size for pattern, longer in window.layers.items()}
@@ -39,21 +39,20 @@ def fitted(config: Config, rows: int) -> Config:
 
 
 def recorded(meta: Mapping[str, Any] | None) -> int | None:
-    """Rows of a micro-batch that were found when the run was started, from its ``meta.json``."""
+    """Return the micro-batch's rows that were found when the run was started, from its ``meta.json``."""
     rows = (meta or {}).get("micro_batch")
     return rows if isinstance(rows, int) and rows > 0 else None
 
 
 def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, *, available: int | None = None) -> int:
-    """Rows of the largest micro-batch that fits into memory and divides the window's rows.
+    """Return the rows of the largest micro-batch that fits into memory and divides the window's rows.
 
-    What a row costs is seen from the tensors that two small forward passes make: a backward pass has them all at
-    its beginning, and two of its own at a time. On a GPU the result is tried beside as much memory as training keeps
-    besides, and smaller ones where it fails: libraries take more than can be seen, and memory that is free may lie in
-    pieces.
+    The memory of a row is computed from the tensors of two small forward passes: a backward pass has all of them at
+    its beginning, and two of its own at a time. On a GPU the result is tested together with the other memory of
+    training, and smaller sizes if it fails: libraries use further memory, and free memory may be fragmented.
 
     Args:
-        model: one to be thrown away, on its device.
+        model: a temporary model, on its device.
         rows: training data, of which a few are read.
         available: bytes to use at most; the device's free memory when left out.
     """
@@ -64,7 +63,7 @@ def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, 
     probe = _Probe(config, model.train(), criterion, rows)
     few, more = (min(count, len(rows)) for count in PROBES)
     if device.type == "cuda" and not probe.fits(more):
-        more = few = 1  # what a row costs cannot be seen: one is all that there may be room for
+        more = few = 1  # the memory of a row is not known: use one row
     small, large = probe.bytes(few), probe.bytes(more)
     each = max(1.0, (large - small) / (more - few) if more > few else large / more)
     room = (SHARE * available - besides) / each
@@ -85,14 +84,14 @@ def _free(device: torch.device) -> int:
 
 
 def _let_go(device: torch.device) -> None:
-    """Give memory back that nothing uses any more."""
+    """Release unused memory."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 class _Probe:
-    """Passes that leave no trace but in the model."""
+    """Passes that change only the model."""
 
     def __init__(self, config: Config, model: nn.Module, criterion: Criterion, rows: Rows) -> None:
         self._model, self._criterion, self._rows = model, criterion, rows
@@ -100,13 +99,13 @@ class _Probe:
         self._device = next(model.parameters()).device
 
     def bytes(self, count: int) -> int:
-        """Bytes that a micro-batch of so many rows needs at most, with its backward pass."""
+        """Return the bytes that a micro-batch of `count` rows needs at most, with its backward pass."""
         with self._forked(), _Allocations() as made:
             self._loss(count)
         return sum(made.sizes.values()) + 2 * max(made.sizes.values(), default=0)
 
     def fits(self, count: int, besides: int = 0) -> bool:
-        """Return whether a forward and a backward pass of so many rows go through, with so many other bytes in use."""
+        """Return whether passes of `count` rows succeed with `besides` other bytes in use."""
         fitting, others = True, []
         try:
             others.append(torch.empty(besides, dtype=torch.uint8, device=self._device))
@@ -117,7 +116,7 @@ class _Probe:
                 raise
             fitting = False
         others.clear()
-        _let_go(self._device)  # not before the error is gone, whose frames hold all tensors of the pass
+        _let_go(self._device)  # after the error, whose frames refer to all tensors of the pass
         return fitting
 
     def _loss(self, count: int) -> Tensor:
@@ -135,7 +134,7 @@ class _Probe:
 
 
 class _Allocations(TorchDispatchMode):
-    """Notes the memory of every tensor that an operation makes.
+    """Records the memory of every new tensor.
 
     Attributes:
         sizes: bytes by the tensors' addresses while all of them exist.
@@ -144,7 +143,7 @@ class _Allocations(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.sizes: dict[int, int] = {}
-        self._kept: list[Tensor] = []  # else an address could be another tensor's soon
+        self._kept: list[Tensor] = []  # else another tensor could get the same address
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))

@@ -27,7 +27,7 @@ class Prepared:
 
     Attributes:
         config: with the micro-batch that ``strategy.window.micro_batch=auto`` has found.
-        micro_batch: its rows, or None where they were given.
+        micro_batch: its rows, or None if they were given.
     """
 
     config: Config
@@ -49,7 +49,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     Args:
         config: the run's config.
         micro_batch: rows that ``strategy.window.micro_batch=auto`` has found earlier. A run that resumes elsewhere
-            keeps them, and so its numbers.
+            keeps this value, and so its numbers.
 
     Raises:
         UserError: the config does not fit its data or its device.
@@ -59,7 +59,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     dataset = data.load_dataset(config.data, device, devices.storage_dtype(config.dtype))
     stream = open_stream(config, dataset)
     _check_limits(config, dataset, stream)
-    devices.pin(1, device)  # what is built does not depend on the threads that it is trained with
+    devices.pin(1, device)  # the initial state does not depend on the threads of training
     shape = Shape(dataset.shape, stream.setting.outputs)
     criterion = build_criterion(dataset, stream.outputs, config.criterion)
     if config.strategy.window.micro_batch == "auto":
@@ -79,10 +79,10 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
 
 
 def check(config: Config, outlined: Callable[[DataSection], Dataset]) -> None:
-    """Refuse a config that does not fit its data, as `prepare` does; no input is read, and the model is on no device.
+    """Refuse a config that does not fit its data, as `prepare` does, without reading inputs or using a device.
 
     Args:
-        outlined: gives the outline of a data set.
+        outlined: returns the outline of a data set.
 
     Raises:
         UserError: it does not fit.

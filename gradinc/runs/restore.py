@@ -23,7 +23,7 @@ _SavedPosition: Any = create_model("_SavedPosition", __config__=ConfigDict(stric
 
 
 class _Saved(BaseModel):
-    """A run's checkpoint, as far as its learner does not check it."""
+    """The part of a run's checkpoint that its learner does not check."""
 
     model_config = ConfigDict(strict=True)
 
@@ -40,7 +40,7 @@ class Restored:
 
     Attributes:
         step: updates of the checkpoint, None at the beginning.
-        seconds: what the run had taken.
+        seconds: training time of the run so far.
         log_offset: length of ``metrics.jsonl`` in bytes.
         log_digest: SHA-256 of that many bytes; None at the beginning.
         file: the checkpoint.
@@ -58,7 +58,7 @@ class Restored:
     damaged: tuple[tuple[Mark, Damaged], ...] = ()
 
     def untried(self, learner: Learner) -> Path | None:
-        """The checkpoint, until the first window after it is closed: until then an error can be the checkpoint's."""
+        """Return the checkpoint until the first window after it is closed: an error may be the checkpoint's."""
         return self.file if self.windows == learner.place.windows else None
 
 
@@ -80,7 +80,7 @@ def restore(directory: RunDirectory, learner: Learner, tasks: int) -> Restored:
 
 
 def restore_beside(step: int | None, directory: RunDirectory, learner: Learner, tasks: int) -> Restored:
-    """Load what the first process of a run has loaded, in a process that writes nothing.
+    """Load the state that the first process of a run has loaded, in a process that writes nothing.
 
     Args:
         step: `Restored.step` of the first process.
@@ -88,7 +88,7 @@ def restore_beside(step: int | None, directory: RunDirectory, learner: Learner, 
     for mark, state in _newest(directory, learner) if step is not None else ():
         if mark.updates == step and not isinstance(state, Damaged):
             restored = _load(directory, learner, tasks, mark, state, ())
-            if learner.window.taken:  # the gradient of one process began it, and is added once
+            if learner.window.taken:  # one process has the window's gradient, which must be added only once
                 learner.weights.grad.zero_()
             return restored
     return Restored()
@@ -122,7 +122,7 @@ def _load(
 
 
 def _check_window(learner: Learner) -> None:
-    """Check that the batches of an open window fit the model, as a method will read them again.
+    """Check that the batches of an open window fit the model, before a method reads them again.
 
     Raises:
         ValueError, RuntimeError: they do not.

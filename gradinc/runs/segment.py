@@ -32,7 +32,7 @@ def check_segment(
     """Compare data and environment with those of the run's earlier starts.
 
     Raises:
-        UserError: the data are others, or the environment is and ``strict=true``.
+        UserError: the data differ, or the environment differs and ``strict=true``.
     """
     if earlier is None:
         return
@@ -61,9 +61,9 @@ def write_meta(
     """Write ``meta.json`` with one more segment.
 
     Args:
-        earlier: its content before, None where the run starts anew.
+        earlier: its previous content, None for a new run.
         step: first update of the segment, None for the beginning.
-        found: what a search or a measurement has found for the run.
+        found: values that a search or a measurement has found for the run.
     """
     document = directory.config.document
     watching = {key: document[key] for key in WATCHING}
@@ -85,13 +85,13 @@ def write_meta(
 
 
 def this_command() -> str:
-    """The command that this process was started with."""
+    """Return the command that started this process."""
     arguments = sys.argv[1:] if sys.argv else []
     return shlex.join(["gradinc", *arguments])
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the program runs from, if it runs from one."""
+    """Return the commit of the program's checkout, if it runs from a checkout."""
     root = PACKAGE.parent
     if not (root / ".git").exists():
         return None

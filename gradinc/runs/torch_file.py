@@ -1,10 +1,10 @@
-"""Reading what ``torch.save`` wrote without running, or believing, any of it.
+"""A safe reader of files written by ``torch.save``.
 
-The file is a ZIP archive of a pickle and of the tensors' storages. A pickle is a program: a few bytes of it can ask
-for gigabytes, for a list that holds itself 2⁴⁰ times, or for any function. ``torch.load(weights_only=True)`` knows
-which functions it calls, but not how much they ask for. Here the opcodes are read one by one and nothing is called:
-only those that plain data need are known, and a tensor is built when its storage has been found to be as long as the
-tensor says. What comes out takes no more than a small multiple of the file's bytes.
+The file is a ZIP archive of a pickle and of the tensors' storages. A pickle is a program: a few bytes can request
+gigabytes, a list that contains itself 2⁴⁰ times, or any function. ``torch.load(weights_only=True)`` restricts the
+functions, but not their sizes. Here the opcodes are read one by one and nothing is called: only the opcodes of plain
+data are allowed, and a tensor is built only if its storage has the length that the tensor declares. The result needs
+no more than a small multiple of the file's bytes.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ DTYPES = {
 """Dtypes of tensors, by the global of their storage."""
 
 REBUILD, ORDERED = "torch._utils _rebuild_tensor_v2", "collections OrderedDict"
-"""The only functions that are known: what makes a strided tensor of its storage, and what makes an empty dict."""
+"""The only allowed functions: they make a strided tensor of its storage, and an empty dict."""
 
 SCALARS = {str, int, float, bool, type(None)}
 """Types of simple values besides tensors."""
 
 DEEPEST = 64
-"""Containers in one another; what a run saves has a dozen."""
+"""Largest depth of nested containers; a run saves a dozen levels."""
 
 MOST_STEPS = 1 << 23
-"""Opcodes; two matrices of a thousand tasks have a quarter of that."""
+"""Largest number of opcodes; two matrices of a thousand tasks have a quarter of it."""
 
 MOST_CONTAINERS = 1 << 18
-"""Lists, dicts and tuples: an empty one takes a hundred times the byte that asks for it."""
+"""Largest number of lists, dicts and tuples: an empty one takes a hundred times its byte in the file."""
 
 LONGEST_TEXT = 1 << 16
-"""Letters of a text; names of weights have a hundred."""
+"""Characters of a text; names of weights have a hundred."""
 
 MOST_BITS = 64
 """Bits of a whole number, without its sign."""
@@ -74,13 +74,13 @@ class Refused(ValueError):
 
 
 def plain(value: Any, where: str) -> Any:
-    """The same value as `load_file` gives it back: shared parts written out, subclasses as their base types.
+    """Return a value as `load_file` reads it: shared parts written out, subclasses as their base types.
 
     Args:
         where: its name in the file.
 
     Raises:
-        Refused: a value in it is of a type that no file holds.
+        Refused: a value in it has a type that a file cannot contain.
     """
     if isinstance(value, Tensor):
         if value.layout is not torch.strided or value.is_meta or value.dtype not in DTYPES.values():
@@ -108,10 +108,10 @@ def load_file(content: io.BytesIO, device: torch.device | str = "cpu") -> Any:
 
     Args:
         content: all of the file.
-        device: where the tensors are put.
+        device: device of the tensors.
 
     Raises:
-        Refused: it holds something else, or more than it has bytes.
+        Refused: it has other content, or more values than bytes.
         Exception: the file has other content; ``zipfile``, ``pickletools`` and this module raise many kinds.
     """
     size = content.getbuffer().nbytes
@@ -140,10 +140,10 @@ class _Storage:
 
 
 class _Machine:
-    """Builds what a pickle describes.
+    """Builds the value of a pickle.
 
     Args:
-        folder: of the storages in the archive.
+        folder: the folder of the storages in the archive.
     """
 
     def __init__(self, archive: zipfile.ZipFile, folder: str, device: torch.device) -> None:
@@ -153,7 +153,7 @@ class _Machine:
         self._marks: list[int] = []
 
     def run(self, pickle: bytes) -> Any:
-        """The one value that is left at the end."""
+        """Return the only value that is left at the end."""
         stack, memo = self._stack, dict[int, Any]()
         containers = 0
         given: Any
@@ -218,7 +218,7 @@ class _Machine:
         return root
 
     def _taken(self, count: int) -> list[Any]:
-        """The last values of the stack, taken from it."""
+        """Remove and return the last values of the stack."""
         if len(self._stack) - (self._marks[-1] if self._marks else 0) < count:
             raise Refused("it takes what is not there")
         taken = self._stack[-count:]
@@ -226,7 +226,7 @@ class _Machine:
         return taken
 
     def _marked(self) -> list[Any]:
-        """The values above the last mark, taken from the stack with it."""
+        """Remove and return the values above the last mark, with the mark."""
         mark = self._marks.pop()
         taken = self._stack[mark:]
         del self._stack[mark:]
@@ -280,7 +280,7 @@ def _known(name: str) -> Any:
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, wants_gradient: Any, hooks: Any) -> Tensor:
-    """A view of a storage, found to lie in it and to have every value once."""
+    """Return a view of a storage, after a check that it is inside the storage and has every value once."""
     numbers = [offset, *size, *stride]
     if type(storage) is not _Storage or any(type(n) is not int or n < 0 for n in numbers) or len(size) != len(stride):
         raise Refused("it has a tensor that is none")
@@ -301,7 +301,7 @@ def _has_every_value_once(size: Sequence[int], stride: Sequence[int]) -> bool:
 
 
 def _measured(node: Any, known: dict[int, tuple[int, int, int]], depth: int) -> tuple[int, int, int]:
-    """Depth of a value, how many values it has, and the bytes of its tensors, each counted wherever it appears."""
+    """Return a value's depth, its number of values and the bytes of its tensors, each counted at every appearance."""
     if isinstance(node, Tensor):
         return 0, 1, node.nbytes
     if type(node) in SCALARS:

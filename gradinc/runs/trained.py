@@ -1,4 +1,4 @@
-"""Runs that are there already: their weights, their record, and measuring them again."""
+"""Existing runs: their weights, their record, and repeated measurements."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class FinishedRun:
     def open(cls, run: str | os.PathLike[str]) -> FinishedRun:
         """Open the run at a path, or of a name under ``outputs``.
 
-        Lines on standard error say that a run has ended and has no seal, or that it was made by other code.
+        Warnings on standard error report an ended run without a seal, or a run of other code.
 
         Raises:
-            UserError: there is no such run, its config is not readable, or not its own, or it has ended and its files
-                are not those that it ended with.
+            UserError: the run does not exist, its config is not readable or not its own, or the files of an ended run
+                differ from the files that it ended with.
         """
         path = find_run(run)
         config, meta = read_config(path), read_meta(path / "meta.json") or {}
@@ -153,7 +153,7 @@ class FinishedRun:
     def _evaluate_tasks(
         self, config: data.DataSection | None, dataset: data.Dataset, *, best: bool, device: torch.device
     ) -> dict[str, Any]:
-        """As `evaluate`, for a run on a stream of tasks: on the test rows of each of them."""
+        """Evaluate a run on a stream of tasks as `evaluate` does, on the test rows of each task."""
         own = replace(self.config, data=config or self.config.data)
         stream = open_stream(own, dataset)
         fits = Shape(dataset.shape, stream.setting.outputs)
@@ -182,13 +182,13 @@ class FinishedRun:
 
 
 def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """The weights and buffers of a run's newest checkpoint that is whole.
+    """Return the weights and buffers of a run's newest whole checkpoint.
 
-    Of a run that is not at its end they can be those of an earlier step, which a line on standard error then says, and
-    so does one for a run that has ended and has no seal.
+    For an unfinished run they can be of an earlier step; a line on standard error reports this, and also an ended
+    run without a seal.
 
     Raises:
-        UserError: there is none; or the run is finished, and they are not those that it ended with.
+        UserError: there are none; or the run is finished, and they differ from the weights that it ended with.
     """
     path = find_run(run)
     _tell_unsealed(path, read_ended(path))
@@ -217,10 +217,10 @@ def _last_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, T
 
 
 def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """The weights and buffers of a run's best validation.
+    """Return the weights and buffers of a run's best validation.
 
     Raises:
-        UserError: it never validated, or the file is damaged or lost.
+        UserError: it never validated, or the file is damaged or missing.
     """
     path = find_run(run)
     wrong = check_seal(read_ended(path), path)
@@ -243,10 +243,10 @@ def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu"
 
 
 def read_ended(path: Path) -> dict[str, Any]:
-    """``result.json`` of a run, empty where there is none. What the seal says of checkpoints is left to their readers.
+    """Return ``result.json`` of a run, empty if missing. Readers of checkpoints check their part of the seal.
 
     Raises:
-        UserError: it is damaged, or the run has ended and its log, config or record is not the one that it ended with.
+        UserError: it is damaged, or the log, config or record of an ended run differs from the one that it ended with.
     """
     file = path / "result.json"
     result = read_result(file)
@@ -267,5 +267,5 @@ def _tell_unsealed(path: Path, result: dict[str, Any]) -> None:
 
 
 def read_identity(path: Path) -> str | None:
-    """The identity that the checkpoints of a run directory must carry."""
+    """Return the identity that the checkpoints of a run directory must have."""
     return (read_meta(path / "meta.json") or {}).get("identity")

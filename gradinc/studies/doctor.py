@@ -23,7 +23,7 @@ from gradinc.config import catalog
 from gradinc.data.availability import availability
 
 LEAST_FREE = 100_000_000
-"""Bytes that a disk should have free for a run's checkpoints."""
+"""Free bytes that a disk needs for a run's checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        what: its name.
-        state: ``ok``, ``–`` (not here, and only needed for some things) or ``wrong``.
+        what: name of the check.
+        state: ``ok``, ``–`` (missing, and only needed for some features) or ``wrong``.
         found: what was found.
         fix: what to do about it; empty if nothing is wrong.
     """
@@ -62,7 +62,7 @@ def examine(output: Path) -> list[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """The packages that gradinc asks for, and whether they are of a version that it takes."""
+    """Yield the required packages, and whether their versions are supported."""
     for line in metadata.requires("gradinc") or []:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -141,7 +141,7 @@ def _slurm() -> Finding:
 
 
 def _package(name: str, need: str) -> Finding:
-    """A package that only some things need. It is not imported."""
+    """Check an optional package, without importing it."""
     if importlib.util.find_spec(name) is None:
         return Finding(name, "–", f"not installed; only needed for {need}")
     return Finding(name, "ok", metadata.version(name))

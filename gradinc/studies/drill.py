@@ -1,4 +1,4 @@
-"""Killing a run again and again where its user can watch, and comparing it with one that nothing happened to."""
+"""A drill: a run is killed repeatedly and compared with an undisturbed run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradinc.records.schemas import read_json, read_result
 from gradinc.runs.comparison import run_differences
 
 POLL = 0.005
-"""Seconds between two looks at a run that is to be killed."""
+"""Seconds between two checks of a run that is to be killed."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Drilled:
     """The result of a drill.
 
     Attributes:
-        kills: how often the run was killed.
-        starts: from which step each start went on.
-        differences: what is not as in the run that nothing happened to, in words.
+        kills: number of kills.
+        starts: the step from which each start resumed.
+        differences: differences from the undisturbed run, in words.
     """
 
     kills: int
@@ -51,10 +51,10 @@ class Drill:
         self._choices = random.Random()
 
     def run(self, kills: int) -> Drilled:
-        """Run undisturbed, then kill that often, and compare.
+        """Run undisturbed, then with kills, and compare.
 
         Raises:
-            UserError: the run does not get to its end by itself.
+            UserError: the run does not finish without kills.
         """
         whole = self._finish("whole")
         seconds = (read_result(whole / "result.json") or {}).get("seconds", 1.0)
@@ -66,7 +66,7 @@ class Drill:
             attempt += 1
             place = f"killed-{attempt}"
             while done < kills:
-                # Saved ten times between two kills on the average, or each start would begin from nothing.
+                # Saved ten times between two kills on average, so that starts do not always begin from nothing.
                 share = seconds / max(1, kills - done)
                 struck = self._kill(place, self._choices.uniform(0, 2 * share), share / 10)
                 if not struck:
@@ -79,7 +79,7 @@ class Drill:
         return Drilled(done, tuple(starts), tuple(differences))
 
     def _finish(self, place: str) -> Path:
-        """Let the run come to its end; its directory."""
+        """Let the run finish; return its directory."""
         with self._started(place) as process:
             code = process.wait()
         if code != 0:
@@ -90,7 +90,7 @@ class Drill:
         return run
 
     def _kill(self, place: str, after: float, every: float) -> bool:
-        """Kill the run some seconds after it has begun to train; False if it was over before."""
+        """Kill the run some seconds after it has begun to train; return False if it ended before."""
         with self._started(place, f"checkpoint.seconds={every:.3f}") as process:
             while not self._trains(place):
                 if process.poll() is not None:
@@ -106,7 +106,7 @@ class Drill:
 
     @contextmanager
     def _started(self, place: str, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A process that runs the words, and is killed with all it has started when the block is left."""
+        """Start a process with the words, and kill it and its children at the end of the block."""
         words = [sys.executable, "-m", "gradinc", "train", *self.words, *more, f"output={self.scratch / place}"]
         words += ["fresh=false", "progress=plain"]
         with open(self.scratch / f"{place}.txt", "wb") as printed:

@@ -1,4 +1,4 @@
-"""Training a stretch of a run again, from one checkpoint to the next, in a scratch directory."""
+"""Repeated training of a part of a run, from one checkpoint to the next, in a scratch directory."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Stretch:
 
 @dataclass
 class Rerun:
-    """The outcome of training a stretch again.
+    """The outcome of a repetition.
 
     Attributes:
         differences: from the run's checkpoint, in words.
@@ -74,11 +74,11 @@ class Rerun:
 
 
 class Reached(Exception):
-    """The rerun is where the checkpoint was taken, or past it."""
+    """The rerun has reached the place of the checkpoint."""
 
 
 class Finder:
-    """Takes the place of a run's saver: it writes nothing, and stops the run where a checkpoint was taken.
+    """A replacement of a run's saver: it writes nothing, and stops the run at the place of a checkpoint.
 
     Attributes:
         found: the state of the rerun at that place, None until it is reached.
@@ -89,7 +89,7 @@ class Finder:
         self.found: State | None = None
 
     def offer(self, position: Position) -> None:
-        """Stop the run if this is the place, or past it."""
+        """Stop the run if it has reached the place."""
         place = Position(**self._wanted["position"])
         updates, samples = counts_in(self._wanted)
         learner = self._learner
@@ -103,11 +103,11 @@ class Finder:
         self.offer(position)
 
     def keep_best(self, position: Position) -> None:
-        """Nothing is written."""
+        """Write nothing."""
 
 
 class RecordedLimits(Spending):
-    """The limits of a rerun. Their clock stands still: ``budget.seconds`` ends a task where it ended it in the run."""
+    """The limits of a rerun without a clock: ``budget.seconds`` ends a task at the same place as in the run."""
 
     def __init__(self, parts: Prepared, clock: RunClock, wanted: State) -> None:
         super().__init__(parts.config, parts.stream, parts.learner, clock)
@@ -115,7 +115,7 @@ class RecordedLimits(Spending):
         self._samples = counts_in(wanted)[1]
 
     def reached(self, position: Position) -> str | None:
-        """The limit that ends the task before its next window, if one does."""
+        """Return the limit that ends the task before its next window, or None."""
         there = self._there
         done = there.tasks[position.task] if position.task < there.task else {}
         here = (position.epoch, self._learned.samples)
@@ -125,7 +125,7 @@ class RecordedLimits(Spending):
 
 
 def rerun(stretch: Stretch, display: Display, stop: Interruption) -> Rerun:
-    """Train a stretch of a run again, and compare its end with the run's checkpoint. The run is not touched."""
+    """Train a part of a run again, and compare its end with the run's checkpoint. The run is not changed."""
     meta, document = stretch.meta, stretch.config.document
     before = [segment for segment in meta["segments"] if Mark(segment.get("from_step", 0)) < stretch.last]
     segment = (before or meta["segments"])[-1]

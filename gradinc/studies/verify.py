@@ -1,4 +1,4 @@
-"""Verifying a run: its files against its seal, and its last stretch against the same training, done again."""
+"""Verification of a run: its files against its seal, and its last updates against a repetition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gradinc.runs.fit import recorded
 from gradinc.studies.rerun import Stretch, counts_in, rerun
 
 _LONGEST = 60
-"""Letters of a value that are shown."""
+"""Characters of a value that are shown."""
 
 
 @dataclass
@@ -34,11 +34,11 @@ class Verdict:
 
     Attributes:
         run: the run's directory.
-        first: checkpoint that was gone on from, 0 for the beginning: updates, and micro-batches of the next if any.
+        first: first checkpoint, 0 for the beginning: updates, and micro-batches of the next if any.
         last: checkpoint that was compared.
-        differences: what is not as the run has it, in words.
-        unsealed: whether the run has ended and has no seal that its files could be compared with.
-        notes: what makes a difference likely that is nobody's fault.
+        differences: differences from the run, in words.
+        unsealed: whether the run has ended without a seal to compare its files with.
+        notes: harmless reasons that make a difference likely.
     """
 
     run: str
@@ -109,7 +109,7 @@ def _last_stretch(
 
 
 def _check_log(log: Path, mark: Mark, state: dict[str, Any], verdict: Verdict) -> None:
-    """Compare the log with the digest that a checkpoint has of it."""
+    """Compare the log with its digest in a checkpoint."""
     content = _beginning(log, state["log_offset"])
     if len(content) < state["log_offset"]:
         verdict.differences.append(f"metrics.jsonl: has lost lines from before step {mark.updates}")
@@ -145,13 +145,13 @@ def _facts(newest: dict[str, Any], batch_size: int) -> dict[str, Any]:
 
 
 def _check_result(file: Path, facts: dict[str, Any], verdict: Verdict) -> None:
-    """Compare ``result.json`` with what should be in it."""
+    """Compare ``result.json`` with its expected content."""
     if not file.exists():
         return
     result = read_result(file)
     if result is None:
         verdict.differences.append("result.json: is damaged")
-        result = read_json(file) or {}  # which of its numbers it is
+        result = read_json(file) or {}  # to find the changed numbers
     if result.get("status") == "finished":
         for key, value in facts.items():
             was, now = (json.dumps(each) for each in (result.get(key), value))

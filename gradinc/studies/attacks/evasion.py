@@ -33,7 +33,7 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def misclassified(logits: Tensor, y: Tensor) -> Tensor:
-    """Which rows are, shape (rows,): as accuracy counts them, and where no logit is a number."""
+    """Return which rows are misclassified or have a NaN logit, shape (rows,)."""
     return (logits.argmax(1) != y) | logits.isnan().any(1)
 
 

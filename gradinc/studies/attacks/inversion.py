@@ -27,10 +27,10 @@ class Inverted:
 
     Attributes:
         x: images, shape (rows, C, H, W), in the order of the originals that they fit best.
-        y: their labels as the adversary takes them, shape (rows,), in the same order.
-        psnr: of each image, in dB, shape (rows,).
-        labels: share of the labels that were found, in whatever order.
-        distance: what is left of the objective.
+        y: the adversary's labels, shape (rows,), in the same order.
+        psnr: PSNR of each image, in dB, shape (rows,).
+        labels: share of the labels that were found, in any order.
+        distance: final value of the objective.
     """
 
     x: Tensor
@@ -41,10 +41,10 @@ class Inverted:
 
 
 def labels_of(gradient: Sequence[Tensor], rows: int) -> Tensor:
-    """The labels of a window, as the gradient of the last layer's bias gives them away.
+    """Return the labels of a window, inferred from the gradient of the last layer's bias.
 
-    It is the mean of softmax minus one-hot over the rows, so each row of a class pulls its entry down by 1 / rows;
-    what the softmax adds is taken for equal at all classes, as it is in a fresh model.
+    This gradient is the mean of softmax minus one-hot over the rows, so each row of a class lowers its entry by 1 /
+    rows; the softmax is assumed equal for all classes, as in a fresh model.
     """
     bias = gradient[-1]
     left = bias - 1 / len(bias)
@@ -68,15 +68,15 @@ def invert(
     random: torch.Generator,
     watch: Callable[[], None] = lambda: None,
 ) -> Inverted:
-    """Images whose gradient is the given one, found from noise.
+    """Find images whose gradient is the given one, starting from noise.
 
     Args:
-        gradient: of the window, one tensor for each layer; the adversary sees it and the model.
+        gradient: gradient of the window, one tensor for each layer; the adversary sees it and the model.
         x, y: the window, for its shape and for measuring the quality of the result.
         variant: ``dlg`` minimises the squared distance of the gradients, as a share of their square, by L-BFGS,
             labels and all; ``cosine`` takes the labels from the bias and minimises one minus the cosine, by Adam on
             signs of gradients.
-        steps: of the optimizer.
+        steps: steps of the optimizer.
     """
     target = [part.detach() for part in gradient]
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -145,13 +145,13 @@ def invert(
 
 
 def psnr(a: Tensor, b: Tensor, space: InputSpace) -> Tensor:
-    """Peak signal-to-noise ratio of every pair of images in dB, shape (rows of a, rows of b); 100 at most."""
+    """Return the peak signal-to-noise ratio of every pair of images in dB, at most 100, shape (a rows, b rows)."""
     error = ((a[:, None] - b[None]) * space.std).flatten(2).square().mean(2)
     return 10 * torch.log10(space.range**2 / error.clamp(min=1e-10 * space.range**2))
 
 
 def _matched(found: Tensor, labels: Tensor, x: Tensor, y: Tensor, space: InputSpace, distance: float) -> Inverted:
-    """A window has no order: its images are paired with the originals so that the mean PSNR is highest."""
+    """Pair the images of a window, which have no order, with the originals for the highest mean PSNR."""
     ratios = psnr(x, found, space)
     _, order = linear_sum_assignment(ratios.cpu().numpy(), maximize=True)
     places = torch.as_tensor(order, device=x.device)

@@ -28,9 +28,9 @@ class InversionSettings:
 
     Attributes:
         windows: rows of each window.
-        steps: of the optimizer that looks for the images.
-        fresh: at the run's fresh weights, not at its last ones.
-        variants: of the search.
+        steps: steps of the optimizer that reconstructs the images.
+        fresh: use the run's initial weights, not its last ones.
+        variants: variants of the reconstruction.
     """
 
     windows: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -72,12 +72,12 @@ class Leak:
 def leaks(run: FinishedRun, settings: InversionSettings, watch: Callable[[], None] = lambda: None) -> list[Leak]:
     """Invert the gradients of some windows of a run's training rows, in float64 and evaluation mode.
 
-    A gradient is what the rule of the run's window makes of the rows as one micro-batch, so that of `dp` is clipped
-    and noisy; what methods make of it afterwards is left out, since whoever sees the sum sees it before. The run
+    The gradient is the rule's result for the rows as one micro-batch, so for `dp` it is clipped and noisy. Changes by
+    methods are left out, because an observer of the sum sees it before them. The run
     directory is only read.
 
     Raises:
-        UserError: the run is none on one stream of images, or has fewer rows than a window needs.
+        UserError: the run is not on one stream of images, or has fewer rows than a window needs.
     """
     if run.config.stream.name != "iid" or run.config.criterion == "squared_error":
         what = "is a run on tasks, or with squared errors"
@@ -109,7 +109,7 @@ def leaks(run: FinishedRun, settings: InversionSettings, watch: Callable[[], Non
 def _gradient(
     run: FinishedRun, settings: InversionSettings, dataset: Any, batch: Batch, device: torch.device
 ) -> tuple[torch.nn.Module, list[Tensor]]:
-    """The model, and the gradient of one window as the run's rule makes it, one tensor for each layer."""
+    """Return the model, and the gradient of one window by the run's rule, one tensor for each layer."""
     model = build_model(run.config, run.shape, device)
     if not settings.fresh:
         model.load_state_dict(run.with_weights(best=False, device=device).state_dict())
@@ -129,7 +129,7 @@ def _gradient(
 
 
 def picture(found: list[Leak], path: Any) -> None:
-    """One line of originals and, below it, the reconstructions, for each leak: a PNG file.
+    """Write a PNG file with a line of originals and, below it, the reconstructions, for each leak.
 
     Raises:
         StorageError: it could not be written.

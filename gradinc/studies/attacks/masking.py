@@ -1,4 +1,4 @@
-"""Signs that a model only hides its gradients, so that an attack that follows them proves nothing.
+"""Signs of gradient masking: the model hides its gradients, so that gradient-based attacks prove nothing.
 
 Paper: Athalye et al. 2018, arXiv 1802.00420, section 3.1; Carlini et al. 2019, arXiv 1902.06705.
 """
@@ -13,12 +13,12 @@ from torch import Tensor
 from gradinc.base.text import percent_text
 
 SIGNIFICANCE = 0.01
-"""Probability below which it is no chance that one attack fools more rows than another."""
+"""Probability below which it is not chance that one attack fools more rows than another."""
 
 _FLAT = 1e-30
-"""A gradient per input unit whose largest entry is smaller is taken for none: float32 ends near 1e-38.
+"""A gradient per input unit with a smaller largest entry counts as none: float32 ends near 1e-38.
 
-A model that was trained for long is so sure that 1e-15 is usual, and PGD follows the sign of that as well as any."""
+After long training 1e-15 is usual, and PGD can follow the sign of such gradients as well as any other."""
 
 FLAT_SHARE = 0.1
 """Smallest share of rows without a gradient for a warning."""

@@ -144,7 +144,7 @@ def target_of(run: FinishedRun, settings: AttackSettings) -> Target:
 def measure_attack(
     target: Target, settings: AttackSettings, watch: Callable[[], None] = lambda: None
 ) -> list[AttackResult]:
-    """As `attack`, for any model and images."""
+    """Attack any model and images, as `attack` does for a run."""
     clean, largest = _clean(target)
     measured = [_told("clean", 0.0, clean, masking.flat_gradients(largest[~clean]))]
     for eps in settings.eps:

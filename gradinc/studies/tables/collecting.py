@@ -81,7 +81,7 @@ def seed_results(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]
 
 
 def common_code(measured: Iterable[SeedResult]) -> dict[str, str]:
-    """Of each package the version that made most of the runs; of equally common ones the first by its digits."""
+    """Return for each package the version of most runs; of equally common versions the first by its digits."""
     counts = Counter(item for each in {m.run: m for m in measured if m.run}.values() for item in each.versions.items())
     ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0][1]))
     return {package: digest for (package, digest), _ in reversed(ranked)}

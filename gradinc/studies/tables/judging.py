@@ -11,7 +11,7 @@ from typing import Literal
 from gradinc.records.statistics import CONFIDENCE, student
 
 FEWEST_RUNS = 3
-"""Runs of our own below which nothing is judged."""
+"""Number of our own runs below which nothing is judged."""
 
 NumberVerdict = Literal["reproduced", "differs", "interval too wide", "not judged"]
 
@@ -35,7 +35,7 @@ class Judgement:
     """The result of comparing a printed number with ours.
 
     Attributes:
-        difference: ours less the printed one.
+        difference: our number minus the printed one.
         half: h of `RULE`.
         borrowed: whether our spread is used because none is printed.
     """
@@ -58,15 +58,15 @@ def judge(
     """Compare a printed mean with ours, by `RULE`.
 
     Args:
-        mean, sd, n: of the publication; sd None where none is printed, n None where nobody knows it.
+        mean, sd, n: from the publication; sd is None if not printed, n None if not known.
         ours: at least `FEWEST_RUNS` numbers.
         unit: one in the last printed digit.
-        tolerance: the widest h with which a number counts as reproduced.
+        tolerance: the widest h of a reproduced number.
     """
     count, m, s = len(ours), fmean(ours), stdev(ours)
     theirs = (s if sd is None else sd) ** 2 / (n or 1)
     own = s**2 / count
-    # Where no number of runs is printed, nothing but our own runs says how well a spread is known.
+    # Without a printed number of runs, only our own runs determine the precision of a spread.
     freedom = float(count - 1) if sd is None or n is None or n < 2 else _welch(theirs, n, own, count)
     half = student(freedom) * math.sqrt(theirs + own) + unit / 2
     difference = m - mean
@@ -81,7 +81,7 @@ def standard_deviation(spread: float, kind: str, n: int | None) -> float:
 
     Args:
         kind: ``sd``, ``sem`` (of the mean) or ``ci95`` (half the 95 % interval of the mean).
-        n: runs behind it; needed for the last two.
+        n: number of its runs; needed for the last two.
     """
     if kind == "sd":
         return spread
@@ -90,7 +90,7 @@ def standard_deviation(spread: float, kind: str, n: int | None) -> float:
 
 
 def _welch(theirs: float, n: int, own: float, count: int) -> float:
-    """The degrees of freedom of Welch and Satterthwaite, from the two variances of the means."""
+    """Return the degrees of freedom of Welch and Satterthwaite, from the two variances of the means."""
     below = theirs**2 / (n - 1) + own**2 / (count - 1)
     return (theirs + own) ** 2 / below if below else float(n + count - 2)
 
@@ -103,9 +103,9 @@ class ClaimJudgement:
     """The result of comparing two of our cells.
 
     Attributes:
-        estimate, low, high: the advantage in the direction of the claim, with its 95 % interval; of a ratio its
+        estimate, low, high: the advantage in the direction of the claim, with its 95 % interval; for a ratio the
             logarithm.
-        pairs: seeds that both have.
+        pairs: seeds that both cells have.
     """
 
     verdict: ClaimVerdict
@@ -139,7 +139,7 @@ def judge_claim(
 
 
 def _f_reach(pairs: int) -> float:
-    """Half the width of the 95 % interval of the logarithm of a ratio of two standard deviations."""
+    """Return half the width of the 95 % interval of the logarithm of a ratio of two standard deviations."""
     from scipy.special import fdtri
 
     return 0.5 * math.log(float(fdtri(pairs - 1, pairs - 1, (1 + CONFIDENCE) / 2)))

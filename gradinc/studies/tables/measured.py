@@ -30,7 +30,7 @@ def inversion_psnr(
 
 
 NUMBER = {"attack": "worst", "inversion": "psnr"}
-"""Which number of a measurement the quantity is."""
+"""Name of the quantity's number in a measurement."""
 
 MEASURED: dict[str, Callable[..., Measurement]] = {each.__name__: each for each in (robust_accuracy, inversion_psnr)}
 

@@ -14,7 +14,7 @@ CLAIM_HEAD = ("claim", "measured", "smallest that counts", "verdict")
 
 
 def lines(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The cells as texts, one a line, under `_HEAD`."""
+    """Return the cells as texts, one a line, under `_HEAD`."""
     found: list[tuple[str, ...]] = []
     for row in document["rows"]:
         for cell in row["cells"]:
@@ -32,13 +32,13 @@ def lines(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def claim_lines(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The claims as texts, one a line, under `CLAIM_HEAD`."""
+    """Return the claims as texts, one a line, under `CLAIM_HEAD`."""
     found = [(c["claim"], _measured_text(c), _effect_text(c), _claim_verdict(c)) for c in document["claims"]]
     return found + [(claim, NONE, NONE, f"not shown ({why})") for claim, why in document["unmeasured"].items()]
 
 
 def published_text(cell: Mapping[str, Any]) -> str:
-    """The printed number, with what a reader must know of it."""
+    """Return the printed number, with notes for the reader."""
     published = cell["published"]
     if published is None:
         return NONE
@@ -49,7 +49,7 @@ def published_text(cell: Mapping[str, Any]) -> str:
 
 
 def ours_text(cell: Mapping[str, Any]) -> str:
-    """Mean, standard deviation and number of runs, of those that are asked for where some are missing."""
+    """Return mean, standard deviation and number of runs, with the requested number if some are missing."""
     ours = cell["ours"]
     if ours is None:
         return NONE
@@ -60,7 +60,7 @@ def ours_text(cell: Mapping[str, Any]) -> str:
 
 
 def difference_text(cell: Mapping[str, Any]) -> str:
-    """Ours less the printed number, with h, where they can be compared."""
+    """Return our number minus the printed one, with h, if they can be compared."""
     if cell["difference"] is None or not cell["comparable"]:
         return NONE
     places = cell["decimals"]
@@ -92,7 +92,7 @@ def facts(document: Mapping[str, Any]) -> list[str]:
 
 
 def runs_lines(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """For each command of a row: its cells, the wall time and names of its runs, and the command itself."""
+    """Return for each command of a row: its cells, the wall time and names of its runs, and the command itself."""
     found = []
     for row in document["rows"]:
         by_command: dict[str, list[Any]] = {}

@@ -33,7 +33,7 @@ class Range(BaseModel):
     log: bool = False
 
     def suggest(self, trial: Trial, key: str) -> int | float:
-        """The number that the search wants tried."""
+        """Return the next number to try."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(key, self.low, self.high, log=self.log)
         return self.tried(trial.suggest_float(key, self.low, self.high, log=self.log))
@@ -43,7 +43,7 @@ class Range(BaseModel):
         return number if isinstance(number, int) else min(max(float(f"{number:.4g}"), self.low), self.high)
 
     def ends(self) -> list[int | float]:
-        """The least and the greatest value."""
+        """Return the least and the greatest value."""
         return [self.low, self.high]
 
 
@@ -56,11 +56,11 @@ class Space(BaseModel):
     Attributes:
         space: for each key a range, or a list of values to choose from.
         base: the other arguments of every run.
-        mode: whose validation rows a trial is judged by; it looks at no test row. ``validation``: those of the data.
+        mode: data that trials are scored on, never test rows. ``validation``: validation rows of the same set.
             ``first-tasks``: of the first `tasks` tasks of a stream, which the metrics of the result leave out
             (Chaudhry et al. 2019, arXiv 1812.00420). ``other-data``: of runs with the arguments `other`, on data
-            that the result has nothing of.
-        trials: how many are made in all.
+            that are not in the result.
+        trials: number of trials in all.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -75,11 +75,11 @@ class Space(BaseModel):
     def values(
         self, trial: Trial, fitting: Callable[[dict[str, Any]], Collection[str]] | None = None
     ) -> dict[str, Any]:
-        """The values that the search wants tried.
+        """Return the next values to try.
 
         Args:
-            fitting: gives the keys that a run has the parts for, where parts are searched too; an option of another
-                part is not tried.
+            fitting: returns the keys whose parts a run has, if parts are searched too; options of other
+                parts are not tried.
         """
         found = {key: self._suggest(trial, key) for key in self._deciding()}
         keys = self.space if fitting is None or not found else fitting(found)
@@ -90,7 +90,7 @@ class Space(BaseModel):
         return item.suggest(trial, key) if isinstance(item, Range) else trial.suggest_categorical(key, item)
 
     def _deciding(self) -> list[str]:
-        """The keys that choose parts, and so decide which options there are."""
+        """Return the keys that choose parts, and so decide which options exist."""
         return [key for key, item in self.space.items() if is_choice(key) and not isinstance(item, Range)]
 
     def tried(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,19 +99,19 @@ class Space(BaseModel):
         return {key: item.tried(value) if isinstance(item, Range) else value for key, item, value in items}
 
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
-        """A trial's arguments."""
+        """Return a trial's arguments."""
         other = self.other if self.mode == "other-data" else []
         values_given = (f"{key}={shown(value)}" for key, value in values.items())
         return [*self.base, *other, *values_given, "evaluate.rows=validation"]
 
     def judged_by(self) -> str:
-        """The data that trials are judged by, in words."""
+        """Return the data that trials are scored on, in words."""
         if self.mode == "first-tasks":
             return f"validation rows of the first {self.tasks} tasks, which the metrics of the result leave out"
         return "the validation rows" if self.mode == "validation" else f"other data: {' '.join(self.other)}"
 
     def corners(self) -> Iterator[dict[str, Any]]:
-        """Values at which every end of every range, and every choice, is met once beside each choice of parts."""
+        """Yield values that contain every end of every range, and every choice, once with each choice of parts."""
         ends = {key: item.ends() if isinstance(item, Range) else item for key, item in self.space.items()}
         first = {key: values[0] for key, values in ends.items()}
         deciding = self._deciding()
@@ -166,7 +166,7 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
 
 
 def _check_mode(path: Path, space: Space, config: Config, composer: Composer) -> None:
-    """A mode that would let the result's own data decide is refused."""
+    """Refuse a mode that scores trials on the result's own data."""
     where = f"{path}: mode={space.mode}"
     for key, item in space.space.items():
         if isinstance(item, Range) and not item.low < item.high:
@@ -199,7 +199,7 @@ class Judged:
 
 
 def judged(space: Space, lines: Sequence[Mapping[str, Any]], *, sequence: bool, joint: bool = False) -> Judged | None:
-    """The score in the log of a run that looks at validation rows only.
+    """Return the score in the log of a run that uses validation rows only.
 
     Args:
         space: the search.

@@ -40,9 +40,9 @@ class Search:
     """A search in its folder, which also contains its runs.
 
     Args:
-        space: what is searched.
-        folder: where.
-        seed: of what is proposed.
+        space: the search space.
+        folder: its folder.
+        seed: seed of the proposed values.
         arguments: the command line.
         config_dirs: the user's configuration folders.
 
