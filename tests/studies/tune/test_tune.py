@@ -176,8 +176,8 @@ def test_what_a_search_found_is_recorded_and_nothing_else(tmp_path: Path) -> Non
     for more, line in (
         ("optimizer.lr=0.2", "optimizer.lr=0.2: the search in .* found 0.1"),
         ("model=mlp", "model=mlp: the search in .* found linear"),
-        ("stream.scored_tasks=4", "would count tasks that the values were found on. Use stream.scored_tasks=3"),
-        ("stream.scored_tasks=null", "would count tasks that the values were found on"),
+        ("stream.scored_tasks=4", "would include tasks that the values were chosen on. Use stream.scored_tasks=3"),
+        ("stream.scored_tasks=null", "would include tasks that the values were chosen on"),
         (f"search={tmp_path}", "is not the folder of a search"),
     ):
         with pytest.raises(UserError, match=line):
