@@ -56,7 +56,7 @@ def test_modular_has_every_pair_and_its_product() -> None:
 
 @pytest.mark.parametrize("name", ["mnist1d", "modular"])
 def test_what_is_made_is_read_from_no_folder(name: str) -> None:
-    with pytest.raises(UserError, match=f"{name} is .* read from no file. Leave it out"):
+    with pytest.raises(UserError, match=f"{name} is computed, not read from a file. Leave it out"):
         open_source(name, "/somewhere", {})
 
 
