@@ -103,7 +103,7 @@ def test_it_trains_with_the_others(elsewhere):
 def test_without_its_package_the_file_and_the_package_are_named(tmp_path):
     (tmp_path / "strategy").mkdir()
     file = tmp_path / "strategy" / "sign_descent.yaml"
-    asks = r"strategy\.methods\.sign_descent: strategy/sign_descent\.yaml asks for it, and no package that is installed"
+    asks = r"strategy\.methods\.sign_descent: strategy/sign_descent\.yaml asks for it, and no installed package"
     for header, fix in {
         "": "Install the package that registers it in the group gradinc.methods",
         "# Take the sign\n# Package: their-methods\n": "Install their-methods",
