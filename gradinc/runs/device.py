@@ -146,7 +146,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "processor": processor(),
         "cpu": cpu(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "denormals": "flushed" if flush_denormals() else "computed",
+        "denormals": "computed" if float(torch.tensor(2e-38) * 0.1) else "flushed",
         "variables": variables(on_gpu=on_gpu),
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": threads,

@@ -74,8 +74,7 @@ class Loop:
         """Begin a task, or resume in it."""
         position, learner = self.position, self.learner
         learner.model.train()
-        begins = position.is_new_task
-        if begins:
+        if position.is_new_task:
             position.began = self.spending.total()
             restart = self.config.stream.restart if position.task else "nothing"
             if restart == "weights":

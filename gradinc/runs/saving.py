@@ -102,7 +102,7 @@ def tidy(folder: Path, restored: Restored, display: Display) -> None:
         StorageError: a file could not be changed.
     """
     for mark, damage in restored.damaged:
-        display.warn(f"{folder / str(mark)} is damaged ({damage}). Going on from step {restored.step or 0}.")
+        display.warn(f"{folder / str(mark)} is damaged ({damage}). Resuming from step {restored.step or 0}.")
         checkpoint.set_aside(folder, mark)
     with storing(folder):
         folder.mkdir(exist_ok=True)

@@ -127,7 +127,7 @@ def _introduce(parts: Prepared, run: Run, directory: RunDirectory, threads: int,
     if config.strategy.window.micro_batch == "auto":
         facts.append(f"windows of {config.strategy.window.size} × {counted(config.data.batch_size, 'row')}")
     step = run.restored.step
-    going_on = "" if step is None else f", going on from step {step}"
+    going_on = "" if step is None else f", resuming from step {step}"
     display.say(f"{' · '.join(facts)} → {directory.path}{going_on}")
     normal = expected(stream.outputs, stream.tested, config.stream.data, learner.methods)
     if normal is not None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Command, in_process
 from lives import Nursery, only_run, snapshot
 
 from gradinc import load
@@ -24,18 +23,6 @@ from gradinc.runs import checkpoint
 
 RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "device=cpu")
 FILES = ("config.yaml", "meta.json", "metrics.jsonl", "timing.jsonl", "result.json", "ckpt/14", "ckpt/best", "ckpt")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +43,7 @@ def gradinc(
     """The command line in this process, beside a copy of the runs."""
     shutil.copytree(finished / "outputs", tmp_path / "outputs")
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Outcome:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return in_process(capsys)
 
 
 def digit(path: Path) -> None:

@@ -105,7 +105,7 @@ def test_the_one_before_is_used(nursery: Nursery, copy: Path, wanted: dict, dama
     (warning,) = warnings(end.out)
     relative = newest.relative_to(copy).as_posix()
     assert warning.startswith(f"warning: {relative} is damaged (")
-    assert warning.endswith(f"Going on from step {before.name.split('+')[0]}.")
+    assert warning.endswith(f"Resuming from step {before.name.split('+')[0]}.")
     assert differences(only_run(copy), wanted) == []
 
 
@@ -115,7 +115,7 @@ def test_with_all_of_them_damaged_it_starts_again(nursery: Nursery, copy: Path, 
         cut(lambda size: size // 2)(path)
     end = nursery.run(copy, *COMMAND)
     assert end.code == 0
-    assert [line.endswith("Going on from step 0.") for line in warnings(end.out)] == [True] * len(found)
+    assert [line.endswith("Resuming from step 0.") for line in warnings(end.out)] == [True] * len(found)
     assert differences(only_run(copy), wanted) == []
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_one_is_told_once_and_outlives_no_whole_one(nursery: Nursery, 
     assert len(warnings(nursery.run(copy, *COMMAND, "checkpoint.keep=1", crash="pruned:2").out)) == 1
     end = nursery.run(copy, *COMMAND, "checkpoint.keep=1")
     assert warnings(end.out) == []
-    assert "going on from step" in end.out
+    assert "resuming from step" in end.out
     assert differences(only_run(copy), wanted) == []
 
 

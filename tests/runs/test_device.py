@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_denormal_numbers_are_0_in_every_thread_of_a_process_that_flushes_them(f
     assert int(out) == left
 
 
-def test_a_run_flushes_them_and_says_so(tmp_path: object) -> None:
+def test_a_run_flushes_them_and_says_so(tmp_path: Path) -> None:
     script = """
 import sys, torch
 from gradinc.cli.main import main

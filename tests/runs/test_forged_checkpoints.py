@@ -20,11 +20,10 @@ from typing import Any
 import pytest
 import torch
 from configs import CONFIGS, WATCHED
-from lives import PACKAGE, End, Nursery, differences, only_run, outcome
+from lives import PACKAGE, SMALL, End, Nursery, differences, only_run
 
 from gradinc.runs import checkpoint, torch_file
 
-RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0")
 ROOM = 300_000_000
 """Bytes that a command may take more than it has when it begins: what the smallest of the files below asks for is
 20 times as much."""
@@ -124,21 +123,6 @@ EVIL: dict[str, Callable[[dict[str, Any]], bytes]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def half(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was killed in its first epoch."""
-    folder = tmp_path_factory.mktemp("half")
-    assert nursery.run(folder, *RUN, crash="pruned:4").code == -signal.SIGKILL
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wanted(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("whole")
-    assert nursery.run(folder, *RUN).code == 0
-    return outcome(only_run(folder))
-
-
 def newest(run: Path) -> Path:
     return run / "ckpt" / str(checkpoint.marks(run / "ckpt")[0])
 
@@ -153,17 +137,17 @@ def test_the_one_before_is_used_in_little_memory(
     end = nursery.run(folder, "outputs/mine", command="verify", memory=ROOM)
     assert (end.code, end.err) == (1, ""), end.err
     assert f"ckpt/{path.name} is damaged (not a checkpoint" in end.out
-    end = nursery.run(folder, *RUN, memory=ROOM)
+    end = nursery.run(folder, *SMALL, memory=ROOM)
     assert (end.code, end.err) == (0, ""), end.err
     (warning,) = [line for line in end.out.splitlines() if line.startswith("warning: ")]
     assert warning.startswith(f"warning: outputs/mine/ckpt/{path.name} is damaged (not a checkpoint")
-    assert warning.endswith(f"). Going on from step {before.updates}.")
+    assert warning.endswith(f"). Resuming from step {before.updates}.")
     assert differences(run, wanted) == []
 
 
 def test_weights_that_are_asked_for_are_read_through_the_same_door(nursery: Nursery, half: Path, folder: Path) -> None:
     run = only_run(shutil.copytree(half, folder, dirs_exist_ok=True))
-    assert nursery.run(folder, *RUN).code == 0
+    assert nursery.run(folder, *SMALL).code == 0
     best = run / "ckpt" / checkpoint.BEST
     state = checkpoint.read(best, None)
     write_checkpoint(best, file_of({**state, "model": {"weight": torch.zeros(1).expand(1_500_000_000)}}))
@@ -172,7 +156,7 @@ def test_weights_that_are_asked_for_are_read_through_the_same_door(nursery: Nurs
     assert end.err.startswith("outputs/mine/ckpt/best: is damaged (not a checkpoint: "), end.err
     for path in (run / "ckpt").glob("[0-9]*"):
         write_checkpoint(path, file_of({**checkpoint.read(path, None), "evil": Bytes()}))
-    for command, words in (("test", ("outputs/mine",)), ("train", (*RUN, "name=other", "init=outputs/mine"))):
+    for command, words in (("test", ("outputs/mine",)), ("train", (*SMALL, "name=other", "init=outputs/mine"))):
         end = nursery.run(folder, *words, command=command, memory=ROOM)
         assert (end.code, end.out, end.err.count("\n")) == (2, "", 1), end.err
         assert "is damaged (not a checkpoint: it names __builtin__.bytearray)" in end.err
@@ -302,7 +286,7 @@ def test_three_hundred_mutations_are_read_or_damaged(
     for seed in readable[:10]:
         run = only_run(shutil.copytree(half, folder / str(seed)))
         write_checkpoint(newest(run), mutated(content, seed))
-        answered(nursery.run(folder / str(seed), *RUN), f"mutation {seed}")
+        answered(nursery.run(folder / str(seed), *SMALL), f"mutation {seed}")
 
 
 # ---- states that are none of this run ----

@@ -94,7 +94,7 @@ def test_a_run_that_loses_a_process_says_so_and_goes_on_with_another_number_of_t
     shorter = ("strategy.window.size=2", "name=lost", "budget.epochs=30")
     end = nursery.run(tmp_path, *RUN, *shorter, "log.steps=1000")
     assert end.code == 0
-    assert "going on from step" in end.out + end.err
+    assert "resuming from step" in end.out + end.err
     assert "processes 2, now 1" in end.out + end.err
 
 
@@ -103,7 +103,7 @@ def test_a_window_that_one_process_began_is_ended_by_two(nursery: Nursery, tmp_p
     assert nursery.run(tmp_path, *RUN, *words, "name=one").code == 0
     assert nursery.run(tmp_path, *RUN, *words, "name=two", crash="pruned:4").code == -signal.SIGKILL
     assert (tmp_path / "outputs/two/ckpt/1+2").exists()
-    assert "going on from step 1" in on_two(tmp_path, *words, "name=two")
+    assert "resuming from step 1" in on_two(tmp_path, *words, "name=two")
     one, two = tmp_path / "outputs/one", tmp_path / "outputs/two"
     assert float((weights(one) - weights(two)).norm() / weights(one).norm()) < 1e-12
     results = [json.loads((path / "result.json").read_text()) for path in (one, two)]

@@ -57,7 +57,7 @@ def test_when_the_first_is_killed_the_second_start_goes_on(nursery: Nursery, fol
     assert first.end().code == -signal.SIGKILL
     second = nursery.run(folder, *LONG)
     assert second.code == 0
-    assert "going on from step" in second.out
+    assert "resuming from step" in second.out
     assert nursery.run(folder / "whole", *LONG).code == 0
     assert differences(only_run(folder), outcome(only_run(folder / "whole"))) == []
 
@@ -117,7 +117,7 @@ def test_workers_that_outlive_the_first_keep_nobody_out(nursery: Nursery, folder
     second = nursery.run(folder, *command)
     assert "pt_data_worker" in Path(f"/proc/{workers[0]}/status").read_text()  # it looks for its parent every 5 seconds
     assert (second.code, second.err) == (0, "")
-    assert "going on from step" in second.out
+    assert "resuming from step" in second.out
     assert nursery.run(folder, *command, "output=whole").code == 0
     (whole,) = (folder / "whole").iterdir()
     assert differences(run, outcome(whole)) == []
@@ -174,7 +174,7 @@ def test_a_run_that_was_killed_in_between_is_gone_on_with(meeting: Meeting) -> N
     meeting.go_on()
     end = late.end()
     assert end.code == 0
-    assert "going on from step" in end.out
+    assert "resuming from step" in end.out
     run = only_run(meeting.folder)
     assert len((read_json(run / "meta.json") or {})["segments"]) == 2
     assert meeting.nursery.run(meeting.folder / "whole", *QUICK, "name=shared").code == 0

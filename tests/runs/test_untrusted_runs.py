@@ -16,27 +16,10 @@ from typing import Any
 
 import pytest
 import torch
-from lives import End, Nursery, differences, only_run, outcome
+from lives import SMALL, End, Nursery, differences, only_run
 
 from gradinc.records.schemas import read_meta, read_result
 from gradinc.runs import checkpoint
-
-RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0")
-
-
-@pytest.fixture(scope="module")
-def half(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was killed in its first epoch."""
-    folder = tmp_path_factory.mktemp("half")
-    assert nursery.run(folder, *RUN, crash="pruned:4").code == -signal.SIGKILL
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wanted(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("whole")
-    assert nursery.run(folder, *RUN).code == 0
-    return outcome(only_run(folder))
 
 
 @pytest.fixture
@@ -64,7 +47,10 @@ def test_a_link_is_not_written_through(nursery: Nursery, run: Path, folder: Path
     content = elsewhere.read_bytes()
     (run / name).symlink_to(elsewhere)
     for words in ((), ("fresh=true",)):
-        refused(nursery.run(folder, *RUN, *words), f"outputs/mine/{name}: is a link, where a run writes. Replace it ")
+        refused(
+            nursery.run(folder, *SMALL, *words),
+            f"outputs/mine/{name}: is a link, where a run writes. Replace it ",
+        )
     assert elsewhere.read_bytes() == content
     assert (run / name).is_symlink()
 
@@ -76,7 +62,7 @@ def test_a_folder_of_checkpoints_that_is_a_link_is_not_written_through(
     (elsewhere / ".1.tmp").write_text("precious")
     (run / "ckpt").symlink_to(elsewhere)
     before = sorted((path.name, path.read_bytes()) for path in elsewhere.iterdir())
-    refused(nursery.run(folder, *RUN), "outputs/mine/ckpt: is a link, where a run writes. ")
+    refused(nursery.run(folder, *SMALL), "outputs/mine/ckpt: is a link, where a run writes. ")
     assert sorted((path.name, path.read_bytes()) for path in elsewhere.iterdir()) == before
 
 
@@ -87,7 +73,7 @@ def test_what_is_no_file_is_not_waited_for(
 ) -> None:
     (run / name).unlink(missing_ok=True)
     make(run / name)
-    life = nursery.start(folder, *RUN)
+    life = nursery.start(folder, *SMALL)
     refused(life.end(seconds=20), f"outputs/mine/{name}: is not a plain file, where a run writes. ")
 
 
@@ -96,7 +82,7 @@ def test_a_directory_that_is_linked_to_from_outputs_is_not_entered(
 ) -> None:
     run.rename(tmp_path / "elsewhere")
     run.symlink_to(tmp_path / "elsewhere")
-    refused(nursery.run(folder, *RUN), "outputs/mine: leads outside the output directory. ")
+    refused(nursery.run(folder, *SMALL), "outputs/mine: leads outside the output directory. ")
 
 
 # ---- records that are none ----
@@ -127,10 +113,10 @@ def test_a_config_that_is_none_is_refused(
     refused(end, "outputs/mine/config.yaml: ")
     assert end.err[:-1].isprintable()
     meta = (run / "meta.json").rename(folder / "meta.json")  # without it nobody can say which config it was
-    refused(nursery.run(folder, *RUN), "outputs/mine/config.yaml: ")
+    refused(nursery.run(folder, *SMALL), "outputs/mine/config.yaml: ")
     meta.rename(run / "meta.json")
-    refused(nursery.run(folder, *RUN, "seed=1"), "outputs/mine/config.yaml: ")
-    end = nursery.run(folder, *RUN)
+    refused(nursery.run(folder, *SMALL, "seed=1"), "outputs/mine/config.yaml: ")
+    end = nursery.run(folder, *SMALL)
     assert (end.code, end.err) == (0, "")
     assert "warning: outputs/mine/config.yaml was damaged. It is written again.\n" in end.out
     assert (run / "config.yaml").read_bytes() == whole
@@ -183,7 +169,7 @@ def test_a_result_that_is_none_is_not_believed(tmp_path: Path, content: str | by
 
 def test_the_run_is_made_all_the_same(nursery: Nursery, run: Path, folder: Path, wanted: dict[str, Any]) -> None:
     (run / "result.json").write_text("[" * 100_000)
-    assert nursery.run(folder, *RUN).code == 0
+    assert nursery.run(folder, *SMALL).code == 0
     assert differences(only_run(folder), wanted) == []
 
 
@@ -207,7 +193,7 @@ def test_a_record_that_is_none_is_refused(nursery: Nursery, run: Path, folder: P
     meta = read_meta(run / "meta.json")
     assert meta is not None
     (run / "meta.json").write_text(json.dumps({**meta, **changes}))
-    refused(nursery.run(folder, *RUN), "outputs/mine/meta.json: is missing or damaged. ")
+    refused(nursery.run(folder, *SMALL), "outputs/mine/meta.json: is missing or damaged. ")
     refused(nursery.run(folder, "outputs/mine", command="test"), "outputs/mine/meta.json: is missing or damaged. ")
 
 
@@ -286,9 +272,9 @@ def test_a_checkpoint_that_is_none_runs_nothing(
 def test_the_run_goes_on_from_the_one_before(nursery: Nursery, run: Path, folder: Path, wanted: dict[str, Any]) -> None:
     newest = run / "ckpt" / str(checkpoint.marks(run / "ckpt")[0])
     write_checkpoint(newest, torch_file({**checkpoint.read(newest, None), "evil": Payload()}))
-    end = nursery.run(folder, *RUN)
+    end = nursery.run(folder, *SMALL)
     assert (end.code, end.err) == (0, "")
-    line = f"ckpt/{newest.name} is damaged (not a checkpoint: it names posix.system). Going on from step "
+    line = f"ckpt/{newest.name} is damaged (not a checkpoint: it names posix.system). Resuming from step "
     assert line in end.out
     assert not (folder / "pwned").exists()
     assert differences(only_run(folder), wanted) == []
@@ -321,22 +307,22 @@ def test_a_state_of_another_version_is_refused_and_kept(
     change(state)
     write_checkpoint(newest, torch_file(state))
     content = newest.read_bytes()
-    refused(nursery.run(folder, *RUN), f"outputs/mine/ckpt/{newest.name}: does not fit this version of gradinc (")
+    refused(nursery.run(folder, *SMALL), f"outputs/mine/ckpt/{newest.name}: does not fit this version of gradinc (")
     assert newest.read_bytes() == content
-    assert nursery.run(folder, *RUN, "fresh=true").code == 0
+    assert nursery.run(folder, *SMALL, "fresh=true").code == 0
 
 
 # ---- the log ----
 
 
 def test_a_log_that_was_changed_is_not_gone_on_with(nursery: Nursery, folder: Path) -> None:
-    assert nursery.run(folder, *RUN, crash="pruned:12").code == -signal.SIGKILL
+    assert nursery.run(folder, *SMALL, crash="pruned:12").code == -signal.SIGKILL
     metrics = only_run(folder) / "metrics.jsonl"
     content = metrics.read_bytes()
     metrics.write_bytes(content.replace(b"1", b"2", 1))
-    refused(nursery.run(folder, *RUN), "outputs/mine/metrics.jsonl: was changed since the last checkpoint. Restore ")
+    refused(nursery.run(folder, *SMALL), "outputs/mine/metrics.jsonl: was changed since the last checkpoint. Restore ")
     metrics.write_bytes(content + b"more\xff\n" * 100)
-    assert nursery.run(folder, *RUN).code == 0
+    assert nursery.run(folder, *SMALL).code == 0
     assert metrics.read_bytes().startswith(content)
     assert b"more" not in metrics.read_bytes()
 
@@ -354,9 +340,9 @@ def test_a_file_that_has_become_huge_does_not_fill_the_memory(
         assert end.code in (0, 2) or command == "verify", end.err
         assert end.err.count("\n") <= 1, end.err
     if name == "meta.json":
-        refused(nursery.run(folder, *RUN, memory=1 << 30), "outputs/mine/meta.json: is missing or damaged. ")
+        refused(nursery.run(folder, *SMALL, memory=1 << 30), "outputs/mine/meta.json: is missing or damaged. ")
         (run / name).write_bytes(content)
-    end = nursery.run(folder, *RUN, memory=1 << 30)
+    end = nursery.run(folder, *SMALL, memory=1 << 30)
     assert (end.code, end.err) == (0, "")
     assert differences(run, wanted) == []
 
@@ -367,9 +353,9 @@ def test_a_file_that_has_become_huge_does_not_fill_the_memory(
 def test_what_a_run_says_of_itself_drives_no_terminal(nursery: Nursery, run: Path, folder: Path) -> None:
     text = "\x1b]0;pwned\x07[red]x[/]\x9b2J\u202e"
     (run / "result.json").write_text(json.dumps({"status": "diverged", "diverged_at": 3, "tensor": text}))
-    end = nursery.run(folder, *RUN)
+    end = nursery.run(folder, *SMALL)
     assert end.code == 1
     assert "[red]x[/]" in end.out
     assert all(letter.isprintable() or letter == "\n" for letter in end.out)
     (run / "owner.json").write_text(json.dumps({"pid": "\x1b", "since": 7}))
-    assert nursery.run(folder, *RUN, "fresh=true").code == 0
+    assert nursery.run(folder, *SMALL, "fresh=true").code == 0

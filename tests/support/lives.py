@@ -30,6 +30,16 @@ HERE = Path(__file__).parent
 PATIENCE = 120.0
 """Seconds after which a life counts as hung."""
 
+SMALL = (
+    "model=linear",
+    "data.batch_size=200",
+    "budget.epochs=2",
+    "progress=plain",
+    "name=mine",
+    "checkpoint.seconds=0",
+)
+"""The command of a small run with a checkpoint after each update."""
+
 
 @dataclass(frozen=True)
 class End:
