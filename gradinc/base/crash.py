@@ -6,13 +6,14 @@ import os
 import signal
 
 _name, _, _visit = os.environ.get("GRADINC_CRASH", "").partition(":")
-_left = int(_visit or 1) if _name else 0
+visits_left = int(_visit or 1) if _name else 0
+"""How many times the named point must still be reached until the process is killed."""
 
 
 def crash_point(name: str) -> None:
     """Kill this process by SIGKILL if ``GRADINC_CRASH`` is ``name`` or ``name:visit``."""
-    global _left
+    global visits_left
     if name == _name:
-        _left -= 1
-        if _left == 0:
+        visits_left -= 1
+        if visits_left == 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -94,7 +95,7 @@ class UnknownPart(UserError):
 
 def parts(kind: str) -> list[Part]:
     """Return every part of a kind, by name."""
-    return [_read(kind, source) for _, source in sorted(_sources(kind).items())]
+    return [_read(kind, source) for _, source in sorted(_sources(kind, PACKAGE, tuple(sys.path)).items())]
 
 
 def part(kind: str, name: str, where: str | None = None) -> Part:
@@ -108,7 +109,7 @@ def part(kind: str, name: str, where: str | None = None) -> Part:
     Raises:
         UserError: no part has this name.
     """
-    sources = _sources(kind)
+    sources = _sources(kind, PACKAGE, tuple(sys.path))
     if name not in sources:
         for entry in entry_points(group=f"gradinc.{PLURALS[kind]}", name=name):
             package = entry.dist.name if entry.dist is not None else entry.module.partition(".")[0]
@@ -139,22 +140,28 @@ class _Source(NamedTuple):
 
 
 @cache
-def _sources(kind: str) -> dict[str, _Source]:
-    """Return the place of each part of a kind, by name; gradinc's own come before others of the same name."""
-    return {source.name: source for source in (*_elsewhere(kind), *_own(kind))}
+def _sources(kind: str, package: Path, installed: tuple[str, ...]) -> dict[str, _Source]:
+    """Return the place of each part of a kind, by name; gradinc's own come before others of the same name.
+
+    Args:
+        kind: one of `KINDS`.
+        package: gradinc's folder.
+        installed: the folders that Python imports from, as in ``sys.path``.
+    """
+    return {source.name: source for source in (*_elsewhere(kind), *_own(kind, package))}
 
 
-def _own(kind: str) -> Iterator[_Source]:
+def _own(kind: str, package: Path) -> Iterator[_Source]:
     if kind in MODULE_ROOMS:
         file, first = MODULE_ROOMS[kind]
-        path = PACKAGE / file
+        path = package / file
         functions = [n for n in _tree(path).body if isinstance(n, ast.FunctionDef)] if path.is_file() else []
         for node in functions:
             if not node.name.startswith("_") and [a.arg for a in node.args.args[:1]] == [first]:
                 yield _Source(node.name, f"gradinc.{file.removesuffix('.py').replace('/', '.')}", path, node.name)
         return
     room = FILE_ROOMS[kind]
-    for path in sorted((PACKAGE / room).glob("[!_]*.py")):
+    for path in sorted((package / room).glob("[!_]*.py")):
         symbol = _symbol(path, path.stem)
         if symbol is not None:
             yield _Source(path.stem, f"gradinc.{room.replace('/', '.')}.{path.stem}", path, symbol)

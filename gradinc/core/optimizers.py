@@ -95,7 +95,7 @@ def adamw(
     weight_decay: NonNegative = 0.01,
     amsgrad: bool = False,
 ) -> Optimizer:
-    """Adam with weight decay apart from the gradient
+    """Adam with decoupled weight decay
 
     Paper: Loshchilov & Hutter 2019, arXiv 1711.05101
 

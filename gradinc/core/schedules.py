@@ -76,7 +76,7 @@ class Schedule:
 
 
 def constant(update: int, updates: float | None) -> float:
-    """The same learning rate throughout"""
+    """The same learning rate in all updates"""
     return 1.0
 
 
@@ -88,7 +88,7 @@ def step(
     milestones: list[Count] | None = None,
     gamma: Positive = 0.1,
 ) -> float:
-    """The learning rate times gamma, repeatedly
+    """The learning rate is multiplied by gamma at given updates
 
     Args:
         every: updates between two steps.
@@ -100,7 +100,7 @@ def step(
 
 
 def cosine(update: int, updates: float | None, *, final: Fraction = 0.0) -> float:
-    """Down along half a cosine wave over the run
+    """The learning rate falls along half a cosine wave
 
     Paper: Loshchilov & Hutter 2017, arXiv 1608.03983
 
@@ -114,7 +114,7 @@ def cosine(update: int, updates: float | None, *, final: Fraction = 0.0) -> floa
 
 
 def linear(update: int, updates: float | None, *, final: Fraction = 0.0) -> float:
-    """Down along a straight line over the run
+    """The learning rate falls along a straight line
 
     Args:
         final: share of the learning rate at the end of the run.

@@ -15,7 +15,7 @@ from gradinc.data.task import Setting, Task
 
 
 class AGEM(Method):
-    """Averaged gradient episodic memory: do no harm to past tasks on average
+    """Averaged GEM: no update may raise the mean loss of past tasks
 
     Paper: Chaudhry et al. 2019, arXiv 1812.00420
 

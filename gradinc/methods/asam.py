@@ -14,7 +14,7 @@ from gradinc.methods.sam import gradient_uphill
 
 
 class ASAM(Method):
-    """SAM with a step up relative to each weight's size
+    """SAM with a step uphill that is relative to each weight's size
 
     Paper: Kwon et al. 2021, arXiv 2102.11600
     Neutral: rho=0

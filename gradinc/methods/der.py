@@ -15,7 +15,7 @@ from gradinc.data.task import Task
 
 
 class DER(Method):
-    """Dark experience replay: preserve the stored outputs of rows of a memory
+    """Dark experience replay: keep the outputs of stored rows as they were
 
     Paper: Buzzega et al. 2020, arXiv 2004.07211
 

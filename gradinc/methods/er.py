@@ -15,7 +15,7 @@ from gradinc.data.task import Setting, Task
 
 
 class ER(Method):
-    """Experience replay: train on rows of a memory together with the stream's
+    """Experience replay: train on stored rows together with new rows
 
     Paper: Chaudhry et al. 2019, arXiv 1902.10486
 

@@ -18,7 +18,7 @@ from gradinc.data.task import Setting, Task
 
 
 class ERACE(Method):
-    """Experience replay in which new rows do not push old classes away
+    """Experience replay in which new rows do not suppress old classes
 
     Paper: Caccia et al. 2022, arXiv 2104.05025
 

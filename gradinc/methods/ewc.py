@@ -56,6 +56,12 @@ class EWC(Method):
         rows: Count | None = 1024,
         batch: Count = 32,
     ) -> None:
+        if batch != 32 and fisher != "batch":
+            what = "has no effect without fisher=batch"
+            raise UserError(f"strategy.methods.ewc.batch={batch}", what, "Set fisher=batch too, or leave it out")
+        if gamma != 1 and mode != "online":
+            what = "has no effect without mode=online"
+            raise UserError(f"strategy.methods.ewc.gamma={gamma:g}", what, "Set mode=online too, or leave it out")
         self.strength, self.mode, self.gamma, self.kind, self.rows = strength, mode, gamma, fisher, rows
         self.size = batch
         self.fisher: Tensor | None = None  # Σ F, shape (P,)

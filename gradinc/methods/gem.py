@@ -14,7 +14,7 @@ from gradinc.data.task import Setting, Task
 
 
 class GEM(Method):
-    """Gradient episodic memory: do no harm to any past task
+    """Gradient episodic memory: no update may raise the loss of a past task
 
     Paper: Lopez-Paz & Ranzato 2017, arXiv 1706.08840, equation 11
 

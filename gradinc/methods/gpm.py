@@ -17,7 +17,7 @@ from gradinc.data.task import Setting, Task
 
 
 class GPM(Method):
-    """Gradient projection memory: no change along past tasks' inputs
+    """Gradient projection memory: change no layer along past tasks' inputs
 
     Paper: Saha et al. 2021, arXiv 2103.09762
 

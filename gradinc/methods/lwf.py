@@ -17,7 +17,7 @@ from gradinc.data.task import Setting, Task
 
 
 class LwF(Method):
-    """Learning without forgetting: the old model is a teacher on the new data
+    """Learning without forgetting: the old model teaches on the new data
 
     Paper: Li & Hoiem 2016, arXiv 1606.09282
 

@@ -20,7 +20,7 @@ _ROWS = 32
 
 
 class MAS(Method):
-    """Memory aware synapses: penalise changes of weights that outputs need
+    """Memory aware synapses: penalise changes of weights that affect outputs
 
     Paper: Aljundi et al. 2018, arXiv 1711.09601
 

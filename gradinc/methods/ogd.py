@@ -23,7 +23,7 @@ from gradinc.data.task import Setting, Task
 
 
 class OGD(Method):
-    """Orthogonal gradient descent: past outputs stay, to first order
+    """Orthogonal gradient descent: keep past outputs, to first order
 
     Paper: Farajtabar et al. 2020, arXiv 1910.07104
 

@@ -11,7 +11,7 @@ from gradinc.core.view import LearnerView
 
 
 class SAM(Method):
-    """Sharpness-aware minimisation: the gradient at the steepest near point
+    """Sharpness-aware minimisation: the gradient after a step of rho uphill
 
     Paper: Foret et al. 2021, arXiv 2010.01412
     Neutral: rho=0

@@ -18,7 +18,7 @@ from gradinc.data.task import Setting, Task
 
 
 class SGP(Method):
-    """Scaled gradient projection: smaller changes along past inputs
+    """Scaled gradient projection: change layers less along past tasks' inputs
 
     Paper: Saha & Roy 2023, arXiv 2302.01386
 

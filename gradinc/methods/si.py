@@ -15,7 +15,7 @@ from gradinc.data.task import Task
 
 
 class SI(Method):
-    """Synaptic intelligence: penalise changes by the path's part in the loss
+    """Synaptic intelligence: penalise changes of weights that lowered the loss
 
     Paper: Zenke et al. 2017, arXiv 1703.04200
 

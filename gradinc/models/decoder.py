@@ -72,7 +72,7 @@ def decoder(
     depth: Count = 2,
     heads: Count = 4,
 ) -> nn.Module:
-    """A small causal transformer over tokens; outputs at the last position
+    """A small causal transformer over tokens, read at the last position
 
     Paper: Power et al. 2022, arXiv 2201.02177
 

@@ -23,7 +23,7 @@ def vit(
     mlp_ratio: Positive = 2.0,
     dropout: Decay = 0.0,
 ) -> nn.Module:
-    """A small vision transformer, torchvision's class
+    """A small vision transformer (torchvision's)
 
     Paper: Dosovitskiy et al. 2021, arXiv 2010.11929
 

@@ -16,7 +16,7 @@ from gradinc.data.batch import Batch
 
 
 class Agreement(SeparateRule):
-    """Gradient agreement filtering: only micro-batches of similar direction
+    """Gradient agreement filtering: use only gradients of similar direction
 
     Paper: Chaubard et al. 2024, arXiv 2412.18052
     Neutral: tau=2

@@ -11,7 +11,7 @@ from gradinc.data.batch import Batch
 
 
 class CenteredClip(SeparateRule):
-    """Clip each micro-batch's gradient around the last update's
+    """Clip each micro-batch's gradient around the gradient of the last update
 
     Paper: Karimireddy et al. 2021, arXiv 2012.10333
     Neutral: tau=inf

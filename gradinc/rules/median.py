@@ -13,7 +13,7 @@ from gradinc.rules.selection import mean_of_ranks
 
 
 class Median(RowRule):
-    """The median of the micro-batches, weight by weight: outvotes corrupt ones
+    """The median of the micro-batches, weight by weight: robust to outliers
 
     Paper: Yin et al. 2018, arXiv 1803.01498
     Neutral: size=1

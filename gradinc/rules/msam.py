@@ -12,7 +12,7 @@ from gradinc.data.batch import Batch
 
 
 class MSAM(SeparateRule):
-    """Sharpness-aware gradients of each micro-batch, a step of rho uphill
+    """SAM in each micro-batch: its gradient after a step of rho uphill
 
     Paper: Behdin et al. 2023, arXiv 2302.09693
     Neutral: rho=0

@@ -13,7 +13,7 @@ from gradinc.core.row_rule import RowRule
 
 
 class UPGrad(RowRule):
-    """The mean of the micro-batches' gradients, each projected off conflicts
+    """The mean of the gradients, each projected to conflict with no other
 
     Paper: Quinton & Rey 2024, arXiv 2406.16232
     Neutral: size=1

@@ -58,9 +58,9 @@ def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, 
     """
     device = next(model.parameters()).device
     if available is None:
-        available = _free(device)
+        available = free_memory(device)
     besides = VECTORS * sum(p.numel() * p.element_size() for p in model.parameters())
-    probe = _Probe(config, model.train(), criterion, rows)
+    probe = Probe(config, model.train(), criterion, rows)
     few, more = (min(count, len(rows)) for count in PROBES)
     if device.type == "cuda" and not probe.fits(more):
         more = few = 1  # the memory of a row is not known: use one row
@@ -75,7 +75,7 @@ def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, 
     return fitting[-1]
 
 
-def _free(device: torch.device) -> int:
+def free_memory(device: torch.device) -> int:
     """Return the bytes of memory that are free for a run, with the memory that PyTorch reserves for next tensors."""
     if device.type != "cuda":
         return available_memory()
@@ -90,8 +90,8 @@ def _let_go(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-class _Probe:
-    """Passes that change only the model."""
+class Probe:
+    """Measures the memory of passes through a model. Only the model changes: its gradients and running statistics."""
 
     def __init__(self, config: Config, model: nn.Module, criterion: Criterion, rows: Rows) -> None:
         self._model, self._criterion, self._rows = model, criterion, rows
@@ -101,7 +101,7 @@ class _Probe:
     def bytes(self, count: int) -> int:
         """Return the bytes that a micro-batch of `count` rows needs at most, with its backward pass."""
         with self._forked(), _Allocations() as made:
-            self._loss(count)
+            self.loss(count)
         return sum(made.sizes.values()) + 2 * max(made.sizes.values(), default=0)
 
     def fits(self, count: int, besides: int = 0) -> bool:
@@ -110,7 +110,7 @@ class _Probe:
         try:
             others.append(torch.empty(besides, dtype=torch.uint8, device=self._device))
             with self._forked():
-                torch.autograd.grad(self._loss(count), [p for p in self._model.parameters() if p.requires_grad])
+                torch.autograd.grad(self.loss(count), [p for p in self._model.parameters() if p.requires_grad])
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -119,7 +119,8 @@ class _Probe:
         _let_go(self._device)  # after the error, whose frames refer to all tensors of the pass
         return fitting
 
-    def _loss(self, count: int) -> Tensor:
+    def loss(self, count: int) -> Tensor:
+        """Return the loss of a forward pass of `count` rows."""
         index = torch.arange(count) % len(self._rows)
         x, y = next(self._rows.batches(index, count))
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from annotated_types import Ge, Interval
 
 from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
+from gradinc.config.catalog import Part
 from gradinc.config.signature import REQUIRED
 from gradinc.config.values import Count, Positive
 
@@ -53,7 +55,7 @@ def test_helpers_beside_the_parts_of_a_module_are_no_parts(tmp_path: Path, monke
     (tmp_path / "core").mkdir()
     (tmp_path / "core" / "optimizers.py").write_text(functions)
     monkeypatch.setattr(catalog, "PACKAGE", tmp_path)
-    assert [source.name for source in catalog._own("optimizer")] == ["sgd"]
+    assert [part.name for part in catalog.parts("optimizer")] == ["sgd"]
 
 
 def test_an_unknown_name_gets_the_choices_nearest_first() -> None:
@@ -88,11 +90,26 @@ class GoodIdea(Base):
 '''
 
 
-def test_a_signature_is_read_with_its_types_defaults_and_help(tmp_path: Path) -> None:
-    (tmp_path / "good_idea.py").write_text(PART)
-    symbol = catalog._symbol(tmp_path / "good_idea.py", "good_idea")
-    assert symbol == "GoodIdea"
-    part = catalog._read("method", catalog._Source("good_idea", "m", tmp_path / "good_idea.py", symbol))
+Define = Callable[[str, str, str], Part]
+
+
+@pytest.fixture
+def define(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Define:
+    """Return a function that writes a part's file into an empty package and reads the part."""
+
+    def part(kind: str, name: str, text: str) -> Part:
+        path = tmp_path / catalog.FILE_ROOMS[kind] / f"{name}.py"
+        path.parent.mkdir()
+        path.write_text(text)
+        monkeypatch.setattr(catalog, "PACKAGE", tmp_path)
+        return catalog.part(kind, name)
+
+    return part
+
+
+def test_a_signature_is_read_with_its_types_defaults_and_help(define: Define) -> None:
+    part = define("method", "good_idea", PART)
+    assert part.symbol == "GoodIdea"
     assert (part.summary, part.paper) == ("The summary", "Author 2020, arXiv 1234.56789")
     expected: dict[str, tuple[Any, Any]] = {
         "size": (Count, 3),
@@ -109,26 +126,20 @@ def test_a_signature_is_read_with_its_types_defaults_and_help(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("default", ["open('x')", "[i for i in y]", "__import__('os')", "math.sin(1)", "unknown"])
-def test_a_default_that_would_have_to_be_run_is_refused_with_its_place(tmp_path: Path, default: str) -> None:
-    path = tmp_path / "bad.py"
-    path.write_text(f"def bad(*, x: int = {default}): ...\n")
+def test_a_default_that_would_have_to_be_run_is_refused_with_its_place(define: Define, default: str) -> None:
     with pytest.raises(UserError, match=r"bad\.py:1: option x uses .*cannot be read without running"):
-        catalog._read("model", catalog._Source("bad", "bad", path, "bad"))
+        define("model", "bad", f"def bad(*, x: int = {default}): ...\n")
 
 
 @pytest.mark.parametrize("annotation", ["int[3]", "typing.nothing", "Literal[open('x')]", "str()", "Nothing | int"])
-def test_a_type_that_is_none_is_refused_with_its_place(tmp_path: Path, annotation: str) -> None:
-    path = tmp_path / "bad.py"
-    path.write_text(f"def bad(*, x: {annotation} = 1): ...\n")
+def test_a_type_that_is_none_is_refused_with_its_place(define: Define, annotation: str) -> None:
     with pytest.raises(UserError, match=r"bad\.py:1: option x uses"):
-        catalog._read("model", catalog._Source("bad", "bad", path, "bad"))
+        define("model", "bad", f"def bad(*, x: {annotation} = 1): ...\n")
 
 
-def test_a_type_that_is_defined_by_itself_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "loop.py"
-    path.write_text("A = B\nB = A\ndef loop(*, x: A = 1): ...\n")
+def test_a_type_that_is_defined_by_itself_is_refused(define: Define) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        catalog._read("model", catalog._Source("loop", "loop", path, "loop"))
+        define("model", "loop", "A = B\nB = A\ndef loop(*, x: A = 1): ...\n")
 
 
 def test_a_part_of_another_package_is_found_and_read_without_running_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from gradinc.base.errors import UserError
+from gradinc.cli.train_help import train_help
 from gradinc.config import catalog, groups
 from gradinc.config.check import as_plain
 from gradinc.config.compose import compose_jobs, load_config
@@ -75,6 +76,17 @@ def test_every_file_says_what_it_is_in_one_line() -> None:
     assert {key: paper for key, paper in papers.items() if not re.search(r"\d{4}", paper)} == {}, "a paper has a year"
 
 
+def test_a_file_says_the_same_as_the_part_of_its_name() -> None:
+    for kind in catalog.KINDS:
+        group = "strategy" if kind in ("method", "rule") else kind
+        files = {choice.name: choice for choice in groups.choices(group)} if group in groups.GROUPS else {}
+        both = [part for part in catalog.parts(kind) if part.name in files]
+        assert both or kind == "due", "a due has no file"
+        for part in both:
+            choice = files[part.name]
+            assert (choice.summary, choice.paper) == (part.summary, part.paper), f"{kind} {part.name}"
+
+
 def test_every_method_and_rule_has_a_strategy_that_uses_it() -> None:
     used: dict[str, set[str]] = {"method": set(), "rule": {"mean", "sum"}}
     for name in groups.names("strategy"):
@@ -99,9 +111,7 @@ def test_the_top_file_holds_every_key_with_the_default_of_the_schema() -> None:
 
 
 def test_every_key_of_the_top_file_has_its_line_of_help() -> None:
-    from gradinc.cli.train_help import _commented
-
-    lines = {key: comment for key, _, comment in _commented(CONF / "config.yaml")}
+    lines = dict(re.findall(r"^  ([a-z_.]+)=\S* {2,}(\S.*)$", train_help(), re.MULTILINE))
     for name in [*TOP_KEYS, *(f"{kind}.{key}" for kind, section in PLAIN.items() for key in common_keys(section))]:
         assert lines[name], name
 

@@ -61,9 +61,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "conf" / "strategy" / "sign_descent.yaml").write_text(STRATEGY)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
-    catalog._sources.cache_clear()
-    yield tmp_path / "conf"
-    catalog._sources.cache_clear()
+    return tmp_path / "conf"
 
 
 def test_it_is_found_and_described_without_being_imported(elsewhere):

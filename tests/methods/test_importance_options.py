@@ -104,6 +104,17 @@ def test_a_fisher_of_classes_is_refused_for_values_and_taken_for_classes(fisher:
             method.check(torch.nn.Linear(2, 3), Setting(outputs=3))
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "needed"),
+    [("batch", 10, {"fisher": "batch"}), ("gamma", 0.5, {"mode": "online"})],
+)
+def test_an_option_of_ewc_that_would_have_no_effect_is_refused(option: str, value: Any, needed: dict[str, Any]) -> None:
+    (key, other), *_ = needed.items()
+    with pytest.raises(UserError, match=rf"^strategy\.methods\.ewc\.{option}={value}: .*Set {key}={other} too, or"):
+        EWC(**{option: value})
+    EWC(**{option: value}, **needed)
+
+
 # ---- EWC++ and RWalk ----
 
 

@@ -101,10 +101,10 @@ def parts(name):
 def test_what_is_foreseen_is_no_less_than_what_is_used_and_not_far_more(name):
     """Against the allocator's own account of a forward and a backward pass."""
     model, criterion, rows, config = parts(name)
-    probe = fit._Probe(config, model, criterion, rows)
+    probe = fit.Probe(config, model, criterion, rows)
     foreseen = probe.bytes(64)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
-        torch.autograd.grad(probe._loss(64), list(model.parameters()))
+        torch.autograd.grad(probe.loss(64), list(model.parameters()))
     now = used = 0
     for event in watched.profiler.kineto_results.events():
         if event.name() == "[memory]":
@@ -150,7 +150,7 @@ from test_fit import parts
 from gradinc.runs import fit
 
 model, criterion, rows, config = parts("cnn")
-probe = fit._Probe(config, model.train(), criterion, rows)
+probe = fit.Probe(config, model.train(), criterion, rows)
 assert probe.fits(4) and probe.fits(64)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000, resource.RLIM_INFINITY))
@@ -208,8 +208,8 @@ def test_on_a_gpu_smaller_ones_are_tried_until_one_fits(run, small_gpu):
 
 def test_on_a_gpu_what_the_cache_holds_counts_as_free(small_gpu):
     device = torch.device("cuda:0")
-    before = fit._free(device)
+    before = fit.free_memory(device)
     del (held := [torch.empty(100_000_000, dtype=torch.uint8, device=device)])[:]
     assert torch.cuda.memory_reserved() >= 100_000_000
-    assert fit._free(device) > before - 50_000_000
+    assert fit.free_memory(device) > before - 50_000_000
     assert held == []

@@ -94,20 +94,15 @@ def live(request: dict[str, Any]) -> int:
         code = main()
     if request["crash"]:
         sys.stdout.flush()
-        left = importlib.import_module("gradinc.base.crash")._left
+        left = importlib.import_module("gradinc.base.crash").visits_left
         Path(request["out"]).with_suffix(".left").write_text(str(left))
     return code
 
 
 def see_packages(folder: str) -> None:
     """Put a folder of installed packages on the path, of this process and of those that it starts."""
-    from gradinc.config import catalog
-
     sys.path.insert(0, folder)
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ["PYTHONPATH"]])
-    for function in vars(catalog).values():
-        if hasattr(function, "cache_clear"):
-            function.cache_clear()
 
 
 def wait(pid: int, seconds: float) -> dict[str, int | None]:

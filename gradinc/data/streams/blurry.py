@@ -18,7 +18,7 @@ def blurry(
     order: Literal["natural", "random"] | list[Whole] = "natural",
     overlap: Fraction = 0.1,
 ) -> list[Experience]:
-    """Each task has its own classes, and some rows of the other classes
+    """Each task has its own classes, and some rows of other tasks' classes
 
     Paper: Bang et al. 2021, arXiv 2103.17230
 

@@ -11,7 +11,7 @@ from gradinc.data.rows import Change
 
 
 def permuted(material: Material, *, tasks: Count = 10, first_identity: bool = False) -> list[Experience]:
-    """Each task has all classes, with its own permutation of pixels
+    """Each task has all classes, with its own permutation of the pixels
 
     The channels of a pixel stay together. For rows that are not images the features are permuted.
 

@@ -83,7 +83,7 @@ class Watch:
         if live and console.is_terminal and not quiet:
             self._live = Live(
                 console=console,
-                get_renderable=self._render,
+                get_renderable=self.__rich__,
                 refresh_per_second=4,
                 transient=True,
                 redirect_stderr=False,
@@ -185,7 +185,8 @@ class Watch:
         label = f"[{number + 1}/{len(self.lines)}] {self.lines[number].label}: "
         self.console.print(Text.assemble((printable(label), "bold"), (printable(text), style)), soft_wrap=True)
 
-    def _render(self) -> RenderableType:
+    def __rich__(self) -> RenderableType:
+        """Return the table as it is now."""
         with self._lock:
             shown, hidden = self._chosen(self.console.height - SPENT_LINES)
             rows = [_cells(line) for line in shown]

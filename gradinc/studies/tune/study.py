@@ -215,13 +215,13 @@ class Search:
         elif watch.now is None or (ending.code and not watch.stop):
             with self._lock:
                 self.study.tell(trial, state=states.FAIL)
-                self._seal()
+                self.seal_journal()
             say(f"{label} failed. {ending.line}")
         else:
             with self._lock:
                 pruned = watch.pruned
                 self.study.tell(trial, None if pruned else watch.now.score, state=states.PRUNED if pruned else None)
-                self._seal()
+                self.seal_journal()
             say(f"{label} {'pruned at' if pruned else 'score'} {watch.now.score:.4f}")
 
     def job(self, values: dict[str, Any]) -> Job:
@@ -293,7 +293,7 @@ class Search:
         if record != before or SEAL not in before or not is_intact(before):
             self._keep(record)
 
-    def _seal(self) -> None:
+    def seal_journal(self) -> None:
         """Seal the journal's current content."""
         self._keep(read_json(self.folder / SEARCH_FILE) or {})
 

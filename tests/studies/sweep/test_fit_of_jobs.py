@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.cluster import Cluster
 from gradinc.config.compose import Job, compose_jobs, load_config
-from gradinc.data import decode
 from gradinc.data.dataset import load_dataset, open_source, outline
 from gradinc.data.source import Source
 from gradinc.data.stream import open_stream
@@ -103,7 +102,7 @@ def test_no_image_is_decoded_and_data_that_are_elsewhere_are_left_to_the_jobs(
     assert open_stream(config, known, outline).setting.outputs == open_stream(config, whole).setting.outputs == 2
     assert open_stream(config, known, outline).longest == open_stream(config, whole).longest
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "_pixels", None)
+        patch.setattr(ImageFile.ImageFile, "load", None)
         check_fit(compose_jobs([*words, "model=cnn,vit", "seed=0,1"], multirun=True))
         with pytest.raises(UserError, match=r"^model=gru: "):
             check_fit(compose_jobs([*words, "model=cnn,gru"], multirun=True))

@@ -26,7 +26,7 @@ def watch(width: int, height: int = 24, *, terminal: bool = True) -> Watch:
 
 def lines(made: Watch) -> list[str]:
     console = Console(file=io.StringIO(), width=made.console.width, height=made.console.height, color_system=None)
-    console.print(made._render())
+    console.print(made)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
 
 

@@ -163,7 +163,7 @@ def test_another_digit_in_the_journal_is_found(ended: Path) -> None:
 
 def test_a_journal_is_sealed_after_every_trial(folder: Path) -> None:
     search = Search(SPACE, folder, 0, [], [])
-    search._seal()
+    search.seal_journal()
     search.close()
     assert "best" not in json.loads((folder / "tune.json").read_text()), "the search has not ended"
     whole = (folder / "journal.log").read_bytes()

@@ -14,7 +14,7 @@ from gradinc.studies.sweep.watch import Watch
 
 
 class Local:
-    """Worker processes on this machine; GPUs are dealt out to them in turn.
+    """Worker processes on this machine, with its GPUs assigned in turn.
 
     joblib's own pools give up all their workers when one dies, and set the number of threads that numbers depend
     on; so joblib counts the processors and hands out the jobs, and the processes are gradinc's.

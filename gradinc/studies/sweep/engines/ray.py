@@ -23,7 +23,7 @@ TRIES = 3
 
 
 class Ray:
-    """A Ray cluster whose machines share this file system
+    """A Ray cluster whose machines share a file system
 
     Args:
         address: of its head, as HOST:PORT; auto finds the one on this machine, local starts one here.

@@ -36,7 +36,7 @@ LOGS = ".slurm"
 
 
 class Slurm:
-    """A Slurm cluster that shares this file system
+    """A Slurm cluster: a job for each run, queued again if its time is over
 
     Args:
         partition: the partition; null takes the cluster's own default.
