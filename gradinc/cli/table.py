@@ -139,28 +139,23 @@ def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
     from rich.progress import track
 
     from gradinc.config import groups
-    from gradinc.studies.tables.cells import compose_cells, open_table
-    from gradinc.studies.tables.running import jobs_of, status
+    from gradinc.studies.tables.cells import open_table
+    from gradinc.studies.tables.listing import sizes
     from gradinc.studies.tables.terminal import show_columns
 
-    found = []
-    # Hundreds of configs are composed to find the existing runs, which takes seconds.
-    waiting = Console(stderr=True)
-    for name in track(
-        groups.names("table", folders), "composing", console=waiting, transient=True, disable=not waiting.is_terminal
-    ):
-        table = open_table(name, folders)
-        cells = compose_cells(table, list(table.rows), table.seeds, extra, folders)
-        jobs = jobs_of(cells).values()
-        built = sum(cell.missing is None for cell in cells)
-        done = sum(status(job) == "finished" for job in jobs)
-        found.append((name, table.title, table.budget, built, len(cells), done, len(jobs)))
+    tables = [open_table(name, folders) for name in groups.names("table", folders)]
+    waiting = Console(stderr=True)  # to find existing runs, hundreds of configs may be composed, which takes seconds
+    counted = sizes(tables, extra, folders)
+    options: dict[str, Any] = {"total": len(tables), "console": waiting, "transient": True}
+    found = list(zip(tables, track(counted, "composing", disable=not waiting.is_terminal, **options), strict=True))
     if as_json:
         keys = ("table", "title", "budget", "cells_built", "cells", "runs_finished", "runs")
-        print_json([dict(zip(keys, each, strict=True)) for each in found])
+        rows = [(t.name, t.title, t.budget, s.built, s.cells, s.finished, s.runs) for t, s in found]
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
         return 0
     lines = [["table", "cost", "cells built", "runs done", "title"]]
-    lines += [[n, cost, f"{b} of {c}", f"{d} of {r}", title] for n, title, cost, b, c, d, r in found]
+    for t, s in found:
+        lines.append([t.name, t.budget, f"{s.built} of {s.cells}", f"{s.finished} of {s.runs}", t.title])
     show_columns(lines, Console())
     return 0
 

@@ -60,6 +60,7 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Seq
         found_by(job.config)
     from rich.console import Console
 
+    from gradinc.base.loading import loading
     from gradinc.base.streams import going_on
 
     with going_on():
@@ -70,7 +71,9 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Seq
 
             return sweep(jobs, console, ["train", *arguments])
         from gradinc.cli.display import TerminalDisplay
-        from gradinc.runs.execute import execute
+
+        with loading():
+            from gradinc.runs.execute import execute
 
         config = jobs[0].config
         with TerminalDisplay(console, config.progress) as display:

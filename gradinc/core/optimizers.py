@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Decay, NonNegative, Positive
-from gradinc.core.stepper import Joint, NAdam
+from gradinc.core.stepper import Joint, NAdam, eager
 from gradinc.core.stepper import stepper as stepper
 from gradinc.core.weights import Weights
 
@@ -47,7 +47,7 @@ def sgd(
         raise UserError("optimizer.nesterov", "needs momentum", "Set optimizer.momentum=0.9, or nesterov=false")
     fused = momentum > 0 or weight_decay > 0
     options: dict[str, Any] = {"fused": True} if fused else {"foreach": False}
-    return torch.optim.SGD(
+    return eager(torch.optim.SGD)(
         weights.leaves.slices()[None], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, **options
     )
 
@@ -74,7 +74,7 @@ def adam(
         weight_decay: factor of the L2 penalty's gradient.
         amsgrad: whether the denominator never shrinks (arXiv 1904.09237).
     """
-    return torch.optim.Adam(
+    return eager(torch.optim.Adam)(
         weights.leaves.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
@@ -107,7 +107,7 @@ def adamw(
         weight_decay: share of the weights, times lr, that each update takes away.
         amsgrad: whether the denominator never shrinks (arXiv 1904.09237).
     """
-    return torch.optim.AdamW(
+    return eager(torch.optim.AdamW)(
         weights.leaves.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
@@ -176,7 +176,7 @@ def radam(
         weight_decay: factor of the L2 penalty's gradient.
         decoupled: whether weight decay stays out of the gradient, as in AdamW.
     """
-    return torch.optim.RAdam(
+    return eager(torch.optim.RAdam)(
         weights.leaves.slices()[None],
         lr=lr,
         betas=(beta1, beta2),
@@ -209,7 +209,7 @@ def rmsprop(
         momentum: share of the velocity that each update keeps.
         centered: whether the gradient's running mean is taken out of the denominator.
     """
-    return torch.optim.RMSprop(
+    return eager(torch.optim.RMSprop)(
         weights.leaves.slices()[None],
         lr=lr,
         alpha=alpha,
@@ -241,7 +241,7 @@ def adagrad(
         initial: what the sum of squares starts from.
         eps: added to the denominator.
     """
-    return torch.optim.Adagrad(
+    return eager(torch.optim.Adagrad)(
         weights.leaves.slices()[None],
         lr=lr,
         lr_decay=lr_decay,
@@ -293,7 +293,7 @@ def muon(
             "this model has no hidden matrix: first and last layers are AdamW's",
             "Use optimizer=adamw, or a deeper model",
         )
-    matrices = torch.optim.Muon(
+    matrices = eager(torch.optim.Muon)(
         weights.leaves.matrices(hidden),
         lr=lr,
         weight_decay=weight_decay,
@@ -302,7 +302,7 @@ def muon(
         adjust_lr_fn=adjust,
     )
     chosen = set(hidden)
-    rest = torch.optim.AdamW(
+    rest = eager(torch.optim.AdamW)(
         weights.leaves.slices(lambda name: name in chosen)[False],
         lr=lr,
         betas=(beta1, beta2),

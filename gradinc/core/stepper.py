@@ -1,16 +1,28 @@
-"""Additions to PyTorch's optimizers: a cheaper call, an exact restart, and several as one."""
+"""Additions to PyTorch's optimizers: a cheaper start and call, an exact restart, and several as one."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.optim import Optimizer
 
+Kind = TypeVar("Kind", bound=Optimizer)
 
-class NAdam(torch.optim.NAdam):
+
+def eager(kind: type[Kind]) -> type[Kind]:
+    """Return an optimizer's class without the import of PyTorch's compiler.
+
+    PyTorch hides these four methods from its compiler. At the first call, which is in the constructor,
+    that imports the compiler, SymPy included, which takes longer than many a run. Nothing here is compiled.
+    """
+    hidden = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in hidden})
+
+
+class NAdam(eager(torch.optim.NAdam)):  # type: ignore[misc]
     """PyTorch's NAdam with an exact restart of its running product of momenta.
 
     PyTorch stores this number in float32 on the CPU, but loads it in the weights' dtype and onto
@@ -27,7 +39,7 @@ class NAdam(torch.optim.NAdam):
                 self.state[leaf]["mu_product"] = product.detach().to("cpu", copy=True)
 
 
-class Joint(Optimizer):
+class Joint(eager(Optimizer)):  # type: ignore[misc]
     """Several optimizers, each with its own weights, as one.
 
     Its parameter groups and its state are those of all parts, so that a schedule, a checkpoint and
@@ -45,7 +57,7 @@ class Joint(Optimizer):
         self._share()
         self._steps = [stepper(part) for part in parts]
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:
         """Step each of the parts."""
         for step in self._steps:
             step()

@@ -61,7 +61,9 @@ def pin(threads: int, device: torch.device) -> None:
     """Fix everything that could change the last bits of a run on one machine."""
     flush_denormals()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The same as use_deterministic_algorithms(True, warn_only=True) except for PyTorch's compiler: that would
+    # import it to set one of its options, which takes longer than many a run, and nothing here is compiled.
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     if device.type == "cuda":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from command import ENVIRONMENT
 
 from gradinc.base.errors import StorageError, UserError
 
@@ -27,6 +30,22 @@ def test_a_command_is_a_run_and_the_same_command_again_does_nothing(gradinc: Any
     assert (again.code, before["status"], before["steps"]) == (0, "finished", 5)
     assert "is finished already" in again.out
     assert {path: path.stat().st_mtime_ns for path in empty.glob("outputs/*/*.json*")} == stamp
+
+
+def test_a_run_imports_no_compiler(empty: Path) -> None:
+    """PyTorch's compiler takes longer to import than a small run takes, and a run compiles nothing."""
+    program = """
+import sys
+from gradinc.cli.main import main
+for optimizer in ("sgd", "nadam", "muon"):
+    assert main(["train", *sys.argv[1:], f"optimizer={optimizer}"]) == 0
+import torch
+assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
+sys.exit(f"imported: {heavy}" if (heavy := {"torch._dynamo", "torch._inductor"} & sys.modules.keys()) else 0)
+"""
+    words = [sys.executable, "-c", program, *QUICK, "model=mlp"]
+    done = subprocess.run(words, cwd=empty, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_keeps_the_order_of_methods(gradinc: Any, empty: Path) -> None:

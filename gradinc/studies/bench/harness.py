@@ -40,8 +40,8 @@ class BenchResult:
     """One line of a bench's table.
 
     Attributes:
-        kind: ``train`` or ``evaluate`` (samples per second), ``memory`` (peak bytes), ``speed`` (of a stream), or
-            what a cost is of: ``cost``, ``rule``, ``method`` or ``option``.
+        kind: ``train`` or ``evaluate`` (samples per second), ``memory`` (peak bytes), ``speed`` (of a stream or a
+            sweep), ``time`` (of a command), or what a cost is of: ``cost``, ``rule``, ``method`` or ``option``.
         ratio: the first side's figure over the second side's.
         spread: half the range of the paired ratios.
         bound: whether the goal is the least or the largest ratio.

@@ -108,8 +108,7 @@ def compose_cells(
     for row in rows:
         line = table.rows[row]
         for column in line.columns or table.columns:
-            before = (*table.protocol, *table.columns[column].overrides)
-            texts = (*before, *(line.overrides or ()), *line.cells.get(column, ()))
+            texts = table.arguments(row, column)
             if (missing := not_built(line, config_dirs)) is not None:
                 cells.append(Cell(row, column, {}, missing, texts))
                 continue

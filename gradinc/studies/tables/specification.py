@@ -218,3 +218,9 @@ class Table:
     claims: tuple[Claim, ...] = ()
     unmeasured: dict[str, Text] = field(default_factory=dict)
     notes: tuple[Text, ...] = ()
+
+    def arguments(self, row: str, column: str) -> tuple[str, ...]:
+        """Return the arguments of a cell's runs, in the order in which they are applied, without the seed."""
+        line = self.rows[row]
+        own = (*(line.overrides or ()), *line.cells.get(column, ()))
+        return (*self.protocol, *self.columns[column].overrides, *own)

@@ -11,7 +11,9 @@ from small_table import write_table
 
 from gradinc.config import groups
 from gradinc.studies.tables.cells import compose_cells, open_table
+from gradinc.studies.tables.listing import Size, sizes
 from gradinc.studies.tables.reading import read_table
+from gradinc.studies.tables.running import jobs_of
 
 MISSING = object()
 
@@ -172,10 +174,13 @@ def test_what_is_asked_for_and_is_not_there_is_told(document: dict[str, Any], gr
 
 
 @pytest.mark.parametrize("name", groups.names("table"))
-def test_every_table_that_ships_is_right_and_every_run_of_it_composes(name: str) -> None:
+def test_every_table_that_ships_is_right_and_every_run_of_it_composes(name: str, empty: Path) -> None:
     table = open_table(name)
     cells = compose_cells(table, list(table.rows), table.seeds)
     assert any(cell.jobs for cell in cells)
+    (size,) = sizes([table])
+    composed = Size(sum(cell.missing is None for cell in cells), len(cells), 0, len(jobs_of(cells)))
+    assert size == composed, "a list of tables counts runs without composing them"
     for row in table.rows.values():
         assert row.published or table.data != "mnist" or row.note or "ours" in row.title
 

@@ -1,0 +1,77 @@
+"""The size of a table and the number of its finished runs, for a list of tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from gradinc.config.composer import Composer
+from gradinc.config.overrides import Assignment, latest, parse
+from gradinc.studies.tables.cells import compose_cells, not_built
+from gradinc.studies.tables.running import jobs_of, status
+from gradinc.studies.tables.specification import Table
+
+
+@dataclass(frozen=True)
+class Size:
+    """Counts of a table's cells and runs.
+
+    Attributes:
+        built: cells whose method is built.
+        runs: different runs of these cells.
+        finished: runs that are finished.
+    """
+
+    built: int
+    cells: int
+    finished: int
+    runs: int
+
+
+def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Iterator[Size]:
+    """Yield the size of each table.
+
+    The different runs are counted by their arguments. Composing them takes up to two seconds for a table, so that is
+    done only if a directory of a run on the table's data exists, or if the user gives arguments.
+
+    Args:
+        extra: the user's own ``key=value``.
+
+    Raises:
+        UserError: an override is wrong.
+    """
+    default = Composer(config_dirs).config([])
+    existing = os.listdir(default.output) if os.path.isdir(default.output) else []
+    read = cache(lambda text: parse(text, config_dirs))
+    for table in tables:
+        yield _size(table, extra, config_dirs, read, default.data.name, existing)
+
+
+def _size(
+    table: Table,
+    extra: Sequence[str],
+    config_dirs: Sequence[Path],
+    read: Callable[[str], Assignment],
+    default: str,
+    existing: Sequence[str],
+) -> Size:
+    cells = [(row, column) for row, line in table.rows.items() for column in line.columns or table.columns]
+    absent = {row for row, line in table.rows.items() if not_built(line, config_dirs) is not None}
+    built = [table.arguments(row, column) for row, column in cells if row not in absent]
+    by_key = [latest(map(read, arguments)) for arguments in built]
+    if not extra and not any(_may_exist(each, default, existing) for each in by_key):
+        different = {frozenset(assignment.text for assignment in each.values()) for each in by_key}
+        return Size(len(built), len(cells), 0, len(different) * len(table.seeds))
+    jobs = jobs_of(compose_cells(table, list(table.rows), table.seeds, extra, config_dirs)).values()
+    return Size(len(built), len(cells), sum(status(job) == "finished" for job in jobs), len(jobs))
+
+
+def _may_exist(assignments: Mapping[str, Assignment], default: str, existing: Sequence[str]) -> bool:
+    """Return whether one of the existing directories can be a run with these arguments: names begin with the data."""
+    if {"experiment", "output", "data.name"} & assignments.keys():
+        return True
+    data = assignments["data"].value if "data" in assignments else default
+    return any(name.startswith(f"{data}-") for name in existing)
