@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gradinc.base.text import bytes_text, duration_text, percent_text, printable
 from gradinc.cli.heatmap import heat_map
+from gradinc.records.summary import MEASURES
 from gradinc.runs.display import LINE_EVERY
 
 FIRST_LINE = 2.0
@@ -195,7 +196,7 @@ def summary(result: dict[str, Any]) -> Table:
         *(_metric_rows(result) if several else []),
         ("test, mean of tasks" if several else "test", _measures(result["test"], "not measured")),
         ("validation, current task" if several else "validation", _measures(result["validation"], "no rows")),
-        *([("values found by", str(result["search"]["judged_by"]))] if result.get("search") else []),
+        *([("values found on", str(result["search"]["judged_by"]))] if result.get("search") else []),
         ("ended by", f"budget.{result['ended_by']}"),
         ("samples", f"{result['samples']:,}"),
         ("updates", f"{result['steps']:,}"),
@@ -209,24 +210,13 @@ def summary(result: dict[str, Any]) -> Table:
     return table
 
 
-LONG = {
-    "acc": "ACC, average accuracy at the end",
-    "aia": "AIA, average incremental accuracy",
-    "la": "LA, learning accuracy",
-    "bwt": "BWT, backward transfer",
-    "forgetting": "forgetting, from the best accuracy",
-    "fwt": "FWT, forward transfer (vs. untrained)",
-}
-"""Labels of the metrics of a stream of tasks."""
-
-
 def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for name, value in result["metrics"].items():
         known = result.get("task_metrics", {}).get(name)
         more = "" if known is None else f"   {100 * known:.2f} with known task"
         shown = f"– ({result['undefined'].get(name)})" if value is None else percent_text(value, 2) + more
-        rows.append((LONG[name], shown))
+        rows.append((MEASURES[name], shown))
     return rows
 
 

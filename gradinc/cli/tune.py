@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
             print(printable(line), flush=True)
 
     with going_on(), interruption() as stop, closing(search):
-        say(f"{space.trials} trials in {search.folder}, judged by {space.judged_by()}")
+        say(f"{space.trials} trials in {search.folder}, scored on {space.judged_by()}")
         stop.deferred = True
         search.run(options.n_jobs, stop, say)
     if stop.signum:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     if best is None:
         raise UserError(str(search.folder), "no trial finished", "See error.log in its runs")
     print_columns([["key", "best value"], *([key, f"{item}"] for key, item in space.tried(best.params).items())])
-    print(f"score {best.value:.4f}, judged by {space.judged_by()}")
+    print(f"score {best.value:.4f}, scored on {space.judged_by()}")
     print(f"next: {shlex.join(['gradinc', 'train', *search.result()])}")
     return 0 if len(search.ended()) >= space.trials else 1
 

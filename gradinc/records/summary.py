@@ -24,8 +24,15 @@ def score_shown(measures: dict[str, float] | None) -> str:
     return f"{score_text(measures['mse'], 'mse')}, R² {measures['r2']:.3f}"
 
 
-MEASURES = ("acc", "aia", "la", "bwt", "forgetting", "fwt")
-"""Measures of the accuracy matrix, under ``metrics`` in a result: shares of 1."""
+MEASURES = {
+    "acc": "ACC, average accuracy at the end",
+    "aia": "AIA, average incremental accuracy",
+    "la": "LA, learning accuracy",
+    "bwt": "BWT, backward transfer",
+    "forgetting": "forgetting, from the best accuracy",
+    "fwt": "FWT, forward transfer (vs. untrained)",
+}
+"""Measures of the accuracy matrix, under ``metrics`` in a result (shares of 1), with their labels."""
 
 
 def _share(part: str, name: str) -> Callable[[RecordedRun], str]:
@@ -41,7 +48,7 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "best validation": lambda run: score_text(run.number("result", "best", "score"), run.measure),
     **{name: _share("metrics", name) for name in MEASURES},
     **{f"{name}, task known": _share("task_metrics", name) for name in ("acc", "forgetting")},
-    "values found by": lambda run: str(run.value("result", "search", "judged_by") or NONE),
+    "values found on": lambda run: str(run.value("result", "search", "judged_by") or NONE),
     "ended by": lambda run: str(run.value("result", "ended_by") or NONE),
     "samples": lambda run: count_text(run.number("result", "samples")),
     "updates": lambda run: count_text(run.number("result", "steps")),
@@ -65,8 +72,8 @@ def doubts(runs: Sequence[RecordedRun]) -> list[str]:
         said.append(f"{len(damaged) - _MOST} more runs are damaged.")
     unsealed = sum(run.unsealed for run in runs)
     if unsealed:
-        of = f"{unsealed} of {len(runs)} runs" if len(runs) > 1 else runs[0].name
-        said.append(f"{of} unsealed (ended before gradinc sealed runs; damage may go unnoticed).")
+        of = f"{unsealed} of {len(runs)} runs are" if len(runs) > 1 else f"{runs[0].name} is"
+        said.append(f"{of} unsealed (of a version that did not seal runs): damage may go unnoticed.")
     return said
 
 

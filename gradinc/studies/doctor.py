@@ -89,7 +89,9 @@ def _torchvision() -> Finding:
         except Exception as error:  # a broken pair raises many kinds
             return Finding("torch and torchvision", "wrong", f"{type(error).__name__}: {str(error)[:80]}", fix)
     if any("built for another torch" in str(warning.message) for warning in heard):
-        return Finding("torch and torchvision", "ok", "built for each other: no; gradinc needs none of what is missing")
+        return Finding(
+            "torch and torchvision", "ok", "not built for each other; gradinc does not need the missing operators"
+        )
     return Finding("torch and torchvision", "ok", "built for each other")
 
 
@@ -99,14 +101,14 @@ def _devices() -> Iterator[Finding]:
     from gradinc.runs.device import flush_denormals
 
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    yield Finding("CUDA devices", "ok" if names else "–", ", ".join(names) or "none; device=auto takes the CPU")
+    yield Finding("CUDA devices", "ok" if names else "–", ", ".join(names) or "none; device=auto uses the CPU")
     cores = usable_cores()
     given = os.environ.get("OMP_NUM_THREADS")
     limit = f", OMP_NUM_THREADS={given}" if given else ""
     if flush_denormals():
-        yield Finding("denormal numbers", "ok", "taken for 0")
+        yield Finding("denormal numbers", "ok", "treated as 0")
     else:
-        yield Finding("denormal numbers", "–", "computed: training is slower where losses are near 0")
+        yield Finding("denormal numbers", "–", "not treated as 0: training is slower if losses are near 0")
     yield Finding("CPU cores", "ok", f"{cores} for this process{limit}")
 
 
@@ -123,7 +125,9 @@ def _place(output: Path) -> Finding:
     except (OSError, UserError) as error:
         return Finding(what, "wrong", str(error), "Choose another directory: output=DIR")
     if free < LEAST_FREE:
-        return Finding(what, "wrong", f"{bytes_text(free)} are free", "Make room, or choose another: output=DIR")
+        return Finding(
+            what, "wrong", f"{bytes_text(free)} are free", "Free some space, or choose another directory: output=DIR"
+        )
     return Finding(what, "ok", f"can be written, {bytes_text(free)} are free")
 
 

@@ -85,7 +85,7 @@ class Drill:
         if code != 0:
             lines = self._printed(place).strip().splitlines()
             said = lines[-1].rstrip(".") if lines else f"exit code {code}"
-            raise UserError("gradinc train", f"does not come to its end: {said}", "Try it without gradinc drill first")
+            raise UserError("gradinc train", f"does not finish: {said}", "Try it without gradinc drill first")
         (run,) = (self.scratch / place).iterdir()
         return run
 

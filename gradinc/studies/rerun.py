@@ -136,7 +136,7 @@ def rerun(stretch: Stretch, display: Display, stop: Interruption) -> Rerun:
         directory = RunDirectory(validate({**document, **watching, **place}))
         parts = prepare(directory.config, recorded(meta))
         if parts.stream.digest != meta["data"]["digest"]:
-            outcome.differences.append("data: are not those that the run was started with")
+            outcome.differences.append("data: are not the data that the run was started with")
             return outcome
         devices.pin(segment["threads"], parts.device)
         here = {**devices.environment(parts.device, segment["threads"]), **segment_digests(document)}

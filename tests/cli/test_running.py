@@ -68,7 +68,7 @@ def test_a_sweep_runs_every_job_and_ends_in_a_table(gradinc: Any, empty: Path) -
     assert len(runs(empty)) == 4
     *table, counts = outcome.out.splitlines()[-6:]
     assert counts == "4 finished"
-    assert table[0].split() == ["job", "fate", "directory"]
+    assert table[0].split() == ["job", "state", "directory"]
     for line, job in zip(table[1:], ("0 optimizer.lr=0.1", "0 optimizer.lr=0.2", "1 optimizer.lr=0.1"), strict=False):
         assert line.startswith(f"seed={job}  finished, test ")
         assert (empty / line.split()[-1] / "result.json").exists()

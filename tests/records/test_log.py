@@ -47,7 +47,7 @@ def test_a_log_that_ends_early_gives_no_numbers(gradinc: Any, written: Any, empt
         with pytest.raises(NoValue, match=r"metrics\.jsonl is damaged"):
             read_quantity(quantity, "quantity").read(RecordedRun.open(path))
     assert read_quantity("test.accuracy", "quantity").read(RecordedRun.open(path)) == 0.9
-    assert "The log of a is damaged (metrics.jsonl): curves end where it does." in report()
+    assert "The log of a is damaged (metrics.jsonl): curves end at the damage." in report()
 
 
 def test_a_run_that_is_not_at_its_end_has_a_log_that_is_not(written: Any) -> None:

@@ -108,7 +108,7 @@ def chart(
     for line in lines:
         parts += _drawn(line, across, up)
     ends_at = [f"{line.name} ends at {tick_text(round(line.points[-1][1], 6), percent=percent)}" for line in lines[:8]]
-    scale = " Vertical axis logarithmic." if up.logarithmic else ""
+    scale = " The vertical axis is logarithmic." if up.logarithmic else ""
     return _figure(numbers, title, f"{title} against {x}.{scale} {'; '.join(ends_at)}.", parts, CHART_WIDTH, HEIGHT)
 
 

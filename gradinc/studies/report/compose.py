@@ -58,13 +58,13 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     facts = [("runs", f"{len(subject.runs):,}"), ("settings", f"{len(subject.settings):,}")]
     for folder, record in searches(subject).items():
         if (score := best_score(record)) is not None:
-            facts.append((f"best trial of {folder.name}", f"score {score:.4f}, by {judged_by(record)}"))
+            facts.append((f"best trial of {folder.name}", f"score {score:.4f}, on {judged_by(record)}"))
     if found is not None:
         mean = "" if found.count == 1 else f", mean of {found.count} runs"
         facts.append((f"best {subject.score_name}{mean}", summary.score_text(found.mean, subject.measure)))
         facts.append(("best setting", best.name))
     seconds = [value for run in subject.runs if (value := run.number("result", "seconds")) is not None]
-    return [*facts, ("time in all", duration_text(sum(seconds) if seconds else None))]
+    return [*facts, ("total time", duration_text(sum(seconds) if seconds else None))]
 
 
 def _warnings(subject: Subject) -> list[str]:
@@ -73,13 +73,15 @@ def _warnings(subject: Subject) -> list[str]:
     sentences = []
     if states:
         averaged = " Only finished runs are averaged." if len(subject.runs) > 1 else ""
-        stopped = " A search stops a trial that has its score, or that others surpass." if searches(subject) else ""
+        stopped = (
+            " A search stops a trial once it has a score, or if other trials are better." if searches(subject) else ""
+        )
         sentences.append(f"Of {len(subject.runs)} runs, {', '.join(states)}.{averaged}{stopped}")
     sentences += [*summary.doubts(subject.runs), *search_doubts(subject)]
     cut = [run.name for run in subject.runs if not run.log_is_whole]
     if cut:
         more = f" and of {len(cut) - 1} more" if len(cut) > 1 else ""
-        sentences.append(f"The log of {cut[0]}{more} is damaged (metrics.jsonl): curves end where it does.")
+        sentences.append(f"The log of {cut[0]}{more} is damaged (metrics.jsonl): curves end at the damage.")
     if len({run.measure for run in subject.runs if run.measure}) > 1:
         sentences.append(f"Some runs have no {subject.measure}: classification and regression are not compared.")
     if len(subject.runs) > 1:

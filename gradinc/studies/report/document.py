@@ -1,4 +1,4 @@
-"""The elements of a report; they are written as HTML or as Markdown."""
+"""The elements of a report, which are written as HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Section:
     Attributes:
         title: its heading.
         notes: sentences about what is shown.
-        legend: style and name of what all its figures have in common.
+        legend: style and name of the lines that its figures share.
         figures, wide: figures side by side, and figures of full width.
         tables: tables.
-        listings: titles with text that is shown as it is, line by line.
+        listings: titles and texts that are shown line by line, without markup.
     """
 
     title: str
@@ -74,8 +74,8 @@ class Report:
 
     Attributes:
         title: its heading.
-        facts: names and values of what matters most.
-        warnings: what a reader must know before comparing anything.
+        facts: names and values of the main results.
+        warnings: sentences that a reader needs before comparing runs.
         sections: its parts, in order.
     """
 

@@ -13,10 +13,10 @@ from gradinc.records.recorded import SCORES, RecordedRun
 from gradinc.studies.report.charts import Line, Numbers
 
 COLOURS = 6
-"""Settings that are drawn one by one; of more, the best ones before a background of all."""
+"""Largest number of settings that each have a line; of more, the best have lines, in front of bands of all."""
 
 _BEST = 3
-"""Number of settings that are drawn one by one if there are many."""
+"""Number of settings that each have a line if there are more than `COLOURS`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Subject:
     """The runs of a report.
 
     Attributes:
-        title: the name of the whole.
+        title: the heading of the page.
         runs: all runs.
     """
 
@@ -73,7 +73,7 @@ class Subject:
 
     @cached_property
     def coloured(self) -> dict[str, RunGroup]:
-        """The settings that are drawn one by one, by their style."""
+        """The settings that each have a line, by their style."""
         chosen = self.ranked[:_BEST] if self.many else self.settings
         return {f"c{number}": one for number, one in enumerate(chosen, start=1)}
 
@@ -83,10 +83,16 @@ class Subject:
         own = [(style, _counted(one)) for style, one in self.coloured.items()]
         if not self.many:
             return own if len(self.runs) > 1 else []
-        return [*own, ("all", f"median of all {len(self.settings)} settings; bands: the middle 80 %, and all")]
+        return [
+            *own,
+            (
+                "all",
+                f"all {len(self.settings)} settings: the median, and bands of the middle 80 % and of the whole range",
+            ),
+        ]
 
     def lines(self, curves: dict[RunGroup, list[Points]]) -> list[Line]:
-        """Lines of the settings from the curves of their runs: each coloured one, and all the others as bands."""
+        """Return the lines of the settings with a colour, and bands of all settings if there are many."""
         lines = []
         if self.many:
             means = [average(of_runs)[0] for of_runs in curves.values()]
@@ -100,7 +106,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Page:
-    """Data that the sections of one report share: its subject, and the numbers of its elements."""
+    """The data that all sections of a report share: its subject, and unique numbers for its elements."""
 
     subject: Subject
     numbers: Numbers

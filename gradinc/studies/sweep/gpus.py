@@ -12,7 +12,7 @@ from itertools import takewhile
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 _PATIENCE = 10.0
-"""Seconds that the driver has for saying which GPUs there are."""
+"""Seconds to wait for the driver's list of GPUs."""
 
 _LISTED = re.compile(r"^GPU \d+: .*\(UUID: (GPU-[0-9a-f-]+)\)", re.MULTILINE)
 

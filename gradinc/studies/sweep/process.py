@@ -19,7 +19,7 @@ from gradinc.config.catalog import PACKAGE
 from gradinc.studies.sweep.shipment import Ending, Shipment
 
 _LOOKED_EVERY = 0.1
-"""Seconds between two looks at whether the sweep is to stop."""
+"""Seconds between two checks whether the sweep is to stop."""
 
 START = (
     f"import sys; root = {str(PACKAGE.parent)!r}; root in sys.path or sys.path.insert(0, root); "
@@ -158,6 +158,6 @@ def _died(code: int, stopping: int, seconds: float) -> Ending:
         return Ending(128 + stopping, seconds=seconds)
     if code < 0:
         death = f"killed by {signal.Signals(-code).name}"
-        fix = ", by the system if memory ran out" if code == -signal.SIGKILL else ""
+        fix = ", perhaps by the system because memory ran out" if code == -signal.SIGKILL else ""
         return Ending(1, death + fix, death, seconds)
     return Ending(code or 1, f"left by os._exit({code})", f"exited with {code}", seconds)

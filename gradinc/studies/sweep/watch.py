@@ -29,7 +29,7 @@ _STYLES = {"finished": "green", "running": "bold", "waiting": "dim", "not starte
 """Style of each state; all other states are failures."""
 
 SPENT_LINES = 3
-"""Lines of the terminal that jobs cannot have: the heads of the columns, the counts, and the cursor's."""
+"""Lines of the terminal without jobs: the heads of the columns, the counts, and the line of the cursor."""
 
 GAP = 2
 """Spaces between two columns."""
@@ -43,13 +43,13 @@ class _JobLine:
     """One job in the display.
 
     Attributes:
-        label: the arguments in which it differs from the others.
-        short: the same with the last word of each key, where that is clear.
-        state: ``waiting``, ``running``, or its fate.
-        failed: whether the fate is a failure.
-        share: how much of it is done, from 0 to 1.
-        score: the measure that people look at first: of validation while it runs, then of the test.
-        seconds: what it has taken.
+        label: the arguments in which it differs from the other jobs.
+        short: the label with the last word of each key, if this word is unique.
+        state: ``waiting``, ``running``, or its final state.
+        failed: whether the state is a failure.
+        share: the share of the job that is done, from 0 to 1.
+        score: the validation score during training, then the test score.
+        seconds: its duration.
     """
 
     label: str
@@ -70,9 +70,9 @@ class Watch:
 
     Args:
         jobs: the jobs of the sweep.
-        console: where it goes.
-        quiet: whether nothing but warnings and failures is shown.
-        live: whether there may be a table that changes in place.
+        console: the terminal or stream that it is printed on.
+        quiet: whether only warnings and failures are shown.
+        live: whether a table may be updated in place, on a terminal.
     """
 
     def __init__(self, jobs: Sequence[Job], console: Console, *, quiet: bool, live: bool) -> None:
@@ -100,7 +100,7 @@ class Watch:
         if self._live is not None:
             self._live.stop()
 
-    # ---- what happens ----
+    # ---- reports ----
 
     def told(self, number: int, said: dict[str, Any]) -> None:
         """Process a worker's report of a job."""
@@ -119,7 +119,7 @@ class Watch:
                 self._print(number, f"{percent_text(line.share, 0)}  {numbers}")
 
     def finished_before(self, number: int) -> None:
-        """A job had nothing left to do."""
+        """Mark a job that was finished before this command."""
         with self._lock:
             line = self.lines[number]
             result = RunDirectory(self.jobs[number].config).result() or {}
@@ -127,12 +127,12 @@ class Watch:
             self._print(number, f"is finished already, test {line.score}")
 
     def ended(self, number: int, ending: Ending) -> None:
-        """A job has come back from its worker."""
+        """Process the end of a job."""
         with self._lock:
             line = self.lines[number]
             try:
                 result = RunDirectory(self.jobs[number].config).result() or {}
-            except Exception:  # the job's failure, told below, is that its place is none
+            except Exception:  # the job failed since its directory cannot be used; its ending says so
                 result = {}
             status = result.get("status")
             line.seconds = ending.seconds
@@ -154,21 +154,21 @@ class Watch:
             if line.state in ("waiting", "running"):
                 line.state = "not started" if line.state == "waiting" else "interrupted"
 
-    # ---- how it is shown ----
+    # ---- display ----
 
     def summary(self) -> list[list[str]]:
-        """The fate of every job, as rows of a table under their heads; in fewer words on a narrow terminal."""
-        fates = [line.state + (f", test {line.score}" if line.state == "finished" else "") for line in self.lines]
-        rows = [[line.label, fate, line.directory] for line, fate in zip(self.lines, fates, strict=True)]
+        """Return the final state of every job, as rows of a table with a head; shorter on a narrow terminal."""
+        states = [line.state + (f", test {line.score}" if line.state == "finished" else "") for line in self.lines]
+        rows = [[line.label, state, line.directory] for line, state in zip(self.lines, states, strict=True)]
         head, room = "directory", self.console.width
         folders = {str(job.directory.parent) for job in self.jobs}
         if self.console.is_terminal and len(folders) == 1 and sum(_widths(rows)) + 2 * GAP > room:
             head = f"in {folders.pop()}"
             names = [job.directory.name for job in self.jobs]
-            rows = [[line.short, fate, name] for line, fate, name in zip(self.lines, fates, names, strict=True)]
+            rows = [[line.short, state, name] for line, state, name in zip(self.lines, states, names, strict=True)]
             left = max(LONGEST_END, room - sum(_widths(rows)[:2]) - 2 * GAP)
-            rows = [[label, fate, _end(name, left)] for label, fate, name in rows]
-        return [["job", "fate", head], *rows]
+            rows = [[label, state, _end(name, left)] for label, state, name in rows]
+        return [["job", "state", head], *rows]
 
     def counts(self) -> str:
         """Return how many jobs are in which state: ``21 finished · 2 failed · 1 waiting``."""

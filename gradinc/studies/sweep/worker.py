@@ -38,10 +38,10 @@ _SHOWN_EVERY = 0.2
 """Seconds between two reports of a job's progress."""
 
 _PATIENCE = 10.0
-"""Seconds that a job has for saving itself once whoever started the worker is gone."""
+"""Seconds that a job has to save itself after the process that started the worker has ended."""
 
 NOT_NEEDED = ("cli", "studies")
-"""Rooms of the package that no run enters."""
+"""Packages in gradinc whose code no run uses."""
 
 
 def serve() -> None:
@@ -63,7 +63,7 @@ def serve() -> None:
 
 
 class _Port:
-    """The worker's two pipes; what it or a library prints goes to its standard error."""
+    """The worker's two pipes. Text that the worker or a library prints goes to standard error."""
 
     def __init__(self) -> None:
         self._out = os.dup(1)
@@ -153,7 +153,7 @@ def _attempt(job: dict[str, Any], loaded: Collection[str], port: _Port) -> tuple
         for package, there in job["code"].items():
             here = package_digest(package)
             if there != here or package not in loaded:
-                what = f"the sweep was composed by other code of {package} (digest {there[:12]}) than this worker's"
+                what = f"the sweep was composed with other code of {package} (digest {there[:12]}) than this worker has"
                 mine = here[:12] if package in loaded else "edited while it was loaded"
                 raise UserError(job["directory"], f"{what} ({mine})", "Start the sweep again")
         from gradinc.runs.execute import execute
@@ -175,14 +175,14 @@ def _attempt(job: dict[str, Any], loaded: Collection[str], port: _Port) -> tuple
 
 
 def _executed(code: int, config: Config) -> tuple[int, str]:
-    """Exit code 0 is believed when the run has written that it is finished."""
+    """Return the exit code and a line: 0 counts only if the run's result says that it is finished."""
     if code == 0 and (RunDirectory(config).result() or {}).get("status") != "finished":
         return 1, "ended without a result"
     return code, ""
 
 
 def _record(directory: Path, error: BaseException) -> None:
-    """Keep the traceback of a bug with its run, where there is one."""
+    """Store the traceback of a bug in the run's directory, if the run has one."""
     if (directory / "config.yaml").exists():
         with suppress(OSError, UserError):
             write_whole(directory / "error.log", "".join(traceback.format_exception(error)).encode())

@@ -19,7 +19,7 @@ from gradinc.studies.tables.reading import read_table
 from gradinc.studies.tables.specification import Row, Table
 
 HIDDEN = ("output", "progress", "fresh", "cluster")
-"""Overrides that no command shows: where runs lie and are made, and what is said while they go, is not the table's."""
+"""Overrides that shown commands leave out: they choose where runs are made and stored, and how they are displayed."""
 
 SET_BY_TABLE = ("seed", "name")
 """Keys in which the runs of a cell differ, or by which they are found."""
@@ -33,11 +33,11 @@ class Cell:
     """One row's number in one column.
 
     Attributes:
-        jobs: its runs, by seed; none where the method is not built.
+        jobs: its runs, by seed; empty if the method is not built.
         missing: reason for a row without runs, such as a method that is not implemented.
-        overrides: of all its runs, in the order in which they were applied, the seed left out.
+        overrides: the overrides of all its runs, in the order in which they are applied, without the seed.
         altered: the key by which the user's own overrides change what is computed.
-        data: the data set that it runs on.
+        data: the data set of its runs.
     """
 
     row: str

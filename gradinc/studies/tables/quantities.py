@@ -33,7 +33,7 @@ RECORDED: dict[str, Sequence[str]] = {
 """Names that runs record in the parts of ``result.json``, to detect a misspelling before runs of hours."""
 
 _COUNTS = ("steps", "samples", "rows", "forward_rows", "backward_rows", "passes", "seconds", "epochs", "peak_memory")
-"""The numbers that stand there by themselves."""
+"""The numbers at the top level of ``result.json``."""
 
 
 class NoValue(Exception):
@@ -111,7 +111,7 @@ def _recorded(run: RecordedRun, keys: tuple[str, ...]) -> float:
         reasons = run.value("result", "undefined")
         reason = reasons.get(keys[-1]) if isinstance(reasons, Mapping) else None
         if keys == ("passes",):
-            reason = "its passes are calls of the model, of before rows were counted"
+            reason = "is of a version that counted calls of the model as passes"
         raise NoValue(str(reason or f"result.json has no {'.'.join(keys)}"))
     return found
 
@@ -130,7 +130,7 @@ def rows_to(run: RecordedRun, *, accuracy: Fraction) -> float:
     """Rows through the model, the mean of forward and backward, until the validation accuracy was reached."""
     rows = finite(_reached(run, accuracy).get("rows"))
     if rows is None:
-        raise NoValue("its log is from before rows were counted")
+        raise NoValue("its log is of a version that did not count rows")
     return rows
 
 
@@ -178,13 +178,13 @@ def logged(run: RecordedRun, *, note: str, statistic: Literal["mean", "variation
     """A number that diagnostics=true logs: its mean over the log lines, or its deviation over its mean."""
     found = [number for line in _lines(run) if (number := finite((line.get("notes") or {}).get(note))) is not None]
     if len(found) < 2:
-        raise NoValue(f"its log has no {note}; it needs diagnostics=true and windows that give it")
+        raise NoValue(f"its log has no {note}; it needs diagnostics=true, and windows that it can be measured on")
     mean = statistics.fmean(found)
     return mean if statistic == "mean" else statistics.stdev(found) / mean
 
 
 def gradient_noise(run: RecordedRun, *, ratio: Literal["signal_to_noise", "noise_scale"]) -> float:
-    """A ratio that diagnostics=true logs, of the whole run: signal over noise of the window's gradient, or rows.
+    """A ratio that diagnostics=true logs, over the whole run: signal over noise of the window's gradient, or rows.
 
     One window's estimates of signal and noise can be negative, and their ratio has no mean. Signal + noise is the
     square of the gradient's norm, so both come back from a log line of one update; their sums over the run have means.
@@ -192,7 +192,7 @@ def gradient_noise(run: RecordedRun, *, ratio: Literal["signal_to_noise", "noise
     Paper: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1 (averages before the ratio).
     """
     if run.value("config", "log", "steps") != 1:
-        raise NoValue("needs log.steps=1: the log has ratios, and their parts come back from single updates only")
+        raise NoValue("needs log.steps=1: the parts of a logged ratio are known for single updates only")
     signals, noises, traces, before = 0.0, 0.0, 0.0, 0.0
     for line in _lines(run):
         rows, before = (finite(line.get("samples")) or 0.0) - before, finite(line.get("samples")) or before

@@ -107,7 +107,7 @@ class Space(BaseModel):
     def judged_by(self) -> str:
         """Return the data that trials are scored on, in words."""
         if self.mode == "first-tasks":
-            return f"validation rows of the first {self.tasks} tasks, which the metrics of the result leave out"
+            return f"validation rows of the first {self.tasks} tasks (which the final run does not score)"
         return "the validation rows" if self.mode == "validation" else f"other data: {' '.join(self.other)}"
 
     def corners(self) -> Iterator[dict[str, Any]]:

@@ -226,9 +226,9 @@ def test_the_page_of_a_search_lists_its_trials_with_their_scores(report: Any, em
         ("4", "–", "fail"),
     ], "an early score of a pruned trial is not compared"
     text = (empty / "page.md").read_text()
-    assert "best trial of rates: score 0.8000, by validation rows of the first 2 tasks &lt;b&gt;" in text
+    assert "best trial of rates: score 0.8000, on validation rows of the first 2 tasks &lt;b&gt;" in text
     assert "\ngradinc train model=linear optimizer.lr=2.1\n```" in text
-    assert "A search stops a trial that has its score, or that others surpass." in text
+    assert "A search stops a trial once it has a score, or if other trials are better." in text
     for damaged in (
         {"trials": 3},
         {"trials": [1, {"values": 2}], "best": []},
@@ -261,7 +261,7 @@ def test_the_page_of_a_search_says_what_is_damaged_in_it(report: Any, empty: Pat
     assert notes(record) == ["rates/tune.json was changed after it was sealed: its trials are not shown."]
     assert "0.9000" not in (empty / "page.md").read_text()
     del record["seal"]
-    assert notes(record)[0].startswith("rates/tune.json unsealed (")
+    assert notes(record)[0].startswith("rates/tune.json is unsealed (")
 
 
 def test_dotted_lines_stand_where_the_tasks_of_all_runs_end(report: Any, written: Any) -> None:

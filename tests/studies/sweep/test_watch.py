@@ -1,4 +1,4 @@
-"""The table of a sweep is read on terminals of 80 columns: nothing that a fate is told by is cut."""
+"""The table of a sweep is read on terminals of 80 columns: states, scores and times are never cut."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def test_states_scores_and_times_are_whole_whatever_the_labels_are(width: int) -
 
 def test_a_summary_fits_a_terminal_and_is_whole_elsewhere() -> None:
     narrow = watch(80).summary()
-    assert narrow[0] == ["job", "fate", "in outputs"]
+    assert narrow[0] == ["job", "state", "in outputs"]
     widths = [max(map(len, column)) for column in zip(*narrow, strict=True)]
     assert sum(widths) + 4 <= 80
     piped = watch(80, terminal=False).summary()
-    assert piped[0] == ["job", "fate", "directory"]
+    assert piped[0] == ["job", "state", "directory"]
     assert [row[2] for row in piped[1:]] == [str(job.directory) for job in watch(80).jobs]
     assert all(row[2].endswith(short[2].lstrip("…")) for row, short in zip(piped[1:], narrow[1:], strict=True))

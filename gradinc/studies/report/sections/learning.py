@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from gradinc.base.text import count_text
 from gradinc.records import summary
-from gradinc.records.curves import AXES, NOTES, Points, average, curve, diagnostics, value_at
+from gradinc.records.curves import AXES, GRID, NOTES, Points, average, curve, diagnostics, value_at
 from gradinc.records.groups import RunGroup
 from gradinc.studies.report.charts import chart
 from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
@@ -16,11 +16,11 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the range at which the table shows the value."""
 
 MOST_ENDS = 3
-"""Largest number of runs of a setting whose tasks' ends are read."""
+"""Largest number of runs of a setting in which the ends of tasks are looked up."""
 
 
 def learning_section(page: Page) -> Section | None:
-    """Score on the validation rows, and training loss; None where no log has either."""
+    """Score on the validation rows, and training loss; None if no log has either."""
     figures, tables = [], []
     measure = page.subject.measure
     for title, keys in ((f"validation {measure}", ("validation", measure)), ("training loss", ("train", "loss"))):
@@ -29,20 +29,24 @@ def learning_section(page: Page) -> Section | None:
         tables += _table(page, title, keys)
     notes = []
     if len(page.subject.runs) > 1:
-        notes.append("A line is the mean over a setting's runs, where all have values; the band is their range.")
+        notes.append(
+            "A line is the mean of a setting's runs, and the band is their range, as far as all runs have values."
+        )
     if _task_ends(page, "samples") or any(run.value("result", "matrix") for run in page.subject.runs):
         notes.append("Validation uses the rows of the current task. A dotted line marks the end of a task.")
-    notes.append("A log with more than 80 lines is drawn as means over equal parts, with their range.")
+    notes.append(
+        f"A log of more than {GRID} lines is divided into equal parts: the curve shows the mean of each, and its range."
+    )
     return Section("Learning curves", notes, page.subject.legend, figures, tables=tables) if figures else None
 
 
 def diagnostics_section(page: Page) -> Section | None:
-    """The other numbers of the log, against updates; None where it has none."""
+    """The other numbers of the log, against updates; None if no log has any."""
     names = sorted({name for one in page.subject.settings for run in one.drawn for name in diagnostics(run)})
     figures = [figure for name in names for figure in _figures(page, name.replace("_", " "), "updates", (NOTES, name))]
     if not figures:
         return None
-    note = "Means over the updates between two lines of the log."
+    note = "A value is the mean over the updates since the previous line of the log."
     return Section("Diagnostics", [note], page.subject.legend, figures)
 
 
@@ -79,4 +83,4 @@ def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[ReportTable]:
             texts = [summary.score_text(v, "accuracy") if keys[-1] == "accuracy" else f"{v:.4g}" for v in values]
             rows.append([Entry(one.name), Entry(count_text(points[-1][0])), *map(Entry, texts)])
     head = ["setting", "samples", *(f"at {share:.0%}" for share in SHARES)]
-    return [ReportTable(f"{title}, along the samples", head, rows, folded=True)] if rows else []
+    return [ReportTable(f"{title} at shares of the samples", head, rows, folded=True)] if rows else []

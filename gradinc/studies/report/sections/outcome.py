@@ -29,15 +29,15 @@ _COUNTS: dict[str, tuple[str, Shown]] = {
 
 
 def settings_section(page: Page) -> Section | None:
-    """The settings, the best first; None where each is a single run anyway."""
+    """The settings, the best first; None if each setting has one run, since the table of runs has the same rows."""
     subject = page.subject
     if len(subject.settings) == len([run for run in subject.runs if run.config]) or len(subject.runs) < 2:
         return None
     heads = [short(key, subject.keys) for key in subject.keys] or ["setting"]
     rows = [_setting_row(subject, one) for one in subject.ranked]
     note = (
-        "A setting is a set of runs that differ only in the seed. Scores are means over its finished runs ± 95 % CI "
-        "(Student); a single run has no interval. Other numbers are means."
+        "A setting is a set of runs that differ only in the seed. Its score is the mean of its finished runs ± 95 % CI "
+        "(Student); a single run has no interval. The other numbers are means too."
     )
     table = ReportTable("Settings", [*heads, "runs", subject.score_name, "±", *_measures(subject.runs), *_COUNTS], rows)
     return Section("Settings", [note], tables=[table])
@@ -94,5 +94,4 @@ def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: b
 
 def _measures(runs: Sequence[RecordedRun]) -> list[str]:
     """The measures of the accuracy matrix that any run has."""
-    had = (name for name in summary.MEASURES if any(run.number("result", "metrics", name) is not None for run in runs))
-    return list(had)
+    return [name for name in summary.MEASURES if any(run.number("result", "metrics", name) is not None for run in runs)]

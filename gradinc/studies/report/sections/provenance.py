@@ -26,7 +26,7 @@ _FACTS = {
     "rows": ("data", "rows"),
     "shape": ("data", "shape"),
     "classes": ("data", "classes"),
-    "values found by": ("search", "judged_by"),
+    "values found on": ("search", "judged_by"),
 }
 _LONGEST = 160
 _MOST_VALUES = 6
@@ -42,13 +42,13 @@ def config_section(page: Page) -> Section:
     first = configs[0] if configs else {}
     common = {key: value for key, value in first.items() if all(config.get(key) == value for config in configs)}
     keys = {key for config in configs for key in config}
-    note = f"{len(common)} of {len(keys)} keys have one value in all {len(readable)} runs."
+    note = f"{len(common)} of {len(keys)} keys have the same value in all {len(readable)} runs."
     listing = "".join(f"{key}={value}\n" for key, value in common.items())
-    return Section("Config", [note], listings=[("the keys that all runs share", listing)] if common else [])
+    return Section("Config", [note], listings=[("keys with the same value in all runs", listing)] if common else [])
 
 
 def provenance_section(page: Page) -> Section:
-    """Code, data and environments, with how many runs have which."""
+    """Code, data and environments, with the number of runs for each."""
     runs = page.subject.runs
     rows = []
     for name, keys in _FACTS.items():
@@ -66,14 +66,14 @@ def provenance_section(page: Page) -> Section:
 
 
 def mixed(runs: Sequence[RecordedRun]) -> list[str]:
-    """Sentences about what should be the same in all runs before they are compared, and is not."""
+    """Return sentences about differences between runs that make a comparison doubtful."""
     sentences = []
     made = [recorded_digests(run.meta) for run in runs]
     recorded_values = {
         f"versions of {name}'s code": [each.get(name) for each in made]
         for name in dict.fromkeys(key for each in made for key in each)
     }
-    recorded_values["sets of data"] = [_value(run, ("data", "digest")) for run in runs]
+    recorded_values["data sets"] = [_value(run, ("data", "digest")) for run in runs]
     for words, values in recorded_values.items():
         if (count := len(set(values) - {None})) > 1:
             sentences.append(f"The runs were made with {count} {words}.")
@@ -81,7 +81,7 @@ def mixed(runs: Sequence[RecordedRun]) -> list[str]:
         sentences.append("Some runs were measured on validation rows, the others on test rows.")
     several = [run for run in runs if any("→" in (_segments(run, name) or "") for name in ENVIRONMENT)]
     if several:
-        sentences.append(f"{counted(len(several), 'run')} changed software, hardware or threads between two starts.")
+        sentences.append(f"{counted(len(several), 'run')} resumed with other software, hardware or threads.")
     return sentences
 
 

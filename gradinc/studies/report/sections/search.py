@@ -1,4 +1,4 @@
-"""The trials of a search, which have scores where most of them have no result."""
+"""The trials of a search. Most of them have a score but no result."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ def search_doubts(subject: Subject) -> list[str]:
             said.append(f"{folder.name}/{SEARCH_FILE} {CHANGED}: its trials are not shown.")
             continue
         if SEAL not in record and _trials(record):
-            said.append(
-                f"{folder.name}/{SEARCH_FILE} unsealed (written before gradinc sealed it; damage may go unnoticed)."
-            )
+            which = f"{folder.name}/{SEARCH_FILE} is unsealed (of a version that did not seal searches)"
+            said.append(f"{which}: damage may go unnoticed.")
         wrong = check_seal(record, folder, growing=True)
         said += [f"{folder.name}/{name} {what}." for name, what in wrong.items()]
     return said
@@ -50,17 +49,22 @@ def search_section(page: Page) -> Section | None:
     found = searches(page.subject)
     if not found:
         return None
-    notes = [f"Trials of {folder.name} are judged by {judged_by(record)}." for folder, record in found.items()]
+    notes = [f"Trials of {folder.name} are scored on {judged_by(record)}." for folder, record in found.items()]
     notes.append(
-        "Pruned trials were stopped because others were better: their scores are early. No trial uses test rows."
+        "A pruned trial was stopped early because other trials were better; its score is of that moment. No trial uses "
+        "test rows."
     )
     tables = [_table(folder, record) for folder, record in found.items()]
-    commands = [(f"what {folder.name} has found", text) for folder, record in found.items() if (text := _next(record))]
+    commands = [
+        (f"command with the best values of {folder.name}", text)
+        for folder, record in found.items()
+        if (text := _next(record))
+    ]
     return Section("Search", notes, tables=tables, listings=commands)
 
 
 def judged_by(record: Mapping[str, Any]) -> str:
-    """The rows that the trials are judged by, in words."""
+    """Return the rows that the trials are scored on, in words."""
     judged = record.get("judged_by")
     return str(judged.get("what")) if isinstance(judged, Mapping) else NONE
 

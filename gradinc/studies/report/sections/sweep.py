@@ -29,7 +29,7 @@ MOST_AXES = 7
 
 
 def sweep_section(page: Page) -> Section | None:
-    """Figures of the score over the keys that differ between settings with a score; None where none does."""
+    """Figures of the score against each key that differs between settings with a score; None if no key differs."""
     subject = page.subject
     scored = [one for one in subject.settings if one.score(subject.measure) is not None]
     varied = {key: len({one.values[key] for one in scored}) for key in subject.keys}
@@ -39,23 +39,25 @@ def sweep_section(page: Page) -> Section | None:
     notes, wide, figures = [], [], []
     keys = sorted(varied, key=lambda key: varied[key], reverse=True)[:MOST_AXES]
     if len(varied) > len(keys):
-        notes.append(f"The figures show {len(keys)} of the {len(varied)} keys that differ: the keys with most values.")
+        notes.append(f"The figures show {len(keys)} of the {len(varied)} keys that differ: those with the most values.")
     if len(subject.keys) > 1:
         wide.append(_parallel(page, keys))
         notes.append(
-            "Parallel coordinates: a line is a setting, and stronger lines are better. "
-            "A dashed line has no finished run. The settings of the legend are in colour, on top."
+            "In parallel coordinates, a line is a setting: the darker the line, the better the score. A dashed line "
+            "has no finished run. The settings of the legend have their colours."
         )
     legend: list[tuple[str, str]] = []
     if len(subject.keys) == 1:
         figures.append(_one_factor(page, keys[0], scored))
         notes.append(
-            "A dot is the mean over a setting's finished runs; a bar is the 95 % CI (Student) of several runs."
+            "A dot is the mean of a setting's finished runs; if there are several, a bar is the 95 % CI (Student)."
         )
     else:
         legend = subject.legend
         figures += [_marginal(page, key, scored) for key in keys]
-        notes.append("One key at a time: a dot is a setting, and the line connects the medians of each value.")
+        notes.append(
+            "Each figure shows one key: a dot is a setting, and the line connects the medians at the key's values."
+        )
     return Section("What was varied", notes, legend, figures, wide)
 
 

@@ -19,11 +19,11 @@ DEFINITIONS = (
     "Forgetting after i tasks: the mean over j < i of (the best R[k,j] with j ≤ k < i) − R[i,j]."
 )
 _MOST_TASKS = 10
-"""Tasks that are drawn one by one."""
+"""Largest number of tasks whose lines have colours."""
 
 
 def tasks_section(page: Page) -> Section | None:
-    """Accuracy matrices, and the curves that follow from them; None where no run has one."""
+    """Accuracy matrices, and the curves that are computed from them; None if no run has a matrix."""
     subject = page.subject
     figures, tables = [], []
     for kind, words in _KINDS.items():
@@ -40,13 +40,17 @@ def tasks_section(page: Page) -> Section | None:
     if not figures:
         return None
     protocols = sorted({run.protocol for run in subject.runs if run.protocol})
-    notes = [DEFINITIONS, *([f"Protocol: {'; '.join(protocols)}."] if protocols else [])]
+    notes = [
+        DEFINITIONS,
+        f"Metrics in the tables: {'; '.join(summary.MEASURES.values())}.",
+        *([f"Protocol: {'; '.join(protocols)}."] if protocols else []),
+    ]
     if len(subject.runs) > len(subject.settings):
-        notes.append("A matrix is the mean over its setting's finished runs.")
+        notes.append("A matrix is the mean of its setting's finished runs.")
     if subject.part == "validation":
         notes.append("These runs use no test rows: accuracies are on validation rows.")
     if any(run.value("config", "stream", "scored_tasks") is not None for run in subject.runs):
-        notes.append("The metrics in the tables use the scored tasks; the figures show all tasks.")
+        notes.append("The metrics in the tables are of the scored tasks only; the figures show all tasks.")
     return Section("Tasks", [*notes, *_undefined(page)], subject.legend, figures, tables=tables)
 
 
@@ -101,7 +105,7 @@ def _table(name: str, matrix: Matrix) -> ReportTable:
 
 
 def _undefined(page: Page) -> list[str]:
-    """Why measures have no number, one sentence for each reason."""
+    """Return the reasons for measures without a number, one sentence for each reason."""
     reasons: dict[str, dict[str, None]] = {}
     for run in page.subject.runs:
         found = run.value("result", "undefined")

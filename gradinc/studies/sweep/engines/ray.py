@@ -16,7 +16,7 @@ from gradinc.studies.sweep.shipment import Ending, Shipment
 from gradinc.studies.sweep.watch import Watch
 
 _LOOKED_EVERY = 0.5
-"""Seconds between two looks at the actors."""
+"""Seconds between two checks of the actors."""
 
 TRIES = 3
 """Largest number of times that a job is sent, if its machine or actor is lost."""

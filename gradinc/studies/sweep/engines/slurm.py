@@ -23,10 +23,10 @@ OVER = ("GONE", "FAILED", "CANCELLED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT", 
 """States of a job that will not run again."""
 
 _LOOKED_EVERY = 1.0
-"""Seconds between two questions to Slurm."""
+"""Seconds between two queries to Slurm."""
 
 SAVED_WITHIN = 60.0
-"""Seconds that a run has for saving itself before its processors are given back."""
+"""Seconds that a run has to save itself before Slurm takes its processors."""
 
 MISSED = 5
 """Queries of the queue after which a missing job without a result counts as lost."""
@@ -94,7 +94,7 @@ class Slurm:
         except self._submitit.core.utils.FailedJobError as error:
             said = (str(error).strip().splitlines() or ["it gave no reason"])[-1].rstrip(".")
             fix = "Check with sinfo that the cluster is up and has the requested resources"
-            raise UserError("cluster=slurm", f"sbatch took no job ({said})", fix) from error
+            raise UserError("cluster=slurm", f"sbatch accepted no job ({said})", fix) from error
         waiting = dict(zip((shipment.number for shipment in shipments), jobs, strict=True))
         asked, missed = False, dict.fromkeys(waiting, 0)
         while waiting:
