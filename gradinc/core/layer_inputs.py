@@ -14,20 +14,17 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
 from gradinc.core.criterion import Criterion
 from gradinc.core.normalization import NORMS
+from gradinc.core.row_layers import patches
 from gradinc.core.view import LearnerView
 from gradinc.core.weights import output_layer
 from gradinc.data.batch import Batch
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-ROWS_TOGETHER = 32
-"""Training rows of a past task that go through the model together."""
 
 
 def check_matrix_layers(method: str, model: nn.Module) -> None:
@@ -100,12 +97,12 @@ def _inputs(module: Any, x: Tensor) -> Tensor:
     if isinstance(module, nn.Linear):
         x = x.reshape(rows, -1, x.shape[-1])
     else:
-        x = F.pad(x, module._reversed_padding_repeated_twice)
-        sizes = zip(module.kernel_size, module.stride, module.dilation, strict=True)
-        for dim, (size, stride, dilation) in enumerate(sizes, start=2):
-            x = x.unfold(dim, dilation * (size - 1) + 1, stride)[..., ::dilation]
-        dims = len(module.kernel_size)  # from (rows, channels, *positions, *kernel)
-        x = x.movedim(1, 1 + dims).reshape(rows, -1, module.in_channels * math.prod(module.kernel_size))
+        dims = len(module.kernel_size)
+        x = (
+            patches(module, x)
+            .movedim(1, 1 + dims)
+            .reshape(rows, -1, module.in_channels * math.prod(module.kernel_size))
+        )
     return x if module.bias is None else torch.cat((x, x.new_ones(*x.shape[:2], 1)), 2)
 
 

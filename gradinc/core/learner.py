@@ -52,7 +52,8 @@ class Learner:
         self.place, self.work, self.notes = passes.place, passes.work, passes.notes
         self.finite = FiniteCheck(self.weights, self.place)
         self.rng, self.note = self.place.generator, self.notes.add
-        self.gradient, self.input_gradient, self.outputs = passes.gradient, passes.input_gradient, passes.outputs
+        self.gradient, self.row_gradients = passes.gradient, passes.row_gradients
+        self.input_gradient, self.outputs = passes.input_gradient, passes.outputs
         self.around = {**first, **last}
         chain = [*first.values(), *self.methods, *last.values()]
         self._batch, self._loss = _hooks(chain, "batch"), _hooks(chain, "loss")

@@ -48,6 +48,7 @@ class Method:
         needs_past: whether the method acts only after the first task; on one task a run then trains without it.
         rests: parts of a model's normalisations that the method leaves unchanged after the first task:
             ``statistics``, or ``weights and statistics``; empty for none.
+        by_row: whether the method uses the gradient of each row's own loss.
         capacity: examples stored for training or comparison, as set by its option; 0 for a method without memory.
     """
 
@@ -56,6 +57,7 @@ class Method:
     rereads: ClassVar[bool] = False
     needs_past: ClassVar[bool] = False
     rests: ClassVar[str] = ""
+    by_row: bool = False
     capacity: int = 0
 
     def check(self, model: nn.Module, setting: Setting) -> None:

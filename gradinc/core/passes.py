@@ -12,12 +12,17 @@ from torch import Tensor, nn
 from gradinc.core.criterion import Criterion
 from gradinc.core.notes import Notes
 from gradinc.core.place import Place
+from gradinc.core.row_gradients import Entries, RowGradients
+from gradinc.core.row_layers import Call, RowLayers
 from gradinc.core.weights import Weights
 from gradinc.core.work import Work
 from gradinc.data.batch import Batch
 
 Objective = Callable[[Batch, Tensor], Tensor]
 """Function from a batch and the model's output for it to the loss of each row, shape (rows,)."""
+
+ROWS_TOGETHER = 32
+"""Rows that go through the model together where each has many numbers of its own: gradients, or inputs of layers."""
 
 
 class Passes:
@@ -27,6 +32,7 @@ class Passes:
         model: on its device; its parameters are views of `weights`.
         place: position in training, from which the seeds of dropout masks are derived.
         autocast: the lower precision that forward passes run in, or None.
+        by_row: whether the rule needs the gradient of each row of the window (`Rule.by_row`).
 
     Attributes:
         work: the rows that went through the model.
@@ -41,11 +47,15 @@ class Passes:
         place: Place,
         *,
         autocast: torch.dtype | None = None,
+        by_row: bool = False,
     ) -> None:
         self.model, self.weights, self.criterion, self.place = model, weights, criterion, place
         self.device = weights.value.device
         self.work, self.notes = Work(), Notes(self.device)
         self.autocast = autocast
+        self.layers = RowLayers(model, weights)
+        self._by_row = by_row and self.layers.factored(evaluated=False)
+        self._calls: list[Call] = []
         self._factors: dict[float, Tensor] = {}
         self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
         self._norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
@@ -68,7 +78,10 @@ class Passes:
         """Return the model's output for a micro-batch of the window, with the micro-batch's own dropout masks."""
         if self._drops:
             self._reseed(self.place.index)
-        return self.forward(batch)
+        if not self._by_row:
+            return self.forward(batch)
+        with self.layers.recorded() as self._calls:
+            return self.forward(batch)
 
     @contextmanager
     def undisturbed(self, index: int) -> Iterator[None]:
@@ -133,19 +146,43 @@ class Passes:
         self.work.backward_rows += len(batch.x)
         return self.weights.gradient(scalar, factor, out)
 
+    def rows_of(self, objective: Tensor, batch: Batch, together: int) -> Iterator[RowGradients]:
+        """Yield the gradients of a micro-batch's rows, each times the row's weight, from its forward pass in `train`.
+
+        Args:
+            together: rows whose gradients are in memory together, if the gradients have no factored form.
+        """
+        if not self._by_row:
+            yield from self.rows_again(batch, together)
+            return
+        self.work.backward_rows += len(batch.x)
+        yield self.layers.gradients(objective, self._calls, len(batch.x))
+        self._calls = []
+
+    def rows_again(self, batch: Batch, together: int) -> Iterator[RowGradients]:
+        """Yield the same as `rows_of`, from another pass with the same dropout masks."""
+        return self._each(batch, self._weighted, False, self.place.index, together)
+
     # ---- for methods: see LearnerView ----
 
-    def gradient(
-        self, batch: Batch, objective: Objective | None = None, *, each: bool = False, evaluated: bool = False
-    ) -> Tensor:
+    def gradient(self, batch: Batch, objective: Objective | None = None, *, evaluated: bool = False) -> Tensor:
         objective = objective or self.criterion
         self.weights.reach(batch)
-        with torch.enable_grad(), self.evaluation() if evaluated else self.undisturbed(self.place.here):
-            if each:
-                return self._gradient_of_each(batch, objective)
+        with self._mode(evaluated, self.place.here):
             loss = objective(batch, self.forward(batch))
             mean = loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.items
             return self.vector(mean, batch)
+
+    def row_gradients(
+        self,
+        batch: Batch,
+        objective: Objective | None = None,
+        *,
+        evaluated: bool = False,
+        together: int = ROWS_TOGETHER,
+    ) -> Iterator[RowGradients]:
+        self.weights.reach(batch)
+        yield from self._each(batch, objective or self.criterion, evaluated, self.place.here, together)
 
     def input_gradient(self, batch: Batch) -> Tensor:
         with torch.enable_grad(), self.evaluation():
@@ -179,19 +216,61 @@ class Passes:
         else:
             torch.default_generator.manual_seed(seed)
 
-    def _gradient_of_each(self, batch: Batch, objective: Objective) -> Tensor:
+    def _weighted(self, batch: Batch, out: Tensor) -> Tensor:
+        loss = self.criterion(batch, out)
+        return loss if batch.weight is None else loss * batch.weight
+
+    @contextmanager
+    def _mode(self, evaluated: bool, index: int) -> Iterator[None]:
+        """Record gradients inside, in evaluation mode or as the micro-batch with this number."""
+        with torch.enable_grad(), self.evaluation() if evaluated else self.undisturbed(index):
+            yield
+
+    def _each(
+        self, batch: Batch, objective: Objective, evaluated: bool, index: int, together: int
+    ) -> Iterator[RowGradients]:
+        """Yield the gradients of the rows' own losses, for all rows together if they have a factored form."""
+        rows = len(batch.x)
+        if self.layers.factored(evaluated=evaluated):
+            with self._mode(evaluated, index):
+                with self.layers.recorded() as calls:
+                    out = self.model(batch.x)
+                self.work.forward_rows += rows
+                self.work.backward_rows += rows
+                found = self.layers.gradients(objective(batch, out).sum(), calls, rows)
+            yield found
+            return
+        for first in range(0, rows, together):
+            with self._mode(evaluated, index):
+                found = self._one_by_one(batch.rows(first, min(first + together, rows)), objective)
+            yield found
+
+    def _one_by_one(self, batch: Batch, objective: Objective) -> RowGradients:
+        """Return the gradient of each row's own loss, from a pass of each row alone."""
+        rows = len(batch.x)
+        self.work.forward_rows += rows
+        self.work.backward_rows += rows
+        if any(isinstance(module, nn.RNNBase) for module in self.model.modules()):  # `vmap` knows no such layer
+            alone = (batch.rows(row, row + 1) for row in range(rows))
+            each = torch.stack([self.weights.gradient(objective(row, self.model(row.x)).sum()) for row in alone])
+        else:
+            each = self._mapped(batch, objective)
+        return RowGradients([Entries(each[:, start:stop]) for start, stop in self.weights.spans])
+
+    def _mapped(self, batch: Batch, objective: Objective) -> Tensor:
         """Return the gradient of each row's own loss, shape (rows, P)."""
         parameters = dict(self.model.named_parameters())
         trained = {name: parameters.pop(name).detach() for name in self.weights.names}
         rest = {**parameters, **dict(self.model.named_buffers())}
+        fields = {name: getattr(batch, name) for name in ("x", "y", "weight", "tasks", "mask")}
 
-        def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor, task: Tensor) -> Tensor:
-            out = torch.func.functional_call(self.model, (weights, rest), (x.unsqueeze(0),))
-            tasks = None if batch.tasks is None else task.unsqueeze(0)
-            return objective(Batch(x.unsqueeze(0), y.unsqueeze(0), batch.task, 1, tasks=tasks), out).squeeze(0)
+        def loss(weights: dict[str, Tensor], row: dict[str, Tensor]) -> Tensor:
+            row = {name: field.unsqueeze(0) for name, field in row.items()}
+            out = torch.func.functional_call(self.model, (weights, rest), (row["x"],))
+            tasks, mask = row.get("tasks"), row.get("mask")
+            own = Batch(row["x"], row["y"], batch.task, 1, row.get("weight"), tasks, mask=mask)
+            return objective(own, out).squeeze(0)
 
-        self.work.forward_rows += len(batch.x)
-        self.work.backward_rows += len(batch.x)
-        rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0, 0), randomness="different")
-        grads = rows(trained, batch.x, batch.y, batch.task_of_rows)
-        return self.weights.flatten([grads[name] for name in self.weights.names], rows=batch.x.shape[0])
+        rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0), randomness="different")
+        grads = rows(trained, {name: field for name, field in fields.items() if field is not None})
+        return self.weights.flatten([grads[name] for name in self.weights.names], rows=len(batch.x))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from gradinc.core.criterion import Criterion
-from gradinc.core.passes import Objective, Passes
+from gradinc.core.passes import ROWS_TOGETHER, Objective, Passes
 from gradinc.core.place import Place
+from gradinc.core.row_gradients import RowGradients
 from gradinc.core.weights import Weights
 from gradinc.data.batch import Batch
 
@@ -40,22 +42,32 @@ class LearnerView(Protocol):
     def rng(self, purpose: str) -> torch.Generator:
         """Return a generator on the model's device for one purpose, at its beginning in every micro-batch."""
 
-    def gradient(
-        self, batch: Batch, objective: Objective | None = None, *, each: bool = False, evaluated: bool = False
-    ) -> Tensor:
-        """Return the gradient of the mean of an objective over any batch, at the current weights.
+    def gradient(self, batch: Batch, objective: Objective | None = None, *, evaluated: bool = False) -> Tensor:
+        """Return the gradient of the mean of an objective over any batch, at the current weights, shape (P,).
 
         Leaves the window, BatchNorm statistics, generators and every module's mode unchanged.
 
         Args:
             batch: the rows.
             objective: loss of each row, shape (rows,); by default the criterion.
-            each: return the gradient of every row's own loss instead.
             evaluated: use the model in evaluation mode, without dropout and with BatchNorm's running statistics, as for
                 a statistic of a finished task; by default the model in training mode, as for a step.
+        """
 
-        Returns:
-            Shape (P,), or (rows, P) with `each`.
+    def row_gradients(
+        self,
+        batch: Batch,
+        objective: Objective | None = None,
+        *,
+        evaluated: bool = False,
+        together: int = ROWS_TOGETHER,
+    ) -> Iterator[RowGradients]:
+        """Yield the gradient of every row's own loss: of all rows together, or of some rows at a time in order.
+
+        The arguments are those of `gradient`, and it leaves the same unchanged. A row's weight is not used.
+
+        Args:
+            together: rows whose gradients are in memory together, if the model has layers without a factored form.
         """
 
     def input_gradient(self, batch: Batch) -> Tensor:

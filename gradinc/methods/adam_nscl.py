@@ -9,10 +9,11 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from gradinc.config.values import Count
-from gradinc.core.layer_inputs import ROWS_TOGETHER, check_matrix_layers, second_moments
+from gradinc.core.layer_inputs import check_matrix_layers, second_moments
 from gradinc.core.linalg import small_directions
 from gradinc.core.method import Method
 from gradinc.core.normalization import hold_statistics, norm_weights
+from gradinc.core.passes import ROWS_TOGETHER
 from gradinc.core.subspaces import confine, note_free
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window

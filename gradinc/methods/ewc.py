@@ -16,7 +16,7 @@ from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.task import Setting, Task
 
-_ROWS = 32
+_ROWS = 128
 """Rows whose gradients are computed together."""
 
 
@@ -63,7 +63,7 @@ class EWC(Method):
             what = "has no effect without mode=online"
             raise UserError(f"strategy.methods.ewc.gamma={gamma:g}", what, "Set mode=online too, or leave it out")
         self.strength, self.mode, self.gamma, self.kind, self.rows = strength, mode, gamma, fisher, rows
-        self.size = batch
+        self.size, self.by_row = batch, fisher != "batch"
         self.fisher: Tensor | None = None  # Σ F, shape (P,)
         self.pull: Tensor | None = None  # Σ F w*, shape (P,)
 
@@ -93,13 +93,15 @@ class EWC(Method):
     def _information(self, task: Task, learner: LearnerView) -> Tensor:
         """Return the mean over rows of their squared gradients, shape (P,)."""
         random, total, rows = learner.rng("ewc"), torch.zeros_like(learner.weights.value), 0.0
-        together = self.kind == "batch"
         objective = partial(_weighted, criterion=learner.criterion) if self.kind == "weighted" else None
-        for batch in task.batches(self.size if together else _ROWS, rows=self.rows, random=random):
+        for batch in task.batches(_ROWS if self.by_row else self.size, rows=self.rows, random=random):
             if self.kind in ("true", "argmax"):
                 batch = _relabelled(batch, learner, random if self.kind == "true" else None)
-            grads = learner.gradient(batch, objective, each=not together, evaluated=True)
-            total += grads.square_() * batch.items if together else grads.square_().sum(0)
+            if self.by_row:
+                for grads in learner.row_gradients(batch, objective, evaluated=True):
+                    grads.add_squares(total)
+            else:
+                total += learner.gradient(batch, objective, evaluated=True).square_() * batch.items
             rows += batch.items
         return total.div_(rows)
 

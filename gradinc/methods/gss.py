@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from gradinc.base.randomness import generator
 from gradinc.config.values import Count
@@ -15,9 +14,6 @@ from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.task import Task
-
-_ROWS = 16
-"""Rows whose gradients are computed together."""
 
 _NEAR = 1e-12
 """The least norm of a gradient with a direction, as in PyTorch's `normalize`."""
@@ -43,6 +39,7 @@ class GSS(Method):
 
     state = ("memory",)
     rereads = True
+    by_row = True
 
     def __init__(self, *, memory: Count = 500, replay: Count = 10, compare: Count = 10) -> None:
         self.capacity, self.replay, self.compare = memory, replay, compare
@@ -75,10 +72,14 @@ class GSS(Method):
             return torch.cat([b.x.new_ones(len(b.y)) for b in new])
         old = self.memory.draw(self.compare, random)
         others = Batch(old["x"], old["y"], new[0].task, float(len(old["y"])), tasks=old["tasks"])
-        directions = normalize(learner.gradient(others, each=True, evaluated=True))
-        parts = (rows.rows(a, min(a + _ROWS, len(rows.y))) for rows in new for a in range(0, len(rows.y), _ROWS))
-        gradients = (learner.gradient(part, each=True, evaluated=True) for part in parts)
-        return torch.cat([(g @ directions.T).amax(1) / g.norm(dim=1).clamp_min(_NEAR) for g in gradients]) + 1
+        directions = list(learner.row_gradients(others, evaluated=True))
+        lengths = torch.cat([part.norms() for part in directions]).clamp_min(_NEAR)
+        scores = []
+        for rows in new:
+            for part in learner.row_gradients(rows, evaluated=True):
+                products = torch.cat([part.products(one) for one in directions], 1).to(lengths.dtype) / lengths
+                scores.append(products.amax(1) / part.norms().clamp_min(_NEAR) + 1)
+        return torch.cat(scores)
 
     def _replace(self, rows: MemoryRows, random: torch.Generator) -> None:
         """Let rows replace others in a full memory, without a host read of their number."""

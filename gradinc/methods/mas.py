@@ -15,7 +15,7 @@ from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.task import Task
 
-_ROWS = 32
+_ROWS = 128
 """Rows whose gradients are computed together."""
 
 
@@ -50,6 +50,7 @@ class MAS(Method):
         gamma: Fraction = 1.0,
     ) -> None:
         self.strength, self.rows, self.size, self.outputs, self.gamma = strength, rows, batch, outputs, gamma
+        self.by_row = batch == 1
         self.importance: Tensor | None = None  # Ω, shape (P,)
         self.anchor = torch.empty(0)  # w*, shape (P,)
 
@@ -66,11 +67,14 @@ class MAS(Method):
 
     def _importance(self, task: Task, learner: LearnerView) -> Tensor:
         """Return the mean over rows of the absolute gradients, shape (P,)."""
-        total, rows, each = torch.zeros_like(learner.weights.value), 0.0, self.size == 1
+        total, rows = torch.zeros_like(learner.weights.value), 0.0
         objective = partial(_squares, criterion=learner.criterion, outputs=self.outputs)
-        for batch in task.batches(_ROWS if each else self.size, rows=self.rows, random=learner.rng("mas")):
-            grads = learner.gradient(batch, objective, each=each, evaluated=True).abs_()
-            total += grads.sum(0) if each else grads * batch.items
+        for batch in task.batches(_ROWS if self.by_row else self.size, rows=self.rows, random=learner.rng("mas")):
+            if self.by_row:
+                for grads in learner.row_gradients(batch, objective, evaluated=True):
+                    grads.add_magnitudes(total)
+            else:
+                total += learner.gradient(batch, objective, evaluated=True).abs_() * batch.items
             rows += batch.items
         return total.div_(rows)
 

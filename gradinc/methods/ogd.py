@@ -42,6 +42,7 @@ class OGD(Method):
     role = "confines"
     needs_past = True
     rests = "statistics"
+    by_row = True
 
     def __init__(self, *, memory: Count = 200, kind: Literal["gtl", "ave", "all"] = "gtl") -> None:
         self.examples, self.kind = memory, kind
@@ -83,7 +84,8 @@ class OGD(Method):
                 objectives: list[Objective] = [partial(_one, output=int(k)) for k in counted]
             else:
                 objectives = [_true if self.kind == "gtl" else partial(_mean, learner=learner)]
-            found += [learner.gradient(batch, objective, each=True, evaluated=True) for objective in objectives]
+            for objective in objectives:
+                found += [part.rows() for part in learner.row_gradients(batch, objective, evaluated=True)]
         return found
 
 

@@ -7,10 +7,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from gradinc.config.values import Count, Fraction, NonNegative
-from gradinc.core.layer_inputs import ROWS_TOGETHER, check_matrix_layers, second_moments
+from gradinc.core.layer_inputs import check_matrix_layers, second_moments
 from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
 from gradinc.core.normalization import hold_statistics, norm_weights
+from gradinc.core.passes import ROWS_TOGETHER
 from gradinc.core.subspaces import check_thresholds, confine, grown_bases, note_free, thresholds_of
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch

@@ -78,6 +78,8 @@ class Residual(nn.Sequential):
         layers: under their names.
     """
 
+    rowwise = True
+
     def __init__(self, **layers: nn.Module) -> None:
         super().__init__(OrderedDict(layers))
 

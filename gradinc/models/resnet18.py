@@ -59,6 +59,8 @@ class Block(nn.Module):
         norm: normalisation after each convolution.
     """
 
+    rowwise = True
+
     def __init__(self, inputs: int, outputs: int, stride: int, activation: Activation, norm: Norm) -> None:
         super().__init__()
         self.residual = chain(

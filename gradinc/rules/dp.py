@@ -8,13 +8,14 @@ from torch import Tensor
 from gradinc.base.errors import UserError
 from gradinc.base.randomness import generator
 from gradinc.config.values import Count, NonNegative, Positive
-from gradinc.core.rule import SeparateRule
+from gradinc.core.row_gradients import RowGradients
+from gradinc.core.rule import Rule
 from gradinc.core.spread import Spread
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 
 
-class DP(SeparateRule):
+class DP(Rule):
     """DP-SGD: each row's gradient is clipped, and noise added once per window
 
     Paper: Abadi et al. 2016, arXiv 1607.00133
@@ -25,7 +26,7 @@ class DP(SeparateRule):
     Args:
         clip: norm C that no row's gradient exceeds.
         noise: standard deviation of the noise, in units of clip.
-        chunk: rows whose gradients are in memory at a time.
+        chunk: rows whose gradients are in memory at a time, for models whose gradients have no factored form.
     """
 
     state = ("total", "draws")
@@ -39,6 +40,9 @@ class DP(SeparateRule):
         self.total: Tensor | None = None
         self.draws = 0
 
+    def factor(self, items: float, planned: float) -> float:
+        return 1 / items
+
     def open(self, like: Tensor, size: int) -> None:
         self.total = None
         self.draws += 1  # a gradient computed again is a second release, and needs its own noise
@@ -46,28 +50,25 @@ class DP(SeparateRule):
     def collect(
         self, objective: Tensor, factor: float, batch: Batch, learner: LearnerView, taken: int, spread: Spread
     ) -> None:
-        if spread.wants(taken) or spread.keeps:  # the sum of the rows' gradients without clipping is not computed
-            super().collect(objective, factor, batch, learner, taken, spread)
-        else:
-            spread.add(None, factor, batch)
-            self.add(learner.weights.grad, batch, learner)
+        measured = spread.wants(taken)
+        whole = torch.zeros_like(learner.weights.value) if measured or spread.keeps else None
+        for rows in learner.passes.rows_of(objective, batch, self.chunk):
+            norms = self._clip(rows, learner)
+            if whole is not None:
+                rows.add_combined(torch.full_like(norms, factor), whole)
+        spread.add(torch.dot(whole, whole) if measured and whole is not None else None, factor, batch, whole)
 
     def collect_again(self, batch: Batch, factor: float, learner: LearnerView, total: Tensor) -> None:
-        self.add(total, batch, learner)
+        for rows in learner.passes.rows_again(batch, self.chunk):
+            self._clip(rows, learner)
 
-    def add(self, g: Tensor, batch: Batch, learner: LearnerView) -> None:
+    def _clip(self, rows: RowGradients, learner: LearnerView) -> Tensor:
+        """Add the clipped gradients of some rows; return their norms, shape (rows,)."""
         if self.total is None:
-            self.total = self._drawn(g, learner)
-        tiny = torch.finfo(g.dtype).tiny
-        for first in range(0, len(batch.x), self.chunk):
-            own = slice(first, first + self.chunk)
-            tasks = None if batch.tasks is None else batch.tasks[own]
-            part = Batch(batch.x[own], batch.y[own], batch.task, float(len(batch.x[own])), tasks=tasks)
-            rows = learner.gradient(part, each=True)
-            if batch.weight is not None:
-                rows = rows * batch.weight[own, None]
-            shares = (self.clip / rows.norm(dim=1).clamp_(min=tiny)).clamp_(max=1)
-            self.total.addmv_(rows.T, shares)
+            self.total = self._drawn(learner)
+        norms = rows.norms().clamp_(min=torch.finfo(self.total.dtype).tiny)
+        rows.add_combined((self.clip / norms).clamp_(max=1), self.total)
+        return norms
 
     def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
         assert self.total is not None
@@ -75,8 +76,9 @@ class DP(SeparateRule):
         self.total = None
         return True
 
-    def _drawn(self, like: Tensor, learner: LearnerView) -> Tensor:
+    def _drawn(self, learner: LearnerView) -> Tensor:
         """Return the window's noise, which does not depend on the micro-batches that its rows are split into."""
+        like = learner.weights.value
         if not self.noise:
             return torch.zeros_like(like)
         place = (learner.place.task, learner.place.updates, self.draws)

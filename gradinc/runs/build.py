@@ -113,15 +113,18 @@ def build_learner(
     keeps = any(method.rereads for method in methods.values())
     window = Window(weights, rule, due, keeps=keeps, notes=config.diagnostics)
     first, last = _around(config, window, world, waits=bool(waits))
-    return Learner(_passes(config, model, weights, criterion, world), rate, window, methods, first=first, last=last)
+    passes = _passes(config, model, weights, criterion, world, by_row=rule.by_row)
+    return Learner(passes, rate, window, methods, first=first, last=last)
 
 
-def _passes(config: Config, model: nn.Module, weights: Weights, criterion: Criterion, world: World) -> Passes:
+def _passes(
+    config: Config, model: nn.Module, weights: Weights, criterion: Criterion, world: World, *, by_row: bool
+) -> Passes:
     """Return the passes of training, with corrupted gradients if configured."""
     place, autocast = Place(config.seed, weights.value.device, world), autocast_dtype(config.dtype)
     if config.corrupt.prob > 0:
         return CorruptPasses(model, weights, criterion, place, autocast=autocast, **vars(config.corrupt))
-    return Passes(model, weights, criterion, place, autocast=autocast)
+    return Passes(model, weights, criterion, place, autocast=autocast, by_row=by_row)
 
 
 def _around(

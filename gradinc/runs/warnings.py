@@ -32,6 +32,7 @@ def before_training(config: Config, stream: Stream, learner: Learner) -> list[st
         *without_past(config, named, stream),
         *undone_projections(acting, config.optimizer.name, config.optimizer.options),
         *resting_norms(named, learner.model, tasks),
+        *rows_alone(acting, config.strategy.window.rule, learner),
         *missing_classes(stream),
         *given_answers(stream),
         *short_epochs(config, learner.window.due, stream.lengths, learner.place.world.size),
@@ -227,6 +228,17 @@ def resting_norms(methods: Mapping[str, Method], model: nn.Module, tasks: int) -
                 "task, so that old outputs stay: later tasks are trained with those"
             )
     return lines
+
+
+def rows_alone(methods: Mapping[str, Method], rule: str, learner: Learner) -> list[str]:
+    """A warning where gradients of single rows are needed and the model has them from a pass of each row alone only."""
+    names = [name for name, method in methods.items() if method.by_row]
+    names += [rule] if learner.window.rule.by_row else []
+    if not names or (layer := learner.passes.layers.unknown) is None:
+        return []
+    one = len(names) == 1
+    needs = f"{' and '.join(names)} {'needs' if one else 'need'} each row's gradient"
+    return [f"{needs}, and {layer} is no layer whose gradients all rows have together: each row is a pass of its own"]
 
 
 def missing_classes(stream: Stream) -> list[str]:

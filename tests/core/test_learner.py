@@ -277,7 +277,8 @@ def test_gradient_is_that_of_the_mean_loss_and_disturbs_nothing():
 def test_gradient_of_each_row_is_a_loop_over_rows():
     mine = learner()
     batch = first_batch(9)
-    each = mine.gradient(batch, each=True)
+    (rows,) = mine.row_gradients(batch)
+    each = rows.rows()
     for row in range(9):
         one = Batch(batch.x[row : row + 1], batch.y[row : row + 1], 0, 1.0)
         assert torch.allclose(each[row], mine.gradient(one), rtol=1e-10, atol=1e-14)

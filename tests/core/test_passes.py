@@ -76,8 +76,11 @@ class Planted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
 
-    def gradient(self, batch: Batch, objective: Any = None, *, each: bool = False, evaluated: bool = False) -> Tensor:
-        return self._made.gradient(batch, objective, each=each)
+    def gradient(self, batch: Batch, objective: Any = None, *, evaluated: bool = False) -> Tensor:
+        return self._made.gradient(batch, objective)
+
+    def row_gradients(self, batch: Batch, objective: Any = None, *, evaluated: bool = False) -> Any:
+        return self._made.row_gradients(batch, objective)
 
 
 @MODELS

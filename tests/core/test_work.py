@@ -126,8 +126,8 @@ BY_HAND = {
     ),
     # seven steps of an attack before the rows are trained on
     "pgd_at": (8 * SAMPLES, 8 * SAMPLES),
-    # each row's own gradient, beside the pass that gives the loss
-    "dp": (2 * SAMPLES, SAMPLES),
+    # each row's own gradient, from the pass that gives the loss
+    "dp": (SAMPLES, SAMPLES),
     # GPM looks at the inputs of 10 rows of each task
     "gpm strategy.methods.gpm.rows=10": (SAMPLES + 3 * 10, SAMPLES),
 }

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -222,13 +222,14 @@ def test_its_methods_act_once_per_window(strategy, monkeypatch):
 
 def counting_gradients(learner: Learner) -> list[Batch]:
     """The batches, beside the stream's, whose gradient methods ask for."""
-    asked, gradient = [], learner.gradient
+    asked = []
 
-    def counted(batch, *given, **options):
+    def counted(own, batch, *given, **options):
         asked.append(batch)
-        return gradient(batch, *given, **options)
+        return own(batch, *given, **options)
 
-    learner.gradient = counted
+    for name in ("gradient", "row_gradients"):
+        setattr(learner, name, partial(counted, getattr(learner, name)))
     return asked
 
 

@@ -23,6 +23,7 @@ from gradinc.runs.warnings import (
     given_answers,
     missing_classes,
     resting_norms,
+    rows_alone,
     short_epochs,
     small_memories,
     undone_projections,
@@ -98,6 +99,24 @@ def test_normalisations_that_rest_after_the_first_task_are_named_and_do_rest(wor
         own = [f"{norm}.{name}" for norm in norms for name in names if f"{norm}.{name}" in before]
         if own:
             assert all(torch.equal(before[name], after[name]) for name in own) == (rests is not None and part in rests)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("model=vit strategy=ewc", "ewc needs each row's gradient, and the model (VisionTransformer) is no layer"),
+        ("model=vit strategy=[gss,mas]", "gss and mas need"),
+        ("model=vit strategy=dp", "dp needs"),
+        ("model=vit strategy=ewc strategy.methods.ewc.fisher=batch", None),
+        ("model=vit strategy=agem", None),
+        ("model=mlp strategy=ewc", None),
+    ],
+)
+def test_a_model_whose_rows_have_gradients_one_by_one_is_named(words: str, line: str | None) -> None:
+    small = ("stream=permuted", "stream.tasks=2", *words.split())
+    made = built(stream(*small), *small)
+    lines = rows_alone(made.named, config(*small).strategy.window.rule, made)
+    assert (lines == []) if line is None else lines[0].startswith(line)
 
 
 def test_classes_without_rows_in_a_part_are_named(tmp_path: Path) -> None:

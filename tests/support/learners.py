@@ -116,7 +116,7 @@ def learner(
     passes = (
         CorruptPasses(model, weights, criterion, place, autocast=autocast, **corrupt)
         if corrupt
-        else Passes(model, weights, criterion, place, autocast=autocast)
+        else Passes(model, weights, criterion, place, autocast=autocast, by_row=rule is not None and rule.by_row)
     )
     rate = Rate(getattr(optimizers, optimizer)(weights, **{"lr": 0.1, **options}), schedule or Schedule("constant", {}))
     keeps = any(method.rereads for method in methods)
