@@ -46,8 +46,11 @@ class Weights:
         ends = torch.tensor(sizes).cumsum(0).tolist()
         self.spans: list[tuple[int, int]] = [(end - size, end) for size, end in zip(sizes, ends, strict=True)]
         self.channels_last: list[bool] = [_channels_last(p) for p in self.parameters]
-        self.value: Tensor = self.flatten([p.detach() for p in self.parameters])
-        self.grad: Tensor = torch.zeros_like(self.value)
+        # On the meta device `torch.cat` and `zeros_like` import a part of PyTorch that takes a second, once a process.
+        self.value: Tensor = named[0][1].new_empty(sum(sizes))
+        for p, value in zip(self.parameters, self.views(self.value), strict=True):
+            value.copy_(p.detach())
+        self.grad: Tensor = self.value.new_zeros(len(self))
         for p, value, grad in zip(self.parameters, self.views(self.value), self.views(self.grad), strict=True):
             p.data = value
             p.grad = grad

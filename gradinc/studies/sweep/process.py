@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gradinc.config.catalog import PACKAGE
+from gradinc.studies.sweep.fork import Forked, can_fork
+from gradinc.studies.sweep.gpus import dealt
 from gradinc.studies.sweep.shipment import Ending, Shipment
 
 _LOOKED_EVERY = 0.1
@@ -30,6 +32,26 @@ Tell = Callable[[dict[str, Any]], None]
 """Receives a worker's reports of its job: ``begun``, ``share`` and ``numbers``, or a ``warning``."""
 
 
+def start_workers(n_jobs: int, devices: Sequence[str]) -> list[Worker]:
+    """Return workers for jobs on this machine, forked from this process if that is safe.
+
+    Args:
+        n_jobs: jobs at a time, as joblib counts them.
+        devices: ``device=`` of each job.
+    """
+    import joblib
+
+    count = min(joblib.effective_n_jobs(n_jobs), len(devices))
+    workers = [Worker(environment) for environment in dealt(count, devices)]
+    if workers and can_fork():
+        from gradinc.studies.sweep.worker import load
+
+        loaded = load()
+        for worker in workers:
+            worker.fork(loaded)
+    return workers
+
+
 class Worker:
     """A slot for one job at a time.
 
@@ -41,9 +63,17 @@ class Worker:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = {**os.environ, **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the worker)
         self._rest = b""
+
+    def fork(self, loaded: Collection[str]) -> None:
+        """Start the first process as a copy of this one.
+
+        Args:
+            loaded: result of `gradinc.studies.sweep.worker.load`.
+        """
+        self._process = Forked(self._printed.fileno(), self._environment, loaded)
 
     def run(self, shipment: Shipment, tell: Tell, stop: Callable[[], int]) -> Ending:
         """Have one job run, whatever becomes of the process.
@@ -68,14 +98,14 @@ class Worker:
             if message is not None:
                 begun_there = True
                 tell(message)
-            elif process.poll() is not None:
+            elif (code := process.poll()) is not None:
                 self._process = None
                 words, seconds = self._last_words(before), time.monotonic() - begun
                 if not begun_there and not stop():
-                    end = _last_line(words) or _died(process.returncode, 0, seconds).line
+                    end = _last_line(words) or _died(code, 0, seconds).line
                     return Ending(1, f"the worker could not start: {end}", seconds=seconds)
                 _keep(words, shipment.path)
-                return _died(process.returncode, stop(), seconds)
+                return _died(code, stop(), seconds)
             if not stopped and (number := stop()):
                 stopped = True
                 with suppress(BrokenPipeError):
@@ -102,7 +132,7 @@ class Worker:
             self._process.wait()
         self._printed.close()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> subprocess.Popen[bytes] | Forked:
         if self._process is not None and self._process.poll() is not None:
             self._process = None
         if self._process is None:
@@ -117,7 +147,7 @@ class Worker:
             )
         return self._process
 
-    def _message(self, process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
+    def _message(self, process: subprocess.Popen[bytes] | Forked) -> dict[str, Any] | None:
         """Return the worker's next report, or None after a short wait."""
         assert process.stdout is not None
         if b"\n" not in self._rest:

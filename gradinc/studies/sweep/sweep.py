@@ -6,6 +6,8 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -19,6 +21,7 @@ from gradinc.config.compose import Job
 from gradinc.records.directory import RunDirectory
 from gradinc.records.schemas import read_meta
 from gradinc.records.seal import check_seal
+from gradinc.studies.sweep.engines.local import Local
 from gradinc.studies.sweep.fit import check_fit
 from gradinc.studies.sweep.grid import check_grid, write_grid
 from gradinc.studies.sweep.shipment import Shipment
@@ -40,13 +43,21 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
         UserError: a run's place is taken, a run does not fit its data, the folder of a named sweep
             belongs to another grid, or what the engine needs is not there; nothing was created.
     """
-    command = shlex.join(["gradinc", *arguments])
     jobs = list({job.directory: job for job in reversed(jobs)}.values())[::-1]  # what is asked for twice runs once
     engine = load_part("cluster", jobs[0].cluster.name)(**jobs[0].cluster.options)
     for folder in {job.folder for job in jobs if job.folder is not None}:
         check_grid(folder, jobs)
     finished = [_is_finished(job) for job in jobs]
-    check_fit([job for job, done in zip(jobs, finished, strict=True) if not done])
+    left = [job for job, done in zip(jobs, finished, strict=True) if not done]
+    devices = [str(job.config.document.get("device")) for job in left]
+    with engine.started(devices) if isinstance(engine, Local) else nullcontext():
+        check_fit(left)
+        return _run(jobs, finished, engine, console, arguments)
+
+
+def _run(jobs: Sequence[Job], finished: Sequence[bool], engine: Any, console: Console, arguments: Sequence[str]) -> int:
+    """Run the jobs that are not finished, which have been checked, and return the exit code."""
+    command = shlex.join(["gradinc", *arguments])
     for folder in {job.folder for job in jobs if job.folder is not None}:
         write_grid(folder, jobs, command)
     _tell_edited([job for job, done in zip(jobs, finished, strict=True) if done], console)

@@ -25,6 +25,7 @@ from typing import Any, cast
 
 from gradinc.base.errors import UserError
 from gradinc.base.files import write_whole
+from gradinc.base.loading import loading
 from gradinc.base.streams import Enduring
 from gradinc.base.text import one_line, printable
 from gradinc.config import catalog
@@ -44,15 +45,16 @@ NOT_NEEDED = ("cli", "studies")
 """Packages in gradinc whose code no run uses."""
 
 
-def serve() -> None:
-    """Serve until the input ends."""
+def serve(loaded: Collection[str] | None = None) -> None:
+    """Serve until the input ends.
+
+    Args:
+        loaded: result of `load` in the process that this one was forked from, if it was.
+    """
     faulthandler.enable()
     port = _Port()
-    before = {package: package_digest(package) for package in registered_packages()}
-    _import_everything()
-    loaded = {package for package, digest in before.items() if package_digest.__wrapped__(package) == digest}
-    gc.collect()
-    gc.freeze()  # what was imported stays: looking through it again after each job would take longer than a small job
+    if loaded is None:
+        loaded = load()
     port.listen()
     while (job := port.next_job()) is not None:
         code, line = _attempt(job, loaded, port)
@@ -60,6 +62,18 @@ def serve() -> None:
         _forget()
         port.send({"ended": {"code": code, "line": line}})
     os._exit(0)  # there is a thread that still reads
+
+
+def load() -> set[str]:
+    """Import what jobs need.
+
+    Returns:
+        The packages whose code was not edited while it was imported.
+    """
+    before = {package: package_digest(package) for package in registered_packages()}
+    with loading():
+        _import_everything()
+    return {package for package, digest in before.items() if package_digest.__wrapped__(package) == digest}
 
 
 class _Port:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gradinc.config.composer import Composer
 from gradinc.config.overrides import Assignment, latest, parse
+from gradinc.config.schema import Config
 from gradinc.studies.tables.cells import compose_cells, not_built
 from gradinc.studies.tables.running import jobs_of, status
 from gradinc.studies.tables.specification import Table
@@ -35,7 +36,7 @@ def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Seque
     """Yield the size of each table.
 
     The different runs are counted by their arguments. Composing them takes up to two seconds for a table, so that is
-    done only if a directory of a run on the table's data exists, or if the user gives arguments.
+    done only if a run of a table's data and model exists, or if the user gives arguments.
 
     Args:
         extra: the user's own ``key=value``.
@@ -47,7 +48,7 @@ def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Seque
     existing = os.listdir(default.output) if os.path.isdir(default.output) else []
     read = cache(lambda text: parse(text, config_dirs))
     for table in tables:
-        yield _size(table, extra, config_dirs, read, default.data.name, existing)
+        yield _size(table, extra, config_dirs, read, default, existing)
 
 
 def _size(
@@ -55,7 +56,7 @@ def _size(
     extra: Sequence[str],
     config_dirs: Sequence[Path],
     read: Callable[[str], Assignment],
-    default: str,
+    default: Config,
     existing: Sequence[str],
 ) -> Size:
     cells = [(row, column) for row, line in table.rows.items() for column in line.columns or table.columns]
@@ -69,9 +70,10 @@ def _size(
     return Size(len(built), len(cells), sum(status(job) == "finished" for job in jobs), len(jobs))
 
 
-def _may_exist(assignments: Mapping[str, Assignment], default: str, existing: Sequence[str]) -> bool:
-    """Return whether one of the existing directories can be a run with these arguments: names begin with the data."""
-    if {"experiment", "output", "data.name"} & assignments.keys():
+def _may_exist(assignments: Mapping[str, Assignment], default: Config, existing: Sequence[str]) -> bool:
+    """Return whether an existing directory can be a run with these arguments: names begin with data and model."""
+    if {"experiment", "output", "data.name", "model.name"} & assignments.keys():
         return True
-    data = assignments["data"].value if "data" in assignments else default
-    return any(name.startswith(f"{data}-") for name in existing)
+    data = assignments["data"].value if "data" in assignments else default.data.name
+    model = assignments["model"].value if "model" in assignments else default.model.name
+    return any(name.startswith(f"{data}-{model}-") for name in existing)

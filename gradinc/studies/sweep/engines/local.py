@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from gradinc.base.signals import Interruption
 from gradinc.config.values import Jobs
-from gradinc.studies.sweep.gpus import dealt
-from gradinc.studies.sweep.process import Worker
+from gradinc.studies.sweep.process import Worker, start_workers
 from gradinc.studies.sweep.shipment import Ending, Shipment
 from gradinc.studies.sweep.watch import Watch
 
@@ -25,15 +25,29 @@ class Local:
 
     def __init__(self, *, n_jobs: Jobs = 1) -> None:
         self.n_jobs = n_jobs
+        self._workers: list[Worker] = []
+
+    @contextmanager
+    def started(self, devices: Sequence[str]) -> Iterator[None]:
+        """Have workers inside, started before the sweep computes or shows anything: see `gradinc.studies.sweep.fork`.
+
+        Args:
+            devices: ``device=`` of each job.
+        """
+        self._workers = start_workers(self.n_jobs, devices)
+        try:
+            yield
+        finally:
+            for worker in self._workers:
+                worker.close()
 
     def run(self, shipments: Sequence[Shipment], watch: Watch, stop: Interruption) -> None:
         """Run the jobs, in their order as far as workers are free."""
         import joblib
 
-        count = min(joblib.effective_n_jobs(self.n_jobs), len(shipments))
         workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for environment in dealt(count, (str(shipment.document.get("device")) for shipment in shipments)):
-            workers.put(Worker(environment))
+        for started in self._workers:
+            workers.put(started)
 
         def one(shipment: Shipment) -> None:
             if stop.signum:
@@ -47,9 +61,5 @@ class Local:
                 workers.put(worker)
             watch.ended(shipment.number, ending)
 
-        try:
-            tasks = (joblib.delayed(one)(shipment) for shipment in shipments)
-            joblib.Parallel(n_jobs=count, backend="threading", batch_size=1, pre_dispatch="n_jobs")(tasks)
-        finally:
-            while not workers.empty():
-                workers.get().close()
+        tasks = (joblib.delayed(one)(shipment) for shipment in shipments)
+        joblib.Parallel(n_jobs=len(self._workers), backend="threading", batch_size=1, pre_dispatch="n_jobs")(tasks)
