@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from gradinc.base.errors import UserError
 from gradinc.base.randomness import generator
 from gradinc.data.dataset import Dataset
-from gradinc.data.rows import Change, Rows
+from gradinc.data.rows import Change, Rows, SelectedRows
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Experience:
         dataset: the data set of the rows.
         classes: labels that occur in it, in the order of its outputs if it has its own.
         train: numbers of its training rows, int64; None for all rows of its classes.
-        change: function applied to the inputs of training, validation and test rows alike, or None.
+        change: function applied to the inputs of training, validation and test rows alike, when they are taken; or
+            None. No changed copy is stored, so that memory does not grow with the number of tasks.
     """
 
     dataset: Dataset
@@ -81,9 +83,9 @@ class Experience:
             indices: numbers of the rows; None for all of the part.
         """
         rows = self._rows(part)
-        if indices is not None:
-            rows = rows.subset(indices)
-        return rows if self.change is None else rows.changed(self.change)
+        if self.change is not None:
+            return (rows if indices is None else SelectedRows(rows, indices)).changed(self.change)
+        return rows if indices is None else rows.subset(indices)
 
     def size(self, part: str) -> int:
         """Return the number of rows of a part in the data set."""
@@ -93,6 +95,22 @@ class Experience:
         rows = getattr(self.dataset, part)
         assert isinstance(rows, Rows)
         return rows
+
+
+KEPT = 256
+"""Changes that a stream stores at a time."""
+
+
+def on_demand(make: Callable[[int], Change]) -> Callable[[int], Change]:
+    """Return the change of each task, by its index, with what it needs made when rows are taken.
+
+    A stream of thousands of tasks then stores neither permutations nor grids of all of them.
+
+    Args:
+        make: creates the change of a task, the same one each time.
+    """
+    made = lru_cache(KEPT)(make)
+    return lambda task: lambda x: made(task)(x)
 
 
 def rows_of_classes(y: Tensor, classes: Sequence[int]) -> Tensor:

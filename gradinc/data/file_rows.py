@@ -67,9 +67,6 @@ class FileRows(Rows):
         same.indices = self.indices
         return same
 
-    def changed(self, change: Change) -> ChangedRows:
-        return ChangedRows(self, change)
-
     def _in_threads(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
         """Yield batches, decoded one batch ahead."""
         with ThreadPoolExecutor(threads()) as pool:

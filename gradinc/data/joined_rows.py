@@ -10,11 +10,15 @@ from torch import Tensor
 
 from gradinc.data.available_memory import fits
 from gradinc.data.file_rows import FileRows
-from gradinc.data.rows import Change, ChangedRows, Pair, Rows, SelectedRows, TensorRows
+from gradinc.data.rows import Pair, Rows, SelectedRows, TensorRows
+
+_BLOCK, _EACH = 2048, 8
+"""Rows that are taken at once from parts in memory, in all and on average from each part, whichever is more: few rows
+cost nearly as much as many."""
 
 
 class JoinedRows(Rows):
-    """Several rows, one after the other, not all in memory.
+    """Several rows, one after the other: from files, or views of rows in memory.
 
     Args:
         parts: one or more.
@@ -24,10 +28,37 @@ class JoinedRows(Rows):
         self.parts = parts
         self.y = torch.cat([part.y for part in parts])
         self.shape = parts[0].shape
+        self.in_memory = all(part.in_memory for part in parts)
         self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
 
     def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
-        groups = [group for group in order.cpu()[start * batch_size :].split(batch_size) if len(group)]
+        order = order.cpu()[start * batch_size :]
+        if not self.in_memory:
+            yield from self._in_turns([group for group in order.split(batch_size) if len(group)])
+            return
+        batches = max(1, max(_BLOCK, _EACH * len(self.parts)) // batch_size)
+        for block in order.split(batches * batch_size):
+            if len(block):
+                inputs, y = self._taken(block), self.y.index_select(0, block.to(self.y.device))
+                for x, labels in zip(inputs.split(batch_size), y.split(batch_size), strict=True):
+                    yield x.clone(), labels  # a copy: sums may depend on where the rows begin in memory
+
+    def _taken(self, rows: Tensor) -> Tensor:
+        """Return the inputs of some rows, int64, shape (n,), from parts in memory."""
+        ordered, places = rows.sort()
+        bounds = [0, *torch.searchsorted(ordered, self._ends).tolist()]
+        x: Tensor | None = None
+        for part, first, begin, end in zip(self.parts, self._firsts(), bounds, bounds[1:], strict=False):
+            if begin < end:
+                taken, _ = next(part.batches(ordered[begin:end] - first, end - begin))
+                if x is None:
+                    x = taken.new_empty(len(rows), *taken.shape[1:])
+                x.index_copy_(0, places[begin:end].to(x.device), taken)
+        assert x is not None
+        return x
+
+    def _in_turns(self, groups: Sequence[Tensor]) -> Iterator[Pair]:
+        """Read each part's rows in the order in which they are needed, so that files are read ahead."""
         owners = [torch.bucketize(group, self._ends, right=True) for group in groups]
         served = [
             part.batches(torch.cat([group[owner == n] for group, owner in zip(groups, owners, strict=True)]) - first, 1)
@@ -45,9 +76,6 @@ class JoinedRows(Rows):
     def labelled(self, y: Tensor) -> JoinedRows:
         sizes = [len(part) for part in self.parts]
         return JoinedRows([part.labelled(own) for part, own in zip(self.parts, y.split(sizes), strict=True)])
-
-    def changed(self, change: Change) -> ChangedRows:
-        return ChangedRows(self, change)
 
     def _firsts(self) -> list[int]:
         return [0, *self._ends.tolist()[:-1]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -71,10 +72,11 @@ def assign(classes: Sequence[tuple[int, ...]], protocol: Protocol) -> Labels:
       the outputs are as for ``class``, and other tasks' outputs are masked.
     """
     if protocol.heads == "multi":
-        ends = [sum(len(own) for own in classes[: task + 1]) for task in range(len(classes))]
+        ends = accumulate(len(own) for own in classes)
         of_task = tuple(tuple(range(end - len(own), end)) for end, own in zip(ends, classes, strict=True))
     elif protocol.scenario == "domain":
-        of_task = tuple(tuple(range(len(own))) if not is_shared(classes) else own for own in classes)
+        shared = is_shared(classes)
+        of_task = tuple(own if shared else tuple(range(len(own))) for own in classes)
     elif is_shared(classes):
         span = max(classes[0]) + 1
         of_task = tuple(tuple(task * span + label for label in own) for task, own in enumerate(classes))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from gradinc.config.protocol import Visible
@@ -40,7 +42,13 @@ class Outputs:
         return out + (self._seen(now) if self.test == "seen" else self.of_task[task])
 
     def _seen(self, task: int) -> Tensor:
-        return self.of_task[: task + 1].amax(0)
+        return self._until[task]
+
+    @cached_property
+    def _until(self) -> Tensor:
+        """The outputs of the tasks so far, 0 or -∞, shape (tasks, outputs): the same time for any number of tasks."""
+        with torch.inference_mode(False):  # first asked for in training or in evaluation
+            return self.of_task.cummax(0).values
 
     def old(self, task: int) -> Tensor:
         """Return the outputs to preserve while a task is trained on, in groups with a separate softmax.

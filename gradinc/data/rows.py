@@ -14,9 +14,6 @@ Pair = tuple[Tensor, Tensor]
 Change = Callable[[Tensor], Tensor]
 """Function of the inputs of rows, shape (rows, *shape), separately for each row."""
 
-_ROWS = 512
-"""Rows in memory that are changed together: few enough for a cache."""
-
 
 @dataclass(frozen=True)
 class Standardize:
@@ -41,10 +38,12 @@ class Rows(ABC):
     Attributes:
         y: labels, int64, shape (n,), or targets, shape (n, targets); on the device.
         shape: shape of one row.
+        in_memory: whether any rows can be taken in any order at once; else they are read from files.
     """
 
     y: Tensor
     shape: tuple[int, ...]
+    in_memory = False
 
     def __len__(self) -> int:
         return len(self.y)
@@ -77,9 +76,9 @@ class Rows(ABC):
     def labelled(self, y: Tensor) -> Rows:
         """Return the same rows with other labels, shape (n,), on the device."""
 
-    @abstractmethod
     def changed(self, change: Change) -> Rows:
-        """Return the same rows with changed inputs."""
+        """Return the same rows with inputs that are changed when they are served: a view, not a copy."""
+        return ChangedRows(self, change)
 
 
 class TensorRows(Rows):
@@ -88,6 +87,8 @@ class TensorRows(Rows):
     Attributes:
         x: normalised inputs, shape (n, *shape).
     """
+
+    in_memory = True
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
@@ -109,12 +110,6 @@ class TensorRows(Rows):
 
     def labelled(self, y: Tensor) -> TensorRows:
         return TensorRows(self.x, y)
-
-    def changed(self, change: Change) -> TensorRows:
-        x = torch.empty_like(self.x)
-        for old, new in zip(self.x.split(_ROWS), x.split(_ROWS), strict=True):
-            new.copy_(change(old))
-        return TensorRows(x, self.y)
 
 
 class OutlinedRows(Rows):
@@ -149,7 +144,7 @@ class ChangedRows(Rows):
 
     def __init__(self, rows: Rows, change: Change) -> None:
         self.rows, self.change = rows, change
-        self.y, self.shape = rows.y, rows.shape
+        self.y, self.shape, self.in_memory = rows.y, rows.shape, rows.in_memory
 
     def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
         return ((self.change(x), y) for x, y in self.rows.batches(order, batch_size, start))
@@ -163,9 +158,6 @@ class ChangedRows(Rows):
     def labelled(self, y: Tensor) -> ChangedRows:
         return ChangedRows(self.rows.labelled(y), self.change)
 
-    def changed(self, change: Change) -> ChangedRows:
-        return ChangedRows(self, change)
-
 
 class SelectedRows(Rows):
     """A selection of other rows, applied when they are served.
@@ -178,6 +170,7 @@ class SelectedRows(Rows):
     def __init__(self, rows: Rows, indices: Tensor) -> None:
         self.rows, self.indices = rows, indices.cpu()
         self.y, self.shape = rows.y.index_select(0, indices.to(rows.y.device)), rows.shape
+        self.in_memory = rows.in_memory
 
     def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
         return self.rows.batches(self.indices[order.cpu()], batch_size, start)
@@ -191,6 +184,3 @@ class SelectedRows(Rows):
     def labelled(self, y: Tensor) -> SelectedRows:
         whole = self.rows.y.index_copy(0, self.indices.to(y.device), y)
         return SelectedRows(self.rows.labelled(whole), self.indices)
-
-    def changed(self, change: Change) -> ChangedRows:
-        return ChangedRows(self, change)

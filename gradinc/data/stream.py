@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, overload
 
 import torch
@@ -20,7 +21,7 @@ from gradinc.data import greedy
 from gradinc.data.available_memory import fits
 from gradinc.data.dataset import Dataset, load_dataset
 from gradinc.data.experience import Experience, Material
-from gradinc.data.joined_rows import joined
+from gradinc.data.joined_rows import JoinedRows, joined
 from gradinc.data.labels import Labels, assign, is_shared
 from gradinc.data.outputs import Outputs
 from gradinc.data.rows import Rows, TensorRows
@@ -30,7 +31,8 @@ from gradinc.data.task import Setting, Task
 class Stream(Sequence[Task]):
     """A sequence of tasks; ordinary training is a stream of one.
 
-    Tasks are built on demand: twenty permutations of a data set need not be in memory together.
+    Tasks are built on demand, and a task whose inputs are changed is a view of the data set: any number of permutations
+    takes the memory of one data set.
     The items of the sequence are trained on. Evaluation uses `tested` tasks; there are more tasks than items
     if all tasks are trained on together.
 
@@ -102,8 +104,13 @@ class Stream(Sequence[Task]):
 
     @cached_property
     def lengths(self) -> list[int]:
-        """Return the training rows of each task."""
-        return [sum(len(rows) for rows in self._chosen(index).values()) for index in range(len(self))]
+        """Return the training rows of each item of the sequence."""
+        if self.options.data == "memory":
+            return [sum(len(rows) for rows in self._chosen(index).values()) for index in range(len(self))]
+        sizes = [self._shown(task) for task in range(len(self.experiences))]
+        if self.options.data == "current":
+            return sizes
+        return list(accumulate(sizes)) if self.options.data == "cumulative" else [sum(sizes)]
 
     @property
     def longest(self) -> int:
@@ -135,13 +142,14 @@ class Stream(Sequence[Task]):
         return range(self.tested - count, self.tested)
 
     def size(self, name: str, index: int) -> int:
-        """Return the number of ``validation`` or ``test`` rows of a task."""
+        """Return the number of rows of a task, in all of a part: ``train``, ``validation`` or ``test``."""
         experience = self.experiences[index]
         indices = experience.indices(name)
         return experience.size(name) if indices is None else len(indices)
 
     def part(self, name: str, index: int) -> Rows:
-        """Return the ``validation`` or ``test`` rows of one task; cached if all of them fit in memory."""
+        """Return the ``validation`` or ``test`` rows of one task: a view if its inputs are changed, else rows that are
+        cached if those of all tasks fit in memory."""
         key = (name, index)
         if key in self._tests:
             return self._tests[key]
@@ -207,7 +215,10 @@ class Stream(Sequence[Task]):
         last = len(self.experiences) - 1 if self.options.data == "joint" else index
         parts = [lambda t=t, rows=rows: self._train(t, rows) for t, rows in chosen.items()]
         sizes = [len(rows) for rows in chosen.values()]
-        train = joined(parts, sizes, self.device)
+        if len(parts) > 1 and any(self.experiences[task].change is not None for task in chosen):
+            train: Rows = JoinedRows([part() for part in parts])
+        else:
+            train = joined(parts, sizes, self.device)
         tasks = None
         if len(chosen) > 1:
             numbers = torch.tensor(list(chosen), device=self.device)
@@ -226,6 +237,11 @@ class Stream(Sequence[Task]):
         tasks = range(len(self.experiences)) if mode == "joint" else range(index + 1)
         rows = {task: self._sampled(task) for task in tasks}
         return rows if mode in ("joint", "cumulative") else self._remembered(rows)
+
+    def _shown(self, task: int) -> int:
+        """Return the number of training rows of a task that the stream shows."""
+        count, most = self.size("train", task), self.options.samples_per_task
+        return count if most is None else min(count, most)
 
     def _sampled(self, task: int) -> Tensor:
         """Return the training rows of a task that the stream shows, sorted."""

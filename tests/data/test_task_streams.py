@@ -14,10 +14,18 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.data.dataset import load_dataset
+from gradinc.data.joined_rows import JoinedRows
+from gradinc.data.rows import Change, Rows, TensorRows
 from gradinc.data.stream import open_stream
 from gradinc.data.streams.permuted import permutation
 from gradinc.data.streams.rotated import rotation
 from gradinc.data.torchvision_import import import_torchvision
+
+
+def inputs(rows: Rows) -> Tensor:
+    """Return the inputs of all rows."""
+    return next(rows.chunks(len(rows)))[0]
+
 
 # ---- split ----
 
@@ -31,7 +39,7 @@ def test_split_tasks_have_disjoint_classes_and_all_rows_once() -> None:
         assert sum(len(each) for each in rows) == len(getattr(whole, part))
         for index, each in enumerate(rows):
             assert set(each.y.tolist()) == {2 * index, 2 * index + 1}
-    x = torch.cat([tasks[index].train.x for index in range(5)])
+    x = torch.cat([inputs(tasks[index].train) for index in range(5)])
     assert sorted(map(tuple, x.flatten(1).tolist())) == sorted(map(tuple, whole.train.x.flatten(1).tolist()))
 
 
@@ -62,14 +70,16 @@ def test_the_order_of_classes_is_natural_given_or_drawn_from_the_seed() -> None:
 
 def test_a_permuted_task_is_the_same_pixels_elsewhere() -> None:
     tasks = stream("stream=permuted", "stream.tasks=3", "stream.first_identity=true")
-    plain, whole = tasks[0].train.x.flatten(1), digits().train.x.flatten(1)
+    plain, whole = inputs(tasks[0].train).flatten(1), digits().train.x.flatten(1)
     assert torch.equal(plain, whole)
-    seen = [tasks[index].train.x.flatten(1) for index in (1, 2)]
+    seen = [inputs(tasks[index].train).flatten(1) for index in (1, 2)]
     for x in seen:
         assert not torch.equal(x, whole)
         assert torch.equal(x.sort(dim=1).values, whole.sort(dim=1).values)
     assert not torch.equal(*seen)
-    assert torch.equal(tasks[1].test.x.flatten(1).sort(dim=1).values, digits().test.x.flatten(1).sort(dim=1).values)
+    assert torch.equal(
+        inputs(tasks[1].test).flatten(1).sort(dim=1).values, digits().test.x.flatten(1).sort(dim=1).values
+    )
 
 
 def test_all_rows_and_parts_of_a_task_have_one_permutation_and_channels_stay_together() -> None:
@@ -83,7 +93,7 @@ def test_all_rows_and_parts_of_a_task_have_one_permutation_and_channels_stay_tog
 
 def test_streams_come_from_the_seed_or_from_their_own() -> None:
     def first(*words: str) -> Tensor:
-        return stream("stream=permuted", "stream.tasks=2", *words)[0].train.x
+        return inputs(stream("stream=permuted", "stream.tasks=2", *words)[0].train)
 
     assert torch.equal(first(), first())
     assert not torch.equal(first(), first("seed=1"))
@@ -119,11 +129,14 @@ def test_what_comes_from_outside_is_black() -> None:
 def test_the_three_laws_of_angles(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
     angles: list[float] = []
 
-    def note(angle: float, *rest: object) -> None:
+    def note(angle: float, *rest: object) -> Change:
         angles.append(angle)
+        return lambda x: x
 
     monkeypatch.setattr("gradinc.data.streams.rotated.rotation", note)
-    stream("stream=rotated", "stream.tasks=20", f"stream.law={law}", "stream.step=5.0")
+    tasks = stream("stream=rotated", "stream.tasks=20", f"stream.law={law}", "stream.step=5.0")
+    for task in range(20):
+        inputs(tasks.part("test", task))
     if law == "bins":
         assert [math.floor(angle / 9) for angle in angles] == list(range(20))
     elif law == "step":
@@ -243,16 +256,15 @@ def test_joint_is_all_tasks_at_once_and_cumulative_all_so_far() -> None:
     assert cumulative[0].tasks is None
     permuted = stream("stream=permuted", "stream.tasks=2", "stream.data=joint")
     apart = stream("stream=permuted", "stream.tasks=2")
-    assert torch.equal(permuted[0].train.x, torch.cat((apart[0].train.x, apart[1].train.x)))
+    assert torch.equal(inputs(permuted[0].train), torch.cat((inputs(apart[0].train), inputs(apart[1].train))))
 
 
 def test_a_share_of_the_rows_is_drawn_from_the_seed() -> None:
     few = stream("stream=permuted", "stream.tasks=2", "stream.samples_per_task=100")
     assert [len(task.train) for task in few] == [100, 100]
     assert not torch.equal(few[0].train.y, few[1].train.y)
-    assert torch.equal(
-        few[0].train.x, stream("stream=permuted", "stream.tasks=2", "stream.samples_per_task=100")[0].train.x
-    )
+    again = stream("stream=permuted", "stream.tasks=2", "stream.samples_per_task=100")
+    assert torch.equal(inputs(few[0].train), inputs(again[0].train))
     assert len(few[0].test) == len(digits().test)
 
 
@@ -287,9 +299,40 @@ def test_regressions_have_no_tasks() -> None:
 # ---- memory ----
 
 
-@pytest.mark.parametrize(("data", "kept"), [("current", 1), ("cumulative", 4)])
+@pytest.mark.parametrize(("data", "kept"), [("current", 1), ("cumulative", 5)])
 def test_validation_rows_of_a_task_are_kept_as_long_as_they_are_measured(data: str, kept: int) -> None:
-    tasks = stream("stream=permuted", "stream.tasks=4", f"stream.data={data}")
+    tasks = stream("stream=split", f"stream.data={data}")
     rows = [weakref.ref(task.validation) for task in tasks]
-    assert [row() is not None for row in rows] == [False] * (4 - kept) + [True] * kept
-    assert tasks.part("validation", 3) is rows[3](), "asked for again after each epoch"
+    assert [row() is not None for row in rows] == [False] * (5 - kept) + [True] * kept
+    assert tasks.part("validation", 4) is rows[4](), "asked for again after each epoch"
+
+
+@pytest.mark.parametrize("data", ["current", "cumulative", "joint"])
+@pytest.mark.parametrize("name", ["permuted", "rotated"])
+def test_a_task_whose_inputs_are_changed_is_a_view(name: str, data: str) -> None:
+    tasks = stream(f"stream={name}", "stream.tasks=5", f"stream.data={data}", "stream.samples_per_task=8")
+    whole = tasks.experiences[0].dataset
+    assert inputs_stored_by(tasks[len(tasks) - 1].train) == {whole.train.x.data_ptr()}
+    assert inputs_stored_by(tasks.part("test", 3)) == {whole.test.x.data_ptr()}
+    split = stream("stream=split", f"stream.data={data}")
+    assert inputs_stored_by(split[len(split) - 1].train).isdisjoint(inputs_stored_by(whole.train)), "a copy, for speed"
+
+
+def inputs_stored_by(rows: Rows) -> set[int]:
+    """Return the addresses of the inputs of rows and of the rows that they are views of."""
+    if isinstance(rows, TensorRows):
+        return {rows.x.data_ptr()}
+    parts = rows.parts if isinstance(rows, JoinedRows) else [rows.rows]
+    return {address for part in parts for address in inputs_stored_by(part)}
+
+
+def test_batches_of_joined_views_are_the_rows_of_their_tasks() -> None:
+    words = ("stream=rotated", "stream.tasks=3", "stream.samples_per_task=50")
+    apart = [inputs(task.train) for task in stream(*words)]
+    (whole,) = stream(*words, "stream.data=joint")
+    order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
+    batches = list(whole.train.batches(order, 7))
+    assert torch.equal(torch.cat([x for x, _ in batches]), torch.cat(apart)[order])
+    assert torch.equal(torch.cat([y for _, y in batches]), whole.train.y[order])
+    later = list(whole.train.batches(order, 7, 4))
+    assert all(torch.equal(x, again) for (x, _), (again, _) in zip(batches[4:], later, strict=True))

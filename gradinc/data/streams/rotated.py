@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count
-from gradinc.data.experience import Experience, Material
+from gradinc.data.experience import Experience, Material, on_demand
 from gradinc.data.rows import Change
 
 HALF_TURN = 180.0
@@ -43,19 +43,15 @@ def rotated(
     if len(dataset.shape) != 3:
         what = f"needs images, and rows of data={dataset.name} have shape {dataset.shape}"
         raise UserError("stream=rotated", what, "Use stream=permuted, or image data")
-    angles = []
-    for task in range(tasks):
-        draw = float(torch.rand((), generator=material.generator("angle", task), dtype=torch.float64))
-        angles.append(
-            {"bins": (task + draw) * HALF_TURN / tasks, "uniform": draw * HALF_TURN, "step": task * step}[law]
-        )
-    if first_identity:
-        angles[0] = 0.0
     fill = dataset.fill
-    return [
-        Experience(dataset, material.classes, change=rotation(angle, dataset.shape, fill, interpolation))
-        for angle in angles
-    ]
+
+    def make(task: int) -> Change:
+        draw = float(torch.rand((), generator=material.generator("angle", task), dtype=torch.float64))
+        angle = {"bins": (task + draw) * HALF_TURN / tasks, "uniform": draw * HALF_TURN, "step": task * step}[law]
+        return rotation(0.0 if first_identity and task == 0 else angle, dataset.shape, fill, interpolation)
+
+    change = on_demand(make)
+    return [Experience(dataset, material.classes, change=change(task)) for task in range(tasks)]
 
 
 def rotation(angle: float, shape: tuple[int, ...], fill: Tensor, interpolation: str = "nearest") -> Change:
@@ -90,10 +86,10 @@ def rotation(angle: float, shape: tuple[int, ...], fill: Tensor, interpolation: 
         gathers.append((place.flatten(), inside.flatten(), weight.flatten()))
 
     def change(x: Tensor) -> Tensor:
-        pixels, black = x.flatten(2), fill.to(x.device, x.dtype).view(1, -1, 1)
+        pixels, black = x.reshape(-1, height * width), fill.to(x.device, x.dtype).view(1, -1, 1)
         total: Tensor | None = None
         for place, inside, weight in gathers:
-            taken = pixels.index_select(2, place.to(x.device))
+            taken = pixels.index_select(1, place.to(x.device)).view(len(x), -1, height * width)
             taken = torch.where(inside.to(x.device), taken, black)
             if interpolation == "bilinear":
                 taken = taken * weight.to(x.device, x.dtype)
