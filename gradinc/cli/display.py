@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gradinc.base.text import bytes_text, duration_text, percent_text, printable
 from gradinc.cli.heatmap import heat_map
+from gradinc.records.matrix import Row
 from gradinc.records.summary import MEASURES
 from gradinc.runs.display import LINE_EVERY
 
@@ -39,7 +40,7 @@ class _TimeLeft(ProgressColumn):
 class _Bar(Progress):
     """The progress bar, below the accuracy matrix if there is one."""
 
-    matrix: list[list[float | None]] = []  # noqa: RUF012  (set on each bar)
+    matrix: list[Row] = []  # noqa: RUF012  (set on each bar)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         if self.matrix:
@@ -60,7 +61,7 @@ class TerminalDisplay:
         self.quiet = setting == "quiet"
         self.bar = setting == "auto" and console.is_terminal
         self._progress: _Bar | None = None
-        self._matrix: list[list[float | None]] = []
+        self._matrix: list[Row] = []
         self._last_line = -math.inf
         self._numbers: dict[str, str] = {}
         self._share = self._begun = 0.0
@@ -116,7 +117,7 @@ class TerminalDisplay:
         if self._progress is None and time.monotonic() - self._last_line > LINE_EVERY:
             self._plain_line()
 
-    def matrix(self, matrix: list[list[float | None]]) -> None:
+    def matrix(self, matrix: list[Row]) -> None:
         """Show the accuracy matrix so far, with the row that is being measured."""
         self._matrix = matrix
         if self._progress is not None:
@@ -177,6 +178,9 @@ def _accuracies(row: list[float | None]) -> str:
     known = {task: 100 * value for task, value in enumerate(row, start=1) if value is not None}
     if not known:
         return "not measured"
+    if len(known) == 1:
+        ((task, value),) = known.items()
+        return f"{value:.1f} % on task {task}; the others were not measured"
     low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     mean = sum(known.values()) / len(known)
     return f"mean {mean:.1f} %, from {known[low]:.1f} (task {low}) to {known[high]:.1f} (task {high})"

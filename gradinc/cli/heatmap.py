@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from rich.style import Style
 from rich.text import Text
 
+from gradinc.records.matrix import Row, cells
+
 LOW, HIGH = (68, 1, 84), (94, 201, 98)
 """Colours of accuracy 0 and 1, the ends of a scale with increasing lightness."""
 MIDDLE = (33, 144, 140)
@@ -16,7 +18,7 @@ MOST_ROWS = 40
 """Default for the largest number of rows."""
 
 
-def heat_map(matrix: Sequence[Sequence[float | None]], width: int, height: int = MOST_ROWS) -> Text:
+def heat_map(matrix: Sequence[Row], width: int, height: int = MOST_ROWS) -> Text:
     """Return a line for each row: before any training, and after each task; a cell for each task, in whole per cent.
 
     Args:
@@ -30,9 +32,8 @@ def heat_map(matrix: Sequence[Sequence[float | None]], width: int, height: int =
     shown = min(tasks, (width - label - 1) // cell)
     text = Text(no_wrap=True)
     for number in _spaced(len(matrix), max(2, height)):
-        row = matrix[number]
         text.append(("untrained" if number == 0 else f"after {number}").rjust(label) + " ", "dim")
-        for value in row[:shown]:
+        for value in cells(matrix[number], shown):
             _append(text, value, cell)
         if shown < tasks:
             text.append(f" … {tasks - shown} more", "dim")

@@ -150,7 +150,7 @@ class EvaluateSection:
 
     epochs: Count = 1
     rows: Literal["test", "validation"] = "test"
-    tasks: Literal["seen", "all"] = "seen"
+    tasks: Literal["seen", "all", "needed"] = "seen"
 
 
 @dataclass(frozen=True)

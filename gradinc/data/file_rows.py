@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gradinc.base.errors import UserError
 from gradinc.data.decode import decode, threads
-from gradinc.data.rows import Change, ChangedRows, Pair, Rows, Standardize
+from gradinc.data.rows import Pair, Rows, Standardize
 from gradinc.data.source import ImageFiles
 
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)

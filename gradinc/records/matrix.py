@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from gradinc.base.files import open_plain
 from gradinc.records import metrics
 from gradinc.records.curves import Points
 from gradinc.records.metrics import Matrix
 from gradinc.records.recorded import RecordedRun, finite
 
+Row = list[float | None] | dict[str, float]
+"""A row of a recorded matrix: the accuracy on every task, None if not measured; or the accuracy on the measured tasks
+only, by the number of the task from 0."""
+
+
+def cells(row: Row, tasks: int) -> list[float | None]:
+    """Return the accuracy on the first tasks, None if not measured."""
+    if isinstance(row, dict):
+        return [row.get(str(task)) for task in range(tasks)]
+    return [*row[:tasks], *[None] * (tasks - len(row))]
+
+
+def filled(rows: Sequence[Row]) -> list[list[float | None]]:
+    """Return the matrix of recorded rows, of which the first has every task."""
+    return [cells(row, len(rows[0])) for row in rows]
+
+
+def logged_rows(log: Path, length: int) -> dict[str, list[Row]]:
+    """Return the rows of the matrices in the first bytes of a run's log, by their keys in its lines."""
+    rows: dict[str, list[Row]] = {"row": [], "task_row": []}
+    with suppress(OSError, ValueError), open_plain(log) as file:  # opening the log for writing reports any damage
+        for text in file.read(length).splitlines():
+            line = json.loads(text) if b'"row"' in text else {}
+            for key in rows.keys() & line.keys():
+                rows[key].append(line[key])
+    return rows
+
 
 def accuracy_matrix(run: RecordedRun, name: str = "matrix") -> Matrix | None:
     """Return the matrix of a name in the result; None if there is none, or only one task."""
     rows: Any = run.result.get(name)
-    if not isinstance(rows, list) or len(rows) < 2 or not all(isinstance(row, list) for row in rows):
+    if not isinstance(rows, list) or len(rows) < 2 or not all(isinstance(row, list | dict) for row in rows):
         return None
     tasks = max(len(row) for row in rows)
     if tasks < 2 or len(rows) not in (2, tasks + 1):
         return None
-    return [[finite(value) for value in [*row, *[None] * (tasks - len(row))]] for row in rows]
+    return [[finite(value) for value in cells(row, tasks)] for row in rows]
 
 
 def mean_matrix(matrices: Sequence[Matrix]) -> Matrix:
@@ -36,17 +67,23 @@ def together(matrix: Matrix) -> bool:
 
 
 def mean_accuracy(matrix: Matrix) -> Points:
-    """Return the mean accuracy after each number of tasks on the tasks so far, or on all if trained together."""
+    """Return the mean accuracy after each number of tasks on the tasks so far, or on all if trained together.
+
+    Empty if some of them were not measured.
+    """
     if together(matrix):
-        return _defined(len(matrix[0]), metrics.acc, matrix)
-    return [point for i in range(1, len(matrix)) for point in _defined(i, metrics.acc, _after(matrix, i))]
+        return _curve(metrics.acc, {len(matrix[0]): matrix})
+    return _curve(metrics.acc, {i: _after(matrix, i) for i in range(1, len(matrix))})
 
 
 def forgetting_curve(matrix: Matrix) -> Points:
-    """Return the forgetting of earlier tasks after each number of tasks but the first."""
+    """Return the forgetting of earlier tasks after each number of tasks but the first.
+
+    Empty if some accuracies on them were not measured.
+    """
     if together(matrix):
         return []
-    return [point for i in range(2, len(matrix)) for point in _defined(i, metrics.forgetting, _after(matrix, i))]
+    return _curve(metrics.forgetting, {i: _after(matrix, i) for i in range(2, len(matrix))})
 
 
 def _after(matrix: Matrix, tasks: int) -> Matrix:
@@ -54,8 +91,8 @@ def _after(matrix: Matrix, tasks: int) -> Matrix:
     return [row[:tasks] for row in matrix[: tasks + 1]]
 
 
-def _defined(tasks: int, metric: Callable[[metrics.Matrix], float], matrix: Matrix) -> Points:
+def _curve(metric: Callable[[Matrix], float], matrices: Mapping[int, Matrix]) -> Points:
     try:
-        return [(float(tasks), metric(matrix))]
+        return [(float(tasks), metric(matrix)) for tasks, matrix in matrices.items()]
     except metrics.Undefined:
         return []

@@ -52,7 +52,8 @@ def _numbers(line: dict[str, object]) -> Iterator[tuple[str, float]]:
         named += [(f"{part}/{key}", value) for key, value in section.items()] if isinstance(section, dict) else []
     for part in _ROWS:
         row = line.get(part)
-        named += [(f"{part}/task {j}", value) for j, value in enumerate(row, 1)] if isinstance(row, list) else []
+        measured = row.items() if isinstance(row, dict) else enumerate(row) if isinstance(row, list) else ()
+        named += [(f"{part}/task {int(task) + 1}", value) for task, value in measured if str(task).isdecimal()]
     for name, value in named:
         number = finite(value)
         if number is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gradinc.base.text import NONE, bytes_text, count_text, duration_text, number_text, percent_text
+from gradinc.records.metrics import NOT_MEASURED
 from gradinc.records.recorded import RecordedRun
 
 
@@ -35,8 +36,17 @@ MEASURES = {
 """Measures of the accuracy matrix, under ``metrics`` in a result (shares of 1), with their labels."""
 
 
-def _share(part: str, name: str) -> Callable[[RecordedRun], str]:
-    return lambda run: score_text(run.number("result", part, name), "accuracy")
+def metric_text(run: RecordedRun, part: str, name: str) -> str:
+    """Return a metric of an accuracy matrix, under `part` of a result, or that its cells were not measured."""
+    value = run.number("result", part, name)
+    measured = run.value("result", "undefined", name) != NOT_MEASURED
+    if value is None and run.value("result", part) and not measured:
+        return "not measured"
+    return score_text(value, "accuracy")
+
+
+def _metric(part: str, name: str) -> Callable[[RecordedRun], str]:
+    return lambda run: metric_text(run, part, name)
 
 
 RESULTS: dict[str, Callable[[RecordedRun], str]] = {
@@ -46,8 +56,8 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "test loss": lambda run: number_text(run.number("result", "test", "loss")),
     "validation": lambda run: score_text(run.number("result", "validation", run.measure or ""), run.measure),
     "best validation": lambda run: score_text(run.number("result", "best", "score"), run.measure),
-    **{name: _share("metrics", name) for name in MEASURES},
-    **{f"{name}, task known": _share("task_metrics", name) for name in ("acc", "forgetting")},
+    **{name: _metric("metrics", name) for name in MEASURES},
+    **{f"{name}, task known": _metric("task_metrics", name) for name in ("acc", "forgetting")},
     "values found on": lambda run: str(run.value("result", "search", "judged_by") or NONE),
     "ended by": lambda run: str(run.value("result", "ended_by") or NONE),
     "samples": lambda run: count_text(run.number("result", "samples")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from gradinc.base.crash import crash_point
 from gradinc.config.schema import EvaluateSection
@@ -10,6 +10,7 @@ from gradinc.core.learner import Learner
 from gradinc.data.rows import Rows
 from gradinc.data.stream import Stream
 from gradinc.data.task import Task
+from gradinc.records.matrix import Row
 from gradinc.records.schemas import Measures
 from gradinc.runs.evaluate import evaluate
 from gradinc.runs.position import Position
@@ -60,30 +61,38 @@ class Measurer:
 
         Returns:
             The means over the tasks seen, of the scored tasks as soon as one was seen; None if test data are not
-            looked at.
+            looked at, or not all of these tasks were measured.
         """
         stream = self._stream
-        wanted = stream.tested if done == 0 or self._options.tasks == "all" else min(done + 1, stream.tested)
-        measured: list[Measures] = []
-        for measures in self._tasks(wanted):
-            measured.append(measures)
-            self._reporter.measuring_row(
-                [*position.matrix, _row(measured, "accuracy", stream.tested)], len(measured), wanted
-            )
-        position.matrix.append(_row(measured, "accuracy", stream.tested))
-        if "accuracy_in_task" in measured[0]:
-            position.task_matrix.append(_row(measured, "accuracy_in_task", stream.tested))
-        seen = measured[stream.scored.start : done] or measured[:done]
+        wanted = self._wanted(done)
+        measured: dict[int, Measures] = {}
+        for task in wanted:
+            measured[task] = self._measure(stream.part(self._options.rows, task), task)
+            row = self._row(measured, "accuracy", wanted)
+            self._reporter.measuring_row([*position.matrix, row], len(measured), len(wanted))
+            crash_point("task-measured")
+        position.matrix.append(self._row(measured, "accuracy", wanted))
+        if "accuracy_in_task" in measured[wanted[0]]:
+            position.task_matrix.append(self._row(measured, "accuracy_in_task", wanted))
+        tasks = range(stream.scored.start, done) or range(done)
+        seen = [measured[task] for task in tasks if task in measured]
         means = {name: sum(each[name] for each in seen) / len(seen) for name in seen[0]} if seen else {}
-        test = means if self._options.rows == "test" else None
+        test = means if self._options.rows == "test" and len(seen) == len(tasks) else None
         self._reporter.measured_row(position, done, test)
         return test
 
-    def _tasks(self, count: int) -> Iterator[Measures]:
-        """The measures of the first `count` tasks, one after another."""
-        for index in range(count):
-            yield self._measure(self._stream.part(self._options.rows, index), index)
-            crash_point("task-measured")
+    def _wanted(self, done: int) -> range:
+        """Return the tasks to measure after `done` tasks."""
+        stream, options = self._stream, self._options
+        if options.tasks == "needed" and done not in (0, stream.scored.start, stream.tested):
+            return range(done - 1, done + 1)
+        return range(stream.tested if done == 0 or options.tasks != "seen" else min(done + 1, stream.tested))
+
+    def _row(self, measured: dict[int, Measures], name: str, wanted: range) -> Row:
+        """Return one measure of the measured tasks, and None for the others in a row of all tasks."""
+        if wanted.start:
+            return {str(task): each[name] for task, each in measured.items()}
+        return [*(each[name] for each in measured.values()), *[None] * (self._stream.tested - len(measured))]
 
     def _measure(self, rows: Rows, task: int = 0) -> Measures:
         learner = self._learner
@@ -97,8 +106,3 @@ class Measurer:
                 task=task,
                 now=learner.place.task,
             )
-
-
-def _row(measured: list[Measures], name: str, tasks: int) -> list[float | None]:
-    """Return one measure of the measured tasks, and None for the others."""
-    return [*(each[name] for each in measured), *[None] * (tasks - len(measured))]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from gradinc.records.matrix import Row
+
+LOGGED = ("matrix", "task_matrix")
+"""Fields that a restart reads from the log: a checkpoint's size does not grow with the number of tasks."""
 
 
 @dataclass
@@ -20,8 +25,8 @@ class Position:
         began: steps, samples and seconds of the run when the task began; `gradinc.core.work.Work` counts rows.
         best: score and step of the best validation in this task.
         validation: the last measures on validation data.
-        tasks: the results of each finished task.
-        matrix: accuracy on each task, before any training and after each task; None where it was not measured.
+        tasks: the result of the last finished task, in a list that is empty before.
+        matrix: accuracy on each task, before any training and after each task.
         task_matrix: the same with the outputs of other tasks masked, if the scenario does not mask them anyway.
     """
 
@@ -35,8 +40,8 @@ class Position:
     best: list[float] = field(default_factory=list)
     validation: dict[str, float] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
-    matrix: list[list[float | None]] = field(default_factory=list)
-    task_matrix: list[list[float | None]] = field(default_factory=list)
+    matrix: list[Row] = field(default_factory=list)
+    task_matrix: list[Row] = field(default_factory=list)
 
     @property
     def is_new_task(self) -> bool:
@@ -65,7 +70,12 @@ class Position:
         return Position(
             self.task + 1,
             began=self.began,
-            tasks=[*self.tasks, result],
+            tasks=[result],
             matrix=self.matrix,
             task_matrix=self.task_matrix,
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint stores of the position: all but `LOGGED`."""
+        state = asdict(replace(self, matrix=[], task_matrix=[]))
+        return {name: value for name, value in state.items() if name not in LOGGED}

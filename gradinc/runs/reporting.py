@@ -11,6 +11,7 @@ from gradinc.core.learner import Learner
 from gradinc.data.stream import Stream
 from gradinc.data.task import Task
 from gradinc.records.log import Log, NoLog, whole_lines
+from gradinc.records.matrix import Row, cells
 from gradinc.records.summary import score_shown
 from gradinc.runs.clock import RunClock
 from gradinc.runs.display import Display
@@ -125,7 +126,7 @@ class Reporter:
         """The model was measured on test data, in ordinary training."""
         self._log(position, test=test)
 
-    def measuring_row(self, matrix: list[list[float | None]], done: int, wanted: int) -> None:
+    def measuring_row(self, matrix: list[Row], done: int, wanted: int) -> None:
         """Report the number of measured tasks of a row."""
         self._display.matrix(matrix)
         self._display.reached(f"tested on task {done} of {wanted}")
@@ -133,11 +134,12 @@ class Reporter:
     def measured_row(self, position: Position, done: int, test: dict[str, float] | None) -> None:
         """The last row of the accuracy matrix, after `done` tasks, is complete; `test` are the means."""
         rows = {"row": position.matrix[-1]}
+        row = cells(position.matrix[-1], self._stream.tested)
         if position.task_matrix:
             rows["task_row"] = position.task_matrix[-1]
-            if (line := known_task_hurts(position.matrix[-1], position.task_matrix[-1])) is not None:
+            if (line := known_task_hurts(row, cells(position.task_matrix[-1], self._stream.tested))) is not None:
                 self._display.warn(line)
-        self._display.measured(done, position.matrix[-1])
+        self._display.measured(done, row)
         self._log(position, **({"test": test} if test else {}), **rows)
 
     # ---- both ----

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, create_model
 from gradinc.core.learner import Learner
 from gradinc.core.state import expect
 from gradinc.records.directory import RunDirectory
+from gradinc.records.matrix import logged_rows
 from gradinc.runs import checkpoint
 from gradinc.runs.checkpoint import Damaged, Mark
-from gradinc.runs.position import Position
+from gradinc.runs.position import LOGGED, Position
 
 _FIELDS: dict[str, Any] = {name: (kind, None) for name, kind in get_type_hints(Position).items()}
 _SavedPosition: Any = create_model("_SavedPosition", __config__=ConfigDict(strict=True, extra="forbid"), **_FIELDS)
@@ -111,8 +112,10 @@ def _load(
         saved = _Saved.model_validate(state)
         learner.load_state_dict(state["learner"])
         _check_window(learner)
-        position = Position(**state["position"])
-        if not len(position.tasks) == position.task <= tasks:
+        rows = logged_rows(directory.path / "metrics.jsonl", saved.log_offset)
+        logged = dict(zip(LOGGED, rows.values(), strict=True))
+        position = Position(**{**state["position"], **logged})
+        if not bool(position.tasks) == bool(position.task) or position.task > tasks:
             raise ValueError("its position is not one of this stream")
         if len(position.began) != len(Position().began):
             raise ValueError("its position does not say where the task began")

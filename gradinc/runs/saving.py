@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,7 +88,7 @@ def saved_state(learner: Learner, position: Position, metrics: Log | NoLog) -> d
     """A checkpoint's state, all but the clock."""
     return {
         "learner": learner.state_dict(),
-        "position": asdict(position),
+        "position": position.state_dict(),
         "log_offset": metrics.offset,
         "log_digest": metrics.digest,
     }

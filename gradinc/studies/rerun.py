@@ -117,7 +117,7 @@ class RecordedLimits(Spending):
     def reached(self, position: Position) -> str | None:
         """Return the limit that ends the task before its next window, or None."""
         there = self._there
-        done = there.tasks[position.task] if position.task < there.task else {}
+        done = there.tasks[-1] if position.task == there.task - 1 else {}
         here = (position.epoch, self._learned.samples)
         if done.get("ended_by") == "seconds" and here == (done["epochs"], self._samples):
             return "seconds"

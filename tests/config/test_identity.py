@@ -32,7 +32,7 @@ FREE_CHANGES: dict[str, Any] = {
     "data.workers": st.integers(0, 8),
     "data.memory": st.sampled_from(["auto", "tensor", "stream"]),
     "evaluate.epochs": st.integers(1, 9),
-    "evaluate.tasks": st.sampled_from(["seen", "all"]),
+    "evaluate.tasks": st.sampled_from(["seen", "all", "needed"]),
 }
 
 CHANGES: dict[str, Any] = {

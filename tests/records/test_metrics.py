@@ -35,7 +35,7 @@ def test_what_was_not_measured_counts_only_where_it_is_needed() -> None:
     assert values["fwt"] == pytest.approx(0.05)
     values, reasons = metrics([[0.1, 0.1], [0.9, None], [0.6, 0.7]])
     assert values["fwt"] is None
-    assert reasons == {"fwt": "cells that it needs were not measured"}
+    assert reasons == {"fwt": "not measured with evaluate.tasks=needed"}
 
 
 def test_one_task_has_no_transfer_and_says_why() -> None:

@@ -28,6 +28,7 @@ WATCHING = {
     "checkpoints rarely, and one of them": ("checkpoint.seconds=1000", "checkpoint.keep=1"),
     "no evaluation in between": ("evaluate.epochs=1000",),
     "every task looked at": ("evaluate.tasks=all",),
+    "only the needed tasks looked at": ("evaluate.tasks=needed",),
     "a log line for every update": ("log.steps=1",),
     "hardly a log line": ("log.steps=1000",),
     "norms and cosines": ("diagnostics=true",),

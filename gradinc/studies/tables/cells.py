@@ -15,6 +15,7 @@ from gradinc.config.identity import changed
 from gradinc.config.names import choose, shown
 from gradinc.config.overrides import Assignment, latest, parse
 from gradinc.config.schema import Config
+from gradinc.records.metrics import WHOLE
 from gradinc.studies.tables.reading import read_table
 from gradinc.studies.tables.specification import Row, Table
 
@@ -115,12 +116,26 @@ def compose_cells(
             if texts not in composed:
                 where = f"table {table.name}: rows.{row}, column {column}"
                 composed[texts] = _compose(texts, seeds, own, composer, where, (row, column), table.digest is not None)
-            cells.append(replace(composed[texts], row=row, column=column))
+            cell = replace(composed[texts], row=row, column=column)
+            _check_measured(table, cell)
+            cells.append(cell)
     runs = [[*(parse(text, config_dirs) for text in texts), *own] for texts in composed] if own else []
     for each in own:
         if runs and not any(each in composer.fitting(run) for run in runs):
             composer.run(runs[0])  # an option of no row's parts: this says whose it is
     return cells
+
+
+def _check_measured(table: Table, cell: Cell) -> None:
+    """Check that a cell's runs measure the accuracies that its metric needs.
+
+    Raises:
+        UserError: they do not.
+    """
+    name = table.columns[cell.column].quantity.name
+    if any(job.config.evaluate.tasks == "needed" for job in cell.jobs.values()) and name.split(".")[-1] in WHOLE:
+        what = f"{name} is not measured with evaluate.tasks=needed"
+        raise UserError(f"table {table.name}: rows.{cell.row}, column {cell.column}", what, "Use evaluate.tasks=seen")
 
 
 def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:

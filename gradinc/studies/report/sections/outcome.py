@@ -85,7 +85,7 @@ def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: b
     row += [Entry(summary.score_text(score, subject.measure), score), Entry(number_text(loss), loss)]
     for name in _measures(subject.runs):
         value = run.number("result", "metrics", name)
-        row.append(Entry(percent_text(value, 2), value))
+        row.append(Entry(summary.metric_text(run, "metrics", name), value))
     for key, show in _COUNTS.values():
         value = run.number("result", key)
         row.append(Entry(show(value), value))
