@@ -137,7 +137,8 @@ def test_what_shows_a_run_says_what_was_not_measured(tmp_path: Path, gradinc: An
     assert "not measured" not in shown["seen"].out
     assert "nan" not in shown["needed"].out.lower()
     compared = gradinc("compare", "outputs/seen", "outputs/needed").out.splitlines()
-    assert [line.split()[2:] for line in compared if line.startswith("forgetting ")][0][-2:] == ["not", "measured"]
+    (line,) = (line for line in compared if line.startswith("forgetting  "))
+    assert line.split()[-2:] == ["not", "measured"]
     run, other = (RecordedRun.open(tmp_path / "outputs" / tasks) for tasks in ("needed", "seen"))
     matrix, whole = accuracy_matrix(run), accuracy_matrix(other)
     assert matrix is not None
@@ -145,7 +146,7 @@ def test_what_shows_a_run_says_what_was_not_measured(tmp_path: Path, gradinc: An
     assert (mean_accuracy(matrix), forgetting_curve(matrix)) == ([], [])
     assert (len(mean_accuracy(whole)), len(forgetting_curve(whole))) == (4, 3)
     names = [number.name for number in scalars(run) if number.name.startswith("row/")]
-    assert [name for name in names[4:-4]][-2:] == ["row/task 3", "row/task 4"]
+    assert names[4:-4][-2:] == ["row/task 3", "row/task 4"]
     assert "·" in heat_map(run.result["matrix"], 80).plain
     for options in (("report", "outputs/needed"), ("report", "outputs")):
         assert gradinc(*options).code == 0
