@@ -72,7 +72,7 @@ def _groups(chosen: Mapping[str, Sequence[str]], config_dirs: Sequence[Path]) ->
 
 
 def _chosen(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """Return the names in each group: those of the arguments, else of ``defaults`` in conf/config.yaml."""
+    """Return the names in each group: from the arguments, else from ``defaults`` in conf/config.yaml."""
     text = (groups.conf_folder() / "config.yaml").read_text(encoding="utf-8")
     written = [f"{group}={name}" for group, name in re.findall(r"^  - (\w+): (\S+)$", text, re.MULTILINE)]
     chosen = {}

@@ -187,7 +187,7 @@ def _check_together(config: Config) -> None:
         where = written("evaluate.rows", config.evaluate.rows)
         raise UserError(where, "there are none, since data.validation is 0", "Set data.validation=0.1")
     if config.budget.passes is not None and config.strategy.window.micro_batch == "auto":
-        what = "counts micro-batches, whose size strategy.window.micro_batch=auto finds on each machine anew"
+        what = "counts micro-batches, whose size depends on the machine with strategy.window.micro_batch=auto"
         raise UserError(written("budget.passes", config.budget.passes), what, "Use budget.rows")
     _check_windows(config.strategy)
 

@@ -84,7 +84,7 @@ class Work:
         for name in _STATE:
             value = state[name]
             if type(value) is not type(getattr(self, name)) or not 0 <= value < math.inf:
-                raise ValueError(f"{name} of the work is no count")
+                raise ValueError(f"{name} of the work is not a count")
             setattr(self, name, value)
         self.mark()
 

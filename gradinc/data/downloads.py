@@ -89,6 +89,6 @@ def _failure(name: str, root: str | None, error: Exception) -> str:
 def _fix(name: str) -> str:
     known = locations.DOWNLOADABLE[name]
     if known.folder is not None:
-        return f"Give data.root=DIR, where DIR holds {known.folder}, or use data=digits"
+        return f"Give data.root=DIR, with {known.folder} in DIR, or use data=digits"
     system = f"Install Debian's package {known.package}, or g" if known.package else "G"
-    return f"{system}ive data.root=DIR, where DIR holds the set's four IDX files, or use data=digits"
+    return f"{system}ive data.root=DIR, with the set's four IDX files in DIR, or use data=digits"

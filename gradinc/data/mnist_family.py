@@ -33,7 +33,7 @@ def mnist_family(name: str, root: str | None, classes: tuple[str, ...]) -> Sourc
     for file in locations.IDX_FILES:
         if file not in files:
             raise UserError(
-                str(folder / file), "no such file, with or without .gz, though others of the set are here", fix
+                str(folder / file), "no such file, with or without .gz, but other files of the set are here", fix
             )
     x, y = zip(*(_part(files, prefix, len(classes), fix) for prefix in ("train", "t10k")), strict=True)
     if x[0].shape[1:] != x[1].shape[1:]:

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 EPOCHS_FOR_ROWS = 400_000
-"""``budget.epochs=auto`` shows the model about this many rows …"""
+"""Rows that ``budget.epochs=auto`` trains on, approximately."""
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
-"""… in no fewer and no more epochs than these. In a stream of tasks that goes for all of them together, and one epoch
-of each is enough."""
+"""Limits of ``budget.epochs=auto``, for all tasks of a stream together; a task has one epoch or more."""
 
 
 COUNTED = ("steps", "samples", "rows", "passes", "seconds")

@@ -73,7 +73,7 @@ def build_criterion(dataset: Dataset, outputs: Outputs | None = None, name: str 
         if name == "cross_entropy":
             what = f"data={dataset.name} has values, not classes"
             takes_either = any(part.name == dataset.name and "task" in part.parameters for part in parts("data"))
-            fix = "give data.task=classes where y holds labels" if takes_either else "choose a set with classes"
+            fix = "give data.task=classes if y holds labels" if takes_either else "choose a set with classes"
             raise UserError("criterion=cross_entropy", what, f"Leave it out, or {fix}")
         return SquaredError()
     return OneHotError(outputs) if name == "squared_error" else CrossEntropy(outputs)

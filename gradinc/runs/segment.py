@@ -39,11 +39,11 @@ def check_segment(
     digest = str(earlier.get("data", {}).get("digest"))
     if digest != data_digest:
         what = f"was started with other data (digest {digest[:12]}, now {data_digest[:12]})"
-        raise UserError(str(directory.path), what, "Bring the old data back, or use a new name=… or fresh=true")
+        raise UserError(str(directory.path), what, "Restore the old data, or use a new name=… or fresh=true")
     differing = changes(earlier["segments"][-1], environment)
     changed = "; ".join(f"{name} {before}, now {now}" for name, before, now in differing)
     if changed and directory.config.strict:
-        fix = "Resume where it ran, or without strict"
+        fix = "Resume on the machine where it ran, or without strict"
         raise UserError(str(directory.path), f"ran with {changed}, and strict=true", fix)
     if changed:
         end = "the last bits may differ from an uninterrupted run. It is recorded."

@@ -220,7 +220,7 @@ class _Machine:
     def _taken(self, count: int) -> list[Any]:
         """Remove and return the last values of the stack."""
         if len(self._stack) - (self._marks[-1] if self._marks else 0) < count:
-            raise Refused("it takes what is not there")
+            raise Refused("it uses a value that does not exist")
         taken = self._stack[-count:]
         del self._stack[-count:]
         return taken
@@ -253,7 +253,7 @@ class _Machine:
     def _storage(self, kind: str, dtype: torch.dtype, key: str, place: str, count: int, *rest: Any) -> _Storage:
         """Return the storage of this name, after a check that it has the number of values in the pickle."""
         if kind != "storage" or not isinstance(dtype, torch.dtype) or rest:
-            raise Refused("it has something else than storages beside it")
+            raise Refused("it has other files than storages")
         if place != "cpu" and not place.startswith("cuda"):
             raise Refused(f"it has a tensor on {place[:20]}")
         if (key, dtype) not in self._storages:

@@ -25,7 +25,7 @@ MOST_NAMES = 5
 
 
 def before_training(config: Config, stream: Stream, learner: Learner) -> list[str]:
-    """All warnings that follow from the config, the data and the model alone."""
+    """Return the warnings about the config, the data and the model, which are known before training."""
     named, tasks = learner.named, len(stream)
     acting = named if tasks > 1 else {}
     return [
@@ -40,30 +40,30 @@ def before_training(config: Config, stream: Stream, learner: Learner) -> list[st
 
 
 def expected(outputs: Outputs | None, tasks: int, mode: str, methods: Sequence[Method]) -> str | None:
-    """The range that is normal for a scenario with these methods, in a sentence; None where there is one task only.
+    """Return a sentence about the accuracy that is normal for a scenario with these methods; None for one task.
 
     Args:
-        outputs: which outputs of the model count, None where the tasks share all.
+        outputs: which outputs of the model count, or None if the tasks share all outputs.
         mode: ``stream.data``.
     """
     if tasks == 1:
         return None
     if mode in ("joint", "cumulative"):
-        return "Training on earlier data again: what comes out is the upper bound for the other strategies."
+        return "Earlier data are trained on again: the result is the upper bound for the other strategies."
     changing = [method for method in methods if type(method).batch is not Method.batch]
     replays = any(method.role not in ("steers", "confines") for method in changing) or mode == "memory"
     if outputs is None:
         return (
-            "The tasks share their classes: later tasks overwrite a part of what was learned; replay and projections "
-            "keep most of it, and joint training is the upper bound."
+            "The tasks share their classes. Later tasks overwrite a part of what was learned; replay and projections "
+            "preserve most of it. Joint training is the upper bound."
         )
     if outputs.test == "task":
-        return "Which task a row is of is known: accuracies far above those without that knowledge are normal."
+        return "The task of a row is known in testing: accuracies far above class-incremental accuracies are normal."
     if replays:
-        return "Class-incremental with replay: between that of the last task alone and joint training is normal."
+        return "Class-incremental with replay: an accuracy between fine-tuning and joint training is normal."
     return (
-        f"Class-incremental without replay: an accuracy near 1/{tasks}, the last task's classes only, is normal, "
-        "whatever holds or projects the weights."
+        f"Class-incremental without replay: an accuracy near 1/{tasks} is normal, also with penalties or projections, "
+        "since only the last task's classes are predicted."
     )
 
 
@@ -80,7 +80,7 @@ def small_memories(methods: Mapping[str, Method], setting: Setting, batch_size: 
 
 
 def short_epochs(config: Config, due: Due, lengths: Sequence[int], processes: int = 1) -> list[str]:
-    """A warning for each size of a micro-batch or a window that has no effect, or that an epoch is too short for.
+    """Return a warning for each size of a micro-batch or window that has no effect or is longer than an epoch.
 
     Args:
         lengths: training rows of each task.
@@ -117,7 +117,7 @@ _SHORT = {
 
 
 def _too_few(found: Sequence[int], wanted: int, noun: str) -> str | None:
-    """Return how many there are at most, or else in the smallest task, where that is fewer than wanted."""
+    """Return in words how many the largest or the smallest task has, if fewer than wanted; else None."""
     if max(found) < wanted:
         return f"{'there are' if len(found) == 1 else 'a task has at most'} {counted(max(found), noun)}"
     return f"the smallest task has {counted(min(found), noun)}" if min(found) < wanted else None
@@ -139,9 +139,9 @@ def undone_projections(methods: Mapping[str, Method], optimizer: str, options: M
         if optimizer != "sgd":
             why, fix = f"optimizer={optimizer} makes other steps of it", "optimizer=sgd optimizer.momentum=0"
         elif options.get("weight_decay"):
-            why, fix = "weight decay leaves what it allows", "optimizer.weight_decay=0"
+            why, fix = "weight decay leaves the allowed directions", "optimizer.weight_decay=0"
         elif options.get("momentum") and method.role != "confines":
-            why, fix = "momentum brings back what it took away", "optimizer.momentum=0"
+            why, fix = "momentum adds removed directions again", "optimizer.momentum=0"
         else:
             continue
         lines.append(f"{name} projects the gradient, and {why}: its paper's guarantee does not hold. Use {fix}")
@@ -154,8 +154,8 @@ def used_before_training(task: int, limit: str) -> str:
     Args:
         limit: the limit's name.
     """
-    what = f"at the end of the task before, methods took as many rows as budget.{limit} has for this one"
-    return f"task {task + 1}: {what}, so that nothing is trained in it"
+    what = f"at the end of the task before, methods used as many rows as budget.{limit} allows for this task"
+    return f"task {task + 1}: {what}, so nothing is trained in it"
 
 
 def while_training(task: int, first: float, loss: float, notes: Mapping[str, float]) -> dict[str, str]:
@@ -170,14 +170,14 @@ def while_training(task: int, first: float, loss: float, notes: Mapping[str, flo
 
 
 def idle_penalty(notes: Mapping[str, float], task: int) -> str | None:
-    """A warning where a penalty has no gradient after the first task."""
+    """Return a warning if a penalty has no gradient after the first task."""
     if task > 0 and notes.get("penalty_gradient", 1.0) < NEAR:
-        return "the penalty has had no gradient since the first task: nothing is held. Use a larger strength"
+        return "the penalty has had no gradient since the first task: it has no effect. Use a larger strength"
     return None
 
 
 def known_task_hurts(row: Sequence[float | None], task_row: Sequence[float | None]) -> str | None:
-    """A warning where accuracy falls by knowing the task, which cannot be."""
+    """Return a warning if accuracy is lower when the task is known, which is a mistake of gradinc."""
     for task, (of_all, in_task) in enumerate(zip(row, task_row, strict=True)):
         if of_all is not None and in_task is not None and in_task < of_all - NEAR:
             return f"on task {task + 1} the accuracy is lower among the task's own classes than among all: a mistake"
@@ -185,14 +185,14 @@ def known_task_hurts(row: Sequence[float | None], task_row: Sequence[float | Non
 
 
 def rising(first: float | None, last: float | None) -> str | None:
-    """A warning where the training loss at the end of a task is far above that at its beginning."""
+    """Return a warning if the training loss at the end of a task is far above its first value."""
     if first is not None and last is not None and last > 3 * max(first, 0.1):
         return f"the training loss rose from {first:.3g} to {last:.3g} within the task. Use a smaller optimizer.lr"
     return None
 
 
 def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) -> list[str]:
-    """A warning where methods or keys act from the second task on, and the run trains on one."""
+    """Return a warning if methods or keys act from the second task on only, and the run trains on one task."""
     if len(stream) > 1:
         return []
     idle = [f"strategy.methods.{name}" for name, method in methods.items() if method.needs_past]
@@ -224,8 +224,8 @@ def resting_norms(methods: Mapping[str, Method], model: nn.Module, tasks: int) -
         rests = [part for part in own if own[part] and part in method.rests]
         if rests and tasks > 1:
             lines.append(
-                f"{name} leaves the {' and '.join(rests)} of the model's normalisations as they are after the first "
-                "task, so that old outputs stay: later tasks are trained with those"
+                f"{name} does not change the {' and '.join(rests)} of the model's normalisations after the first task, "
+                "so that old outputs stay the same: they do not adapt to later tasks"
             )
     return lines
 
@@ -256,13 +256,17 @@ def missing_classes(stream: Stream) -> list[str]:
                     f"{dataset.classes[label]} ({int(rows[label])} in all)" for label in missing[:MOST_NAMES]
                 )
                 more = f" and {len(missing) - MOST_NAMES:,} more" if len(missing) > MOST_NAMES else ""
-                done = {"train": "are not trained", "validation": "have no say in validation", "test": "are not tested"}
+                done = {
+                    "train": "are not trained",
+                    "validation": "do not count in validation",
+                    "test": "are not tested",
+                }
                 lines.append(f"data={dataset.name}: classes without {part} rows {done[part]}: {named}{more}")
     return lines
 
 
 def given_answers(stream: Stream) -> list[str]:
-    """A warning where tasks have one class and the task of a test row is known, which gives the class."""
+    """Return a warning if tasks have one class and the task of a test row is known, and so its class."""
     if stream.protocol is None or stream.labels is None or stream.protocol.scenario == "class":
         return []
     single = [task + 1 for task, own in enumerate(stream.labels.of_task) if len(own) == 1]

@@ -63,7 +63,7 @@ def test_cross_entropy_on_values_says_how_to_get_classes(tmp_path: Path, capsys:
     assert main(["train", "data=npz", f"data.root={tmp_path / 'set.npz'}", *words]) == 2
     assert capsys.readouterr().err == (
         "criterion=cross_entropy: data=npz has values, not classes. "
-        "Leave it out, or give data.task=classes where y holds labels.\n"
+        "Leave it out, or give data.task=classes if y holds labels.\n"
     )
     assert main(["train", "data=diabetes", *words]) == 2
     assert capsys.readouterr().err.endswith("Leave it out, or choose a set with classes.\n")

@@ -43,7 +43,7 @@ def test_another_instruction_set_is_told_refused_and_recorded(nursery: Nursery, 
     told = f"outputs/mine: ran with instructions {here}, now DEFAULT; variables none, now ATEN_CPU_CAPABILITY=default"
     strict = gradinc(folder, "train", *RUN, "strict=true", ATEN_CPU_CAPABILITY="default")
     assert (strict.returncode, strict.stdout) == (2, "")
-    assert strict.stderr == f"{told}, and strict=true. Resume where it ran, or without strict.\n"
+    assert strict.stderr == f"{told}, and strict=true. Resume on the machine where it ran, or without strict.\n"
     assert snapshot(folder) == before
 
     end = gradinc(folder, "train", *RUN, ATEN_CPU_CAPABILITY="default")

@@ -97,7 +97,10 @@ def test_what_methods_take_at_a_task_s_end_can_leave_nothing_of_the_next_and_tha
     assert execute(config, TerminalDisplay(Console(file=text, width=300), "plain")) == 0
     said = [line for line in text.getvalue().splitlines() if "warning: task" in line]
     assert len(said) == 2
-    assert "task 2: at the end of the task before, methods took as many rows as budget.rows has for this one" in said[0]
+    assert (
+        "task 2: at the end of the task before, methods used as many rows as budget.rows allows for this task"
+        in said[0]
+    )
 
 
 def test_a_budget_of_passes_is_refused_where_a_micro_batch_has_no_size_yet():

@@ -98,7 +98,7 @@ class _Port:
                 content = content[os.write(self._out, content) :]
 
     def next_job(self) -> dict[str, Any] | None:
-        """The next job, or None where there will be none."""
+        """Return the next job, or None after the last one."""
         job = self._jobs.get()
         self._busy = job is not None
         return job
@@ -217,7 +217,7 @@ def _forget() -> None:
 
 
 def _import_everything() -> None:
-    """Import the modules of runs, and read the signatures of all parts, with those of other packages."""
+    """Import the modules of runs, and read the signatures of all parts, also from other packages."""
     for path in sorted(catalog.PACKAGE.rglob("*.py")):
         words = path.relative_to(catalog.PACKAGE).with_suffix("").parts
         if words[0] not in NOT_NEEDED and words[-1] != "__main__":

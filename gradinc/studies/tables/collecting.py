@@ -99,7 +99,7 @@ def left_out(measured: Sequence[SeedResult], code: Mapping[str, str]) -> list[st
 
 
 def _obstacle(each: SeedResult, code: Mapping[str, str]) -> str | None:
-    """Why a seed is in no mean; None where it is in one."""
+    """Return why no mean includes a seed, or None if a mean does."""
     if each.number is None:
         return each.reason
     if each.code is None:
@@ -151,6 +151,6 @@ def _resumed(run: RecordedRun) -> bool:
 
 
 def _segments(run: RecordedRun) -> list[Mapping[str, Any]]:
-    """The starts of a run, with what it ran on."""
+    """The starts of a run, with their software and hardware."""
     segments = run.value("meta", "segments")
     return [each for each in segments if isinstance(each, Mapping)] if isinstance(segments, list) else []

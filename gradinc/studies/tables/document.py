@@ -128,7 +128,7 @@ def _not_judged(
     measured: Sequence[SeedResult],
     count: int,
 ) -> str | None:
-    """Why there is no verdict; None where there can be one."""
+    """Return why there is no verdict, or None if a verdict is possible."""
     if cell.missing is not None:
         return cell.missing
     if published is None:

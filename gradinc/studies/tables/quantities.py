@@ -216,7 +216,7 @@ def gradient_noise(run: RecordedRun, *, ratio: Literal["signal_to_noise", "noise
 
 
 def rising_losses(run: RecordedRun) -> float:
-    """The share of log lines whose training loss is above that of the line before."""
+    """The share of log lines with a higher training loss than the line before."""
     losses = _losses(run)
     if len(losses) < 2:
         raise NoValue("its log has fewer than two losses")

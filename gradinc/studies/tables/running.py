@@ -62,10 +62,12 @@ def missing_measurements(table: Table, cells: Sequence[Cell]) -> list[tuple[Reco
 
 
 def make_measurements(missing: Sequence[tuple[RecordedRun, Measurement]], console: Console) -> int:
-    """Make measurements and keep them with their runs; return 1 if one could not be made, which is told, else 0.
+    """Measure weights and store the results with their runs; return 1 if a measurement failed, else 0.
+
+    Failures are reported.
 
     Args:
-        console: shows a progress bar where it is a terminal.
+        console: shows a progress bar if it is a terminal.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -94,7 +94,7 @@ class Search:
             self._keep({"search": document})
 
     def _hold(self) -> None:
-        """Hold the folder until `close`, or the end of this process: open trials are those of a search that is gone.
+        """Hold the folder until `close` or the end of this process, so open trials belong to a search that has ended.
 
         Raises:
             UserError: another search holds it.
@@ -108,7 +108,7 @@ class Search:
                 raise UserError(str(self.folder), what, fix) from None
 
     def close(self) -> None:
-        """Let another search have the folder."""
+        """Release the folder for other searches."""
         self._held.release()
 
     def _open(self, seed: int) -> None:
@@ -121,7 +121,7 @@ class Search:
                 self._load(journal)
             except OSError:
                 raise
-            except Exception as error:  # Optuna takes the file for its own, and fails in many ways where it is not
+            except Exception as error:  # Optuna does not check the file, and fails in many ways if it is damaged
                 raise damaged_journal(journal, f"{type(error).__name__} in Optuna") from error
         optuna = self._optuna
         self.study.sampler = optuna.samplers.TPESampler(
@@ -168,7 +168,7 @@ class Search:
         return list(self.study.get_trials(states=(states.COMPLETE, states.PRUNED)))
 
     def run(self, n_jobs: int, stop: Interruption, say: Say) -> None:
-        """Make the trials that are left."""
+        """Run the remaining trials."""
         import joblib
 
         left = self.space.trials - len(self.ended())
@@ -255,7 +255,7 @@ class Search:
         return [*folders, *words, f"search={self.folder}"]
 
     def _scored(self, best: Any) -> int | None:
-        """Return how many tasks the metrics of the result may count, where trials are judged by the first ones."""
+        """Return how many tasks the metrics of the result may count, if trials are scored on the first ones."""
         if self.space.mode != "first-tasks":
             return None
         run = self.job(self.space.tried(best.params)).directory

@@ -1,4 +1,4 @@
-"""A trial while its run is trained: what it has scored so far, and when it is stopped."""
+"""A trial during training: its scores so far, and whether to stop it."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def _upright(name: str, values: Sequence[str]) -> tuple[Upright, dict[str, float
 
 
 def _apart(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Return the ticks without those whose texts would overlap."""
+    """Return the ticks whose texts do not overlap."""
     kept: list[tuple[float, str]] = []
     for height, words in sorted(ticks):
         if not kept or height - kept[-1][0] >= APART:

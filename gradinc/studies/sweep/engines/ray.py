@@ -78,7 +78,7 @@ class Ray:
 
 
 class _Place:
-    """The actor: a place on some machine, where one job runs at a time."""
+    """The actor: a process on some machine that runs one job at a time."""
 
     def __init__(self) -> None:
         self._worker = Worker()
