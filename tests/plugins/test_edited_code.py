@@ -105,6 +105,6 @@ def test_a_worker_refuses_a_job_of_other_code(lab: Lab) -> None:
     lab.edit("clusters/inline.py", "class Inline", f"LATE = {late!r}\n\n\nclass Inline")
     end = lab.train("-m", "model=net,linear", "cluster=inline")
     assert end.code == 1
-    assert "composed by other code of mylab (digest " in end.out
+    assert "composed with other code of mylab (digest " in end.out
     results = [json.loads(path.read_text()) for path in lab.folder.glob("outputs/*/result.json")]
     assert [result["status"] for result in results] == ["finished"]  # that without a part of theirs

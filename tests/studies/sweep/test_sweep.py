@@ -126,7 +126,7 @@ def test_code_that_is_edited_during_a_sweep_is_for_the_next_one(sweeps: Callable
     found = {label.removeprefix(f"{HOW}="): fate.split(",")[0] for label, fate in fates(printed).items()}
     # The worker of the beginning goes on with the code of the beginning; one that has to be started later may not.
     assert found == {"pause": "finished", "not": "finished", "kill": "killed by SIGKILL", "raise": "failed"}
-    assert printed.count("the sweep was composed by other code") == 1
+    assert printed.count("the sweep was composed with other code") == 1
 
 
 def test_a_named_sweep_has_its_folder_and_its_grid(sweeps: Callable[..., Sweeps]) -> None:
