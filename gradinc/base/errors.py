@@ -19,7 +19,7 @@ class UserError(Exception):
 
 
 class Diverged(Exception):
-    """A loss, a gradient or a weight is not finite; the update was not made.
+    """A loss or a weight is not finite; nothing that follows from it was measured, logged or saved.
 
     Args:
         step: number of the update, from 1.

@@ -88,8 +88,7 @@ class Learner:
         out = self.passes.train(batch)
         objective = self.objective(batch, out)
         self.window.collect(objective, batch, out, self)
-        self.finite.loss(objective)
-        self.notes.loss(objective, batch.items)
+        self.notes.loss(self.finite.loss(objective), batch.items)
         self.weights.reach(batch)
         self.work.samples += batch.fresh
         self.place.taken(self.window.taken)
@@ -97,11 +96,9 @@ class Learner:
     @torch.no_grad()
     def update(self) -> bool:
         """Make the update of the window; return whether its rule made an update."""
-        grad = self.weights.grad
         if made := self.window.reduce(self):
             for transform in self._transforms:
-                transform(grad, self)
-            self.finite.gradient(grad)
+                transform(self.weights.grad, self)
             self.weights.wake_heads()
             self.rate.set(self.place, self.work, self.window.taken)
             self._step()

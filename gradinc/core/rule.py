@@ -39,6 +39,10 @@ class Rule(ABC):
             planned: Σ of the row weights over the whole window, as planned when it was opened.
         """
 
+    def is_sum(self, items: float, planned: float) -> bool:
+        """Return whether the sum of the backward passes already is the window's gradient, without `reduce`."""
+        return False
+
     @abstractmethod
     def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
         """Finish the window's gradient, shape (P,), in place.
@@ -72,7 +76,8 @@ class Rule(ABC):
             spread: measures the noise among the window's micro-batches.
         """
         square = learner.passes.collect(objective, factor, batch, first=taken == 0, norm=spread.wants(taken))
-        spread.add(square, factor, batch)
+        if square is not None or spread.keeps:
+            spread.add(square, factor, batch)
 
     def collect_again(self, batch: Batch, factor: float, learner: LearnerView, total: Tensor) -> None:
         """Repeat `collect` at other weights, for a method that rereads the window; the sum is `total`, shape (P,)."""

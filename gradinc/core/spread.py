@@ -10,6 +10,7 @@ from torch import Tensor
 from gradinc.core.due import Due
 from gradinc.core.noise_scale import trace_and_signal
 from gradinc.core.view import LearnerView
+from gradinc.core.weights import Weights
 from gradinc.data.batch import Batch
 
 
@@ -37,7 +38,7 @@ class Spread:
 
     @property
     def keeps(self) -> bool:
-        """Return whether the gradients of the window are summed here because its rule does not sum them."""
+        """Return whether norms of this window's micro-batches were measured."""
         return bool(self._squares)
 
     def add(self, square: Tensor | None, factor: float, batch: Batch, part: Tensor | None = None) -> None:
@@ -56,17 +57,17 @@ class Spread:
         if part is not None and self._squares:
             self._total = part / factor if self._total is None else self._total.add_(part, alpha=1 / factor)
 
-    def observe(self, grad: Tensor, items: float, taken: int, learner: LearnerView) -> None:
+    def observe(self, weights: Weights, items: float, taken: int, learner: LearnerView) -> None:
         """Measure a full window, even if its rule will make no update from it.
 
         Args:
-            grad: the sum of the backward passes, shape (P,).
+            weights: their gradient is the sum of the backward passes.
             items: Σ of the row weights.
             taken: micro-batches.
         """
-        if not self._squares or (taken == 1 and not self._due.observes):
+        if taken == 1 and not self._due.observes:
             return
-        total, scale = (grad, self._scale) if self._total is None else (self._total, items)
+        total, scale = (weights.grad, self._scale) if self._total is None else (self._total, items)
         square = torch.dot(total, total) / (scale * scale)
         if self._due.observes:  # it counts rows of the stream, without replayed rows
             self._due.observe([(each, count * self._fresh / items) for each, count in self._squares], square)

@@ -10,17 +10,14 @@ from torch import Tensor, nn
 from gradinc.core.leaves import Layer, Leaves
 from gradinc.data.batch import Batch
 
-CACHE = 2**23
-"""Largest size in bytes of a gradient that fits into a cache of the processor."""
-
 
 class Weights:
     """The weights of a model as one vector `value`, and their gradient as one vector `grad`.
 
-    Every parameter of the model becomes a view of `value`, and its ``.grad`` a view of `grad`, so
-    that autograd accumulates straight into the vector, and a dot product, a norm or a projection
-    over all weights is one kernel. Build it after the model is on its device and before the
-    optimizer.
+    Every parameter of the model becomes a view of `value`, so that a step, a dot product, a norm or a projection over
+    all weights is one kernel. The gradient of a window's first micro-batch stays in autograd's own tensors until
+    something asks for the vector: plain gradient descent of one micro-batch then needs no copy. Build it after the
+    model is on its device and before the optimizer.
 
     Args:
         heads: the outputs of each task's own head, if tasks have heads: rows of the model's last linear layer, which
@@ -30,10 +27,10 @@ class Weights:
 
     Attributes:
         value: shape (P,), the weights, in the order of ``model.named_parameters()``.
-        grad: shape (P,), their gradient.
         names: the parameters' names, in the order of `value`.
         channels_last: for each parameter, whether it is stored with its channels last, in the vector too.
         leaves: the optimizer's slices.
+        defers: whether the optimizer steps by `descend`; only then may the vector wait.
         reached: tasks whose heads were used by a batch of the current window, if tasks have heads.
     """
 
@@ -48,23 +45,29 @@ class Weights:
         self.channels_last: list[bool] = [_channels_last(p) for p in self.parameters]
         # On the meta device `torch.cat` and `zeros_like` import a part of PyTorch that takes a second, once a process.
         self.value: Tensor = named[0][1].new_empty(sum(sizes))
-        for p, value in zip(self.parameters, self.views(self.value), strict=True):
+        self._grad = self.value.new_zeros(len(self))
+        self._values, self._grads = self.views(self.value), self.views(self._grad)
+        self._first: tuple[Tensor, ...] | None = None  # the first micro-batch's gradient, before it is in the vector
+        self.defers = False
+        for p, value in zip(self.parameters, self._values, strict=True):
             value.copy_(p.detach())
-        self.grad: Tensor = self.value.new_zeros(len(self))
-        for p, value, grad in zip(self.parameters, self.views(self.value), self.views(self.grad), strict=True):
+        for p, value, grad in zip(self.parameters, self._values, self._grads, strict=True):
             p.data = value
             p.grad = grad
         layers = [Layer(n, a, b, s) for n, (a, b), s in zip(self.names, self.spans, self.shapes, strict=True)]
         output = output_layer(model) if heads else None
-        self.leaves = Leaves(self.value, self.grad, layers, output, heads, waits or {})
+        self.leaves = Leaves(self.value, self._grad, layers, output, heads, waits or {})
         self._heads = list(heads)
         self.reached: set[int] = set()
-        self._grads = self.views(self.grad)
-        # For a vector that fits into a cache, autograd's addition is faster than a copy of every layer.
-        self._clears = self.grad.is_cpu and self.grad.nbytes <= CACHE
 
     def __len__(self) -> int:
         return self.value.numel()
+
+    @property
+    def grad(self) -> Tensor:
+        """Return the gradient, shape (P,): always the same memory."""
+        self._join()
+        return self._grad
 
     def backward(self, objective: Tensor, factor: Tensor, *, first: bool, norm: bool) -> Tensor | None:
         """Add the gradient of an objective times a factor, both scalars, to `grad`; the first one overwrites `grad`.
@@ -72,19 +75,27 @@ class Weights:
         Returns:
             The squared norm of the added gradient if `norm` is true, else None.
         """
-        if first and self._clears:
-            self.grad.zero_()
-            objective.backward(factor)
-        elif first:
-            torch._foreach_copy_(self._grads, self._parts(objective, factor))
-        elif not norm:
-            objective.backward(factor)
-        else:  # the layers one by one cost less than a second vector and a pass over it for the norm
-            parts = self._parts(objective, factor)
-            square = torch.stack(torch._foreach_norm(parts)).square().sum()
-            torch._foreach_add_(self._grads, parts)
-            return square
-        return torch.dot(self.grad, self.grad) if norm else None
+        parts = self._parts(objective, factor)
+        if first:
+            self._first = parts
+            if not self.defers:
+                self._join()
+            return torch.dot(self.grad, self.grad) if norm else None
+        self._join()
+        torch._foreach_add_(self._grads, parts)
+        # The norms of the layers cost less than a second vector and a pass over it.
+        return torch.stack(torch._foreach_norm(parts)).square().sum() if norm else None
+
+    def descend(self, lr: float) -> None:
+        """Subtract `lr` times the gradient from `value`; both forms round alike."""
+        if self._first is None:
+            self.value.add_(self._grad, alpha=-lr)
+        else:
+            torch._foreach_add_(self._values, self._first, alpha=-lr)
+
+    def release(self) -> None:
+        """Forget the gradient of the window before, so that the next one takes its place in the cache."""
+        self._first = None
 
     def gradient(self, scalar: Tensor, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """Return the gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""
@@ -134,6 +145,11 @@ class Weights:
     def load_state_dict(self, state: list[int]) -> None:
         """Resume from the result of `state_dict`."""
         self.reached = set(state)
+
+    def _join(self) -> None:
+        if self._first is not None:
+            torch._foreach_copy_(self._grads, self._first)
+            self._first = None
 
     def _parts(self, scalar: Tensor, factor: Tensor | None) -> tuple[Tensor, ...]:
         """Return the gradient of a scalar times a factor, layer by layer."""

@@ -55,7 +55,8 @@ class Window:
             ends: whether no other window follows in the epoch.
         """
         self.size, self.planned, self.ends = size, planned, ends
-        self.rule.open(self.weights.grad, size)
+        self.weights.release()
+        self.rule.open(self.weights.value, size)
 
     def collect(self, objective: Tensor, batch: Batch, out: Tensor, learner: LearnerView) -> None:
         """Add a micro-batch by the backward pass of its objective, a scalar, summed over its rows."""
@@ -69,12 +70,15 @@ class Window:
 
     def reduce(self, learner: LearnerView) -> bool:
         """Finish the gradient of the window, in place; return whether an update follows."""
-        grad = self.weights.grad
-        self._gather(learner)
+        if not learner.place.world.alone:
+            self._gather(learner)
         if self.keeps:
             self._unfinished = copy.copy(self.rule)
-        self._spread.observe(grad, self.items, self.taken, learner)
-        return self.rule.reduce(grad, self.items, self.planned)
+        if self._spread.keeps:
+            self._spread.observe(self.weights, self.items, self.taken, learner)
+        if self.rule.is_sum(self.items, self.planned):
+            return True
+        return self.rule.reduce(self.weights.grad, self.items, self.planned)
 
     def again(self, learner: LearnerView) -> Tensor:
         """Return the gradient of the window at the current weights, shape (P,), from the stored batches."""
@@ -131,8 +135,6 @@ class Window:
     def _gather(self, learner: LearnerView) -> None:
         """Combine the parts of several processes into the whole window."""
         place = learner.place
-        if place.world.alone:
-            return
         if self.taken == 0:  # a short window may have fewer micro-batches than there are processes
             self.weights.grad.zero_()
         place.world.sum_(self.weights.grad)

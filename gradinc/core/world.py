@@ -19,20 +19,13 @@ class World:
     Attributes:
         rank: number of this process, from 0.
         size: number of processes.
+        alone: whether there is only one process.
+        leads: whether this process writes and reports for all.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
-
-    @property
-    def alone(self) -> bool:
-        """Return whether there is only one process."""
-        return self.size == 1
-
-    @property
-    def leads(self) -> bool:
-        """Return whether this process writes and reports for all."""
-        return self.rank == 0
+        self.alone, self.leads = size == 1, rank == 0
 
     def sum_(self, vector: Tensor) -> None:
         """Replace a tensor by its sum over all processes, in place."""

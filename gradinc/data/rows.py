@@ -14,6 +14,13 @@ Change = Callable[[Tensor], Tensor]
 """Function of the inputs of rows, shape (rows, *shape), separately for each row."""
 
 
+_READ = 2**19
+"""Bytes of small batches that are read together."""
+
+_ALIGNMENT = 64
+"""Bytes to whose multiples the memory of a tensor is aligned."""
+
+
 @dataclass(frozen=True)
 class Standardize:
     """Conversion of raw values to the model's inputs: ``(raw - shift) / factor``, in one rounding each.
@@ -95,9 +102,10 @@ class TensorRows(Rows):
 
     def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
         x, y = self.x, self.y
-        for rows in order[start * batch_size :].to(x.device).split(batch_size):
+        for rows in order[start * batch_size :].to(x.device).split(self._together(batch_size)):
             if len(rows):  # an empty order splits into one empty batch
-                yield x.index_select(0, rows), y.index_select(0, rows)
+                inputs, targets = x.index_select(0, rows), y.index_select(0, rows)
+                yield from zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
 
     def chunks(self, size: int) -> Iterator[Pair]:
         for first in range(0, len(self), size):
@@ -106,6 +114,15 @@ class TensorRows(Rows):
     def subset(self, indices: Tensor) -> TensorRows:
         indices = indices.to(self.x.device)
         return TensorRows(self.x.index_select(0, indices), self.y.index_select(0, indices))
+
+    def _together(self, batch_size: int) -> int:
+        """Return how many rows to read at once: several small batches.
+
+        The rounding of a matrix product can depend on where its input begins, and a restart must not change it: only
+        batches that all begin as a tensor of their own would are read together.
+        """
+        size = batch_size * self.x[:1].nbytes
+        return batch_size if size == 0 or size % _ALIGNMENT else batch_size * max(1, _READ // size)
 
     def labelled(self, y: Tensor) -> TensorRows:
         return TensorRows(self.x, y)

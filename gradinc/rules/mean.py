@@ -19,6 +19,9 @@ class Mean(Rule):
     def factor(self, items: float, planned: float) -> float:
         return 1 / planned
 
+    def is_sum(self, items: float, planned: float) -> bool:
+        return items == planned
+
     def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
         if items != planned:
             grad.mul_(planned / items)

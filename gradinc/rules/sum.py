@@ -16,5 +16,8 @@ class Sum(Rule):
     def factor(self, items: float, planned: float) -> float:
         return 1.0
 
+    def is_sum(self, items: float, planned: float) -> bool:
+        return True
+
     def reduce(self, grad: Tensor, items: float, planned: float) -> bool:
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 EPOCHS_FOR_ROWS = 400_000
 """Rows that ``budget.epochs=auto`` trains on, approximately."""
@@ -15,8 +16,7 @@ COUNTED = ("steps", "samples", "rows", "passes", "seconds")
 """The limits that are checked before every window; epochs and accuracy are checked at an epoch's end."""
 
 
-@dataclass(frozen=True)
-class Spent:
+class Spent(NamedTuple):
     """The amounts that a task has used so far.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -40,13 +41,15 @@ class Epoch:
 
     def __len__(self) -> int:
         """Micro-batches of the epoch, over all processes."""
-        return math.ceil(len(self.task.train) / self.options.batch_size)
+        return self._length
 
     def rows(self, first: int, count: int) -> int:
         """Rows in a window of `count` micro-batches from micro-batch `first` on, beyond the epoch's end if need be."""
-        rows, size = len(self.task.train), self.options.batch_size
-        epochs, end = divmod(first + count, len(self))
-        return epochs * rows + end * size - first * size
+        size = self.options.batch_size
+        if first + count < self._length:
+            return count * size
+        epochs, end = divmod(first + count, self._length)
+        return epochs * len(self.task.train) + (end - first) * size
 
     def batches(self, begun: int) -> Iterator[Batch]:
         """Yield this process's micro-batches from number `begun` on, each read on demand."""
@@ -63,6 +66,10 @@ class Epoch:
             if task.tasks is not None:
                 tasks = task.tasks[order[index * size : index * size + len(y)].to(self.device)]
             yield Batch(x, y, task.index, y.shape[0], tasks=tasks)
+
+    @cached_property
+    def _length(self) -> int:
+        return math.ceil(len(self.task.train) / self.options.batch_size)
 
     def _own(self, order: Tensor, begun: int) -> tuple[Tensor, int, int]:
         """The order, size and first number of this process's micro-batches, as `Rows.batches` takes them."""

@@ -22,12 +22,14 @@ class Spending:
     def __init__(self, config: Config, stream: Stream, learner: Learner, clock: RunClock) -> None:
         self._config, self._stream, self._learner, self._clock = config, stream, learner, clock
         self.limits = Limits()
+        self._counted: list[tuple[str, float]] = []
         self._rows = 0
 
     def begin(self, rows: int) -> None:
         """Begin, or resume, a task of so many training rows."""
         self._rows = rows
         self.limits = limits_of(self._config.budget, rows, *self._stream.budgets)
+        self._counted = [(name, limit) for name in COUNTED if (limit := getattr(self.limits, name)) is not None]
 
     def total(self) -> list[float]:
         """Steps, samples and seconds of the whole run so far."""
@@ -36,11 +38,11 @@ class Spending:
     def reached(self, position: Position) -> str | None:
         """The limit that ends the task before its next window, if one does."""
         world = self._learner.place.world
-        for name in COUNTED:
-            limit = getattr(self.limits, name)
-            if limit is None:
-                continue
-            used: float = getattr(self._spent(position), name)
+        if not self._counted:
+            return None
+        spent = self._spent(position)
+        for name, limit in self._counted:
+            used: float = getattr(spent, name)
             if name == "seconds" and not world.alone:  # all processes use the first one's clock
                 used = world.first(round(used * 1000)) / 1000
             if used >= limit:

@@ -73,8 +73,9 @@ PROMISES: list[tuple[str, str, str]] = [
     ),
     (
         "P12",
-        "NaN or Inf in the loss, the gradient or the weights ends the run before it is saved. The last good"
-        " checkpoint stays, and the run is marked as diverged, with the step and the tensor.",
+        "NaN or Inf is never measured, logged or saved. The loss is checked in every step, the weights before every log"
+        " line, measurement and checkpoint. The last good checkpoint stays, and the run is marked as diverged, with the"
+        " step and the tensor. A gradient with NaN or Inf can reach the weights in memory; the next check finds it.",
         "test_faults.py",
     ),
     (
