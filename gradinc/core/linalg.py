@@ -115,25 +115,6 @@ def dual_cone_weights(gram: Array, weights: Array, tolerance: float = 1e-13) -> 
     return weights + nonnegative_minimum(gram, -gram @ weights, tolerance)
 
 
-def orthonormal(vectors: Tensor, basis: Tensor | None = None, tolerance: float = 1e-6) -> Tensor:
-    """Return an orthonormal basis of the directions that vectors add to the space of a basis.
-
-    Args:
-        vectors: columns, shape (n, K).
-        basis: orthonormal columns, shape (n, r), or None.
-        tolerance: length, relative to the longest vector, below which a vector counts as 0.
-
-    Returns:
-        Orthonormal columns, shape (n, k), orthogonal to the basis, with k ≤ K.
-    """
-    longest = vectors.norm(dim=0).max()
-    if basis is not None:
-        for _ in range(2):  # the second pass removes the rest of the basis that rounding leaves
-            vectors = vectors - basis @ (basis.T @ vectors)
-    left, lengths, _ = torch.linalg.svd(vectors, full_matrices=False)
-    return left[:, lengths > tolerance * longest]
-
-
 def leading_directions(moment: Tensor, threshold: float, basis: Tensor | None = None) -> Tensor:
     """Return the main directions of vectors that a basis does not contain yet: the rank rules of GPM.
 

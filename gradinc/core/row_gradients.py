@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -54,6 +55,23 @@ class Factor(ABC):
     def times(self, vector: Tensor) -> Tensor:
         """Return the product of each row with a vector of shape (size,), shape (rows,)."""
 
+    @abstractmethod
+    def of(self, *tensors: Tensor) -> Self:
+        """Return the gradients of other rows in the same form, from their `tensors`."""
+
+    def stored(self) -> Factor:
+        """Return the gradients in the form with the fewest numbers, for rows that are kept."""
+        return self
+
+    def scaled(self, weights: Tensor) -> Self:
+        """Return wᵢ gᵢ, with one weight for each row."""
+        first, *others = self.tensors
+        return self.of(first * weights.view(-1, *[1] * (first.dim() - 1)), *others)
+
+    def joined(self, other: Factor) -> Factor:
+        """Return these rows and then those of another factor of the parameter."""
+        return self.of(*(torch.cat(pair) for pair in zip(self.tensors, other.tensors, strict=True)))
+
     def products(self, other: Factor) -> Tensor:
         """Return the products of rows with other rows of the same parameter, float64, shape (rows, others)."""
         pairs = zip(self.rows().split(COLUMNS, 1), other.rows().split(COLUMNS, 1), strict=True)
@@ -65,6 +83,9 @@ class Entries(Factor):
 
     def __init__(self, each: Tensor) -> None:
         self.tensors, self.size = (each,), each.shape[1]
+
+    def of(self, *tensors: Tensor) -> Self:
+        return type(self)(*tensors)
 
     def rows(self) -> Tensor:
         return self.tensors[0]
@@ -98,6 +119,14 @@ class Outer(Factor):
     ) -> None:
         self.tensors, self.size, self._patches = (left, inputs), size, patches
 
+    def of(self, *tensors: Tensor) -> Self:
+        left, inputs = tensors
+        return type(self)(left, inputs, self.size, self._patches)
+
+    def stored(self) -> Factor:
+        left, right = self.factors
+        return Outer(left, right, self.size) if left[0].numel() + right[0].numel() < self.size else Entries(self.rows())
+
     def rows(self) -> Tensor:
         return torch.cat([(left.mT @ right).flatten(1) for left, right in self._blocks(self.size)])
 
@@ -120,14 +149,17 @@ class Outer(Factor):
         return torch.cat([(left.mT @ right).square().sum((1, 2, 3)) for left, right in self._blocks(self.size)])
 
     def add_combined(self, weights: Tensor, total: Tensor) -> None:
-        scaled = Outer(self.tensors[0] * weights[:, None, None, None], self.tensors[1], self.size, self._patches)
-        for left, right in scaled._blocks():
+        for left, right in self.scaled(weights)._blocks():
             self._add(left, right, total)
 
     def times(self, vector: Tensor) -> Tensor:
-        _, groups, _, outputs = self.tensors[0].shape
+        _, groups, positions, outputs = self.tensors[0].shape
         matrices = vector.view(groups, outputs, -1)
-        return torch.cat([((right @ matrices.mT) * left).sum((1, 2, 3)) for left, right in self._blocks()])
+        found = []
+        for left, right in self._blocks():
+            products = (_by_group(right) @ matrices.mT).mul_(_by_group(left)).sum(2)
+            found.append(products.view(groups, len(left), positions).sum((0, 2)))
+        return torch.cat(found)
 
     def products(self, other: Factor) -> Tensor:
         if not (isinstance(other, Outer) and self._single and other._single):
@@ -164,6 +196,11 @@ class Outer(Factor):
         """Add Σ leftₜᵀ rightₜ over rows and positions to a vector of shape (size,)."""
         _, groups, _, outputs = left.shape
         total.view(groups, outputs, -1).baddbmm_(_by_group(left).mT, _by_group(right))
+
+
+def kept(tensors: Sequence[Tensor], size: int) -> Factor:
+    """Return what `Factor.stored` returned, from its tensors."""
+    return Entries(tensors[0]) if len(tensors) == 1 else Outer(tensors[0], tensors[1], size)
 
 
 def _by_group(factor: Tensor) -> Tensor:
@@ -215,6 +252,28 @@ class RowGradients:
         """Return the products of rows with the rows of another batch, float64, shape (rows, others)."""
         pairs = zip(self.factors, other.factors, strict=True)
         return torch.stack([mine.products(others) for mine, others in pairs]).sum(0)
+
+    def scaled(self, weights: Tensor) -> RowGradients:
+        """Return wᵢ gᵢ, with weights of shape (rows,)."""
+        return RowGradients([factor.scaled(weights) for factor in self.factors])
+
+    def stored(self) -> RowGradients:
+        """Return the gradients in the form with the fewest numbers, for rows that are kept."""
+        return RowGradients([factor.stored() for factor in self.factors])
+
+    def without(self, parameters: Sequence[bool]) -> RowGradients:
+        """Return the gradients with 0 for some of the parameters."""
+        zeros = torch.zeros(len(self)).to(self.factors[0].tensors[0])
+        pairs = zip(self.factors, parameters, strict=True)
+        return RowGradients([factor.scaled(zeros) if drop else factor for factor, drop in pairs])
+
+    def chosen(self, rows: Tensor) -> RowGradients:
+        """Return some of the rows, by their numbers, int64."""
+        return RowGradients([factor.of(*(tensor[rows] for tensor in factor.tensors)) for factor in self.factors])
+
+    def joined(self, other: RowGradients) -> RowGradients:
+        """Return these rows and then the rows of another batch."""
+        return RowGradients([mine.joined(theirs) for mine, theirs in zip(self.factors, other.factors, strict=True)])
 
     def _parts(self, vector: Tensor) -> Iterator[tuple[Factor, Tensor]]:
         """Yield the factors, and the views of a vector of shape (P,) that they belong to."""

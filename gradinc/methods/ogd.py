@@ -1,8 +1,9 @@
-"""g − V Vᵀ g, with V a basis of the outputs' gradients on examples of past tasks."""
+"""g − Jᵀ (J Jᵀ)⁻¹ J g, with J the outputs' gradients on examples of past tasks."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
+from functools import partial, reduce
 from typing import Literal
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from gradinc.config.values import Count
 from gradinc.core.episodes import check_share, share
 from gradinc.core.layer_inputs import own_outputs
-from gradinc.core.linalg import orthonormal
 from gradinc.core.method import Method
 from gradinc.core.normalization import hold_statistics
-from gradinc.core.passes import Objective
+from gradinc.core.passes import ROWS_TOGETHER, Objective
+from gradinc.core.row_gradients import RowGradients, kept
+from gradinc.core.row_span import RowSpan, extended
 from gradinc.core.subspaces import note_removed
 from gradinc.core.view import LearnerView
 from gradinc.core.weights import output_layer
@@ -27,9 +29,10 @@ class OGD(Method):
 
     Paper: Farajtabar et al. 2020, arXiv 1910.07104
 
-    For each example, gradients of outputs in evaluation mode are stored, each as long as all weights: of the true
-    label's output (`gtl`; in regression of the outputs' mean), of the outputs' mean (`ave`), or of every output that
-    counts (`all`, the only kind that preserves all of them).
+    For each example, gradients of outputs in evaluation mode are stored: of the true label's output (`gtl`; in
+    regression of the outputs' mean), of the outputs' mean (`ave`), or of every output that counts (`all`, the only kind
+    that preserves all of them). A gradient is stored as the inputs of the layers and the gradients of their outputs
+    where this is shorter; the paper stores an orthonormal basis of the same span, of vectors as long as all weights.
     Statistics of batch normalisation stay unchanged after the first task. If each task has its own outputs, other
     tasks' outputs are not trained, so that only the layers before them are protected.
 
@@ -38,46 +41,50 @@ class OGD(Method):
         kind: gtl, ave or all.
     """
 
-    state = ("basis",)
+    state = ("examples", "root")
     role = "confines"
     needs_past = True
     rests = "statistics"
     by_row = True
 
     def __init__(self, *, memory: Count = 200, kind: Literal["gtl", "ave", "all"] = "gtl") -> None:
-        self.examples, self.kind = memory, kind
-        self.basis: Tensor | None = None  # V, orthonormal columns, shape (P, r)
+        self.memory, self.kind = memory, kind
+        self.examples: list[list[Tensor]] = []  # for each parameter what determines J, shape (r, P)
+        self.root: Tensor | None = None  # L with L Lᵀ = J Jᵀ, float64, shape (r, r)
 
     def check(self, model: nn.Module, setting: Setting) -> None:
-        check_share("ogd", self.examples, setting)
+        check_share("ogd", self.memory, setting)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        if self.basis is not None:
+        if self.root is not None:
             hold_statistics(learner.model)
         return batch
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:
-        if self.basis is None:
+        if (span := self._span(learner)) is None:
             return
         before = g.norm()
-        g.sub_(self.basis @ (self.basis.T @ g))
+        span.take_out(g)
         note_removed(learner, before, g.norm())
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        new = torch.cat(self._gradients(task, learner))
+        new = reduce(RowGradients.joined, self._gradients(task, learner))
         if own_outputs(learner.criterion):
             last = output_layer(learner.model)
-            for name, (a, b) in zip(learner.weights.names, learner.weights.spans, strict=True):
-                if name.rpartition(".")[0] == last:
-                    new[:, a:b] = 0
-        added = orthonormal(new.T, self.basis)
-        self.basis = added.contiguous() if self.basis is None else torch.cat((self.basis, added), 1)
-        learner.note("free_rank", added.new_tensor(1 - self.basis.shape[1] / len(self.basis)))
+            new = new.without([name.rpartition(".")[0] == last for name in learner.weights.names])
+        span = extended(self._span(learner), new)
+        self.examples, self.root = [list(factor.tensors) for factor in span.rows.factors], span.root
+        learner.note("free_rank", self.root.new_tensor(1 - len(self.root) / len(learner.weights)))
 
-    def _gradients(self, task: Task, learner: LearnerView) -> list[Tensor]:
-        """Return gradients of outputs on examples of a task, in evaluation mode, each of shape (examples, P)."""
-        found = []
-        for batch in task.batches(32, rows=share(self.examples, task.setting), random=learner.rng("ogd")):
+    def _span(self, learner: LearnerView) -> RowSpan | None:
+        if self.root is None:
+            return None
+        sizes = (stop - start for start, stop in learner.weights.spans)
+        return RowSpan(RowGradients([kept(*each) for each in zip(self.examples, sizes, strict=True)]), self.root)
+
+    def _gradients(self, task: Task, learner: LearnerView) -> Iterator[RowGradients]:
+        """Yield gradients of outputs on examples of a task, in evaluation mode."""
+        for batch in task.batches(ROWS_TOGETHER, rows=share(self.memory, task.setting), random=learner.rng("ogd")):
             if self.kind == "all":
                 outputs = learner.outputs(batch)
                 counted = learner.criterion.seen(batch, outputs).isfinite().any(0).nonzero()
@@ -85,8 +92,8 @@ class OGD(Method):
             else:
                 objectives = [_true if self.kind == "gtl" else partial(_mean, learner=learner)]
             for objective in objectives:
-                found += [part.rows() for part in learner.row_gradients(batch, objective, evaluated=True)]
-        return found
+                for part in learner.row_gradients(batch, objective, evaluated=True):
+                    yield part.stored()
 
 
 def _one(batch: Batch, out: Tensor, output: int) -> Tensor:

@@ -14,7 +14,7 @@ from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.core.layer_inputs import held_layers, inputs_of, second_moments
 from gradinc.core.learner import Learner
-from gradinc.core.linalg import leading_directions, orthonormal, small_directions, with_more_rows
+from gradinc.core.linalg import leading_directions, small_directions, with_more_rows
 from gradinc.core.subspaces import change_layers
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Stream, open_stream
@@ -490,18 +490,6 @@ def test_ogd_leaves_past_outputs_as_they_are_to_first_order(kind, gradients):
     if "scenario=task" in kind:
         output = dict(made.weights.layers(projected))["output.weight"]
         assert (output[:5] == 0).all(), "an old head would move"
-
-
-def test_ogd_keeps_an_orthonormal_basis_without_directions_that_it_has():
-    torch.manual_seed(0)
-    basis = orthonormal(torch.randn(30, 4, dtype=torch.float64))
-    new = torch.cat((torch.randn(30, 3, dtype=torch.float64), 1e3 * basis[:, :2]), 1)
-    new = torch.cat((new, new[:, :1] * 2), 1)
-    added = orthonormal(new, basis)
-    assert added.shape == (30, 3)
-    both = torch.cat((basis, added), 1)
-    torch.testing.assert_close(both.T @ both, torch.eye(7, dtype=torch.float64), atol=1e-12, rtol=0)
-    assert (new - both @ (both.T @ new)).abs().max() < 1e-9
 
 
 # ---- all ----
