@@ -33,6 +33,9 @@ HYDRA_BASE = "1.3"
 FREE_HYDRA_KEYS = ("mode", "sweeper.params", "overrides", "runtime", "job.override_dirname", "job.config_name")
 """Keys that files may set under ``hydra``, and keys that Hydra itself writes there."""
 
+_OWN: dict[tuple[Path, tuple[str, ...]], DictConfig] = {}
+"""Merged files of gradinc's own folder, by the folder and the choices: they do not change while a process runs."""
+
 
 class Composer:
     """Composes documents from gradinc's configuration folder and the user's folders.
@@ -47,7 +50,7 @@ class Composer:
         for folder in self._folders[1:]:
             for path in folder.rglob("*.yaml"):
                 check_yaml_size(path)
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[Path, tuple[str, ...]], DictConfig] = {}
         self._by_files: dict[tuple[str, ...], Chosen] = {}
 
     def keys(self) -> list[str]:
@@ -202,12 +205,13 @@ class Composer:
             UserError: a choice is unknown, or a file is invalid.
         """
         picks = self.picks(choices)
-        if picks not in self._bases:
+        known, key = (self._bases if self.config_dirs else _OWN), (self._folders[0], picks)
+        if key not in known:
             tree = self._compose(picks)
-            if picks:
+            if picks and self.config_dirs:
                 self._check_hydra(tree, picks)
-            self._bases[picks] = tree
-        return self._bases[picks]
+            known[key] = tree
+        return known[key]
 
     def picks(self, choices: Iterable[Assignment]) -> tuple[str, ...]:
         """Return the choices as Hydra's own overrides."""

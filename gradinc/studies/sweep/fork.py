@@ -14,20 +14,20 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NoReturn
 
 from gradinc.config.catalog import PACKAGE
-from gradinc.config.code import OWN, registered_packages
+from gradinc.studies.sweep.worker import Loaded, serve
 
 
 def can_fork() -> bool:
     """Return whether a copy of this process is safe once it has imported what jobs need.
 
-    It is if no thread runs and torch has not computed. Other packages may start threads when they are imported.
+    It is if no thread runs and torch has not computed.
     """
     alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
-    return sys.platform == "linux" and "torch" not in sys.modules and alone and registered_packages() == [OWN]
+    return sys.platform == "linux" and "torch" not in sys.modules and alone
 
 
 class Forked:
@@ -39,7 +39,7 @@ class Forked:
         loaded: result of `gradinc.studies.sweep.worker.load`.
     """
 
-    def __init__(self, printed: int, environment: Mapping[str, str], loaded: Collection[str]) -> None:
+    def __init__(self, printed: int, environment: Mapping[str, str], loaded: Loaded) -> None:
         self.returncode: int | None = None
         requests, own_end = os.pipe()
         other_end, answers = os.pipe()
@@ -71,9 +71,7 @@ class Forked:
         return self.returncode
 
 
-def _serve(
-    requests: int, answers: int, printed: int, environment: Mapping[str, str], loaded: Collection[str]
-) -> NoReturn:
+def _serve(requests: int, answers: int, printed: int, environment: Mapping[str, str], loaded: Loaded) -> NoReturn:
     """Be a worker, in the copy: with its own streams, signals, group and environment, and nothing of the sweep open."""
     try:
         os.setpgid(0, 0)
@@ -92,8 +90,6 @@ def _serve(
             del sys.path[0]
         if (root := str(PACKAGE.parent)) not in sys.path:
             sys.path.insert(0, root)
-        from gradinc.studies.sweep.worker import serve
-
         serve(loaded)
     except BaseException:
         traceback.print_exc()

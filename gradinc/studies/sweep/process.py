@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from gradinc.config.catalog import PACKAGE
 from gradinc.studies.sweep.fork import Forked, can_fork
 from gradinc.studies.sweep.gpus import dealt
 from gradinc.studies.sweep.shipment import Ending, Shipment
+from gradinc.studies.sweep.worker import Loaded, load
 
 _LOOKED_EVERY = 0.1
 """Seconds between two checks whether the sweep is to stop."""
@@ -44,10 +45,8 @@ def start_workers(n_jobs: int, devices: Sequence[str]) -> list[Worker]:
     count = min(joblib.effective_n_jobs(n_jobs), len(devices))
     workers = [Worker(environment) for environment in dealt(count, devices)]
     if workers and can_fork():
-        from gradinc.studies.sweep.worker import load
-
         loaded = load()
-        for worker in workers:
+        for worker in workers if loaded.alone else ():
             worker.fork(loaded)
     return workers
 
@@ -67,7 +66,7 @@ class Worker:
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the worker)
         self._rest = b""
 
-    def fork(self, loaded: Collection[str]) -> None:
+    def fork(self, loaded: Loaded) -> None:
         """Start the first process as a copy of this one.
 
         Args:

@@ -21,7 +21,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from gradinc.base.errors import UserError
 from gradinc.base.files import write_whole
@@ -45,7 +45,19 @@ NOT_NEEDED = ("cli", "studies")
 """Packages in gradinc whose code no run uses."""
 
 
-def serve(loaded: Collection[str] | None = None) -> None:
+class Loaded(NamedTuple):
+    """The result of an import of everything that jobs need.
+
+    Attributes:
+        packages: packages whose code was not edited while it was imported.
+        alone: whether no part of another package has started a thread.
+    """
+
+    packages: set[str]
+    alone: bool
+
+
+def serve(loaded: Loaded | None = None) -> None:
     """Serve until the input ends.
 
     Args:
@@ -57,23 +69,27 @@ def serve(loaded: Collection[str] | None = None) -> None:
         loaded = load()
     port.listen()
     while (job := port.next_job()) is not None:
-        code, line = _attempt(job, loaded, port)
+        code, line = _attempt(job, loaded.packages, port)
         port.job_is_over()
         _forget()
         port.send({"ended": {"code": code, "line": line}})
     os._exit(0)  # there is a thread that still reads
 
 
-def load() -> set[str]:
-    """Import what jobs need.
-
-    Returns:
-        The packages whose code was not edited while it was imported.
-    """
+def load() -> Loaded:
+    """Import what jobs need: the modules of runs, and all parts, with those of other packages."""
     before = {package: package_digest(package) for package in registered_packages()}
     with loading():
-        _import_everything()
-    return {package for package, digest in before.items() if package_digest.__wrapped__(package) == digest}
+        _import_own()
+        threads = _threads()
+        _import_parts()
+    packages = {package for package, digest in before.items() if package_digest.__wrapped__(package) == digest}
+    return Loaded(packages, _threads() == threads)
+
+
+def _threads() -> int:
+    """Return the threads of this process, those of libraries included."""
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
 
 
 class _Port:
@@ -216,13 +232,17 @@ def _forget() -> None:
         torch.cuda.empty_cache()
 
 
-def _import_everything() -> None:
-    """Import the modules of runs, and read the signatures of all parts, also from other packages."""
+def _import_own() -> None:
+    """Import the modules of runs."""
     for path in sorted(catalog.PACKAGE.rglob("*.py")):
         words = path.relative_to(catalog.PACKAGE).with_suffix("").parts
         if words[0] not in NOT_NEEDED and words[-1] != "__main__":
             with suppress(ImportError):  # of an optional package, which a run that needs it asks for itself
                 import_module(".".join(("gradinc", *words)).removesuffix(".__init__"))
+
+
+def _import_parts() -> None:
+    """Import all parts, also from other packages, and read their signatures."""
     for kind in catalog.KINDS:
         for part in catalog.parts(kind):
             if kind != "cluster":

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from command import ENVIRONMENT
 
-from gradinc.config.code import registered_packages
 from gradinc.studies.sweep.fork import can_fork
 
 PROGRAM = """
@@ -69,4 +68,4 @@ def test_a_process_with_a_thread_is_not_copied(monkeypatch: pytest.MonkeyPatch) 
     finally:
         over.set()
         other.join()
-    assert can_fork() == (threads == 1 and registered_packages() == ["gradinc"])
+    assert can_fork() == (threads == 1)
