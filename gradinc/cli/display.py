@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gradinc.base.text import bytes_text, duration_text, percent_text, printable
 from gradinc.cli.heatmap import heat_map
-from gradinc.records.matrix import Row
+from gradinc.records.matrix import MatrixRow
 from gradinc.records.summary import MEASURES
 from gradinc.runs.display import LINE_EVERY
 
@@ -40,7 +40,7 @@ class _TimeLeft(ProgressColumn):
 class _Bar(Progress):
     """The progress bar, below the accuracy matrix if there is one."""
 
-    matrix: list[Row] = []  # noqa: RUF012  (set on each bar)
+    matrix: list[MatrixRow] = []  # noqa: RUF012  (set on each bar)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         if self.matrix:
@@ -61,7 +61,7 @@ class TerminalDisplay:
         self.quiet = setting == "quiet"
         self.bar = setting == "auto" and console.is_terminal
         self._progress: _Bar | None = None
-        self._matrix: list[Row] = []
+        self._matrix: list[MatrixRow] = []
         self._last_line = -math.inf
         self._numbers: dict[str, str] = {}
         self._share = self._begun = 0.0
@@ -117,7 +117,7 @@ class TerminalDisplay:
         if self._progress is None and time.monotonic() - self._last_line > LINE_EVERY:
             self._plain_line()
 
-    def matrix(self, matrix: list[Row]) -> None:
+    def matrix(self, matrix: list[MatrixRow]) -> None:
         """Show the accuracy matrix so far, with the row that is being measured."""
         self._matrix = matrix
         if self._progress is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.style import Style
 from rich.text import Text
 
-from gradinc.records.matrix import Row, cells
+from gradinc.records.matrix import MatrixRow, cells
 
 LOW, HIGH = (68, 1, 84), (94, 201, 98)
 """Colours of accuracy 0 and 1, the ends of a scale with increasing lightness."""
@@ -18,7 +18,7 @@ MOST_ROWS = 40
 """Default for the largest number of rows."""
 
 
-def heat_map(matrix: Sequence[Row], width: int, height: int = MOST_ROWS) -> Text:
+def heat_map(matrix: Sequence[MatrixRow], width: int, height: int = MOST_ROWS) -> Text:
     """Return a line for each row: before any training, and after each task; a cell for each task, in whole per cent.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
@@ -15,26 +15,26 @@ from gradinc.records.curves import Points
 from gradinc.records.metrics import Matrix
 from gradinc.records.recorded import RecordedRun, finite
 
-Row = list[float | None] | dict[str, float]
+MatrixRow = list[float | None] | dict[str, float]
 """A row of a recorded matrix: the accuracy on every task, None if not measured; or the accuracy on the measured tasks
 only, by the number of the task from 0."""
 
 
-def cells(row: Row, tasks: int) -> list[float | None]:
+def cells(row: MatrixRow, tasks: int) -> list[float | None]:
     """Return the accuracy on the first tasks, None if not measured."""
     if isinstance(row, dict):
         return [row.get(str(task)) for task in range(tasks)]
     return [*row[:tasks], *[None] * (tasks - len(row))]
 
 
-def filled(rows: Sequence[Row]) -> list[list[float | None]]:
+def filled(rows: Sequence[MatrixRow]) -> list[list[float | None]]:
     """Return the matrix of recorded rows, of which the first has every task."""
     return [cells(row, len(rows[0])) for row in rows]
 
 
-def logged_rows(log: Path, length: int) -> dict[str, list[Row]]:
+def logged_rows(log: Path, length: int) -> dict[str, list[MatrixRow]]:
     """Return the rows of the matrices in the first bytes of a run's log, by their keys in its lines."""
-    rows: dict[str, list[Row]] = {"row": [], "task_row": []}
+    rows: dict[str, list[MatrixRow]] = {"row": [], "task_row": []}
     with suppress(OSError, ValueError), open_plain(log) as file:  # opening the log for writing reports any damage
         for text in file.read(length).splitlines():
             line = json.loads(text) if b'"row"' in text else {}
@@ -72,8 +72,8 @@ def mean_accuracy(matrix: Matrix) -> Points:
     Empty if some of them were not measured.
     """
     if together(matrix):
-        return _curve(metrics.acc, {len(matrix[0]): matrix})
-    return _curve(metrics.acc, {i: _after(matrix, i) for i in range(1, len(matrix))})
+        return _curve(metrics.acc, [(len(matrix[0]), matrix)])
+    return _curve(metrics.acc, ((i, _after(matrix, i)) for i in range(1, len(matrix))))
 
 
 def forgetting_curve(matrix: Matrix) -> Points:
@@ -83,7 +83,7 @@ def forgetting_curve(matrix: Matrix) -> Points:
     """
     if together(matrix):
         return []
-    return _curve(metrics.forgetting, {i: _after(matrix, i) for i in range(2, len(matrix))})
+    return _curve(metrics.forgetting, ((i, _after(matrix, i)) for i in range(2, len(matrix))))
 
 
 def _after(matrix: Matrix, tasks: int) -> Matrix:
@@ -91,8 +91,8 @@ def _after(matrix: Matrix, tasks: int) -> Matrix:
     return [row[:tasks] for row in matrix[: tasks + 1]]
 
 
-def _curve(metric: Callable[[Matrix], float], matrices: Mapping[int, Matrix]) -> Points:
+def _curve(metric: Callable[[Matrix], float], matrices: Iterable[tuple[int, Matrix]]) -> Points:
     try:
-        return [(float(tasks), metric(matrix)) for tasks, matrix in matrices.items()]
+        return [(float(tasks), metric(matrix)) for tasks, matrix in matrices]
     except metrics.Undefined:
         return []

@@ -15,7 +15,7 @@ A run that was trained on all tasks together has two rows: before training, and 
 """
 
 ONE_TASK = "there is one task only"
-NOT_MEASURED = "not measured with evaluate.tasks=needed"
+UNMEASURED = "not measured with evaluate.tasks=needed"
 TOGETHER = "all tasks were trained on together"
 
 
@@ -60,7 +60,7 @@ def fwt(matrix: Matrix) -> float:
     return _mean([_cell(matrix, j - 1, j - 1) - _cell(matrix, 0, j - 1) for j in range(2, last + 1)])
 
 
-WHOLE = ("aia", "forgetting")
+NEED_ALL = ("aia", "forgetting")
 """Metrics that need the accuracy on every earlier task after each task; for the others the cells of
 ``evaluate.tasks=needed`` are enough."""
 
@@ -126,12 +126,12 @@ def _row(matrix: Matrix, i: int) -> list[float | None]:
 def _cell(matrix: Matrix, i: int, j: int) -> float:
     value = matrix[i][j]
     if value is None:
-        raise Undefined(NOT_MEASURED)
+        raise Undefined(UNMEASURED)
     return value
 
 
 def _mean(values: Sequence[float | None]) -> float:
     found = [value for value in values if value is not None]
     if len(found) != len(values) or not found:
-        raise Undefined(NOT_MEASURED)
+        raise Undefined(UNMEASURED)
     return sum(found) / len(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gradinc.base.text import NONE, bytes_text, count_text, duration_text, number_text, percent_text
-from gradinc.records.metrics import NOT_MEASURED
+from gradinc.records.metrics import UNMEASURED
 from gradinc.records.recorded import RecordedRun
 
 
@@ -39,7 +39,7 @@ MEASURES = {
 def metric_text(run: RecordedRun, part: str, name: str) -> str:
     """Return a metric of an accuracy matrix, under `part` of a result, or that its cells were not measured."""
     value = run.number("result", part, name)
-    measured = run.value("result", "undefined", name) != NOT_MEASURED
+    measured = run.value("result", "undefined", name) != UNMEASURED
     if value is None and run.value("result", part) and not measured:
         return "not measured"
     return score_text(value, "accuracy")

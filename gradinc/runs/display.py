@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from gradinc.records.matrix import Row
+from gradinc.records.matrix import MatrixRow
 
 LINE_EVERY = 10.0
 """Seconds between two lines about progress, where there is no progress bar."""
@@ -25,7 +25,7 @@ class Display(Protocol):
     def evaluated(self, where: str) -> None:
         """An evaluation is done at this place."""
 
-    def matrix(self, matrix: list[Row]) -> None:
+    def matrix(self, matrix: list[MatrixRow]) -> None:
         """The accuracy matrix so far, with the row that is being measured."""
 
     def measured(self, done: int, row: list[float | None]) -> None:
@@ -48,7 +48,7 @@ class Silent:
     def numbers(self, share: float, **numbers: str) -> None: ...
     def reached(self, where: str) -> None: ...
     def evaluated(self, where: str) -> None: ...
-    def matrix(self, matrix: list[Row]) -> None: ...
+    def matrix(self, matrix: list[MatrixRow]) -> None: ...
     def measured(self, done: int, row: list[float | None]) -> None: ...
     def say(self, line: str, style: str | None = None) -> None: ...
     def warn(self, line: str) -> None: ...

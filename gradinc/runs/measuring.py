@@ -10,7 +10,7 @@ from gradinc.core.learner import Learner
 from gradinc.data.rows import Rows
 from gradinc.data.stream import Stream
 from gradinc.data.task import Task
-from gradinc.records.matrix import Row
+from gradinc.records.matrix import MatrixRow
 from gradinc.records.schemas import Measures
 from gradinc.runs.evaluate import evaluate
 from gradinc.runs.position import Position
@@ -88,7 +88,7 @@ class Measurer:
             return range(done - 1, done + 1)
         return range(stream.tested if done == 0 or options.tasks != "seen" else min(done + 1, stream.tested))
 
-    def _row(self, measured: dict[int, Measures], name: str, wanted: range) -> Row:
+    def _row(self, measured: dict[int, Measures], name: str, wanted: range) -> MatrixRow:
         """Return one measure of the measured tasks, and None for the others in a row of all tasks."""
         if wanted.start:
             return {str(task): each[name] for task, each in measured.items()}

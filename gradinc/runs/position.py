@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from gradinc.records.matrix import Row
+from gradinc.records.matrix import MatrixRow
 
 LOGGED = ("matrix", "task_matrix")
 """Fields that a restart reads from the log: a checkpoint's size does not grow with the number of tasks."""
@@ -40,8 +40,8 @@ class Position:
     best: list[float] = field(default_factory=list)
     validation: dict[str, float] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
-    matrix: list[Row] = field(default_factory=list)
-    task_matrix: list[Row] = field(default_factory=list)
+    matrix: list[MatrixRow] = field(default_factory=list)
+    task_matrix: list[MatrixRow] = field(default_factory=list)
 
     @property
     def is_new_task(self) -> bool:

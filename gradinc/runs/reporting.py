@@ -11,7 +11,7 @@ from gradinc.core.learner import Learner
 from gradinc.data.stream import Stream
 from gradinc.data.task import Task
 from gradinc.records.log import Log, NoLog, whole_lines
-from gradinc.records.matrix import Row, cells
+from gradinc.records.matrix import MatrixRow, cells
 from gradinc.records.summary import score_shown
 from gradinc.runs.clock import RunClock
 from gradinc.runs.display import Display
@@ -126,7 +126,7 @@ class Reporter:
         """The model was measured on test data, in ordinary training."""
         self._log(position, test=test)
 
-    def measuring_row(self, matrix: list[Row], done: int, wanted: int) -> None:
+    def measuring_row(self, matrix: list[MatrixRow], done: int, wanted: int) -> None:
         """Report the number of measured tasks of a row."""
         self._display.matrix(matrix)
         self._display.reached(f"tested on task {done} of {wanted}")

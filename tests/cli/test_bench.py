@@ -26,6 +26,15 @@ def test_every_rule_and_method_can_be_measured(gradinc: Any) -> None:
     assert set(GOALS) <= {*METHODS, *rules(), "diagnostics"}
 
 
+def test_streams_of_many_tasks_can_be_measured(gradinc: Any) -> None:
+    words = ("bench", "incremental", "--rounds", "1", "--tasks", "1", "--rows", "640", "--json", "--only")
+    found = [line for only in ("evaluation", "er, late") for line in json.loads(gradinc(*words, only).out)]
+    names = ["evaluation, views over copies", "evaluation, needed over all so far"]
+    assert [line["name"] for line in found] == [*names, "er, late task over early", "er, late memory over early"]
+    assert [line["kind"] for line in found] == ["cost", "cost", "cost", "memory"]
+    assert all(line["ratio"] > 0 for line in found)
+
+
 def test_wrong_options_get_one_line(gradinc: Any) -> None:
     wrong = gradinc("bench", "strategies", "--only", "nothing")
     assert (wrong.code, wrong.out) == (2, "")

@@ -82,18 +82,18 @@ def rotation(angle: float, shape: tuple[int, ...], fill: Tensor, interpolation: 
     gathers = []
     for r, c, weight in corners:
         inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
-        place = (r.clamp(0, height - 1) * width + c.clamp(0, width - 1)).long()
-        gathers.append((place.flatten(), inside.flatten(), weight.flatten()))
+        place = torch.where(inside, r * width + c, height * width).long()
+        gathers.append((place.flatten(), weight.flatten()))
 
     def change(x: Tensor) -> Tensor:
-        pixels, black = x.reshape(-1, height * width), fill.to(x.device, x.dtype).view(1, -1, 1)
+        pixels, black = x.flatten(2), fill.to(x.device, x.dtype).view(1, -1, 1).expand(len(x), -1, 1)
+        pixels = torch.cat((pixels, black), 2).flatten(0, 1)  # pixels from outside are the last one
         total: Tensor | None = None
-        for place, inside, weight in gathers:
-            taken = pixels.index_select(1, place.to(x.device)).view(len(x), -1, height * width)
-            taken = torch.where(inside.to(x.device), taken, black)
+        for place, weight in gathers:
+            taken = pixels.index_select(1, place.to(x.device))
             if interpolation == "bilinear":
-                taken = taken * weight.to(x.device, x.dtype)
-            total = taken if total is None else total + taken
+                taken.mul_(weight.to(x.device, x.dtype))
+            total = taken if total is None else total.add_(taken)
         assert total is not None
         return total.view(x.shape)
 

@@ -22,7 +22,7 @@ from gradinc.data.rows import TensorRows
 from gradinc.data.stream import open_stream
 from gradinc.records.directory import RunDirectory
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
-from gradinc.runs.display import Silent
+from gradinc.runs.display import Display, Silent
 from gradinc.runs.prepare import Prepared
 from gradinc.runs.run import open_run
 
@@ -124,8 +124,11 @@ def bench_model(config: Config) -> nn.Module:
     return build_model(config, Shape(IMAGE, 10), CPU)
 
 
-def timed_run(overrides: Sequence[str], dataset: Dataset) -> tuple[float, float]:
+def timed_run(overrides: Sequence[str], dataset: Dataset, display: Display | None = None) -> tuple[float, float]:
     """Train a whole run in a temporary directory.
+
+    Args:
+        display: where it reports; by default nowhere.
 
     Returns:
         Seconds from its first batch to its last measure, and the samples that it trained on.
@@ -138,7 +141,7 @@ def timed_run(overrides: Sequence[str], dataset: Dataset) -> tuple[float, float]
         criterion = build_criterion(dataset, stream.outputs)
         learner = build_learner(config, bench_model(config), criterion, stream.longest, stream)
         parts = Prepared(config, None, CPU, dataset, stream, learner)
-        run = open_run(parts, directory, Silent(), Interruption())
+        run = open_run(parts, directory, display or Silent(), Interruption())
         begun = time.perf_counter()
         run.train()
         seconds = time.perf_counter() - begun

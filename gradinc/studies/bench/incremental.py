@@ -31,6 +31,7 @@ from gradinc.studies.bench.harness import (
     summarized,
     timed_run,
 )
+from gradinc.studies.bench.long_streams import long_streams
 
 _BATCH, _MEMORY = 128, 256
 _WORDS: tuple[str, ...] = (
@@ -56,7 +57,8 @@ def streams(tasks: int, rows: int) -> dict[str, Bench]:
     """The benches by name, for streams of so many tasks with so many training rows each."""
     pin(1, CPU)
     lines = _lines(_Size(tasks, rows, max(1, rows // 6)))
-    return {name: partial(_result, name, line) for name, line in lines.items()}
+    benches: dict[str, Bench] = {name: partial(_result, name, line) for name, line in lines.items()}
+    return benches | long_streams(_WORDS, tasks, rows)
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,12 @@ def heat_map_figure(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
     for j in range(columns):
         if j % (1 + columns // 21) == 0:
             parts.append(Markup('<text class="mid" x="{}" y="16">{}</text>').format(_n(left + side * (j + 0.5)), j + 1))
+    if any(value is None for row in matrix for value in row):  # one box behind all cells that were not measured
+        parts.append(
+            Markup('<rect class="none" x="{}" y="{}" width="{}" height="{}"/>').format(
+                _n(left + 0.5), _n(top + 0.5), _n(side * columns - 1), _n(tall * rows - 1)
+            )
+        )
     for i, row in enumerate(matrix):
         y = top + tall * i
         if i % (1 + rows // 32) == 0:
@@ -193,7 +199,8 @@ def heat_map_figure(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
                 Markup('<text class="end" x="{}" y="{}" dy=".32em">{}</text>').format(left - 5, _n(y + tall / 2), name)
             )
         for j, value in enumerate(row):
-            parts.append(_cell(left + side * j, y, side, tall, value, written=columns <= 10))
+            if value is not None:
+                parts.append(_cell(left + side * j, y, side, tall, value, written=columns <= 10))
     height = top + tall * rows + 4
     last = [value for value in matrix[-1] if value is not None]
     mean = f"mean after the last task {percent_text(sum(last) / len(last))}" if last else "not measured at the end"
@@ -201,11 +208,7 @@ def heat_map_figure(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
     return _figure(numbers, title, words, parts, CHART_WIDTH, height)
 
 
-def _cell(x: float, y: float, side: float, tall: float, value: float | None, *, written: bool) -> Markup:
-    if value is None:
-        return Markup('<rect class="none" x="{}" y="{}" width="{}" height="{}"/>').format(
-            _n(x + 0.5), _n(y + 0.5), _n(side - 1), _n(tall - 1)
-        )
+def _cell(x: float, y: float, side: float, tall: float, value: float, *, written: bool) -> Markup:
     share = min(max(value, 0.0), 1.0)
     cell = Markup(
         '<rect class="heat" fill-opacity="{}" x="{}" y="{}" width="{}" height="{}"><title>{} %</title></rect>'

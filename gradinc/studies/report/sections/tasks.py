@@ -21,6 +21,9 @@ DEFINITIONS = (
 _MOST_TASKS = 10
 """Largest number of tasks whose lines have colours."""
 
+_MOST_COLUMNS = 200
+"""Tasks of the largest matrix that is also a table; ``result.json`` has every matrix."""
+
 
 def tasks_section(page: Page) -> Section | None:
     """Accuracy matrices, and the curves that are computed from them; None if no run has a matrix."""
@@ -34,7 +37,7 @@ def tasks_section(page: Page) -> Section | None:
             if one in own:
                 name = "accuracy matrix" + words + (f": {one.name}" if len(subject.settings) > 1 else "")
                 figures.append(Figure(heat_map_figure(page.numbers, name, own[one]), f"{name} (columns: tasks)"))
-                tables.append(_table(name, own[one]))
+                tables += [_table(name, own[one])] if len(own[one][0]) <= _MOST_COLUMNS else []
         if len(subject.settings) == 1 and own and not together(matrix := own[subject.settings[0]]):
             figures.append(_each_task(page, matrix, words))
     if not figures:
