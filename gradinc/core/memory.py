@@ -11,6 +11,9 @@ from torch import Tensor
 
 from gradinc.config.values import Kept
 
+_DRAWN_TOGETHER = 4096
+"""Rows for which a reservoir draws slots together."""
+
 MemoryRows = dict[str, Tensor]
 """Rows by the name of their field: ``x``, ``y``, ``tasks``, and fields that a method adds."""
 
@@ -84,11 +87,15 @@ class Memory(ABC):
             random: on the memory's device.
             among: slots to draw from, int64, shape (n,), on the memory's device; by default all.
         """
+        return self.rows(self.slots(count, random, among))
+
+    def slots(self, count: int, random: torch.Generator, among: Tensor | None = None) -> Tensor | None:
+        """Draw slots as `draw` draws rows; None for all."""
         size = self._size if among is None else len(among)
         if count >= size:
-            return self.rows(among)
+            return among
         chosen = _distinct(size, count, random)
-        return self.rows(chosen if among is None else among[chosen])
+        return chosen if among is None else among[chosen]
 
     def rows(self, slots: Tensor | None = None) -> MemoryRows:
         """Return the rows in some slots, int64, shape (n,), on the memory's device; by default all rows."""
@@ -129,16 +136,39 @@ class Reservoir(Memory):
     Paper: Vitter 1985, ACM TOMS 11, algorithm R
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn, self._first = np.zeros(0, np.int64), 0  # slots of the next rows, and the number of the first
+
+    def open(self, capacity: int, seed: int, pairs: int = 1) -> None:
+        super().open(capacity, seed, pairs)
+        self._drawn = np.zeros(0, np.int64)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._drawn = np.zeros(0, np.int64)
+
     def _choose(self, y: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
-        count = len(y)
-        number = np.arange(self.seen, self.seen + count)
-        slot = (self._uniform(count) * (number + 1)).astype(np.int64)
-        slot = np.where(number < self.capacity, number, slot)
-        stays = np.flatnonzero(slot < self.capacity)
-        # If several rows were assigned the same slot, the last row stays: the first from the end.
-        _, last = np.unique(slot[stays][::-1], return_index=True)
-        sources = stays[::-1][last]
+        slot = self._slots(len(y))
+        sources = np.flatnonzero(slot < self.capacity)
+        if len(sources) > 1:
+            # If several rows were assigned the same slot, the last row stays: the first from the end.
+            _, last = np.unique(slot[sources][::-1], return_index=True)
+            sources = sources[::-1][last]
         return torch.from_numpy(sources), torch.from_numpy(slot[sources])
+
+    def _slots(self, count: int) -> np.ndarray:
+        """Return the slot of each of the next `count` rows; a row with a slot beyond the capacity is not stored.
+
+        They are drawn for many rows together, because they do not depend on the rows.
+        """
+        begin = self.seen - self._first
+        if begin + count > len(self._drawn):
+            self._first, begin = self.seen, 0
+            number = np.arange(self.seen, self.seen + max(count, _DRAWN_TOGETHER))
+            slot = (self._uniform(len(number)) * (number + 1)).astype(np.int64)
+            self._drawn = np.where(number < self.capacity, number, slot)
+        return self._drawn[begin : begin + count]
 
 
 class Balanced(Memory):

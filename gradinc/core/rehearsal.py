@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from gradinc.base.errors import UserError
@@ -62,19 +63,21 @@ def open_memory(memory: Memory, rows: int, task: Task, learner: LearnerView, nam
         memory.open(task.setting.capacity(rows), seed, pairs)
 
 
-def replay(batch: Batch, memory: Memory, rows: int, learner: LearnerView, name: str, weight: float = 1.0) -> Batch:
+def replay(batch: Batch, memory: Memory, rows: int, learner: LearnerView, *names: str, weight: float = 1.0) -> Batch:
     """Append rows drawn from a memory to a micro-batch; with an empty memory the batch stays unchanged.
 
     All rows go through the model together, so that BatchNorm's statistics include both.
 
     Args:
-        rows: number of rows to draw, at most the memory's.
-        name: purpose of the draw and the name for `Batch.part`; it begins with the method's name.
+        rows: number of rows to draw for each name, at most the memory's.
+        names: purpose of each draw and its name for `Batch.part`; it begins with the method's name.
         weight: weight of each drawn row in the criterion.
     """
     if len(memory) == 0:
         return batch
-    return batch.replaying(**memory.draw(rows, learner.rng(name)), weight=weight, name=name)
+    drawn = [memory.slots(rows, learner.rng(name)) for name in names]
+    slots = [torch.arange(len(memory), device=batch.y.device) if each is None else each for each in drawn]
+    return batch.replaying(**memory.rows(torch.cat(slots)), weight=weight, names=names)
 
 
 def fill(memory: Memory, window: Window, **fields: Sequence[Tensor]) -> None:

@@ -60,6 +60,8 @@ class Window:
 
     def collect(self, objective: Tensor, batch: Batch, out: Tensor, learner: LearnerView) -> None:
         """Add a micro-batch by the backward pass of its objective, a scalar, summed over its rows."""
+        if self.size == 1:
+            self.planned = batch.items  # with the replayed rows, so that the gradient needs no correction
         factor = self.rule.factor(batch.items, self.planned)
         self.rule.collect(objective, factor, batch, learner, self.taken, self._spread)
         self.taken += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -79,8 +79,17 @@ class Batch:
         """
         first, last = self.parts[name]
         kept = {key.removeprefix(f"{name}."): value for key, value in self.kept.items() if key.startswith(f"{name}.")}
-        rows = replace(self, weight=None).rows(first, last)
-        return replace(rows, kept=kept), out[first:last]
+        chosen = slice(first, last)
+        rows = Batch(
+            self.x[chosen],
+            self.y[chosen],
+            self.task,
+            float(last - first),
+            tasks=None if self.tasks is None else self.tasks[chosen],
+            kept=kept,
+            mask=None if self.mask is None else self.mask[chosen],
+        )
+        return rows, out[chosen]
 
     def keeping(self, name: str, first: int, last: int, **fields: Tensor) -> Batch:
         """Return this batch with a name for some of its rows, and stored values for them."""
@@ -88,14 +97,14 @@ class Batch:
         return replace(self, kept={**self.kept, **kept}, parts={**self.parts, name: (first, last)})
 
     def replaying(
-        self, x: Tensor, y: Tensor, tasks: Tensor, weight: float = 1.0, name: str = "", **kept: Tensor
+        self, x: Tensor, y: Tensor, tasks: Tensor, weight: float = 1.0, names: Sequence[str] = (), **kept: Tensor
     ) -> Batch:
         """Return this batch with rows of a memory after its own.
 
         Args:
             x, y, tasks: the rows, their labels and their tasks.
             weight: weight of each row in the criterion; with 0 only a method's own `loss` uses them.
-            name: name of the rows for `part`.
+            names: names of the rows for `part`; several names share the rows evenly, one after another.
             kept: further stored values of the rows.
         """
         before, rows = self.x.shape[0], x.shape[0]
@@ -106,7 +115,12 @@ class Batch:
             weights = torch.cat((weights, weights.new_full((rows,), weight)))
         if mask is not None:
             mask = torch.cat((mask, mask.new_zeros(rows, mask.shape[1])))
-        batch = Batch(
+        parts, values = dict(self.parts), dict(self.kept)
+        for number, name in enumerate(names):
+            first, last = number * rows // len(names), (number + 1) * rows // len(names)
+            parts[name] = (before + first, before + last)
+            values |= {f"{name}.{key}": value[first:last] for key, value in kept.items()}
+        return Batch(
             torch.cat((self.x, x)),
             torch.cat((self.y, y)),
             self.task,
@@ -114,12 +128,11 @@ class Batch:
             weights,
             torch.cat((self.task_of_rows, tasks)),
             self.replayed + rows,
-            self.kept,
-            self.parts,
+            values,
+            parts,
             mask,
             self.heads,
         )
-        return batch.keeping(name, before, before + rows, **kept) if name else batch
 
     def state(self) -> list[Any]:
         """Return the fields in order, for a checkpoint; ``Batch(*state)`` restores the batch."""

@@ -43,9 +43,7 @@ class DERPP(Method):
         open_memory(self.memory, self.capacity, task, learner, "derpp")
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        for name in ("derpp_logits", "derpp_labels"):
-            batch = replay(batch, self.memory, self.replay, learner, name, weight=0.0)
-        return batch
+        return replay(batch, self.memory, self.replay, learner, "derpp_logits", "derpp_labels", weight=0.0)
 
     def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "derpp_logits" not in batch.parts:

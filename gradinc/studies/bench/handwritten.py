@@ -63,11 +63,19 @@ def _adam(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
 
 
 TRAINING = (
-    TrainingBench("mlp sgd, batch 10", (*MLP, *PLAIN_SGD, "data.batch_size=10"), _sgd, 1500, 0.97),
+    TrainingBench("mlp sgd, batch 10", (*MLP, *PLAIN_SGD, "data.batch_size=10"), _sgd, 1500, 1.1),
     TrainingBench("mlp sgd, batch 128", (*MLP, *PLAIN_SGD, "data.batch_size=128"), _sgd, 300, 0.97),
     TrainingBench("mlp adam, batch 10", (*MLP, "optimizer=adam", "data.batch_size=10"), _adam, 800, 1.2),
-    TrainingBench("mlp adam, batch 128", (*MLP, "optimizer=adam", "data.batch_size=128"), _adam, 250, 1.2),
-    TrainingBench("cnn sgd, batch 128", ("model=cnn", *PLAIN_SGD, "data.batch_size=128"), _sgd, 20, 0.98),
+    TrainingBench("mlp adam, batch 128", (*MLP, "optimizer=adam", "data.batch_size=128"), _adam, 250, 1.25),
+    TrainingBench("cnn sgd, batch 32", ("model=cnn", *PLAIN_SGD, "data.batch_size=32"), _sgd, 60, 1.4),
+    TrainingBench("cnn sgd, batch 128", ("model=cnn", *PLAIN_SGD, "data.batch_size=128"), _sgd, 20, 1.4),
+    TrainingBench(
+        "resnet18 sgd, windows of 4, batch 64",
+        ("model=resnet18", *PLAIN_SGD, "data.batch_size=64", "strategy.window.size=4"),
+        _sgd,
+        1,
+        1.18,
+    ),
     TrainingBench(
         "mlp sgd, windows of 8, batch 10",
         (*MLP, *PLAIN_SGD, "data.batch_size=10", "strategy.window.size=8"),
