@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from gradinc.base.errors import UserError
 from gradinc.core.layer_inputs import CONVOLUTIONS
@@ -54,6 +55,46 @@ def change_layers(vector: Tensor, weights: Weights, change: Mapping[str, Callabl
             matrix = make(torch.cat((matrix, bias[:, None]), 1))
             weight.copy_(matrix[:, :-1].reshape(weight.shape))
             bias.copy_(matrix[:, -1])
+
+
+def inside(matrix: Tensor, u: Tensor) -> Tensor:
+    """Return M U Uᵀ, by U or by its complement, whichever has fewer columns.
+
+    Args:
+        matrix: M, shape (outputs, n).
+        u: U, orthonormal columns, shape (n, r).
+    """
+    if 2 * u.shape[1] <= len(u):
+        return (matrix @ u) @ u.T
+    other = complement(u)
+    return matrix - (matrix @ other) @ other.T
+
+
+def outside(matrix: Tensor, u: Tensor) -> Tensor:
+    """Return M − M U Uᵀ, by U or by its complement; the arguments are those of `inside`."""
+    if 2 * u.shape[1] <= len(u):
+        return matrix - (matrix @ u) @ u.T
+    other = complement(u)
+    return (matrix @ other) @ other.T
+
+
+def complement(u: Tensor) -> Tensor:
+    """Return orthonormal columns of the directions that are orthogonal to orthonormal columns.
+
+    The result is a function of `u` alone, and it is remembered as long as `u` exists.
+
+    Args:
+        u: shape (n, r); it must not be changed in place.
+
+    Returns:
+        Shape (n, n − r), in the dtype of `u`.
+    """
+    if u not in _COMPLEMENTS:
+        _COMPLEMENTS[u] = torch.linalg.qr(u.double(), mode="complete")[0][:, u.shape[1] :].to(u).contiguous()
+    return _COMPLEMENTS[u]
+
+
+_COMPLEMENTS = WeakTensorKeyDictionary()
 
 
 def hold(vector: Tensor, weights: Weights, names: Iterable[str]) -> None:

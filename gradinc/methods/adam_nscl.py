@@ -14,7 +14,7 @@ from gradinc.core.linalg import small_directions
 from gradinc.core.method import Method
 from gradinc.core.normalization import hold_statistics, norm_weights
 from gradinc.core.passes import ROWS_TOGETHER
-from gradinc.core.subspaces import confine, note_free
+from gradinc.core.subspaces import confine, inside, note_free
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
@@ -74,7 +74,7 @@ class AdamNSCL(Method):
         if self.before is None:
             return
         weights, update = learner.weights.value, learner.weights.value - self.before
-        confine(update, learner, {name: partial(_inside, u=u) for name, u in self.bases.items()}, self.still)
+        confine(update, learner, {name: partial(inside, u=u) for name, u in self.bases.items()}, self.still)
         weights.copy_(self.before.add_(update))
         self.before = None
 
@@ -89,7 +89,3 @@ class AdamNSCL(Method):
         self.rows_seen += rows
         self.still = norm_weights(learner)
         note_free(learner, {name: u.shape[1] / u.shape[0] for name, u in self.bases.items()})
-
-
-def _inside(matrix: Tensor, u: Tensor) -> Tensor:
-    return (matrix @ u) @ u.T

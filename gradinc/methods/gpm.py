@@ -11,7 +11,7 @@ from gradinc.core.layer_inputs import check_matrix_layers, second_moments
 from gradinc.core.method import Method
 from gradinc.core.normalization import hold_statistics, norm_weights
 from gradinc.core.passes import ROWS_TOGETHER
-from gradinc.core.subspaces import check_thresholds, confine, grown_bases, note_free, thresholds_of
+from gradinc.core.subspaces import check_thresholds, confine, grown_bases, note_free, outside, thresholds_of
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.task import Setting, Task
@@ -58,7 +58,7 @@ class GPM(Method):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.bases:
             return
-        confine(g, learner, {name: partial(_outside, u=u) for name, u in self.bases.items()}, self.still)
+        confine(g, learner, {name: partial(outside, u=u) for name, u in self.bases.items()}, self.still)
 
     def end(self, task: Task, learner: LearnerView) -> None:
         batches = task.batches(ROWS_TOGETHER, rows=self.rows, random=learner.rng("gpm"))
@@ -68,7 +68,3 @@ class GPM(Method):
         self.bases = {name: u.to(learner.weights.value) for name, u in grown.items()}
         self.still = norm_weights(learner)
         note_free(learner, {name: 1 - u.shape[1] / u.shape[0] for name, u in self.bases.items()})
-
-
-def _outside(matrix: Tensor, u: Tensor) -> Tensor:
-    return matrix - (matrix @ u) @ u.T

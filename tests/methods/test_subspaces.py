@@ -15,7 +15,7 @@ from gradinc.config.compose import load_config
 from gradinc.core.layer_inputs import held_layers, inputs_of, second_moments
 from gradinc.core.learner import Learner
 from gradinc.core.linalg import leading_directions, small_directions, with_more_rows
-from gradinc.core.subspaces import change_layers
+from gradinc.core.subspaces import change_layers, complement, inside, outside
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Stream, open_stream
 from gradinc.data.task import Setting
@@ -490,6 +490,22 @@ def test_ogd_leaves_past_outputs_as_they_are_to_first_order(kind, gradients):
     if "scenario=task" in kind:
         output = dict(made.weights.layers(projected))["output.weight"]
         assert (output[:5] == 0).all(), "an old head would move"
+
+
+@pytest.mark.parametrize("rank", [0, 3, 6, 7, 11, 12])
+def test_a_projection_by_the_complement_is_that_by_the_basis(rank):
+    """Above half of the dimensions the complement has fewer columns."""
+    torch.manual_seed(0)
+    matrix, u = torch.randn(5, 12, dtype=torch.float64), torch.randn(12, rank, dtype=torch.float64)
+    u = torch.linalg.qr(u)[0]
+    wanted = matrix @ u @ u.T
+    torch.testing.assert_close(inside(matrix, u), wanted, rtol=0, atol=1e-13)
+    torch.testing.assert_close(outside(matrix, u), matrix - wanted, rtol=0, atol=1e-13)
+    other = complement(u)
+    assert other.shape == (12, 12 - rank)
+    assert torch.equal(other, complement(u.clone()))
+    if 0 < rank < 12:
+        assert float((inside(matrix, other) - wanted).norm()) > 1
 
 
 # ---- all ----
