@@ -38,7 +38,7 @@ def weights(path: Path) -> torch.Tensor:
 
 
 SETTINGS = {
-    "sgd": ("budget.epochs=2",),
+    "sgd with dropout": ("budget.epochs=1", "model.dropout=0.2"),
     "agem": (
         "budget.epochs=1",
         "stream=permuted",
@@ -55,7 +55,6 @@ SETTINGS = {
         "strategy.methods.ewc.rows=300",
         "schedule=cosine",
     ),
-    "sam with dropout": ("budget.epochs=1", "strategy=sam", "model.dropout=0.2"),
 }
 
 
