@@ -6,7 +6,7 @@ from typing import Any
 
 from gradinc.data.availability import CheckedData
 from gradinc.data.dataset import open_source
-from gradinc.data.decode import decode, threaded
+from gradinc.data.decode import read_all
 from gradinc.data.source import DATA_PARTS, ImageFiles
 
 
@@ -14,8 +14,7 @@ def read_whole(name: str, root: str | None, options: dict[str, Any]) -> CheckedD
     """Read a data set and decode every image in it. See `gradinc.data.availability.prepare_data`."""
     source = open_source(name, root, options)
     if isinstance(source.x, ImageFiles):
-        files = source.x
-        for _ in threaded(lambda index: decode(files, index), range(len(files))):
+        for _ in read_all(source.x):
             pass
     official = {}
     if source.part is not None:

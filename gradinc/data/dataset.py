@@ -13,7 +13,7 @@ from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import DataSection
 from gradinc.data.available_memory import fits
-from gradinc.data.decode import read_image, threaded
+from gradinc.data.decode import check_headers, read_all
 from gradinc.data.digest import content_digest
 from gradinc.data.file_rows import FileRows
 from gradinc.data.rows import OutlinedRows, Rows, Standardize, TensorRows
@@ -158,6 +158,8 @@ def outline(config: DataSection) -> Dataset:
     device, dtype = torch.device("cpu"), torch.float32
     part = _parts(config, source)
     _in_memory(config, source, device, dtype)
+    if isinstance(source.x, ImageFiles):
+        check_headers(source.x)
     y, mean, std = _targets(source, part, device, dtype)
     train, validation, test = (
         OutlinedRows(y[torch.from_numpy(part == number)], source.shape) for number in (TRAIN, VALIDATION, TEST)
@@ -203,12 +205,12 @@ class _Survey:
         files = source.x
         self.x = np.empty((len(files), *files.shape), np.uint8) if in_memory else None
         self.files, self.pixels = [], PixelCounts(files.channels)
-        for index, (image, content) in enumerate(threaded(lambda index: read_image(files, index), range(len(files)))):
-            self.files.append(content)
+        for images, digests in read_all(files):
+            rows = slice(len(self.files), len(self.files) + len(images))
+            self.files += digests
             if self.x is not None:
-                self.x[index] = image
-            if part[index] == TRAIN:
-                self.pixels.add(image[None])
+                self.x[rows] = images
+            self.pixels.add(images[part[rows] == TRAIN])
 
     def moments(self, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the training rows, in raw units."""

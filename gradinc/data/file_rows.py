@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gradinc.base.errors import UserError
-from gradinc.data.decode import decode, threads
+from gradinc.data.decode import read_groups, read_images
 from gradinc.data.rows import Pair, Rows, Standardize
 from gradinc.data.source import ImageFiles
 
@@ -68,15 +66,8 @@ class FileRows(Rows):
         return same
 
     def _in_threads(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
-        """Yield batches, decoded one batch ahead."""
-        with ThreadPoolExecutor(threads()) as pool:
-            waiting: deque[list[Future[np.ndarray]]] = deque()
-            for rows in lists:
-                waiting.append([pool.submit(decode, self.files, row) for row in rows])
-                if len(waiting) > 1:
-                    yield _stack(image.result() for image in waiting.popleft())
-            for images in waiting:
-                yield _stack(image.result() for image in images)
+        for images, _ in read_groups(self.files, lists):
+            yield torch.from_numpy(images)
 
     def _in_processes(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
         # Workers send arrays, not tensors: a tensor is sent through a socket in the temporary folder, which fails if
@@ -119,14 +110,9 @@ class _Images(Dataset[np.ndarray | _Broken]):
 
     def __getitem__(self, rows: list[int]) -> np.ndarray | _Broken:
         try:
-            return np.stack([decode(self.files, row) for row in rows])
+            return read_images(self.files, rows)[0]
         except UserError as error:
             return _Broken(error.where, error.what, error.fix)
-
-
-def _stack(images: Iterable[np.ndarray]) -> Tensor:
-    """Return images as one uint8 tensor, shape (rows, C, H, W)."""
-    return torch.from_numpy(np.stack(list(images)))
 
 
 def _as_it_is(item: object) -> object:

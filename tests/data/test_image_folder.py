@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.schema import DataSection
 from gradinc.data.dataset import Dataset, load_dataset, open_source
-from gradinc.data.decode import decode
+from gradinc.data.decode import read_images
 from gradinc.data.file_rows import FileRows
 from gradinc.data.folder import FORMATS
 from gradinc.data.rows import TensorRows
@@ -37,6 +39,11 @@ def opened(section: Section, root: Path, **values: Any) -> Dataset:
 def save(path: Path, colour: Any, size: tuple[int, int] = (6, 6), mode: str = "RGB", **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, colour).save(path, **options)
+
+
+def image(files: ImageFiles, row: int) -> np.ndarray:
+    images, _ = read_images(files, [row])
+    return images[0]
 
 
 def test_one_folder_for_each_class_is_split_by_class(section: Section, pictures: Pictures) -> None:
@@ -95,7 +102,7 @@ def test_every_format_is_read_also_in_capitals(tmp_path: Path, ending: str) -> N
     files = open_source("image_folder", str(tmp_path), {"channels": 3}).x
     assert isinstance(files, ImageFiles)
     assert len(files) == 2
-    assert abs(decode(files, 0).astype(int) - 130).max() <= 1
+    assert abs(image(files, 0).astype(int) - 130).max() <= 1
 
 
 def test_images_below_a_class_at_any_depth_belong_to_it(tmp_path: Path) -> None:
@@ -122,15 +129,16 @@ def test_sixteen_bits_become_eight_and_transparency_is_dropped(tmp_path: Path) -
     save(tmp_path / "b" / "1.png", (10, 20, 30, 0), mode="RGBA")
     files = open_source("image_folder", str(tmp_path), {}).x
     assert isinstance(files, ImageFiles)
-    assert decode(files, 0)[:, 0, 0].tolist() == [0x81] * 3
-    assert decode(files, 1)[:, 0, 0].tolist() == [10, 20, 30]
+    assert image(files, 0)[:, 0, 0].tolist() == [0x81] * 3
+    assert image(files, 1)[:, 0, 0].tolist() == [10, 20, 30]
 
 
 def test_images_of_different_sizes_are_refused_or_scaled(section: Section, tmp_path: Path) -> None:
-    save(tmp_path / "a" / "1.png", "red")
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        save(tmp_path / name, "red")
     save(tmp_path / "b" / "2.png", "red", size=(7, 6))
     with pytest.raises(UserError) as caught:
-        opened(section, tmp_path)
+        opened(section, tmp_path, validation=0)
     assert caught.value.where == str(tmp_path / "b" / "2.png")
     assert caught.value.what == "is 7x6 pixels, while a/1.png is 6x6"
     assert caught.value.fix == "Give data.size=N to scale all images to NxN"
@@ -145,10 +153,10 @@ def test_scaling_keeps_proportions_and_cuts_out_the_middle(tmp_path: Path) -> No
         Image.fromarray(wide).save(tmp_path / name / "1.png")
     files = open_source("image_folder", str(tmp_path), {"size": 10}).x
     assert isinstance(files, ImageFiles)
-    assert (decode(files, 0) == 255).all()
+    assert (image(files, 0) == 255).all()
     half = open_source("image_folder", str(tmp_path), {"size": 5}).x
     assert isinstance(half, ImageFiles)
-    assert decode(half, 0).shape == (3, 5, 5)
+    assert image(half, 0).shape == (3, 5, 5)
 
 
 BROKEN = {
@@ -328,3 +336,30 @@ def test_automatic_memory_goes_by_size(section: Section, pictures: Pictures, mon
     for available, kind in ((4 * 24 * 90 * 4, TensorRows), (4 * 24 * 90 * 4 - 1, FileRows)):
         monkeypatch.setattr("gradinc.data.available_memory.available_memory", lambda size=available: size)
         assert isinstance(opened(section, root).train, kind)
+
+
+OPENING = """
+import collections, sys
+import torch
+from gradinc.config.schema import DataSection
+from gradinc.data.dataset import load_dataset
+opened = collections.Counter()
+sys.addaudithook(lambda event, details: opened.update([str(details[0])]) if event == "open" else None)
+load_dataset(DataSection(name="image_folder", root=sys.argv[1], memory=sys.argv[2]), "cpu", torch.float32)
+print(*(opened[path] for path in sorted(opened) if path.endswith(".png")))
+"""
+
+
+@pytest.mark.parametrize("memory", ["tensor", "stream"])
+def test_a_file_is_opened_once_to_hash_decode_and_count_it(pictures: Pictures, tmp_path: Path, memory: str) -> None:
+    """The header of the first file gives the size, the headers of grey files whether all of them are grey."""
+
+    def opened_files(root: Path) -> list[int]:
+        command = [sys.executable, "-c", OPENING, str(root), memory]
+        return [int(count) for count in subprocess.run(command, capture_output=True, check=True).stdout.split()]
+
+    root = pictures(count=100)
+    assert opened_files(root) == [2] + [1] * 299
+    for path in root.glob("*/*.png"):
+        Image.open(path).convert("L").save(path)
+    assert opened_files(root) == [2] * 300

@@ -26,19 +26,11 @@ def image_folder(root: str | None, *, size: Count | None = None, channels: Liter
         raise UserError("data.root", "image_folder needs a folder", f"Give data.root=DIR, laid out as {LAYOUT}")
     folder = Path(root).expanduser()
     paths, classes, y, part = scan(folder)
-    found = headers(folder / path for path in paths)
+    first, *others = (folder / path for path in paths)
+    height, width, grey = next(headers([first]))
     if channels == "auto":
-        channels = 1 if all(grey for _, _, grey in found) else 3
-    if size is None:
-        height, width, _ = found[0]
-        for path, (other_height, other_width, _) in zip(paths, found, strict=True):
-            if (other_height, other_width) != (height, width):
-                raise UserError(
-                    str(folder / path),
-                    f"is {other_width}x{other_height} pixels, while {paths[0]} is {width}x{height}",
-                    "Give data.size=N to scale all images to NxN",
-                )
-    else:
+        channels = 1 if grey and all(grey for _, _, grey in headers(others)) else 3
+    if size is not None:
         height = width = size
     files = ImageFiles(folder, paths, height, width, channels, resize=size is not None)
     return Source(files, y, classes, part, 255.0, str(folder))
