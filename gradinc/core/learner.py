@@ -89,7 +89,8 @@ class Learner:
         objective = self.objective(batch, out)
         self.window.collect(objective, batch, out, self)
         self.notes.loss(self.finite.loss(objective), batch.items)
-        self.weights.reach(batch)
+        if self.weights.heads:
+            self.weights.reach(batch)
         self.work.samples += batch.fresh
         self.place.taken(self.window.taken)
 
@@ -99,7 +100,8 @@ class Learner:
         if made := self.window.reduce(self):
             for transform in self._transforms:
                 transform(self.weights.grad, self)
-            self.weights.wake_heads()
+            if self.weights.heads:
+                self.weights.wake_heads()
             self.rate.set(self.place, self.work, self.window.taken)
             self._step()
             for stepped in self._stepped:

@@ -33,6 +33,7 @@ class Rate:
         self.optimizer = optimizer
         self.schedule, self.scale = schedule, SCALES[scale]
         self._bases: list[float] = [group["lr"] for group in optimizer.param_groups]
+        self._steady = schedule.steady and scale == "none"
         self._factor: float | None = None
 
     def now(self, place: Place, work: Work, count: int) -> float:
@@ -41,6 +42,8 @@ class Rate:
 
     def set(self, place: Place, work: Work, count: int) -> None:
         """Set the optimizer's learning rate for the update that is about to be made."""
+        if self._steady and self._factor is not None:
+            return
         factor = self._at(place, work, count)
         if factor != self._factor:
             self._factor = factor

@@ -32,6 +32,9 @@ class Schedule:
         task_factor: factor that each new task multiplies the factor by.
         task_floor: lower bound of this factor.
 
+    Attributes:
+        steady: whether the factor is always 1.
+
     Raises:
         UserError: the schedule needs to know the number of updates, and it is not known.
     """
@@ -51,6 +54,7 @@ class Schedule:
         self._factor = load_part("schedule", name)
         self._options = dict(options)
         self._warmup = warmup
+        self.steady = self._factor is constant and warmup == 0 and task_factor == 1
         self._updates, self._rows = updates, rows
         self(warmup)  # missing information raises here, not after hours
 

@@ -31,6 +31,7 @@ class Weights:
         channels_last: for each parameter, whether it is stored with its channels last, in the vector too.
         leaves: the optimizer's slices.
         defers: whether the optimizer steps by `descend`; only then may the vector wait.
+        heads: as in the arguments.
         reached: tasks whose heads were used by a batch of the current window, if tasks have heads.
     """
 
@@ -57,7 +58,7 @@ class Weights:
         layers = [Layer(n, a, b, s) for n, (a, b), s in zip(self.names, self.spans, self.shapes, strict=True)]
         output = output_layer(model) if heads else None
         self.leaves = Leaves(self.value, self._grad, layers, output, heads, waits or {})
-        self._heads = list(heads)
+        self.heads = list(heads)
         self.reached: set[int] = set()
 
     def __len__(self) -> int:
@@ -75,16 +76,20 @@ class Weights:
         Returns:
             The squared norm of the added gradient if `norm` is true, else None.
         """
-        parts = self._parts(objective, factor)
         if first:
-            self._first = parts
+            self._first = self._parts(objective, factor)
             if not self.defers:
                 self._join()
             return torch.dot(self.grad, self.grad) if norm else None
         self._join()
-        torch._foreach_add_(self._grads, parts)
+        if not norm:
+            objective.backward(factor)  # autograd adds to the views of the vector
+            return None
         # The norms of the layers cost less than a second vector and a pass over it.
-        return torch.stack(torch._foreach_norm(parts)).square().sum() if norm else None
+        parts = self._parts(objective, factor)
+        square = torch.stack(torch._foreach_norm(parts)).square().sum()
+        torch._foreach_add_(self._grads, parts)
+        return square
 
     def descend(self, lr: float) -> None:
         """Subtract `lr` times the gradient from `value`; both forms round alike."""
@@ -129,13 +134,13 @@ class Weights:
         return zip(self.names, self.views(vector), strict=True)
 
     def reach(self, batch: Batch) -> None:
-        """Record which tasks' heads a batch uses."""
-        if self._heads:
+        """Record which tasks' heads a batch uses, if tasks have heads."""
+        if self.heads:
             self.reached.update([batch.task] if batch.tasks is None else batch.tasks.unique().tolist(), batch.heads)
 
     def wake_heads(self) -> None:
         """Let the optimizer's next step move only the heads that were reached."""
-        if self._heads:
+        if self.heads:
             self.leaves.wake(self.reached)
 
     def state_dict(self) -> list[int]:

@@ -105,7 +105,8 @@ class Window:
         self.taken, self.items = 0, 0.0
         self.batches.clear()
         self.outputs.clear()
-        self._spread.clear()
+        if self._spread.keeps:
+            self._spread.clear()
         self._unfinished = None
 
     def state_dict(self) -> dict[str, Any]:

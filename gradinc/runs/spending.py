@@ -37,14 +37,14 @@ class Spending:
 
     def reached(self, position: Position) -> str | None:
         """The limit that ends the task before its next window, if one does."""
-        world = self._learner.place.world
-        if not self._counted:
-            return None
-        spent = self._spent(position)
+        learner = self._learner
         for name, limit in self._counted:
-            used: float = getattr(spent, name)
-            if name == "seconds" and not world.alone:  # all processes use the first one's clock
-                used = world.first(round(used * 1000)) / 1000
+            if name == "steps":
+                used: float = learner.updates - position.began[0]
+            else:
+                used = getattr(self._spent(position), name)
+            if name == "seconds" and not learner.place.world.alone:  # all processes use the first one's clock
+                used = learner.place.world.first(round(used * 1000)) / 1000
             if used >= limit:
                 return name
         return None
