@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from gradinc.studies.bench.harness import print_results
+    from gradinc.studies.bench.harness import Skipped, print_results
 
     benches = _benches(which, options)
     chosen = [name for name in benches if options.only in name]
@@ -45,7 +45,12 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=True)
     hidden = options.quiet or not console.is_terminal
     names = track(chosen, description="measuring", console=console, transient=True, disable=hidden)
-    results = [benches[name](options.rounds) for name in names]
+    results = []
+    for name in names:
+        try:
+            results.append(benches[name](options.rounds))
+        except Skipped as reason:
+            console.print(f"{name}: skipped, {reason}", soft_wrap=True, markup=False, highlight=False)
     if options.json:
         print_json([asdict(result) for result in results])
     else:
@@ -69,10 +74,10 @@ def _parser(which: str) -> Parser:
 
 def _benches(which: str, options: Namespace) -> dict[str, Bench]:
     """Return the lines of a bench, each with the function that measures it."""
-    from gradinc.studies.bench import commands, handwritten, incremental, strategies
+    from gradinc.studies.bench import commands, handwritten, images, incremental, strategies
 
     if which == "strategies":
         return strategies.costs()
     if which == "incremental":
         return incremental.streams(options.tasks, options.rows)
-    return {**handwritten.trainings(), **commands.commands()}
+    return {**handwritten.trainings(), **images.folders(), **commands.commands()}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
+
+import pytest
 
 from gradinc.config import groups
 from gradinc.studies.bench.strategies import GOALS, METHODS, rules
@@ -33,6 +36,19 @@ def test_streams_of_many_tasks_can_be_measured(gradinc: Any) -> None:
     assert [line["name"] for line in found] == [*names, "er, late task over early", "er, late memory over early"]
     assert [line["kind"] for line in found] == ["cost", "cost", "cost", "memory"]
     assert all(line["ratio"] > 0 for line in found)
+
+
+def test_a_folder_of_images_is_measured_where_torchvision_is_installed(
+    gradinc: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("bench", "--only", "image_folder, streamed, workers=0", "--rounds", "1", "--json")
+    (line,) = json.loads(gradinc(*words).out)
+    assert (line["kind"], line["bound"], line["goal"]) == ("time", "≤", 1.0)
+    assert line["ratio"] > 0
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)  # its import fails
+    skipped = gradinc(*words)
+    assert (skipped.code, json.loads(skipped.out)) == (0, [])
+    assert skipped.err.startswith("image_folder, streamed, workers=0: skipped, torchvision cannot be imported (")
 
 
 def test_wrong_options_get_one_line(gradinc: Any) -> None:

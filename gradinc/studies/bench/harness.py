@@ -63,6 +63,10 @@ class BenchResult:
         return self.ratio >= self.goal if self.bound == "≥" else self.ratio <= self.goal
 
 
+class Skipped(Exception):
+    """A bench that cannot run on this machine. Its text is the reason."""
+
+
 Bench = Callable[[int], BenchResult]
 """Measures one line of the table in this number of rounds."""
 
