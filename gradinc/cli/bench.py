@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradinc.studies.bench.harness import Bench
 
 DESCRIPTIONS = {
-    "": "Speed against a hand-written loop, and the time of whole commands.",
+    "": "Speed against a hand-written loop, the time of whole commands, and what methods compute from past tasks.",
     "strategies": "Processor time of every rule and method, and of diagnostics, over plain accumulation.",
     "incremental": "Streams of tasks against hand-written loops.",
 }
@@ -74,10 +74,10 @@ def _parser(which: str) -> Parser:
 
 def _benches(which: str, options: Namespace) -> dict[str, Bench]:
     """Return the lines of a bench, each with the function that measures it."""
-    from gradinc.studies.bench import commands, handwritten, images, incremental, strategies
+    from gradinc.studies.bench import commands, handwritten, images, incremental, past, strategies
 
     if which == "strategies":
         return strategies.costs()
     if which == "incremental":
         return incremental.streams(options.tasks, options.rows)
-    return {**handwritten.trainings(), **images.folders(), **commands.commands()}
+    return {**handwritten.trainings(), **images.folders(), **commands.commands(), **past.past()}

@@ -51,6 +51,13 @@ def test_a_folder_of_images_is_measured_where_torchvision_is_installed(
     assert skipped.err.startswith("image_folder, streamed, workers=0: skipped, torchvision cannot be imported (")
 
 
+def test_the_fisher_information_of_rows_can_be_measured(gradinc: Any) -> None:
+    lines = json.loads(gradinc("bench", "--only", "Fisher", "--rounds", "1", "--json").out)
+    names = ["a loop over rows", "its closed form by hand"]
+    assert [line["name"] for line in lines] == [f"ewc, Fisher information, over {name}" for name in names]
+    assert all(line["kind"] == "speed" and line["ratio"] > 0 for line in lines)
+
+
 def test_wrong_options_get_one_line(gradinc: Any) -> None:
     wrong = gradinc("bench", "strategies", "--only", "nothing")
     assert (wrong.code, wrong.out) == (2, "")
