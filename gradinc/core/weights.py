@@ -15,9 +15,9 @@ class Weights:
     """The weights of a model as one vector `value`, and their gradient as one vector `grad`.
 
     Every parameter of the model becomes a view of `value`, so that a step, a dot product, a norm or a projection over
-    all weights is one kernel. The gradient of a window's first micro-batch stays in autograd's own tensors until
-    something asks for the vector: plain gradient descent of one micro-batch then needs no copy. Build it after the
-    model is on its device and before the optimizer.
+    all weights is one kernel. If a window has one micro-batch, its gradient stays in autograd's own tensors until
+    something asks for the vector: plain gradient descent then needs no copy. Build it after the model is on its device
+    and before the optimizer.
 
     Args:
         heads: the outputs of each task's own head, if tasks have heads: rows of the model's last linear layer, which
@@ -49,7 +49,7 @@ class Weights:
         self._grad = self.value.new_zeros(len(self))
         self._values, self._grads = self.views(self.value), self.views(self._grad)
         self._first: tuple[Tensor, ...] | None = None  # the first micro-batch's gradient, before it is in the vector
-        self.defers = False
+        self.defers = self._waits = False
         for p, value in zip(self.parameters, self._values, strict=True):
             value.copy_(p.detach())
         for p, value, grad in zip(self.parameters, self._values, self._grads, strict=True):
@@ -78,7 +78,7 @@ class Weights:
         """
         if first:
             self._first = self._parts(objective, factor)
-            if not self.defers:
+            if not self._waits:
                 self._join()
             return torch.dot(self.grad, self.grad) if norm else None
         self._join()
@@ -98,9 +98,10 @@ class Weights:
         else:
             torch._foreach_add_(self._values, self._first, alpha=-lr)
 
-    def release(self) -> None:
-        """Forget the gradient of the window before, so that the next one takes its place in the cache."""
+    def open(self, size: int) -> None:
+        """Forget the gradient of the window before; the next one has so many micro-batches."""
         self._first = None
+        self._waits = self.defers and size == 1
 
     def gradient(self, scalar: Tensor, factor: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """Return the gradient of a scalar times a factor, shape (P,); weights that it does not depend on get 0."""

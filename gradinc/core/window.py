@@ -55,7 +55,7 @@ class Window:
             ends: whether no other window follows in the epoch.
         """
         self.size, self.planned, self.ends = size, planned, ends
-        self.weights.release()
+        self.weights.open(size)
         self.rule.open(self.weights.value, size)
 
     def collect(self, objective: Tensor, batch: Batch, out: Tensor, learner: LearnerView) -> None:
