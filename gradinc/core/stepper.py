@@ -12,10 +12,10 @@ from torch.optim import Optimizer
 
 from gradinc.core.weights import Weights
 
-Kind = TypeVar("Kind", bound=Optimizer)
+_Kind = TypeVar("_Kind", bound=Optimizer)
 
 
-def eager(kind: type[Kind]) -> type[Kind]:
+def eager(kind: type[_Kind]) -> type[_Kind]:
     """Return an optimizer's class without the import of PyTorch's compiler.
 
     PyTorch hides these four methods from its compiler. At the first call, which is in the constructor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,3 +202,5 @@ class Lab:
         text = path.read_text()
         assert before in text
         path.write_text(text.replace(before, after))
+        stat = path.stat()  # bytecode is taken for that of a source of the same size and second
+        os.utime(path, (stat.st_atime, stat.st_mtime + 2))

@@ -11,8 +11,8 @@ import time
 from gradinc.config.catalog import PACKAGE
 from gradinc.studies.bench.harness import Bench, BenchResult, in_turns, summarized
 
-START = "start of a run"
-SWEEP = "sweep of 24 jobs, two at a time"
+_START = "start of a run"
+_SWEEP = "sweep of 24 jobs, two at a time"
 
 SHORT = ("data=digits", "model=mlp", "budget.epochs=1", "progress=quiet")
 """A run of a tenth of a second."""
@@ -20,7 +20,7 @@ SHORT = ("data=digits", "model=mlp", "budget.epochs=1", "progress=quiet")
 
 def commands() -> dict[str, Bench]:
     """Return the benches by name."""
-    return {START: _start, SWEEP: _sweep}
+    return {_START: _start, _SWEEP: _sweep}
 
 
 def _start(rounds: int) -> BenchResult:
@@ -29,7 +29,7 @@ def _start(rounds: int) -> BenchResult:
     def run() -> float:
         return _seconds("-m", "gradinc", "train", *SHORT)
 
-    return summarized(START, "time", in_turns(run, lambda: _seconds("-c", "import torch"), rounds), "≤", 1.9)
+    return summarized(_START, "time", in_turns(run, lambda: _seconds("-c", "import torch"), rounds), "≤", 1.9)
 
 
 def _sweep(rounds: int) -> BenchResult:
@@ -39,7 +39,7 @@ def _sweep(rounds: int) -> BenchResult:
     def jobs(count: int) -> float:
         return _seconds("-m", "gradinc", "train", "-m", f"seed={seeds}", f"n_jobs={count}", *SHORT)
 
-    return summarized(SWEEP, "speed", in_turns(lambda: jobs(1), lambda: jobs(2), rounds), "≥", 1.6)
+    return summarized(_SWEEP, "speed", in_turns(lambda: jobs(1), lambda: jobs(2), rounds), "≥", 1.6)
 
 
 def _seconds(*arguments: str) -> float:

@@ -36,7 +36,7 @@ class Forked:
     Args:
         printed: descriptor of the file that receives what it prints.
         environment: its environment.
-        loaded: result of `gradinc.studies.sweep.worker.load`.
+        loaded: result of `gradinc.studies.sweep.worker.load_all`.
     """
 
     def __init__(self, printed: int, environment: Mapping[str, str], loaded: Loaded) -> None:

@@ -19,7 +19,7 @@ from gradinc.config.catalog import PACKAGE
 from gradinc.studies.sweep.fork import Forked, can_fork
 from gradinc.studies.sweep.gpus import dealt
 from gradinc.studies.sweep.shipment import Ending, Shipment
-from gradinc.studies.sweep.worker import Loaded, load
+from gradinc.studies.sweep.worker import Loaded, load_all
 
 _LOOKED_EVERY = 0.1
 """Seconds between two checks whether the sweep is to stop."""
@@ -45,7 +45,7 @@ def start_workers(n_jobs: int, devices: Sequence[str]) -> list[Worker]:
     count = min(joblib.effective_n_jobs(n_jobs), len(devices))
     workers = [Worker(environment) for environment in dealt(count, devices)]
     if workers and can_fork():
-        loaded = load()
+        loaded = load_all()
         for worker in workers if loaded.alone else ():
             worker.fork(loaded)
     return workers
@@ -70,7 +70,7 @@ class Worker:
         """Start the first process as a copy of this one.
 
         Args:
-            loaded: result of `gradinc.studies.sweep.worker.load`.
+            loaded: result of `gradinc.studies.sweep.worker.load_all`.
         """
         self._process = Forked(self._printed.fileno(), self._environment, loaded)
 

@@ -66,7 +66,7 @@ def serve(loaded: Loaded | None = None) -> None:
     faulthandler.enable()
     port = _Port()
     if loaded is None:
-        loaded = load()
+        loaded = load_all()
     port.listen()
     while (job := port.next_job()) is not None:
         code, line = _attempt(job, loaded.packages, port)
@@ -76,7 +76,7 @@ def serve(loaded: Loaded | None = None) -> None:
     os._exit(0)  # there is a thread that still reads
 
 
-def load() -> Loaded:
+def load_all() -> Loaded:
     """Import what jobs need: the modules of runs, and all parts, with those of other packages."""
     before = {package: package_digest(package) for package in registered_packages()}
     with loading():

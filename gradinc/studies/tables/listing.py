@@ -17,7 +17,7 @@ from gradinc.studies.tables.specification import Table
 
 
 @dataclass(frozen=True)
-class Size:
+class TableSize:
     """Counts of a table's cells and runs.
 
     Attributes:
@@ -32,7 +32,7 @@ class Size:
     runs: int
 
 
-def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Iterator[Size]:
+def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Iterator[TableSize]:
     """Yield the size of each table.
 
     The different runs are counted by their arguments. Composing them takes up to two seconds for a table, so that is
@@ -58,16 +58,16 @@ def _size(
     read: Callable[[str], Assignment],
     default: Config,
     existing: Sequence[str],
-) -> Size:
+) -> TableSize:
     cells = [(row, column) for row, line in table.rows.items() for column in line.columns or table.columns]
     absent = {row for row, line in table.rows.items() if not_built(line, config_dirs) is not None}
     built = [table.arguments(row, column) for row, column in cells if row not in absent]
     by_key = [latest(map(read, arguments)) for arguments in built]
     if not extra and not any(_may_exist(each, default, existing) for each in by_key):
         different = {frozenset(assignment.text for assignment in each.values()) for each in by_key}
-        return Size(len(built), len(cells), 0, len(different) * len(table.seeds))
+        return TableSize(len(built), len(cells), 0, len(different) * len(table.seeds))
     jobs = jobs_of(compose_cells(table, list(table.rows), table.seeds, extra, config_dirs)).values()
-    return Size(len(built), len(cells), sum(status(job) == "finished" for job in jobs), len(jobs))
+    return TableSize(len(built), len(cells), sum(status(job) == "finished" for job in jobs), len(jobs))
 
 
 def _may_exist(assignments: Mapping[str, Assignment], default: Config, existing: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from small_table import write_table
 
 from gradinc.config import groups
 from gradinc.studies.tables.cells import compose_cells, open_table
-from gradinc.studies.tables.listing import Size, sizes
+from gradinc.studies.tables.listing import TableSize, sizes
 from gradinc.studies.tables.reading import read_table
 from gradinc.studies.tables.running import jobs_of
 
@@ -179,7 +179,7 @@ def test_every_table_that_ships_is_right_and_every_run_of_it_composes(name: str,
     cells = compose_cells(table, list(table.rows), table.seeds)
     assert any(cell.jobs for cell in cells)
     (size,) = sizes([table])
-    composed = Size(sum(cell.missing is None for cell in cells), len(cells), 0, len(jobs_of(cells)))
+    composed = TableSize(sum(cell.missing is None for cell in cells), len(cells), 0, len(jobs_of(cells)))
     assert size == composed, "a list of tables counts runs without composing them"
     for row in table.rows.values():
         assert row.published or table.data != "mnist" or row.note or "ours" in row.title
