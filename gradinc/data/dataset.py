@@ -13,13 +13,14 @@ from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import DataSection
 from gradinc.data.available_memory import fits
-from gradinc.data.decode import check_headers, read_all
+from gradinc.data.decode import check_headers
 from gradinc.data.digest import content_digest
 from gradinc.data.file_rows import FileRows
 from gradinc.data.rows import OutlinedRows, Rows, Standardize, TensorRows
 from gradinc.data.source import DATA_PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
 from gradinc.data.split import split_rows
-from gradinc.data.statistics import PixelCounts, moments
+from gradinc.data.statistics import moments
+from gradinc.data.survey import Survey
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def prepare_dataset(config: DataSection, source: Source, device: torch.device, d
     """Split and normalise the result of a data set's function. See `load_dataset`."""
     part = _parts(config, source)
     in_memory = _in_memory(config, source, device, dtype)
-    rows = _Survey(source, part, in_memory)
+    rows = Survey(source, part, in_memory)
     mean, std = _normalisation(config.normalize, source, rows, part)
     standardize = _standardize(mean * source.scale, std * source.scale, source.shape, device, dtype)
     y, target_mean, target_std = _targets(source, part, device, dtype)
@@ -184,42 +185,6 @@ def _outputs(source: Source) -> int:
     return len(source.classes) if source.classes is not None else int(source.y.shape[1])
 
 
-class _Survey:
-    """One pass over the raw rows: their digests, their statistics and, in memory, their values.
-
-    Every image is decoded here, so that a broken file is reported before anything else starts.
-
-    Attributes:
-        x: raw rows, or None if they are streamed.
-        files: sha256 of each file, or None if the rows are not files.
-        pixels: counts over the training images, if the rows are files.
-    """
-
-    def __init__(self, source: Source, part: np.ndarray, in_memory: bool) -> None:
-        self.x: np.ndarray | None = None
-        self.files: list[bytes] | None = None
-        self.pixels: PixelCounts | None = None
-        if isinstance(source.x, np.ndarray):
-            self.x = source.x
-            return
-        files = source.x
-        self.x = np.empty((len(files), *files.shape), np.uint8) if in_memory else None
-        self.files, self.pixels = [], PixelCounts(files.channels)
-        for images, digests in read_all(files):
-            rows = slice(len(self.files), len(self.files) + len(images))
-            self.files += digests
-            if self.x is not None:
-                self.x[rows] = images
-            self.pixels.add(images[part[rows] == TRAIN])
-
-    def moments(self, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of the training rows, in raw units."""
-        if self.pixels is not None:
-            return self.pixels.moments()
-        assert self.x is not None
-        return moments(self.x[train])
-
-
 def _in_memory(config: DataSection, source: Source, device: torch.device, dtype: torch.dtype) -> bool:
     if isinstance(source.x, np.ndarray):
         if config.memory == "stream":
@@ -233,7 +198,7 @@ def _in_memory(config: DataSection, source: Source, device: torch.device, dtype:
 
 
 def _normalisation(
-    kind: str | tuple[float, float], source: Source, rows: _Survey, part: np.ndarray
+    kind: str | tuple[float, float], source: Source, rows: Survey, part: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the subtracted value and the divisor, in input units, float64, one per channel or feature."""
     ones = np.ones(source.shape[0])

@@ -29,8 +29,9 @@ def section() -> Callable[..., DataSection]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a folder of PNG files of random colour images: 3 classes with `count` each."""
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes a folder of PNG files of random colour images, 3 classes with `count` each, with an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def make(count: int = 8, size: tuple[int, int] = (6, 5), channels: int = 3, below: str = "") -> Path:
         random = np.random.default_rng(0)

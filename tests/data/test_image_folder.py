@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from gradinc.data.file_rows import FileRows
 from gradinc.data.folder import FORMATS
 from gradinc.data.rows import TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
+from gradinc.data.survey import SETTLED
 from gradinc.runs.position import Position
 from gradinc.runs.saving import Saver
 
@@ -363,3 +366,82 @@ def test_a_file_is_opened_once_to_hash_decode_and_count_it(pictures: Pictures, t
     for path in root.glob("*/*.png"):
         Image.open(path).convert("L").save(path)
     assert opened_files(root) == [2] * 300
+
+
+@pytest.fixture
+def settled(pictures: Pictures) -> Path:
+    """A folder of images that last changed long enough ago."""
+    root = pictures()
+    wait_until_settled()
+    return root
+
+
+def wait_until_settled() -> None:
+    time.sleep(SETTLED / 1e9 + 0.1)
+
+
+def opened_again(root: Path, memory: str = "stream") -> int:
+    """The number of files that another start opens, without the first, whose header gives the size."""
+    command = [sys.executable, "-c", OPENING, str(root), memory]
+    return len(subprocess.run(command, capture_output=True, check=True).stdout.split()) - 1
+
+
+def test_streamed_files_that_have_not_changed_are_not_read_at_the_next_start(section: Section, settled: Path) -> None:
+    first = opened(section, settled, memory="stream")
+    assert opened_again(settled) == 0
+    assert opened_again(settled, memory="tensor") == 23, "their pixels are needed"
+    again = opened(section, settled, memory="stream")
+    assert again.record() == first.record()
+    path = settled / "dog" / "03.png"
+    path.write_bytes((settled / "owl" / "00.png").read_bytes())
+    with pytest.raises(UserError, match="was changed while the run read it"):
+        list(chain.from_iterable(part.chunks(4) for part in (again.train, again.validation, again.test)))
+
+
+def test_files_with_the_size_and_the_time_of_the_old_ones_are_read_again(section: Section, settled: Path) -> None:
+    first = opened(section, settled, memory="stream")
+    path, other = (settled / "dog" / f"0{number}.png" for number in (3, 4))
+    stat = path.stat()
+    path.write_bytes(other.read_bytes())
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    wait_until_settled()
+    changed = opened(section, settled, memory="stream")
+    assert changed.digest != first.digest
+    assert changed.digest == opened(section, settled, memory="tensor").digest
+    path.write_bytes(b"broken")
+    wait_until_settled()
+    with pytest.raises(UserError, match="not an image format"):
+        opened(section, settled, memory="stream")
+
+
+def test_files_that_changed_a_moment_ago_are_not_trusted(section: Section, settled: Path, tmp_path: Path) -> None:
+    os.utime(settled / "dog" / "03.png")
+    opened(section, settled, memory="stream")
+    assert not (tmp_path / "cache").exists()
+    wait_until_settled()
+    opened(section, settled, memory="stream")
+    assert len(list((tmp_path / "cache" / "gradinc" / "image_folder").iterdir())) == 1
+
+
+def test_statistics_are_stored_for_one_split_and_one_size(section: Section, settled: Path) -> None:
+    for values in ({}, {"split_seed": 1}, {"size": 4}, {"channels": 1}):
+        opened(section, settled, memory="stream")
+        streamed = opened(section, settled, memory="stream", **values)
+        assert streamed.record() == opened(section, settled, memory="tensor", **values).record()
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"\0" + content[1:], lambda _: b""])
+def test_a_damaged_cache_is_replaced(
+    section: Section, settled: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    first = opened(section, settled, memory="stream").record()
+    (stored,) = (tmp_path / "cache" / "gradinc" / "image_folder").iterdir()
+    content = stored.read_bytes()
+    stored.write_bytes(damage(content))
+    assert opened(section, settled, memory="stream").record() == first
+    assert stored.read_bytes() == content
+
+
+def test_a_cache_that_cannot_be_written_does_not_stop_a_run(section: Section, settled: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert opened(section, settled, memory="stream").record() == opened(section, settled, memory="tensor").record()

@@ -17,6 +17,8 @@ def image_folder(root: str | None, *, size: Count | None = None, channels: Liter
 
     DIR/<class>/*.png is split by data.validation and data.test; DIR/train/<class>/*.png, DIR/val and
     DIR/test are used as they are. Formats: png jpg jpeg bmp gif webp tif tiff ppm pgm.
+    With data.memory=stream, digests and pixel counts are stored under $XDG_CACHE_HOME or ~/.cache,
+    and files that have not changed are not read at the next start.
 
     Args:
         size: scale each image to size x size pixels and cut out the middle; null does not scale images.

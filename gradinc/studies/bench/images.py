@@ -6,6 +6,7 @@ streamed rows reads the files twice, for the statistics and for the epoch, and s
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterable
@@ -71,6 +72,7 @@ def _write(folder: Path) -> None:
 
 
 def _gradinc(folder: str, workers: int | None) -> float:
+    os.utime(next(Path(folder).glob("*/*.png")))  # no record of an earlier turn is valid: this is a first reading
     begun = time.perf_counter()
     memory: Literal["tensor", "stream"] = "tensor" if workers is None else "stream"
     section = DataSection(name="image_folder", root=folder, memory=memory, workers=workers or 0, validation=0)
