@@ -80,4 +80,4 @@ def _benches(which: str, options: Namespace) -> dict[str, Bench]:
         return strategies.costs()
     if which == "incremental":
         return incremental.streams(options.tasks, options.rows)
-    return {**handwritten.trainings(), **images.folders(), **commands.commands(), **past.past()}
+    return {**handwritten.trainings(), **images.image_folders(), **commands.commands(), **past.past()}

@@ -81,7 +81,7 @@ def check_size(files: ImageFiles, path: str, height: int, width: int) -> None:
 
 
 def read_all(files: ImageFiles) -> Iterator[Images]:
-    """Yield all images in groups, in the order of their paths. See `read_images`."""
+    """Yield all images in groups, in the order of their paths. See `read_rows`."""
     everything = range(len(files))
     size = max(threads(), min(GROUP, GROUP_BYTES // math.prod(files.shape)))
     with _large_refused():
@@ -89,14 +89,14 @@ def read_all(files: ImageFiles) -> Iterator[Images]:
 
 
 def read_groups(files: ImageFiles, groups: Iterable[Sequence[int]]) -> Iterator[Images]:
-    """Yield the images of each group of row numbers, one group ahead, in threads. See `read_images`."""
+    """Yield the images of each group of row numbers, one group ahead, in threads. See `read_rows`."""
     count = threads()
     with ThreadPoolExecutor(count) as pool:
         waiting: deque[list[Future[Images]]] = deque()
         for rows in groups:
             size = -(-len(rows) // count)
             pieces = [rows[first : first + size] for first in range(0, len(rows), size)]
-            waiting.append([pool.submit(read_images, files, piece) for piece in pieces])
+            waiting.append([pool.submit(read_rows, files, piece) for piece in pieces])
             if len(waiting) > 1:
                 yield _joined(waiting.popleft())
         for futures in waiting:
@@ -108,7 +108,7 @@ def _joined(pieces: list[Future[Images]]) -> Images:
     return np.concatenate(images), [digest for some in digests for digest in some]
 
 
-def read_images(files: ImageFiles, rows: Sequence[int]) -> Images:
+def read_rows(files: ImageFiles, rows: Sequence[int]) -> Images:
     """Read each file once: its bytes are hashed and decoded.
 
     With `ImageFiles.resize` the shorter side is scaled to the requested size (bilinear, with

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gradinc.base.errors import UserError
-from gradinc.data.decode import read_groups, read_images
+from gradinc.data.decode import read_groups, read_rows
 from gradinc.data.rows import Pair, Rows, Standardize
 from gradinc.data.source import ImageFiles
 
@@ -110,7 +110,7 @@ class _Images(Dataset[np.ndarray | _Broken]):
 
     def __getitem__(self, rows: list[int]) -> np.ndarray | _Broken:
         try:
-            return read_images(self.files, rows)[0]
+            return read_rows(self.files, rows)[0]
         except UserError as error:
             return _Broken(error.where, error.what, error.fix)
 

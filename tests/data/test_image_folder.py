@@ -22,7 +22,7 @@ from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.schema import DataSection
 from gradinc.data.dataset import Dataset, load_dataset, open_source
-from gradinc.data.decode import read_images
+from gradinc.data.decode import read_rows
 from gradinc.data.file_rows import FileRows
 from gradinc.data.folder import FORMATS
 from gradinc.data.rows import TensorRows
@@ -45,7 +45,7 @@ def save(path: Path, colour: Any, size: tuple[int, int] = (6, 6), mode: str = "R
 
 
 def image(files: ImageFiles, row: int) -> np.ndarray:
-    images, _ = read_images(files, [row])
+    images, _ = read_rows(files, [row])
     return images[0]
 
 

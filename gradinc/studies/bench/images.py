@@ -26,16 +26,16 @@ from gradinc.data.torchvision_import import import_torchvision
 from gradinc.runs.device import pin
 from gradinc.studies.bench.harness import CPU, Bench, BenchResult, Skipped, in_turns, summarized
 
-FILES, SIDE, CLASSES, BATCH = 5_000, 32, 10, 64
+_FILES, _SIDE, _CLASSES, _BATCH = 5_000, 32, 10, 64
 
-IN_MEMORY = "image_folder"
+_IN_MEMORY = "image_folder"
 
 
-def folders() -> dict[str, Bench]:
+def image_folders() -> dict[str, Bench]:
     """Return the benches by name."""
     streamed = {f"image_folder, streamed, workers={workers}": workers for workers in (0, 1, 2)}
     return {
-        IN_MEMORY: partial(_folder, IN_MEMORY, None),
+        _IN_MEMORY: partial(_folder, _IN_MEMORY, None),
         **{name: partial(_folder, name, n) for name, n in streamed.items()},
     }
 
@@ -63,12 +63,12 @@ def _folder(name: str, workers: int | None, rounds: int) -> BenchResult:
 def _write(folder: Path) -> None:
     """Write images of blocks with noise, which compress like photographs."""
     draws = np.random.default_rng(0)
-    for label in range(CLASSES):
+    for label in range(_CLASSES):
         (folder / str(label)).mkdir()
-    for number in range(FILES):
-        blocks = draws.integers(0, 256, (SIDE // 4, SIDE // 4, 3)).repeat(4, 0).repeat(4, 1)
-        pixels = np.clip(blocks + draws.integers(-8, 9, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / str(number % CLASSES) / f"{number:05}.png")
+    for number in range(_FILES):
+        blocks = draws.integers(0, 256, (_SIDE // 4, _SIDE // 4, 3)).repeat(4, 0).repeat(4, 1)
+        pixels = np.clip(blocks + draws.integers(-8, 9, (_SIDE, _SIDE, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / str(number % _CLASSES) / f"{number:05}.png")
 
 
 def _gradinc(folder: str, workers: int | None) -> float:
@@ -78,7 +78,7 @@ def _gradinc(folder: str, workers: int | None) -> float:
     section = DataSection(name="image_folder", root=folder, memory=memory, workers=workers or 0, validation=0)
     dataset = load_dataset(section, CPU, torch.float32)
     for rows in (dataset.train, dataset.test):
-        _use(rows.batches(torch.randperm(len(rows)), BATCH))
+        _use(rows.batches(torch.randperm(len(rows)), _BATCH))
     return time.perf_counter() - begun
 
 
@@ -89,14 +89,14 @@ def _torchvision(folder: str, workers: int | None) -> float:
     mean = deviation = torch.full((3,), 0.5)
     if workers is not None:
         count, total, squares = 0, torch.zeros(3), torch.zeros(3)
-        for x, _ in DataLoader(image_folder(folder, transforms.ToTensor()), BATCH, num_workers=workers):
+        for x, _ in DataLoader(image_folder(folder, transforms.ToTensor()), _BATCH, num_workers=workers):
             count += x[:, 0].numel()
             total += x.sum((0, 2, 3))
             squares += (x * x).sum((0, 2, 3))
         mean = total / count
         deviation = (squares / count - mean * mean).sqrt()
     normalized = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, deviation)])
-    _use(DataLoader(image_folder(folder, normalized), BATCH, shuffle=True, num_workers=workers or 0))
+    _use(DataLoader(image_folder(folder, normalized), _BATCH, shuffle=True, num_workers=workers or 0))
     return time.perf_counter() - begun
 
 
