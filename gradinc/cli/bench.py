@@ -1,30 +1,28 @@
-"""``gradinc bench``: speed against hand-written loops, or the cost of every strategy."""
+"""``gradinc bench``: speed against hand-written loops, the cost of every strategy, or checks of a GPU."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import print_json
 from gradinc.cli.arguments import Parser, check_counts
 
-if TYPE_CHECKING:
-    from gradinc.studies.bench.harness import Bench
-
 DESCRIPTIONS = {
     "": "Speed against a hand-written loop, the time of whole commands, and what methods compute from past tasks.",
     "strategies": "Processor time of every rule and method, and of diagnostics, over plain accumulation.",
     "incremental": "Streams of tasks against hand-written loops.",
+    "cuda": "Checks on a GPU: the CPU's numbers, no waiting, resuming, two GPUs; and speed. Exit code 1: one failed.",
 }
 """The benches by the word after ``gradinc bench``."""
 
-NOUNS = {"": "bench", "strategies": "strategy", "incremental": "stream"}
+NOUNS = {"": "bench", "strategies": "strategy", "incremental": "stream", "cuda": "check"}
 """Name of a line in each bench's table."""
 
-ROUNDS = {"": 7, "strategies": 9, "incremental": 5}
+ROUNDS = {"": 7, "strategies": 9, "incremental": 5, "cuda": 5}
 """Default number of pairs of turns for a ratio."""
 
 
@@ -36,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from gradinc.studies.bench.harness import Skipped, print_results
+    from gradinc.studies.bench import cuda, harness
 
     benches = _benches(which, options)
     chosen = [name for name in benches if options.only in name]
@@ -49,17 +47,22 @@ def main(arguments: Sequence[str]) -> int:
     for name in names:
         try:
             results.append(benches[name](options.rounds))
-        except Skipped as reason:
+        except harness.Skipped as reason:
             console.print(f"{name}: skipped, {reason}", soft_wrap=True, markup=False, highlight=False)
     if options.json:
         print_json([asdict(result) for result in results])
+    elif which == "cuda":
+        cuda.print_checks(results)
     else:
-        print_results(NOUNS[which], results)
-    return 0
+        harness.print_results(NOUNS[which], results)
+    return int(which == "cuda" and any(result.passed is False for result in results))
 
 
 def _parser(which: str) -> Parser:
-    others = "gradinc bench strategies measures the cost of each rule and method,\ngradinc bench incremental streams."
+    others = (
+        "gradinc bench strategies measures the cost of each rule and method,\n"
+        "gradinc bench incremental streams, gradinc bench cuda a GPU."
+    )
     parser = Parser(f"bench {which}".strip(), DESCRIPTIONS[which], "" if which else others)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     rounds = f"pairs of turns for each ratio (default {ROUNDS[which]})"
@@ -72,10 +75,12 @@ def _parser(which: str) -> Parser:
     return parser
 
 
-def _benches(which: str, options: Namespace) -> dict[str, Bench]:
+def _benches(which: str, options: Namespace) -> dict[str, Any]:
     """Return the lines of a bench, each with the function that measures it."""
-    from gradinc.studies.bench import commands, handwritten, images, incremental, past, strategies
+    from gradinc.studies.bench import commands, cuda, handwritten, images, incremental, past, strategies
 
+    if which == "cuda":
+        return cuda.checks(cuda.gpu())
     if which == "strategies":
         return strategies.costs()
     if which == "incremental":

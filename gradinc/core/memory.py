@@ -75,10 +75,12 @@ class Memory(ABC):
             self._fields = {name: row.new_zeros(self.capacity, *row.shape[1:]) for name, row in rows.items()}
         if len(slots) == 0:
             return
-        for name, field in self._fields.items():
-            where = field.device
-            field.index_copy_(0, slots.to(where), rows[name].detach().index_select(0, sources.to(where)))
         self._size = max(self._size, int(slots.numpy().max()) + 1)
+        # On a GPU a copy that blocks would wait for all passes so far.
+        device = rows["y"].device
+        sources, slots = sources.to(device, non_blocking=True), slots.to(device, non_blocking=True)
+        for name, field in self._fields.items():
+            field.index_copy_(0, slots, rows[name].detach().index_select(0, sources))
 
     def draw(self, count: int, random: torch.Generator, among: Tensor | None = None) -> MemoryRows:
         """Draw `count` rows at random, without repetition, or all rows of a smaller memory, for ``Batch.replaying``.

@@ -205,7 +205,8 @@ class Passes:
             if len(self._factors) > 1000:  # data-dependent row weights give ever new factors
                 self._factors.clear()
             dtype = torch.float32 if self.autocast is not None else self.weights.value.dtype
-            factor = self._factors[value] = torch.tensor(value, dtype=dtype, device=self.device)
+            # `torch.tensor` would copy it from the host, and on a GPU wait for all passes so far.
+            factor = self._factors[value] = torch.full((), value, dtype=dtype, device=self.device)
         return factor
 
     def _reseed(self, index: int) -> None:

@@ -49,7 +49,7 @@ class FileRows(Rows):
         lists = (self.indices[rows.numpy()].tolist() for rows in groups)
         images = self._in_processes(lists) if self.workers and groups else self._in_threads(lists)
         for rows, raw in zip(groups, images, strict=True):
-            yield self.standardize(raw), self.y.index_select(0, rows.to(self.y.device))
+            yield self.standardize(raw), self.y.index_select(0, rows.to(self.y.device, non_blocking=True))
 
     def chunks(self, size: int) -> Iterator[Pair]:
         return self.batches(torch.arange(len(self)), size)

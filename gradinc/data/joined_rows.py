@@ -39,7 +39,7 @@ class JoinedRows(Rows):
         batches = max(1, max(_BLOCK, _EACH * len(self.parts)) // batch_size)
         for block in order.split(batches * batch_size):
             if len(block):
-                inputs, y = self._taken(block), self.y.index_select(0, block.to(self.y.device))
+                inputs, y = self._taken(block), self.y.index_select(0, block.to(self.y.device, non_blocking=True))
                 for x, labels in zip(inputs.split(batch_size), y.split(batch_size), strict=True):
                     yield x.clone(), labels  # a copy: sums may depend on where the rows begin in memory
 
@@ -53,7 +53,7 @@ class JoinedRows(Rows):
                 taken, _ = next(part.batches(ordered[begin:end] - first, end - begin))
                 if x is None:
                     x = taken.new_empty(len(rows), *taken.shape[1:])
-                x.index_copy_(0, places[begin:end].to(x.device), taken)
+                x.index_copy_(0, places[begin:end].to(x.device, non_blocking=True), taken)
         assert x is not None
         return x
 
@@ -65,7 +65,8 @@ class JoinedRows(Rows):
             for n, (part, first) in enumerate(zip(self.parts, self._firsts(), strict=True))
         ]
         for group, owner in zip(groups, owners, strict=True):
-            yield torch.cat([next(served[n])[0] for n in owner.tolist()]), self.y[group.to(self.y.device)]
+            y = self.y[group.to(self.y.device, non_blocking=True)]
+            yield torch.cat([next(served[n])[0] for n in owner.tolist()]), y
 
     def chunks(self, size: int) -> Iterator[Pair]:
         yield from self.batches(torch.arange(len(self)), size)

@@ -102,7 +102,9 @@ class TensorRows(Rows):
 
     def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
         x, y = self.x, self.y
-        for rows in order[start * batch_size :].to(x.device).split(self._together(batch_size)):
+        # On a GPU a copy that blocks would wait for all passes so far.
+        order = order[start * batch_size :].to(x.device, non_blocking=True)
+        for rows in order.split(self._together(batch_size)):
             if len(rows):  # an empty order splits into one empty batch
                 inputs, targets = x.index_select(0, rows), y.index_select(0, rows)
                 yield from zip(inputs.split(batch_size), targets.split(batch_size), strict=True)

@@ -27,7 +27,7 @@ class Median(RowRule):
         if min(shares) == max(shares):
             mean_of_ranks(rows, (count - 1) // 2, count // 2, grad)
             return
-        weights = torch.tensor(shares, dtype=torch.float64, device=rows.device)
+        weights = torch.tensor(shares, dtype=torch.float64).to(rows.device, non_blocking=True)
         for block, target in zip(rows.split(COLUMNS, dim=1), grad.split(COLUMNS), strict=True):
             values, order = block.sort(dim=0)
             below = weights[order].cumsum(0)

@@ -35,7 +35,7 @@ class Trimmed(RowRule):
     def combine(self, rows: Tensor, shares: Sequence[float], grad: Tensor) -> None:
         count = len(shares)
         cut = min(math.ceil(self.trim * count - 1e-9), (count - 1) // 2)
-        weights = torch.tensor(shares, dtype=rows.dtype, device=rows.device)
+        weights = torch.tensor(shares, dtype=rows.dtype).to(rows.device, non_blocking=True)
         if cut == 0:
             torch.mv(rows.T, weights, out=grad)
         elif min(shares) == max(shares):

@@ -64,7 +64,8 @@ class Epoch:
                 x = augment(x, self.options.augment, draws, self.fill)
             tasks = None
             if task.tasks is not None:
-                tasks = task.tasks[order[index * size : index * size + len(y)].to(self.device)]
+                own = order[index * size : index * size + len(y)]
+                tasks = task.tasks[own.to(self.device, non_blocking=True)]
             yield Batch(x, y, task.index, y.shape[0], tasks=tasks)
 
     @cached_property

@@ -123,15 +123,18 @@ def random_dataset(rows: int, test: int = 0) -> Dataset:
     return Dataset("bench", classes, IMAGE, 10, train, none, held_out, (0.0,), (1.0,), None, None, "", "")
 
 
-def bench_model(config: Config) -> nn.Module:
-    """The model of a config, for the rows of `random_dataset`, on the CPU."""
-    return build_model(config, Shape(IMAGE, 10), CPU)
+def bench_model(config: Config, device: torch.device = CPU) -> nn.Module:
+    """The model of a config, for the rows of `random_dataset`."""
+    return build_model(config, Shape(IMAGE, 10), device)
 
 
-def timed_run(overrides: Sequence[str], dataset: Dataset, display: Display | None = None) -> tuple[float, float]:
+def timed_run(
+    overrides: Sequence[str], dataset: Dataset, display: Display | None = None, device: torch.device = CPU
+) -> tuple[float, float]:
     """Train a whole run in a temporary directory.
 
     Args:
+        dataset: on the device.
         display: where it reports; by default nowhere.
 
     Returns:
@@ -143,8 +146,8 @@ def timed_run(overrides: Sequence[str], dataset: Dataset, display: Display | Non
         directory.path.mkdir()
         stream = open_stream(config, dataset)
         criterion = build_criterion(dataset, stream.outputs)
-        learner = build_learner(config, bench_model(config), criterion, stream.longest, stream)
-        parts = Prepared(config, None, CPU, dataset, stream, learner)
+        learner = build_learner(config, bench_model(config, device), criterion, stream.longest, stream)
+        parts = Prepared(config, None, device, dataset, stream, learner)
         run = open_run(parts, directory, display or Silent(), Interruption())
         begun = time.perf_counter()
         run.train()

@@ -1,0 +1,212 @@
+"""`gradinc bench cuda`: what only a machine with a GPU can show.
+
+Every strategy gives the CPU's weights, and waits for the GPU only where `WAITS` says so; a killed run resumes to the
+same bits; a found micro-batch and two GPUs make the same updates; and the speed, beside loops written by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from gradinc.base.errors import UserError
+from gradinc.config import groups
+from gradinc.config.catalog import PACKAGE
+from gradinc.config.compose import load_config
+from gradinc.config.schema import Config
+from gradinc.data.dataset import load_dataset
+from gradinc.runs.build import Shape, build_criterion, build_model
+from gradinc.runs.device import pin, storage_dtype
+from gradinc.runs.fit import fitted, largest
+from gradinc.runs.trained import last_weights
+from gradinc.studies.bench.cuda_speed import TRAININGS, TimedTraining, speeds
+from gradinc.studies.bench.harness import CPU, Skipped
+from gradinc.studies.bench.waits import WAITS, waits
+from gradinc.studies.bench.windows import SMALL, TASKS, learner_of, strategy_words, train_windows, trained
+from gradinc.studies.drill import Drill
+
+FARTHEST = 1e-9
+"""Largest relative distance of two devices' weights, in float64 after `WINDOWS` windows of each of two tasks."""
+
+_KILLS = 3
+_DRILLED = ("data=digits", "model=cnn", "model.dropout=0.1", "strategy=[accumulate,er]", "budget.epochs=40", *TASKS)
+_SHARED = ("data=digits", "model=mlp", "dtype=float64", "data.batch_size=8", "budget.epochs=2", "progress=plain")
+_FITTED = ("data=digits", "model=mlp", "dtype=float64", "data.batch_size=16", "strategy.window.size=8")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One line of the table.
+
+    Attributes:
+        passed: None for a line that only measures.
+        detail: the numbers, or the reason.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+Check = Callable[[int], Checked]
+"""Makes one line of the table; speeds are measured in this number of rounds."""
+
+
+def gpu() -> torch.device:
+    """Return the GPU.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("gradinc bench cuda", "needs a GPU, and this torch has none", "Use a machine with one")
+    return torch.device("cuda", 0)
+
+
+def checks(device: torch.device) -> dict[str, Check]:
+    """Return all checks by name."""
+    pin(1, device)
+    strategies = groups.names("strategy")
+    found: dict[str, Check] = {}
+    for name in strategies:
+        found[f"equal: {name}"] = partial(_equal, name, device)
+    for name in strategies:
+        found[f"no wait: {name}"] = partial(_no_wait, name, device)
+    found["resume after a kill"] = lambda rounds: resume(device)
+    found["micro_batch=auto"] = lambda rounds: found_micro_batch(device)
+    found["two processes"] = lambda rounds: two_processes(device)
+    for line in TRAININGS:
+        found[f"speed: {line.name}"] = partial(_speed, line, device)
+    return found
+
+
+# ---- the same numbers ----
+
+
+def equality(name: str, config: Config, first: torch.device, second: torch.device) -> Checked:
+    """Compare the weights that two devices train."""
+    return _compared(name, trained(config, first), trained(config, second))
+
+
+def _compared(name: str, one: Tensor, other: Tensor) -> Checked:
+    distance = float((one - other).norm() / one.norm())
+    return Checked(name, distance <= FARTHEST, f"relative distance {distance:.1e}, at most {FARTHEST:.0e}")
+
+
+def _equal(strategy: str, device: torch.device, rounds: int) -> Checked:
+    return equality(f"equal: {strategy}", load_config([*SMALL, *strategy_words(strategy)]), CPU, device)
+
+
+# ---- no waiting ----
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Let PyTorch raise an error inside where the CPU would wait for the GPU."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def judge_waits(name: str, allowed: set[str], run: Callable[[], None]) -> Checked:
+    """Run what raises an error where it waits, and compare with what may wait.
+
+    Args:
+        allowed: entries of `WAITS`.
+    """
+    try:
+        run()
+    except RuntimeError as error:
+        if "synchroniz" not in str(error):
+            raise
+        reasons = "; ".join(WAITS[each] for each in sorted(allowed))
+        return Checked(name, bool(allowed), f"waits: {reasons or f'no reason is listed: {error}'}")
+    listed = ", ".join(sorted(allowed))
+    return Checked(name, not allowed, f"does not wait, but is listed: {listed}" if allowed else "never waits")
+
+
+def _no_wait(strategy: str, device: torch.device, rounds: int) -> Checked:
+    config = load_config([*SMALL, *strategy_words(strategy)])
+    learner, stream = learner_of(config, device)
+    run = partial(train_windows, learner, stream, config, device, _refused)
+    return judge_waits(f"no wait: {strategy}", waits(config, stream), run)
+
+
+# ---- whole runs ----
+
+
+def resume(device: torch.device) -> Checked:
+    """Kill a run several times, and compare it with an undisturbed one."""
+    with tempfile.TemporaryDirectory() as scratch:
+        words = (*_DRILLED, f"device={device}")
+        drilled = Drill(words, Path(scratch), lambda line: None).run(_KILLS)
+    starts = ", ".join(map(str, drilled.starts))
+    detail = "; ".join(drilled.differences) or f"the same bits after {drilled.kills} kills, from steps {starts}"
+    return Checked("resume after a kill", not drilled.differences, detail)
+
+
+def found_micro_batch(device: torch.device) -> Checked:
+    """Compare windows of the found micro-batch with windows of the given one."""
+    given = load_config([*_FITTED])
+    dataset = load_dataset(given.data, device, storage_dtype(given.dtype))
+    model = build_model(given, Shape(dataset.shape, dataset.outputs), device)
+    rows = largest(given, model, build_criterion(dataset), dataset.train)
+    one, other = (trained(config, device, ragged=False) for config in (given, fitted(given, rows)))
+    found = _compared("micro_batch=auto", one, other)
+    return replace(found, detail=f"{rows} rows for {given.data.batch_size}; {found.detail}")
+
+
+def two_processes(device: torch.device) -> Checked:
+    """Compare a run of two processes, each with its own GPU, with a run of one and windows twice as long.
+
+    Raises:
+        Skipped: there is only one GPU.
+    """
+    if device.type == "cuda" and torch.cuda.device_count() < 2:
+        raise Skipped("there is one GPU")
+    with tempfile.TemporaryDirectory() as folder:
+        _gradinc(folder, [], *_SHARED, f"device={device.type}", "strategy.window.size=4", "name=one")
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+        _gradinc(folder, torchrun, *_SHARED, f"device={device.type}", "strategy.window.size=2", "name=two")
+        one, two = (_weights(Path(folder) / "outputs" / each) for each in ("one", "two"))
+    return _compared("two processes", one, two)
+
+
+def _gradinc(folder: str, starter: Sequence[str], *words: str) -> None:
+    command = [sys.executable, "-m", *starter, "gradinc", "train", *words]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
+        raise UserError("gradinc train", f"failed in the check of two processes: {last}", "Try it by itself")
+
+
+def _weights(run: Path) -> Tensor:
+    return torch.cat([each.flatten() for each in last_weights(str(run), CPU).values()])
+
+
+def _speed(line: TimedTraining, device: torch.device, rounds: int) -> Checked:
+    return Checked(f"speed: {line.name}", None, speeds(line, device, rounds))
+
+
+def print_checks(checked: Sequence[Checked]) -> None:
+    """Print the table."""
+    table = Table("check", "", "result", box=None, padding=(0, 2, 0, 0))
+    marks = {None: "", True: "[green]passed[/]", False: "[red]failed[/]"}
+    for each in checked:
+        table.add_row(each.name, marks[each.passed], each.detail)
+    Console().print(table)
