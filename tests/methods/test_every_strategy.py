@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from learners import SMALL, composed, config, finished, micro_batches, restored, same, steps, stream
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradinc.base.errors import UserError
 from gradinc.config import groups
@@ -231,46 +230,6 @@ def counting_gradients(learner: Learner) -> list[Batch]:
     for name in ("gradient", "row_gradients"):
         setattr(learner, name, partial(counted, getattr(learner, name)))
     return asked
-
-
-WAITS = {
-    getattr(torch.ops.aten, name).default
-    for name in ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2")
-}
-
-
-class Waits(TorchDispatchMode):
-    """Counts what would stop a GPU's queue until the number is there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function in WAITS:
-            self.seen.append(function)
-        return function(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("strategy", [name for name in ALONE if chosen(name).strategy.methods])
-def test_its_methods_wait_for_no_number(strategy):
-    learner = begun(chosen(strategy))
-    learner.open(SIZE * MICRO, SIZE)
-    for batch in served(1):
-        learner.take(batch)
-    with torch.no_grad(), Waits() as waits:
-        learner.window.reduce(learner)
-        for method in learner.methods:
-            method.transform(learner.weights.grad, learner)
-        for method in learner.methods:
-            method.stepped(learner.window, learner)
-    assert not waits.seen
-
-
-def test_a_method_that_waits_for_a_number_is_caught():
-    with Waits() as waits:
-        torch.ones(3).sum().item()
-    assert len(waits.seen) == 1
 
 
 # ---- with each other ----

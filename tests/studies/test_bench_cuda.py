@@ -40,6 +40,15 @@ def test_two_devices_that_compute_the_same_are_equal_and_a_mistake_of_one_is_fou
     assert len(calls) == 4 * windows.WINDOWS
 
 
+def test_a_check_that_ends_with_an_error_has_failed() -> None:
+    def mixes(rounds: int) -> cuda.Checked:
+        raise RuntimeError("Expected all tensors to be on the same device\nand more")
+
+    wrong = cuda.Checked("equal: er", False, "Expected all tensors to be on the same device")
+    assert cuda.attempted("equal: er", mixes, 1) == wrong
+    assert cuda.checks(CPU)["equal: er"](1).passed
+
+
 @pytest.mark.parametrize("strategy", ["noise", "dp", "gss", "mir", "pgd_at", "ewc"])
 def test_the_draws_of_a_check_are_those_of_a_run_on_the_cpu(strategy: str) -> None:
     learner, stream = windows.learner_of(config(strategy), CPU)

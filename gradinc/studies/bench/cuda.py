@@ -89,7 +89,15 @@ def checks(device: torch.device) -> dict[str, Check]:
     found["two processes"] = lambda rounds: two_processes(device)
     for line in TRAININGS:
         found[f"speed: {line.name}"] = partial(_speed, line, device)
-    return found
+    return {name: partial(attempted, name, check) for name, check in found.items()}
+
+
+def attempted(name: str, check: Check, rounds: int) -> Checked:
+    """Make a check; one that ends with an error has failed, and the others follow."""
+    try:
+        return check(rounds)
+    except (RuntimeError, UserError) as error:
+        return Checked(name, False, (str(error).splitlines() or [type(error).__name__])[0])
 
 
 # ---- the same numbers ----
