@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable, Sequence
 
@@ -81,6 +82,13 @@ def join(device: torch.device) -> None:
     if processes()[1] > 1 and not distributed.is_initialized():
         # gloo sums numbers of the host, the device's own backend sums the gradient.
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Close the connections before Python's own end, which could abort the process while their threads still run."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def own_device(name: str) -> str:
