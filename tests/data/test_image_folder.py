@@ -21,13 +21,13 @@ from PIL import Image
 from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.schema import DataSection
+from gradinc.data import survey
 from gradinc.data.dataset import Dataset, load_dataset, open_source
 from gradinc.data.decode import read_rows
 from gradinc.data.file_rows import FileRows
 from gradinc.data.folder import FORMATS
 from gradinc.data.rows import TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
-from gradinc.data.survey import SETTLED
 from gradinc.runs.position import Position
 from gradinc.runs.saving import Saver
 
@@ -369,15 +369,16 @@ def test_a_file_is_opened_once_to_hash_decode_and_count_it(pictures: Pictures, t
 
 
 @pytest.fixture
-def settled(pictures: Pictures) -> Path:
-    """A folder of images that last changed long enough ago."""
+def settled(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of images that last changed long enough ago: 0.2 seconds in this process, to save time."""
+    monkeypatch.setattr(survey, "SETTLED", survey.SETTLED // 10)
     root = pictures()
     wait_until_settled()
     return root
 
 
 def wait_until_settled() -> None:
-    time.sleep(SETTLED / 1e9 + 0.1)
+    time.sleep(survey.SETTLED / 1e9 + 0.05)
 
 
 def opened_again(root: Path, memory: str = "stream") -> int:
@@ -388,6 +389,7 @@ def opened_again(root: Path, memory: str = "stream") -> int:
 
 def test_streamed_files_that_have_not_changed_are_not_read_at_the_next_start(section: Section, settled: Path) -> None:
     first = opened(section, settled, memory="stream")
+    time.sleep(2)  # the other processes ask for this
     assert opened_again(settled) == 0
     assert opened_again(settled, memory="tensor") == 23, "their pixels are needed"
     again = opened(section, settled, memory="stream")
@@ -415,9 +417,11 @@ def test_files_with_the_size_and_the_time_of_the_old_ones_are_read_again(section
 
 
 def test_files_that_changed_a_moment_ago_are_not_trusted(section: Section, settled: Path, tmp_path: Path) -> None:
-    os.utime(settled / "dog" / "03.png")
+    path, later = settled / "dog" / "03.png", time.time() + 60
+    os.utime(path, (later, later))  # it stays new, however slow this machine is
     opened(section, settled, memory="stream")
     assert not (tmp_path / "cache").exists()
+    os.utime(path)
     wait_until_settled()
     opened(section, settled, memory="stream")
     assert len(list((tmp_path / "cache" / "gradinc" / "image_folder").iterdir())) == 1
