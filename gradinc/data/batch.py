@@ -136,4 +136,6 @@ class Batch:
 
     def state(self) -> list[Any]:
         """Return the fields in order, for a checkpoint; ``Batch(*state)`` restores the batch."""
-        return [getattr(self, each.name) for each in fields(self)]
+        values = [getattr(self, each.name) for each in fields(self)]
+        # A view of several batches that were read together would be saved with all of them.
+        return [value.clone() if isinstance(value, Tensor) else value for value in values]

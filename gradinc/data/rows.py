@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class TensorRows(Rows):
         The rounding of a matrix product can depend on where its input begins, and a restart must not change it: only
         batches that all begin as a tensor of their own would are read together.
         """
-        size = batch_size * self.x[:1].nbytes
+        size = batch_size * math.prod(self.shape) * self.x.element_size()
         return batch_size if size == 0 or size % _ALIGNMENT else batch_size * max(1, _READ // size)
 
     def labelled(self, y: Tensor) -> TensorRows:
