@@ -77,7 +77,7 @@ class Learner:
 
     def open(self, planned: float, size: int, *, ends: bool = False) -> None:
         """Begin a window (`Window.open`)."""
-        self.work.open()
+        self.work.open(self.place.world)
         self.window.open(planned, size, ends=ends)
 
     def take(self, batch: Batch) -> None:

@@ -50,9 +50,10 @@ class Work:
         """Return counts for schedules: rows of the task before the current window, and the part before its training."""
         return self.opened - self.ended, self.began - self.ended
 
-    def open(self) -> None:
+    def open(self, world: World) -> None:
         """Begin a window."""
-        self.mark()
+        if not world.alone:
+            self.mark()
         self.opened = self.rows
 
     def mark(self) -> None:

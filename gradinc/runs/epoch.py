@@ -39,16 +39,12 @@ class Epoch:
     world: World
     device: torch.device
 
-    def __len__(self) -> int:
-        """Micro-batches of the epoch, over all processes."""
-        return self._length
-
     def rows(self, first: int, count: int) -> int:
         """Rows in a window of `count` micro-batches from micro-batch `first` on, beyond the epoch's end if need be."""
         size = self.options.batch_size
-        if first + count < self._length:
+        if first + count < self.length:
             return count * size
-        epochs, end = divmod(first + count, self._length)
+        epochs, end = divmod(first + count, self.length)
         return epochs * len(self.task.train) + (end - first) * size
 
     def batches(self, begun: int) -> Iterator[Batch]:
@@ -57,7 +53,7 @@ class Epoch:
         order = torch.arange(len(task.train))
         if self.options.shuffle:
             order = torch.randperm(len(order), generator=generator(self.seed, "order", task.index, self.number))
-        numbers = range(begun + self.world.rank, len(self), self.world.size)
+        numbers = range(begun + self.world.rank, self.length, self.world.size)
         for index, (x, y) in zip(numbers, task.train.batches(*self._own(order, begun)), strict=True):
             if self.options.augment:
                 draws = generator(self.seed, "augment", task.index, self.number, index, device=self.device)
@@ -69,7 +65,8 @@ class Epoch:
             yield Batch(x, y, task.index, y.shape[0], tasks=tasks)
 
     @cached_property
-    def _length(self) -> int:
+    def length(self) -> int:
+        """Micro-batches of the epoch, over all processes."""
         return math.ceil(len(self.task.train) / self.options.batch_size)
 
     def _own(self, order: Tensor, begun: int) -> tuple[Tensor, int, int]:

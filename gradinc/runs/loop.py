@@ -108,7 +108,7 @@ class Loop:
         data = self.config.data
         fill = self.parts.dataset.fill if data.augment else 0.0
         epoch = Epoch(task, position.epoch, self.config.seed, data, fill, world, self.parts.device)
-        begun, length = position.batch, len(epoch)
+        begun, length = position.batch, epoch.length
         batches = epoch.batches(begun)
         end = begun + learner.window.size - learner.window.taken if learner.window.taken else begun
         for index in range(begun, length):
@@ -129,8 +129,8 @@ class Loop:
 
     def _open(self, epoch: Epoch, first: int) -> int:
         """Open the window that begins with micro-batch `first`; return how many micro-batches it has, 0 for none."""
-        window, length = self.config.strategy.window, len(epoch)
-        size = self.learner.window.due.size(self.learner.updates, window.size, self.config.data.batch_size)
+        window, length = self.config.strategy.window, epoch.length
+        size = self.learner.window.due.size(self.learner.place.updates, window.size, self.config.data.batch_size)
         size *= self.world.size
         count = extent(first, length, size, window.last)
         if count:

@@ -83,7 +83,7 @@ class Reporter:
 
     def updated(self, position: Position) -> None:
         """An update was made: every ``log.steps`` of them give a line of the log."""
-        if self._learner.updates % self._config.log.steps == 0:
+        if self._learner.place.updates % self._config.log.steps == 0:
             self.training(position)
 
     def training(self, position: Position) -> None:

@@ -40,7 +40,7 @@ class Spending:
         learner = self._learner
         for name, limit in self._counted:
             if name == "steps":
-                used: float = learner.updates - position.began[0]
+                used: float = learner.place.updates - position.began[0]
             else:
                 used = getattr(self._spent(position), name)
             if name == "seconds" and not learner.place.world.alone:  # all processes use the first one's clock
