@@ -187,6 +187,8 @@ class Learner:
         """Resume from the result of `state_dict`."""
         if "work" not in state:
             raise ValueError(f"it {BEFORE_ROWS}")
+        if missing := [name for name in self._saved if name not in state]:
+            raise ValueError(f"it was saved without {', '.join(missing)}")
         for name, part in self._saved.items():
             part.load_state_dict(state[name])
         self.place.taken(self.window.taken)
