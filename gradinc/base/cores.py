@@ -6,5 +6,5 @@ import os
 
 
 def usable_cores() -> int:
-    """The number of cores, without those that the affinity mask of this process excludes."""
+    """The number of cores that the affinity mask of this process allows."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

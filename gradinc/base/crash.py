@@ -7,7 +7,7 @@ import signal
 
 _name, _, _visit = os.environ.get("GRADINC_CRASH", "").partition(":")
 visits_left = int(_visit or 1) if _name else 0
-"""How many times the named point must still be reached until the process is killed."""
+"""Number of times that the named point must still be reached before the process is killed."""
 
 
 def crash_point(name: str) -> None:

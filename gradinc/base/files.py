@@ -79,7 +79,7 @@ def open_plain(path: Path | str) -> BinaryIO:
 
 
 def check_plain(path: Path, what: str, fix: str) -> None:
-    """Check that a place to write to is free or a plain file: a link or a device would write elsewhere.
+    """Check that a path to write to is free or a plain file: a link or a device would write elsewhere.
 
     Args:
         path: the place.
@@ -87,7 +87,7 @@ def check_plain(path: Path, what: str, fix: str) -> None:
         fix: another remedy.
 
     Raises:
-        UserError: it is something else.
+        UserError: the path is something else.
     """
     try:
         kind = path.lstat().st_mode
@@ -110,7 +110,7 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def storing(path: Path, needed: int = 0) -> Iterator[None]:
-    """Turn errors of the operating system inside into one error: `path`, with `needed` bytes, cannot be written.
+    """Convert operating system errors raised inside into one error: `path`, with `needed` bytes, cannot be written.
 
     Raises:
         StorageError: the operating system refused an operation.

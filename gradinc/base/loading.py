@@ -1,4 +1,4 @@
-"""The import of torch and of all that needs it, without the collector of garbage."""
+"""The import of torch and of the modules that need it, with garbage collection off."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 def loading() -> Iterator[None]:
     """Import modules inside; nothing changes if torch is imported already.
 
-    Modules live as long as the process. The collector would look through them again and again, which takes a tenth of
-    the import, and after it more time than a small job.
+    Modules live as long as the process. If the collector were active, it would scan them repeatedly: this takes a tenth
+    of the import time, and afterwards more time than a small job.
     """
     if "torch" in sys.modules:
         yield

@@ -30,7 +30,7 @@ class Interruption:
         """Stop here if a signal has come.
 
         Raises:
-            Interrupted: it has.
+            Interrupted: a signal has come.
         """
         if self.signum:
             raise Interrupted(self.signum)

@@ -22,7 +22,7 @@ def printable(text: object) -> str:
 
 
 def print_warnings(lines: Sequence[str]) -> None:
-    """Print lines on standard error that a reader of the output must know."""
+    """Print warnings for the reader of the output on standard error, one per line."""
     for line in lines:
         print(printable(f"warning: {line}"), file=sys.stderr)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 EPOCHS_FOR_ROWS = 400_000
-"""Rows that ``budget.epochs=auto`` trains on, approximately."""
+"""Approximate number of rows that ``budget.epochs=auto`` trains on."""
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
 """Limits of ``budget.epochs=auto``, for all tasks of a stream together; a task has one epoch or more."""
 
@@ -20,7 +20,7 @@ class Spent(NamedTuple):
     """The amounts that a task has used so far.
 
     Attributes:
-        rows: rows taken through the model, the mean of both ways (`gradinc.core.work.Work`).
+        rows: rows through the model, the mean of forward and backward (`gradinc.core.work.Work`).
         passes: the same in micro-batches of ``data.batch_size``.
     """
 
@@ -45,10 +45,10 @@ class Limits:
     accuracy: float | None = None
 
     def share(self, spent: Spent, epoch_share: float) -> float:
-        """Return how much of the budget is used, from 0 to 1: the largest share of any limit.
+        """Return the used share of the budget, from 0 to 1: the largest share of any limit.
 
         Args:
-            epoch_share: how much of the present epoch is done.
+            epoch_share: the finished share of the current epoch.
         """
         shares = [getattr(spent, name) / limit for name in COUNTED if (limit := getattr(self, name)) is not None]
         if self.epochs is not None:
@@ -61,9 +61,9 @@ class Limits:
         return min((limit for limit in (self.rows, passes) if limit is not None), default=None)
 
     def updates(self, rows: int, updates_per_epoch: int) -> int | None:
-        """Return how many updates there will be at most, where that is known beforehand; schedules need it.
+        """Return the largest possible number of updates, for schedules; None if it is not known beforehand.
 
-        How many rows go through the model for an update is up to the methods, so `work` is another limit.
+        The methods decide how many rows go through the model for an update, so `work` is a separate limit.
         """
         counts = []
         if self.epochs is not None:
@@ -76,20 +76,20 @@ class Limits:
 
 
 def automatic_epochs(rows: int, tasks: int = 1) -> int:
-    """Epochs for ``budget.epochs=auto``, by the number of training rows of a task and the number of tasks."""
+    """Return the epochs for ``budget.epochs=auto``, from the training rows of a task and the number of tasks."""
     fewest = FEWEST_EPOCHS if tasks == 1 else 1
     return max(fewest, min(MOST_EPOCHS, math.ceil(EPOCHS_FOR_ROWS / max(rows * tasks, 1))))
 
 
 def limits(budget: object, rows: int, tasks: int = 1, together: int = 1) -> Limits:
-    """The limits that a ``budget`` section sets for a task of so many training rows.
+    """Return the limits that a ``budget`` section sets for a task with `rows` training rows.
 
     ``epochs: auto`` does not apply when one of `COUNTED` ends the task.
 
     Args:
-        rows: training rows of the task, or of all that are trained on together.
-        tasks: how many tasks the stream has.
-        together: how many of them are trained on together, each with its share of the limits.
+        rows: training rows of the task, or of all tasks that are trained together.
+        tasks: number of tasks of the stream.
+        together: number of tasks that are trained together, each with its share of the limits.
     """
     values = {name: getattr(budget, name) for name in Limits.__dataclass_fields__}
     if values["epochs"] == "auto":

@@ -47,10 +47,10 @@ class Shape:
 
 
 def build_model(config: Config, shape: Shape, device: torch.device, task: int = 0) -> nn.Module:
-    """The model with its fresh weights, which depend on the seed and on nothing else.
+    """Return the model with its initial weights, which depend on the seed only.
 
     Args:
-        task: a run that starts anew with each task starts each from other weights.
+        task: number of the task: a run that restarts with each task has different initial weights for each.
     """
     with seeded(config.seed, "initialisation", *([task] if task else [])):
         model: nn.Module = load_part("model", config.model.name)(shape.inputs, shape.outputs, **config.model.options)
@@ -60,10 +60,10 @@ def build_model(config: Config, shape: Shape, device: torch.device, task: int = 
 
 
 def build_criterion(dataset: Dataset, outputs: Outputs | None = None, name: str = "auto") -> Criterion:
-    """Cross-entropy for sets with classes, squared error for regression, or the one that is named.
+    """Return the loss: cross-entropy for data with classes, squared error for regression, or the named loss.
 
     Args:
-        outputs: which outputs of the model count, where tasks differ in them.
+        outputs: the outputs of the model that count, if tasks differ in them.
         name: ``auto``, ``cross_entropy`` or ``squared_error``.
 
     Raises:
@@ -87,12 +87,12 @@ def build_learner(
     stream: Stream | None = None,
     world: World | None = None,
 ) -> Learner:
-    """The learner for a model that is on its device.
+    """Return the learner for a model that is already on its device.
 
     Args:
-        rows: training rows of a task; schedules that end need to know how long a task is.
-        stream: what it learns from, where that is more than one task.
-        world: the processes that train it together, if there are several.
+        rows: training rows of a task, from which schedules with an end compute the length of the task.
+        stream: the sequence of tasks, if there is more than one task.
+        world: the processes that train the learner together, if there are several.
     """
     strategy, world = config.strategy, world or World()
     rule = load_part("rule", strategy.window.rule)(**strategy.window.rule_options)
@@ -144,10 +144,10 @@ def _around(
 
 
 def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:
-    """The optimizer's options, with beta2 for the size of the window if configured.
+    """Return the optimizer's options, with beta2 for the size of the window if configured.
 
     Paper: Marek et al. 2025, arXiv 2507.07101: the second moment's half-life, in samples, should not depend on
-    how many of them make an update.
+    the number of samples per update.
     """
     options = dict(config.optimizer.options)
     if config.strategy.scale_beta2:
@@ -164,7 +164,7 @@ def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:
 
 
 def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = None) -> Schedule:
-    """The schedule over the updates that the budget allows, or over ``schedule.updates`` of them."""
+    """Return the schedule over the updates that the budget allows, or over ``schedule.updates`` updates."""
     window, schedule = config.strategy.window, config.schedule
     size = due.size(0, window.size, config.data.batch_size)
     spans = plan(math.ceil(rows / config.data.batch_size), size, 0, window.last)

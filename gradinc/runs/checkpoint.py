@@ -1,8 +1,8 @@
 """Checkpoints: complete or absent, checked before use, with the previous one preserved.
 
-A file is 32 bytes of SHA-256 and then what ``torch.save`` wrote: dicts, lists, text, numbers and
-tensors, nothing that could run code. ``torch.load`` alone does not notice a flipped bit, nor what a
-file asks for that it does not hold; `gradinc.runs.torch_file` reads it.
+A file consists of 32 bytes of SHA-256 and the output of ``torch.save``: dicts, lists, text, numbers and
+tensors, nothing that could run code. ``torch.load`` alone does not detect a flipped bit, or a file that
+declares more data than it contains. So `gradinc.runs.torch_file` reads the files.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Damaged(Exception):
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """The place of a checkpoint: after this many updates, and micro-batches of the next."""
+    """The position of a checkpoint: the number of updates, and of micro-batches of the next update."""
 
     updates: int
     taken: int = 0
@@ -52,12 +52,12 @@ def write(folder: Path, name: str, run: str, state: dict[str, Any]) -> None:
     Args:
         folder: the run's ``ckpt``.
         name: file name in it.
-        run: identity of the run, so that another run's file is not used.
+        run: identity of the run, so that another run's file is refused.
         state: dicts, lists, text, numbers and tensors.
 
     Raises:
         gradinc.base.errors.StorageError: it could not be written; earlier checkpoints stay.
-        gradinc.runs.torch_file.Refused: the state has something that would not be read again.
+        gradinc.runs.torch_file.Refused: the state contains a value that could not be read again.
     """
     memory = io.BytesIO()  # torch.save to a full disk reports neither the path nor the errno
     torch.save({"run": run, **{key: plain(value, key) for key, value in state.items()}}, memory)
@@ -69,14 +69,14 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
     """Read one checkpoint, after checking it.
 
     Raises:
-        Damaged: it is cut short, changed, of another run, or not a checkpoint.
+        Damaged: the file is truncated, changed, of another run, or not a checkpoint.
     """
     content = _checked(path)
     try:
         state = load_file(content, device)
     except Refused as error:
         raise Damaged(f"not a checkpoint: {error}") from error
-    except Exception as error:  # a whole file that holds something else; the modules that read it raise many kinds
+    except Exception as error:  # an undamaged file with other content raises errors of many types
         raise Damaged("not a checkpoint") from error
     if not isinstance(state, dict) or not _is_weights(state.get("model", state.get("learner"))):
         raise Damaged("not a checkpoint")
@@ -93,10 +93,10 @@ def _is_weights(found: Any) -> bool:
 
 @contextmanager
 def fitting(path: Path) -> Iterator[None]:
-    """A whole checkpoint whose state has no place in this program is another version's, and is left alone.
+    """Refuse an undamaged checkpoint whose state does not fit this program: another version wrote it. Keep the file.
 
     Raises:
-        UserError: it is one. What was to take the state in may have taken in half of it.
+        UserError: the state does not fit. The object that was loading it may have loaded half of it.
     """
     try:
         yield
@@ -135,7 +135,7 @@ def marks(folder: Path) -> list[Mark]:
 def newest(
     folder: Path, run: str | None, device: torch.device | str = "cpu"
 ) -> Iterator[tuple[Mark, dict[str, Any] | Damaged]]:
-    """The checkpoints, newest first, each with its state or with what is wrong with it."""
+    """Yield the checkpoints, newest first, each with its state or with the reason why it is damaged."""
     for mark in marks(folder):
         try:
             state = read(folder / str(mark), run, device)
@@ -146,7 +146,7 @@ def newest(
 
 
 def set_aside(folder: Path, mark: Mark) -> None:
-    """Rename a damaged checkpoint, so that it is neither read again nor counted."""
+    """Rename a damaged checkpoint, so that it is not read or counted again."""
     path = folder / str(mark)
     with storing(path):
         path.replace(path.with_name(f"{mark}.damaged"))
@@ -161,7 +161,7 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def digest(state: dict[str, Tensor]) -> str:
-    """SHA-256 over sorted names, dtypes, shapes and bytes: equal weights, equal digest, wherever they are stored."""
+    """Return the SHA-256 over sorted names, dtypes, shapes and bytes: equal weights, equal digest, on any device."""
     total = hashlib.sha256()
     for name, value in sorted(state.items()):
         tensor = value.detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""The time that a run has taken."""
+"""The training time of a run over all its starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class RunClock:
 
     Args:
         before: seconds that earlier starts took.
-        now: gives a time in seconds.
+        now: returns a time in seconds.
     """
 
     def __init__(self, before: float = 0.0, now: Callable[[], float] = time.monotonic) -> None:

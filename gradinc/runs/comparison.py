@@ -17,11 +17,11 @@ CLOCK = ("seconds", "peak_memory")
 """Keys of a run's time and memory."""
 
 SHOWN = 5
-"""Differences that are spelled out."""
+"""Largest number of differences that are listed one by one."""
 
 
 def state_differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The parts of two checkpoints' states that are not the same to the bit, clocks aside, in words."""
+    """Return in words the parts of two checkpoints' states that are not equal bit by bit, apart from clocks."""
     before, after = (dict(_leaves({**state, "seconds": None})) for state in (was, now))
     return [
         f"{name}: {_compared(before.get(name), after.get(name))}"

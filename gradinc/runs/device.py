@@ -17,11 +17,11 @@ from gradinc.base.errors import UserError
 from gradinc.records.environment import cpu, processor, variables
 
 FLOPS_PER_THREAD = 1e8
-"""Floating-point operations of a forward pass from which one more thread is faster."""
+"""Floating-point operations in a forward pass for each thread: with fewer, another thread does not help."""
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for ``device=auto|cpu|cuda|cuda:N``.
+    """Return the device for ``device=auto|cpu|cuda|cuda:N``.
 
     Raises:
         UserError: this machine does not have the device.
@@ -50,19 +50,19 @@ def autocast_dtype(name: str) -> torch.dtype | None:
 
 
 def flush_denormals() -> bool:
-    """Let the processor take numbers below about 1e-38 (float32) for 0; is it able to?
+    """Make the processor treat numbers below about 1e-38 (float32) as 0, and return whether it supports this.
 
-    Such denormal numbers cost it up to a hundred times as much, and confident networks have gradients full of them.
-    Threads take the setting from the thread that starts them, so call this before the first parallel operation.
+    Operations on such denormal numbers are up to a hundred times slower, and gradients of confident networks contain
+    many. Threads inherit the setting from the thread that starts them: call this before the first parallel operation.
     """
     return torch.set_flush_denormal(True)
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep the memory that a step frees for the next step, if it is the GNU library.
+    """Let the C library reuse the memory that a step frees in the next step, if it is the GNU library.
 
-    By default it gives large pieces back to the system, which maps and clears them again in the next step: 5 to 9 % of
-    the time of a convolutional network. The peak of memory is the same.
+    By default it returns large blocks to the system, which maps and clears them again in the next step: 5 to 9 % of
+    the time of a convolutional network. The peak memory is the same.
     """
     trim_threshold, mmap_threshold = -1, -3  # names of the GNU library's malloc.h
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
@@ -75,8 +75,8 @@ def pin(threads: int, device: torch.device) -> None:
     flush_denormals()
     keep_freed_memory()
     torch.set_num_threads(threads)
-    # The same as use_deterministic_algorithms(True, warn_only=True) except for PyTorch's compiler: that would
-    # import it to set one of its options, which takes longer than many a run, and nothing here is compiled.
+    # The same as use_deterministic_algorithms(True, warn_only=True) except for PyTorch's compiler. The function would
+    # import the compiler to set one of its options, which takes longer than a short run; nothing here is compiled.
     torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
@@ -86,11 +86,11 @@ def pin(threads: int, device: torch.device) -> None:
 
 
 def choose_threads(setting: int | str, model: nn.Module, shape: tuple[int, ...], rows: int) -> int:
-    """Threads for ``threads=auto|N``.
+    """Return the number of threads for ``threads=auto|N``.
 
-    ``auto`` is one thread for every 10⁸ operations in a forward pass of one micro-batch, at most the
-    cores that this process may use: small models are slower with two threads than with one, several
-    times so on a busy machine.
+    ``auto`` is one thread for every 10⁸ operations in a forward pass of one micro-batch, at most the number of
+    cores that this process may use. Small models are slower with two threads than with one, and several
+    times slower on a busy machine.
 
     Args:
         setting: ``auto`` or a number.
@@ -104,7 +104,7 @@ def choose_threads(setting: int | str, model: nn.Module, shape: tuple[int, ...],
 
 
 def forward_flops(model: nn.Module, shape: tuple[int, ...]) -> int:
-    """Multiplications and additions in a forward pass of one row through linear and convolutional layers."""
+    """Return the multiplications and additions in a forward pass of one row through linear and convolutional layers."""
     total = 0
 
     def count(module: nn.Module, _: Any, out: Any) -> None:
@@ -128,7 +128,7 @@ def forward_flops(model: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes that this process, or the device, has used at most."""
+    """Return the peak memory of this process, or of the device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -147,14 +147,14 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether Python, torch, its allocator or a library was out of memory; the last two have only a text."""
+    """Return whether Python, torch, its allocator or a library was out of memory; the last two only give a message."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """Return the facts that last bits depend on besides the config, by names in `gradinc.records.environment`."""
+    """Return the facts besides the config that last bits depend on, by their names in `gradinc.records.environment`."""
     on_gpu = device.type == "cuda"
     return {
         "python": platform.python_version(),

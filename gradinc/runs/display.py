@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from gradinc.records.matrix import MatrixRow
 
 LINE_EVERY = 10.0
-"""Seconds between two lines about progress, where there is no progress bar."""
+"""Seconds between two lines about progress, if there is no progress bar."""
 
 
 class Display(Protocol):
@@ -17,7 +17,7 @@ class Display(Protocol):
         """Training begins, or resumes, with this share of its budget used."""
 
     def numbers(self, share: float, **numbers: str) -> None:
-        """New numbers, e.g. ``loss="0.31"``; each is shown until the next of its name."""
+        """New numbers, e.g. ``loss="0.31"``; each is shown until a new number of the same name comes."""
 
     def reached(self, where: str) -> None:
         """Training has reached this place; shown every `LINE_EVERY` seconds."""
@@ -32,10 +32,10 @@ class Display(Protocol):
         """A row of the accuracy matrix, after `done` tasks, is complete."""
 
     def say(self, line: str, style: str | None = None) -> None:
-        """A line that stays."""
+        """A line that is not overwritten by later output."""
 
     def warn(self, line: str) -> None:
-        """A warning, which is shown also where little else is."""
+        """A warning, which is also shown by a quiet display."""
 
     def ended(self, result: dict[str, Any]) -> None:
         """The run has finished with this ``result.json``."""

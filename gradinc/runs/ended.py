@@ -56,7 +56,7 @@ def divergence(directory: RunDirectory, result: dict[str, Any]) -> str:
 
 
 def _strengths(config: Config) -> list[str]:
-    """Return the weights of methods' own terms, any of which can be too large for the learning rate."""
+    """Return the weights of methods' loss terms: any of them can be too large for the learning rate."""
     return [
         f"strategy.methods.{name}.{option}"
         for name, options in config.strategy.methods.items()

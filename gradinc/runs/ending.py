@@ -32,10 +32,10 @@ def train_to_the_end(
     """Train a run, and record how it ended.
 
     Args:
-        search: what found the values that the run was started with, None if nothing did.
+        search: record of the search that found the run's values; None without a search.
 
     Returns:
-        The exit code, as `execute` has it.
+        The exit code, as in `execute`.
     """
     try:
         run.train()
@@ -49,9 +49,9 @@ def train_to_the_end(
         record = _record_stop(run, directory, "diverged", diverged_at=diverged.step, tensor=diverged.tensor)
         display.warn(divergence(directory, record))
         return 1
-    except StorageError as error:  # also if the place cannot be written any more: the run exists and can be resumed
+    except StorageError as error:  # also if the directory is no longer writable: the run exists and can be resumed
         raise StorageError(error.where, error.what, error.fix) from error
-    except UserError as error:  # a data file that broke while it was being read
+    except UserError as error:  # a data file that became unreadable during training
         _record_stop(run, directory, "failed", error=str(error))
         raise
     except Exception as error:
@@ -70,8 +70,8 @@ def _fail(run: Run, directory: RunDirectory, error: Exception) -> None:
     """Record an unexpected error.
 
     Raises:
-        Lost: another process of the run is gone.
-        UserError: the checkpoint that the run has just resumed from is of no use here.
+        Lost: another process of the run has ended.
+        UserError: the checkpoint that the run has just resumed from does not fit this program.
     """
     world = run.learner.place.world
     if not world.alone and world.has_lost(error):

@@ -23,12 +23,12 @@ class Epoch:
     """One pass over the training rows of a task, in an order determined by seed, task and number.
 
     Args:
-        number: of the epoch in its task, from 0.
-        seed: of the run.
+        number: number of the epoch in its task, from 0.
+        seed: seed of the run.
         options: the ``data`` section of the config.
         fill: value of the pixels that augmentation moves into an image.
         world: the processes that share the micro-batches.
-        device: where the batches are needed.
+        device: device that the batches are moved to.
     """
 
     task: Task
@@ -40,7 +40,7 @@ class Epoch:
     device: torch.device
 
     def rows(self, first: int, count: int) -> int:
-        """Rows in a window of `count` micro-batches from micro-batch `first` on, beyond the epoch's end if need be."""
+        """Return the rows in a window of `count` micro-batches from `first` on, which may pass the epoch's end."""
         size = self.options.batch_size
         if first + count < self.length:
             return count * size
@@ -48,7 +48,7 @@ class Epoch:
         return epochs * len(self.task.train) + (end - first) * size
 
     def batches(self, begun: int) -> Iterator[Batch]:
-        """Yield this process's micro-batches from number `begun` on, each read on demand."""
+        """Yield this process's micro-batches from number `begun` on; each is read on demand."""
         task, size = self.task, self.options.batch_size
         order = torch.arange(len(task.train))
         if self.options.shuffle:

@@ -1,4 +1,4 @@
-"""Measuring a model on rows that it is not trained on."""
+"""Evaluation of a model on rows that it is not trained on."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def evaluate(
     task: int = 0,
     now: int = 0,
 ) -> dict[str, float]:
-    """Mean loss and accuracy, or MSE and R², over all rows, in evaluation mode.
+    """Return mean loss and accuracy, or MSE and R², over all rows, in evaluation mode.
 
-    Draws no random number, and leaves the model in the mode in which it was.
+    Draws no random numbers, and restores the model's mode.
 
     Args:
-        autocast: the lower precision that forward passes run in, or None.
-        check: called before each of them; what it raises ends the measuring.
-        task: the task that the rows are of.
+        autocast: the lower precision of forward passes, or None.
+        check: called before each forward pass; an error that it raises ends the evaluation.
+        task: the task of the rows.
         now: the last task that the model was trained on.
     """
     training = model.training

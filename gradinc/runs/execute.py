@@ -1,4 +1,4 @@
-"""Execution of a checked config, up to a run that has ended or a line that says why not and how to resume."""
+"""Execution of a checked config, until the run has ended, or has failed with a line that says how to resume it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def execute(config: Config, display: Display | None = None) -> int:
     """Run a config: start it, resume it, or report that it is finished.
 
     Args:
-        display: where its progress is shown; nowhere if not given.
+        display: the progress display; by default nothing is shown.
 
     Returns:
         The exit code: 0 done, 1 diverged, 128 + signal when interrupted.
 
     Raises:
-        UserError: the config does not fit its data or its device, or the run directory is another's;
+        UserError: the config does not fit its data or its device, or the directory belongs to another run;
             nothing was created.
         StorageError: a file could not be written.
     """
@@ -37,7 +37,7 @@ def execute(config: Config, display: Display | None = None) -> int:
             return code
     search = found_by(config)
     made_by = segment_digests(config.document)  # before any of that code is imported
-    from gradinc.runs.device import is_out_of_memory  # what follows needs torch
+    from gradinc.runs.device import is_out_of_memory  # the rest needs torch
     from gradinc.runs.segment import this_command
     from gradinc.runs.starting import start
 
@@ -55,7 +55,7 @@ def execute(config: Config, display: Display | None = None) -> int:
 
 
 def _out_of_memory(config: Config) -> StorageError:
-    """Return the line with the fix: smaller micro-batches, and as many more of them in a window."""
+    """Return the line with the fix: smaller micro-batches, and proportionally more of them in a window."""
     size, window = config.data.batch_size, config.strategy.window.size
     if config.strategy.window.micro_batch == "auto":
         what = "found micro-batches that do not fit into memory any more"

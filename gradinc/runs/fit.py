@@ -20,10 +20,10 @@ from gradinc.data.rows import Rows
 from gradinc.runs.device import autocast_dtype, is_out_of_memory
 
 SHARE = 0.7
-"""Share of the available memory that is used; kernels need some that is not known beforehand."""
+"""Share of the available memory that is used; kernels need an unknown part of the rest."""
 
 VECTORS = 8
-"""Vectors as long as all weights that training may need besides: gradients, the optimizer's state, methods."""
+"""Additional vectors of the weights' length that training may need: gradients, optimizer state, methods' state."""
 
 PROBES = 4, 16
 """Rows of the passes that measure the memory of a row."""
@@ -47,9 +47,9 @@ def recorded(meta: Mapping[str, Any] | None) -> int | None:
 def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, *, available: int | None = None) -> int:
     """Return the rows of the largest micro-batch that fits into memory and divides the window's rows.
 
-    The memory of a row is computed from the tensors of two small forward passes: a backward pass has all of them at
-    its beginning, and two of its own at a time. On a GPU the result is tested together with the other memory of
-    training, and smaller sizes if it fails: libraries use further memory, and free memory may be fragmented.
+    The memory of a row is computed from the tensors of two small forward passes: a backward pass begins with all of
+    them, and has two more at a time. On a GPU the result is tested together with the other memory of training, and
+    smaller sizes are tried if it fails: libraries use further memory, and free memory may be fragmented.
 
     Args:
         model: a temporary model, on its device.
@@ -68,7 +68,7 @@ def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, 
     each = max(1.0, (large - small) / (more - few) if more > few else large / more)
     room = (SHARE * available - besides) / each
     total = config.data.batch_size * config.strategy.window.size
-    # A micro-batch of more rows than there are has all of them.
+    # A micro-batch larger than the data contains all rows.
     fitting = [n for n in range(1, total + 1) if total % n == 0 and min(n, len(rows)) <= room] or [1]
     while device.type == "cuda" and len(fitting) > 1 and not probe.fits(fitting[-1], besides):
         fitting.pop()
@@ -76,7 +76,7 @@ def largest(config: Config, model: nn.Module, criterion: Criterion, rows: Rows, 
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes of memory that are free for a run, with the memory that PyTorch reserves for next tensors."""
+    """Return the bytes of memory that are free for a run, including unused memory that PyTorch has reserved."""
     if device.type != "cuda":
         return available_memory()
     _let_go(device)

@@ -21,7 +21,7 @@ class Loop:
     """Trains a learner on its stream, from a position to the end.
 
     Attributes:
-        position: where the run is.
+        position: the position of the run.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Loop:
         self.world = parts.learner.place.world
 
     def train(self) -> None:
-        """Train on every task that is left.
+        """Train on all remaining tasks.
 
         Raises:
             Interrupted: a signal came; everything is saved.
@@ -55,7 +55,7 @@ class Loop:
             for index in range(self.position.task, len(self.stream)):
                 self._train_task(self.stream[index])
         except Interrupted:
-            self.saver.commit(self.position)  # measuring that was interrupted is repeated from its beginning
+            self.saver.commit(self.position)  # an interrupted evaluation is repeated from its beginning
             raise
 
     def _train_task(self, task: Task) -> None:
@@ -71,7 +71,7 @@ class Loop:
         crash_point("task-committed")
 
     def _begin(self, task: Task) -> None:
-        """Begin a task, or resume in it."""
+        """Begin or resume a task."""
         position, learner = self.position, self.learner
         learner.model.train()
         if position.is_new_task:
@@ -103,7 +103,7 @@ class Loop:
             position.stage = "validation"
 
     def _train_windows(self, task: Task) -> str | None:
-        """Train on the micro-batches that are left of an epoch; return the limit that ends the task, if one does."""
+        """Train on the remaining micro-batches of an epoch; return the limit that ends the task, or None."""
         position, learner, world = self.position, self.learner, self.world
         data = self.config.data
         fill = self.parts.dataset.fill if data.augment else 0.0
@@ -128,7 +128,7 @@ class Loop:
         return self.spending.reached(position)
 
     def _open(self, epoch: Epoch, first: int) -> int:
-        """Open the window that begins with micro-batch `first`; return how many micro-batches it has, 0 for none."""
+        """Open the window that begins with micro-batch `first`; return its number of micro-batches, 0 for no window."""
         window, length = self.config.strategy.window, epoch.length
         size = self.learner.window.due.size(self.learner.place.updates, window.size, self.config.data.batch_size)
         size *= self.world.size
@@ -163,7 +163,7 @@ class Loop:
         crash_point("task-end")
 
     def _validate(self) -> bool:
-        """Measure on validation data, and save the weights if they are the best; is the wanted accuracy reached?"""
+        """Measure on validation data, save the best weights, and return whether the target accuracy is reached."""
         position, learner = self.position, self.learner
         self.reporter.training(position)
         self.world.copy_(learner.model.buffers())

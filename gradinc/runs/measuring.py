@@ -1,4 +1,4 @@
-"""Measuring a run on the rows that it is not trained on."""
+"""Evaluation of a run on rows that it is not trained on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Measurer:
         self._reporter, self._check = reporter, check
 
     def validation(self, position: Position) -> Measures:
-        """Return the mean over the validation rows of every task in training; empty if there are none."""
+        """Return the mean measures on the validation rows of every task in training; empty without validation rows."""
         total: Measures = {}
         count = 0
         for index in self._stream.parts(position.task):
@@ -60,8 +60,8 @@ class Measurer:
         """Add the row after `done` tasks to the accuracy matrix.
 
         Returns:
-            The means over the tasks seen, of the scored tasks as soon as one was seen; None if test data are not
-            looked at, or not all of these tasks were measured.
+            The means over the tasks seen so far (only scored tasks, once one was seen); None if test data are not
+            used, or if not all of these tasks were measured.
         """
         stream = self._stream
         wanted = self._wanted(done)

@@ -20,14 +20,14 @@ class Position:
         epoch: number of finished epochs of the task.
         batch: number of finished micro-batches of the epoch.
         steps: updates of the run when the epoch began.
-        stage: what comes next: ``training``, or measuring on ``validation`` or, at a task's end, ``test`` data.
-        ended_by: the limit that has ended the task, if one has.
+        stage: the next action: ``training``, or evaluation on ``validation`` or, at a task's end, ``test`` data.
+        ended_by: the limit that has ended the task, or None.
         began: steps, samples and seconds of the run when the task began; `gradinc.core.work.Work` counts rows.
         best: score and step of the best validation in this task.
         validation: the last measures on validation data.
-        tasks: the result of the last finished task, in a list that is empty before.
+        tasks: a list with the result of the last finished task, or an empty list.
         matrix: accuracy on each task, before any training and after each task.
-        task_matrix: the same with the outputs of other tasks masked, if the scenario does not mask them anyway.
+        task_matrix: the same with the outputs of other tasks masked, unless the scenario already masks them.
     """
 
     task: int = 0
@@ -50,7 +50,7 @@ class Position:
 
     @property
     def epoch_name(self) -> str:
-        """The epoch that training is in, or has just finished: ``epoch 3``."""
+        """The current epoch of training, or the epoch that has just finished: ``epoch 3``."""
         return f"epoch {self.epoch + (self.batch > 0)}"
 
     def after_task(self, test: dict[str, float] | None) -> Position:

@@ -26,8 +26,8 @@ class Prepared:
     """The parts of a config on this machine.
 
     Attributes:
-        config: with the micro-batch that ``strategy.window.micro_batch=auto`` has found.
-        micro_batch: its rows, or None if they were given.
+        config: the config, with the micro-batch that ``strategy.window.micro_batch=auto`` has found.
+        micro_batch: rows of this micro-batch; None if they were given.
     """
 
     config: Config
@@ -54,7 +54,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     Raises:
         UserError: the config does not fit its data or its device.
     """
-    devices.flush_denormals()  # before reading the data starts threads
+    devices.flush_denormals()  # set before the data are read, which starts threads
     device = devices.choose_device(own_device(config.device))
     dataset = data.load_dataset(config.data, device, devices.storage_dtype(config.dtype))
     stream = open_stream(config, dataset)
@@ -85,7 +85,7 @@ def check(config: Config, outlined: Callable[[DataSection], Dataset]) -> None:
         outlined: returns the outline of a data set.
 
     Raises:
-        UserError: it does not fit.
+        UserError: the config does not fit.
     """
     dataset, meta = outlined(config.data), torch.device("meta")
     stream = open_stream(config, dataset, outlined)

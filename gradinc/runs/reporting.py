@@ -1,4 +1,4 @@
-"""Reporting on a run while it trains: the lines of its logs, and the numbers that are shown."""
+"""Reports on a run during training: the lines of its logs, and the displayed numbers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Logs:
         """Open the logs of a run, cut back to the checkpoint that it resumes from.
 
         Raises:
-            UserError: the log is not the one of that checkpoint.
+            UserError: the log does not belong to this checkpoint.
             StorageError: a file could not be written.
         """
         metrics = Log(run / "metrics.jsonl", restored.log_offset, restored.log_digest)
@@ -82,12 +82,12 @@ class Reporter:
         self._display.begin(title, self._spending.share(position))
 
     def updated(self, position: Position) -> None:
-        """An update was made: every ``log.steps`` of them give a line of the log."""
+        """An update was made: after every ``log.steps`` updates a line is logged."""
         if self._learner.place.updates % self._config.log.steps == 0:
             self.training(position)
 
     def training(self, position: Position) -> None:
-        """Log the training since the last line, if there was any."""
+        """Log the training since the last line of the log, if any."""
         values = self._learner.drain()
         loss = values.pop("loss")
         if loss is None:
@@ -107,7 +107,7 @@ class Reporter:
         self._display.numbers(self._spending.share(position), loss=f"{loss:.4f}", speed=f"{speed:,.0f}/s")
 
     def progress(self, position: Position) -> None:
-        """Show the progress of training now and then, also between two lines of the log."""
+        """Show the progress of training at intervals, also between two lines of the log."""
         now = time.monotonic()
         if now >= self._next_shown:
             self._next_shown = now + SHOWN_EVERY
@@ -157,7 +157,7 @@ class Reporter:
         return (self._learner.work.samples - samples) / max(self._clock.seconds - seconds, 1e-9)
 
     def _watch(self, position: Position, loss: float, notes: dict[str, float]) -> None:
-        """Warn of what is not normal, once in a task."""
+        """Warn of unusual numbers, each once in a task."""
         task = position.task
         if self._watched[0] != task:
             self._watched = (task, loss, set())

@@ -1,4 +1,4 @@
-"""Resuming: the state of a run from its newest whole checkpoint."""
+"""Resuming a run from its newest undamaged checkpoint."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class _Saved(BaseModel):
 
 @dataclass(frozen=True)
 class Restored:
-    """The place where a start of a run begins: at a checkpoint, or at the beginning.
+    """The position from which a start of a run continues: a checkpoint, or the beginning.
 
     Attributes:
-        step: updates of the checkpoint, None at the beginning.
+        step: number of updates at the checkpoint, None at the beginning.
         seconds: training time of the run so far.
         log_offset: length of ``metrics.jsonl`` in bytes.
         log_digest: SHA-256 of that many bytes; None at the beginning.
@@ -59,12 +59,12 @@ class Restored:
     damaged: tuple[tuple[Mark, Damaged], ...] = ()
 
     def untried(self, learner: Learner) -> Path | None:
-        """Return the checkpoint until the first window after it is closed: an error may be the checkpoint's."""
+        """Return the checkpoint until the first window after it is closed: it may be the cause of an error."""
         return self.file if self.windows == learner.place.windows else None
 
 
 def restore(directory: RunDirectory, learner: Learner, tasks: int) -> Restored:
-    """Load the newest whole checkpoint of a run into its learner.
+    """Load the newest undamaged checkpoint of a run into its learner.
 
     Args:
         tasks: length of the stream.
@@ -89,7 +89,7 @@ def restore_beside(step: int | None, directory: RunDirectory, learner: Learner, 
     for mark, state in _newest(directory, learner) if step is not None else ():
         if mark.updates == step and not isinstance(state, Damaged):
             restored = _load(directory, learner, tasks, mark, state, ())
-            if learner.window.taken:  # one process has the window's gradient, which must be added only once
+            if learner.window.taken:  # one process has the gradient of the open window: it must be added only once
                 learner.weights.grad.zero_()
             return restored
     return Restored()
@@ -128,7 +128,7 @@ def _check_window(learner: Learner) -> None:
     """Check that the batches of an open window fit the model, before a method reads them again.
 
     Raises:
-        ValueError, RuntimeError: they do not.
+        ValueError, RuntimeError: they do not fit.
     """
     work, notes = learner.work.state_dict(), learner.notes.state_dict()
     for index, (batch, kept) in enumerate(zip(learner.window.batches, learner.window.outputs, strict=True)):

@@ -1,4 +1,4 @@
-"""The result of a run, from where it is."""
+"""The result of a run, computed from its position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def counts(learner: Learner, batch_size: int) -> dict[str, Any]:
 
 
 def finished(config: Config, stream: Stream, learner: Learner, position: Position, seconds: float) -> dict[str, Any]:
-    """``result.json`` after the last task, as far as it follows from the training."""
+    """Return the part of ``result.json`` that follows from the training, after the last task."""
     last = position.tasks[-1]
     return {
         "status": "finished",
@@ -36,7 +36,7 @@ def finished(config: Config, stream: Stream, learner: Learner, position: Positio
 def stopped(
     status: str, config: Config, learner: Learner, position: Position, seconds: float, **reason: Any
 ) -> dict[str, Any]:
-    """``result.json`` of a run that ended before its last task did: interrupted, diverged or failed.
+    """Return ``result.json`` of a run that stopped before the end of its last task: interrupted, diverged or failed.
 
     Args:
         reason: further keys that give the reason.
@@ -53,7 +53,7 @@ def stopped(
 
 
 def _matrices(stream: Stream, position: Position) -> dict[str, Any]:
-    """The accuracy matrix of a stream of tasks, and its metrics."""
+    """Return the accuracy matrices of a stream of tasks, and their metrics."""
     if not stream.is_sequence:
         return {}
     values, reasons = metrics(filled(position.matrix), stream.scored)

@@ -1,4 +1,4 @@
-"""A run that is open: its parts, joined."""
+"""An open run, ready to train."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Run:
     """Stream, learner, position and records of one run.
 
     Args:
-        parts: from its config.
-        restored: where it begins; the learner has its state.
-        logs: where it writes, for the first of its processes.
-        clock: the time that it takes.
-        saver: saves it.
-        spending: its limits.
+        parts: the parts of its config.
+        restored: the position from which it continues; the learner already has this state.
+        logs: its logs, for the first of its processes.
+        clock: its training time.
+        saver: saves its checkpoints.
+        spending: the used share of its limits.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Run:
         self._loop.train()
 
     def result(self) -> dict[str, Any]:
-        """``result.json`` after the last task, as far as it follows from the training."""
+        """Return the part of ``result.json`` that follows from the training, after the last task."""
         return result.finished(self.config, self.stream, self.learner, self.position, self._clock.seconds)
 
     def stopped(self, status: str, **reason: Any) -> dict[str, Any]:
-        """``result.json`` where the run has stopped before its end (`result.stopped`)."""
+        """Return ``result.json`` of a run that stopped before its end (`result.stopped`)."""
         return result.stopped(status, self.config, self.learner, self.position, self._clock.seconds, **reason)
 
     def close(self) -> None:
@@ -82,10 +82,10 @@ class Run:
 
 
 def open_run(parts: Prepared, directory: RunDirectory, display: Display, stop: Interruption) -> Run:
-    """A run in its directory, from its newest whole checkpoint on, in the process that writes.
+    """Open a run at its newest undamaged checkpoint, in the process that writes.
 
     Raises:
-        UserError: the log is not the one that belongs to that checkpoint, or the checkpoint is another version's.
+        UserError: the log does not belong to this checkpoint, or another version wrote the checkpoint.
         StorageError: a file could not be written.
     """
     restored = restore(directory, parts.learner, len(parts.stream))
@@ -97,7 +97,7 @@ def open_run(parts: Prepared, directory: RunDirectory, display: Display, stop: I
 def open_beside(
     step: int | None, parts: Prepared, directory: RunDirectory, display: Display, stop: Interruption
 ) -> Run:
-    """The same run in a process that writes nothing.
+    """Open the same run in a process that writes nothing.
 
     Args:
         step: `Restored.step` of the process that writes.
@@ -118,4 +118,4 @@ def _joined(
 
 
 def _go_on() -> None:
-    """Processes that measure together do not stop in between, but together at the end of a window."""
+    """Do nothing: processes that evaluate together stop only together, at the end of a window."""

@@ -1,4 +1,4 @@
-"""Saving a run: its checkpoints, and the weights of its best validation."""
+"""Saves a run: its checkpoints, and the weights of its best validation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Saving(Protocol):
         """The run must be saved here."""
 
     def keep_best(self, position: Position) -> None:
-        """The present weights are the best of the task."""
+        """The current weights are the best of the task."""
 
 
 class Saver:
@@ -35,7 +35,7 @@ class Saver:
 
     Args:
         folder: the run's ``ckpt``.
-        identity: of the run.
+        identity: identity of the run.
         metrics: the log whose length is saved.
         options: the ``checkpoint`` section of the config.
     """
@@ -85,7 +85,7 @@ class Saver:
 
 
 def saved_state(learner: Learner, position: Position, metrics: Log | NoLog) -> dict[str, Any]:
-    """A checkpoint's state, all but the clock."""
+    """Return the state for a checkpoint, without the clock."""
     return {
         "learner": learner.state_dict(),
         "position": position.state_dict(),
@@ -95,7 +95,7 @@ def saved_state(learner: Learner, position: Position, metrics: Log | NoLog) -> d
 
 
 def tidy(folder: Path, restored: Restored, display: Display) -> None:
-    """Make a run's ``ckpt`` ready for a start: damaged checkpoints get another name, unfinished files are removed.
+    """Prepare a run's ``ckpt`` for a start: rename damaged checkpoints, and remove unfinished files.
 
     Raises:
         StorageError: a file could not be changed.
@@ -112,7 +112,7 @@ def tidy(folder: Path, restored: Restored, display: Display) -> None:
 
 
 def last_checkpoints(run: Path) -> list[str]:
-    """The checkpoints that represent a run's end, by their names in its directory: the newest, and the best."""
+    """Return the names of a run's final checkpoints in its directory: the newest and the best."""
     folder = run / "ckpt"
     names = [str(mark) for mark in checkpoint.marks(folder)[:1]]
     names += [checkpoint.BEST] if (folder / checkpoint.BEST).exists() else []

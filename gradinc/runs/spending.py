@@ -16,7 +16,7 @@ class Spending:
     """The amounts that the current task has used of its limits.
 
     Attributes:
-        limits: of the task.
+        limits: the limits of the task.
     """
 
     def __init__(self, config: Config, stream: Stream, learner: Learner, clock: RunClock) -> None:
@@ -26,7 +26,7 @@ class Spending:
         self._rows = 0
 
     def begin(self, rows: int) -> None:
-        """Begin, or resume, a task of so many training rows."""
+        """Begin or resume a task with this number of training rows."""
         self._rows = rows
         self.limits = limits_of(self._config.budget, rows, *self._stream.budgets)
         self._counted = [(name, limit) for name in COUNTED if (limit := getattr(self.limits, name)) is not None]
@@ -36,7 +36,7 @@ class Spending:
         return [self._learner.updates, self._learner.work.samples, self._clock.seconds]
 
     def reached(self, position: Position) -> str | None:
-        """The limit that ends the task before its next window, if one does."""
+        """Return the limit that ends the task before its next window, or None."""
         learner = self._learner
         for name, limit in self._counted:
             if name == "steps":
@@ -50,13 +50,13 @@ class Spending:
         return None
 
     def used_before_training(self, position: Position) -> str | None:
-        """The limit that methods had reached at the end of the task before, so that nothing is trained in this one."""
+        """Return the limit that methods had reached when the previous task ended: this task is not trained."""
         work = self._learner.work
         limit = self.reached(position) if work.rows > work.ended else None
         return limit if limit in ("rows", "passes") else None
 
     def share(self, position: Position) -> float:
-        """Return how much of the whole run is done, from 0 to 1."""
+        """Return the finished share of the whole run, from 0 to 1."""
         epoch = position.batch * self._config.data.batch_size / max(1, self._rows)
         task = self.limits.share(self._spent(position), min(1.0, epoch))
         return (position.task + task) / len(self._stream)

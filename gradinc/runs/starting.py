@@ -35,11 +35,11 @@ def start(
     """Start a run, or resume it, and train to its end.
 
     Args:
-        search: what found the values that the run was started with, None if nothing did.
-        made_by: digests of the code, taken before it was imported.
+        search: record of the search that found the run's values; None without a search.
+        made_by: digests of the code, computed before it was imported.
 
     Returns:
-        The exit code, as `execute` has it.
+        The exit code, as in `execute`.
     """
     parts = _prepare(directory)
     join(parts.device)
@@ -50,7 +50,7 @@ def start(
     with directory.locked():
         if parts.config.fresh:
             directory.clear()
-        else:  # another process may have been here in the meantime
+        else:  # another process may have finished the run in the meantime
             directory.check_config()
             if (code := tell_if_ended(directory, display)) is not None:
                 return code
@@ -90,7 +90,7 @@ def _prepare(directory: RunDirectory) -> Prepared:
 
 
 def _follow(parts: Prepared, directory: RunDirectory, display: Display, stop: Interruption) -> int:
-    """Train beside the first process, which writes and speaks for all."""
+    """Train together with the first process, which writes and reports for all processes."""
     stop.deferred = True
     devices.pin(_threads(parts.config, None, parts.learner.model, parts.dataset), parts.device)
     try:
@@ -99,7 +99,7 @@ def _follow(parts: Prepared, directory: RunDirectory, display: Display, stop: In
     except Interrupted as interrupted:
         return 128 + interrupted.signum
     except (Diverged, RuntimeError):
-        return 1  # the first process tells what it was
+        return 1  # the first process reports the error
     return 0
 
 
@@ -111,14 +111,14 @@ def _check_micro_batch(directory: RunDirectory, earlier: dict[str, Any] | None, 
 
 
 def _threads(config: Config, earlier: dict[str, Any] | None, model: nn.Module, dataset: Dataset) -> int:
-    """Use the earlier number of threads in a run that resumes, unless given: it affects the last bits."""
+    """Use the earlier number of threads in a resumed run, unless a number is given: it affects the last bits."""
     if config.threads == "auto" and earlier is not None and earlier.get("segments"):
         return int(earlier["segments"][-1]["threads"])
     return devices.choose_threads(config.threads, model, dataset.shape, config.data.batch_size)
 
 
 def _introduce(parts: Prepared, run: Run, directory: RunDirectory, threads: int, display: Display) -> None:
-    """Say what is trained, on what, where, and what is to be expected of it."""
+    """Show the stream, warnings, the model, the device and the directory, and the accuracy to be expected."""
     config, stream, learner = parts.config, parts.stream, parts.learner
     display.say(about(stream))
     for line in before_training(config, stream, learner):

@@ -4,7 +4,7 @@ The file is a ZIP archive of a pickle and of the tensors' storages. A pickle is 
 gigabytes, a list that contains itself 2⁴⁰ times, or any function. ``torch.load(weights_only=True)`` restricts the
 functions, but not their sizes. Here the opcodes are read one by one and nothing is called: only the opcodes of plain
 data are allowed, and a tensor is built only if its storage has the length that the tensor declares. The result needs
-no more than a small multiple of the file's bytes.
+no more memory than a small multiple of the file's bytes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DTYPES = {
 """Dtypes of tensors, by the global of their storage."""
 
 REBUILD, ORDERED = "torch._utils _rebuild_tensor_v2", "collections OrderedDict"
-"""The only allowed functions: they make a strided tensor of its storage, and an empty dict."""
+"""The only allowed functions: they build a strided tensor from its storage, and an empty dict."""
 
 SCALARS = {str, int, float, bool, type(None)}
 """Types of simple values besides tensors."""
@@ -57,10 +57,10 @@ MOST_CONTAINERS = 1 << 18
 """Largest number of lists, dicts and tuples: an empty one takes a hundred times its byte in the file."""
 
 LONGEST_TEXT = 1 << 16
-"""Characters of a text; names of weights have a hundred."""
+"""Largest number of characters in a text; names of weights have a hundred."""
 
 MOST_BITS = 64
-"""Bits of a whole number, without its sign."""
+"""Largest number of bits of a whole number, without its sign."""
 
 TIMES = 8
 """Largest size of all tensors together as a multiple of the file's bytes, each counted at every appearance."""
@@ -205,7 +205,7 @@ class _Machine:
                 case "REDUCE":
                     function, arguments = self._taken(2)
                     stack.append(self._called(function, arguments))
-                case "BUILD":  # the versions of a model's modules, which its dict of weights carries
+                case "BUILD":  # the versions of a model's modules, an attribute of its dict of weights
                     (state,) = self._taken(1)
                     self._top(OrderedDict)._metadata = state["_metadata"]
                     if len(state) != 1 or type(state["_metadata"]) is not OrderedDict:

@@ -49,7 +49,7 @@ class FinishedRun:
 
     @classmethod
     def open(cls, run: str | os.PathLike[str]) -> FinishedRun:
-        """Open the run at a path, or of a name under ``outputs``.
+        """Open the run at a path, or with a name under ``outputs``.
 
         Warnings on standard error report an ended run without a seal, or a run of other code.
 
@@ -105,7 +105,7 @@ class FinishedRun:
 
     @property
     def shape(self) -> Shape:
-        """The shapes that the model was built for."""
+        """The shape of the model's inputs and the number of its outputs."""
         record = self.meta.get("data")
         if record is None:
             fix = "Restore it, or run the experiment again with fresh=true"
@@ -113,7 +113,7 @@ class FinishedRun:
         return Shape(tuple(record["shape"]), record["outputs"])
 
     def dataset(self, config: data.DataSection | None = None, device: torch.device | str = "cpu") -> data.Dataset:
-        """The run's data set, split as it was, or another one."""
+        """The run's data set, with the run's split, or another data set."""
         return data.load_dataset(config or self.config.data, device, storage_dtype(self.config.dtype))
 
     def evaluate(

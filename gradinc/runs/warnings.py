@@ -1,4 +1,4 @@
-"""Warnings of a run: before it, about its stream of tasks; during it, about unusual events."""
+"""Warnings of a run: before training, about its stream of tasks; during training, about unusual events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gradinc.data.task import Setting
 NEAR = 1e-12
 
 MOST_NAMES = 5
-"""Classes that a warning names."""
+"""Largest number of classes that a warning lists."""
 
 
 def before_training(config: Config, stream: Stream, learner: Learner) -> list[str]:
@@ -84,7 +84,7 @@ def short_epochs(config: Config, due: Due, lengths: Sequence[int], processes: in
 
     Args:
         lengths: training rows of each task.
-        processes: how many share the micro-batches of a window.
+        processes: number of processes that share the micro-batches of a window.
     """
     window, rows, lines = config.strategy.window, config.data.batch_size, []
     if (few := _too_few(lengths, rows, "training row")) is not None:
@@ -117,20 +117,20 @@ _SHORT = {
 
 
 def _too_few(found: Sequence[int], wanted: int, noun: str) -> str | None:
-    """Return in words how many the largest or the smallest task has, if fewer than wanted; else None."""
+    """Return in words how many the largest or the smallest task has, if this is fewer than `wanted`; else None."""
     if max(found) < wanted:
         return f"{'there are' if len(found) == 1 else 'a task has at most'} {counted(max(found), noun)}"
     return f"the smallest task has {counted(min(found), noun)}" if min(found) < wanted else None
 
 
 def undone_projections(methods: Mapping[str, Method], optimizer: str, options: Mapping[str, object]) -> list[str]:
-    """A warning for each method whose projected gradient the optimizer turns into another step.
+    """Return a warning for each method whose projection is lost in the optimizer's step.
 
-    A step has to be a multiple of the projected gradient, or a sum of gradients projected onto one space.
+    A step has to be a multiple of the projected gradient, or a sum of gradients projected onto the same space.
 
     Args:
-        optimizer: its name.
-        options: the optimizer's.
+        optimizer: name of the optimizer.
+        options: options of the optimizer.
     """
     lines = []
     for name, method in methods.items():
@@ -149,7 +149,7 @@ def undone_projections(methods: Mapping[str, Method], optimizer: str, options: M
 
 
 def used_before_training(task: int, limit: str) -> str:
-    """A warning about a task whose rows or passes were used before its training.
+    """Return a warning about a task whose rows or passes were used up before its training.
 
     Args:
         limit: the limit's name.
@@ -159,7 +159,7 @@ def used_before_training(task: int, limit: str) -> str:
 
 
 def while_training(task: int, first: float, loss: float, notes: Mapping[str, float]) -> dict[str, str]:
-    """The warnings about a line of the log, each with a name by which it is given once in a task.
+    """Yield the warnings about a line of the log, each with a name, so that it is given only once in a task.
 
     Args:
         first: the training loss of the task's first line.
@@ -177,7 +177,7 @@ def idle_penalty(notes: Mapping[str, float], task: int) -> str | None:
 
 
 def known_task_hurts(row: Sequence[float | None], task_row: Sequence[float | None]) -> str | None:
-    """Return a warning if accuracy is lower when the task is known, which is a mistake of gradinc."""
+    """Return a warning if accuracy is lower when the task is known, which indicates a bug in gradinc."""
     for task, (of_all, in_task) in enumerate(zip(row, task_row, strict=True)):
         if of_all is not None and in_task is not None and in_task < of_all - NEAR:
             return f"on task {task + 1} the accuracy is lower among the task's own classes than among all: a mistake"
@@ -192,7 +192,7 @@ def rising(first: float | None, last: float | None) -> str | None:
 
 
 def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) -> list[str]:
-    """Return a warning if methods or keys act from the second task on only, and the run trains on one task."""
+    """Return a warning if methods or keys have no effect before the second task, and the run trains on one task."""
     if len(stream) > 1:
         return []
     idle = [f"strategy.methods.{name}" for name, method in methods.items() if method.needs_past]
@@ -213,7 +213,7 @@ def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) 
 
 
 def resting_norms(methods: Mapping[str, Method], model: nn.Module, tasks: int) -> list[str]:
-    """A warning for each method that leaves the model's normalisations unchanged after the first of several tasks."""
+    """Return a warning for each method that stops training the model's normalisations after the first task."""
     norms = [m for m in model.modules() if isinstance(m, NORMS)]
     own = {
         "statistics": any(isinstance(m, BATCH_NORMS) and m.track_running_stats for m in norms),
@@ -231,7 +231,7 @@ def resting_norms(methods: Mapping[str, Method], model: nn.Module, tasks: int) -
 
 
 def rows_alone(methods: Mapping[str, Method], rule: str, learner: Learner) -> list[str]:
-    """A warning where gradients of single rows are needed and the model has them from a pass of each row alone only."""
+    """Return a warning if gradients of single rows are needed and the model needs a separate pass for each row."""
     names = [name for name, method in methods.items() if method.by_row]
     names += [rule] if learner.window.rule.by_row else []
     if not names or (layer := learner.passes.layers.unknown) is None:
@@ -242,7 +242,7 @@ def rows_alone(methods: Mapping[str, Method], rule: str, learner: Learner) -> li
 
 
 def missing_classes(stream: Stream) -> list[str]:
-    """A warning for each part of the data in which classes have no row."""
+    """Return a warning for each part of the data without any row of some classes."""
     lines = []
     for dataset in {id(each.dataset): each.dataset for each in stream.experiences}.values():
         if dataset.classes is None:
