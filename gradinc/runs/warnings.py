@@ -159,7 +159,7 @@ def used_before_training(task: int, limit: str) -> str:
 
 
 def while_training(task: int, first: float, loss: float, notes: Mapping[str, float]) -> dict[str, str]:
-    """Yield the warnings about a line of the log, each with a name, so that it is given only once in a task.
+    """Return the warnings about a line of the log, each with a name, so that it is given only once in a task.
 
     Args:
         first: the training loss of the task's first line.

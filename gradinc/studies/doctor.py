@@ -1,4 +1,4 @@
-"""Checks of what runs need of a machine."""
+"""Checks that a machine has everything that runs need."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _torchvision() -> Finding:
         warnings.simplefilter("always")
         try:
             import_torchvision()
-        except Exception as error:  # a broken pair raises many kinds
+        except Exception as error:  # an incompatible pair raises errors of many types
             return Finding("torch and torchvision", "wrong", f"{type(error).__name__}: {str(error)[:80]}", fix)
     if any("built for another torch" in str(warning.message) for warning in heard):
         return Finding(

@@ -66,7 +66,7 @@ class Drill:
             attempt += 1
             place = f"killed-{attempt}"
             while done < kills:
-                # Saved ten times between two kills on average, so that starts do not always begin from nothing.
+                # Save ten times between two kills on average, so that starts do not always begin without a checkpoint.
                 share = seconds / max(1, kills - done)
                 struck = self._kill(place, self._choices.uniform(0, 2 * share), share / 10)
                 if not struck:

@@ -19,14 +19,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """The loss that most models are trained on. It goes flat where a model is very sure of itself."""
+    """Return the cross-entropy, on which most models are trained. Its gradient vanishes for very confident models."""
     return F.cross_entropy(logits, y, reduction="none")
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """The largest other logit minus the label's: above 0 where the row is misclassified, and never flat at the top.
+    """Return the largest other logit minus the label's: above 0 if the row is misclassified; it does not saturate.
 
-    Paper: Carlini & Wagner 2017, arXiv 1608.04644, equation f6, with the sign turned.
+    Paper: Carlini & Wagner 2017, arXiv 1608.04644, equation f6, with the opposite sign.
     """
     own = F.one_hot(y, logits.shape[1]).bool()
     return logits.masked_fill(own, -torch.inf).amax(1) - logits.gather(1, y[:, None]).squeeze(1)
@@ -42,8 +42,8 @@ class Ball:
     """The limits of an adversary's changes.
 
     Attributes:
-        eps: how far from the image, in input units.
-        norm: in which norm.
+        eps: largest distance from the image, in input units.
+        norm: norm of the distance.
     """
 
     space: InputSpace
@@ -52,19 +52,19 @@ class Ball:
 
 
 def input_gradient(logits: Logits, loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of each row's loss with respect to its image, and the logits. Touches no ``.grad``."""
+    """Return the gradient of each row's loss with respect to its image, and the logits. Changes no ``.grad``."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         out = logits(x)
         total = loss(out, y).sum()
-        if not total.requires_grad:  # the model cuts every path from its inputs
+        if not total.requires_grad:  # no output of the model depends differentiably on its inputs
             return torch.zeros_like(x), out.detach()
         (gradient,) = torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)
     return gradient.nan_to_num(0.0), out.detach()
 
 
 def fgsm(logits: Logits, x: Tensor, y: Tensor, ball: Ball, loss: Loss = cross_entropy) -> Tensor:
-    """One step of length ε along the sign of the gradient, or along the gradient itself in the Euclidean norm.
+    """Take one step of length ε along the sign of the gradient, or along the gradient itself in the Euclidean norm.
 
     Paper: Goodfellow et al. 2015, arXiv 1412.6572.
     """
@@ -83,14 +83,14 @@ def pgd(
     start: Tensor,
     loss: Loss = cross_entropy,
 ) -> tuple[Tensor, Tensor]:
-    """Steps uphill, each put back into the ball and the data's range.
+    """Take steps of gradient ascent, each projected back onto the ball and the data's range.
 
     Paper: Madry et al. 2018, arXiv 1706.06083. A row stays at the first point where it is misclassified:
-    the point that is wanted is any in the ball, and not the last one.
+    any misclassified point in the ball is enough, so later steps must not undo it.
 
     Args:
         step_size: length of a step, in input units.
-        start: where to begin, inside the ball.
+        start: first point, inside the ball.
 
     Returns:
         The images, and which of them are misclassified, shape (rows,).
@@ -108,7 +108,7 @@ def pgd(
 
 
 def noisy(x: Tensor, ball: Ball, random: torch.Generator) -> Tensor:
-    """Images with noise of the full size ε: a random corner of the cube, or a random point of the sphere."""
+    """Return images with noise of the full size ε: a random corner of the cube, or a random point of the sphere."""
     draw = torch.randn(x.shape, generator=random, device=x.device, dtype=x.dtype)
     away = ball.space.steepest(draw * ball.space.std, ball.eps, ball.norm)
     return ball.space.project(x + away, x, ball.eps, ball.norm)

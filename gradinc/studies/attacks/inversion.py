@@ -29,7 +29,7 @@ class Inverted:
         x: images, shape (rows, C, H, W), in the order of the originals that they fit best.
         y: the adversary's labels, shape (rows,), in the same order.
         psnr: PSNR of each image, in dB, shape (rows,).
-        labels: share of the labels that were found, in any order.
+        labels: share of the labels that were found, regardless of order.
         distance: final value of the objective.
     """
 
@@ -73,8 +73,8 @@ def invert(
     Args:
         gradient: gradient of the window, one tensor for each layer; the adversary sees it and the model.
         x, y: the window, for its shape and for measuring the quality of the result.
-        variant: ``dlg`` minimises the squared distance of the gradients, as a share of their square, by L-BFGS,
-            labels and all; ``cosine`` takes the labels from the bias and minimises one minus the cosine, by Adam on
+        variant: ``dlg`` minimises the relative squared distance of the gradients over images and labels, by L-BFGS;
+            ``cosine`` takes the labels from the bias and minimises one minus the cosine, by Adam on
             signs of gradients.
         steps: steps of the optimizer.
     """

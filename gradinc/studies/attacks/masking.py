@@ -13,10 +13,10 @@ from torch import Tensor
 from gradinc.base.text import percent_text
 
 SIGNIFICANCE = 0.01
-"""Probability below which it is not chance that one attack fools more rows than another."""
+"""Significance level at which one attack fools more rows than another."""
 
 _FLAT = 1e-30
-"""A gradient per input unit with a smaller largest entry counts as none: float32 ends near 1e-38.
+"""A gradient per input unit whose largest entry is smaller counts as zero: float32 ends near 1e-38.
 
 After long training 1e-15 is usual, and PGD can follow the sign of such gradients as well as any other."""
 
@@ -33,7 +33,7 @@ def stronger(first: Tensor, second: Tensor) -> bool:
     The sign test over the rows that one of them fools and the other does not.
 
     Args:
-        first, second: which rows each has fooled, shape (rows,).
+        first, second: the rows that each attack has fooled, shape (rows,).
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if only_first <= only_second:
@@ -47,7 +47,7 @@ def at_equal_size(fooled: Mapping[str, Tensor]) -> list[str]:
     """Return the conclusions from all attacks of one ε.
 
     Args:
-        fooled: which rows each attack has fooled, shape (rows,): fgsm, pgd, margin and noise.
+        fooled: the rows that each attack has fooled, shape (rows,): fgsm, pgd, margin and noise.
     """
     said = []
     if stronger(fooled["fgsm"], fooled["pgd"]):
@@ -58,7 +58,7 @@ def at_equal_size(fooled: Mapping[str, Tensor]) -> list[str]:
         said.append("random noise fools more rows than FGSM")
     if stronger(fooled["margin"], fooled["pgd"]):
         lost = float((fooled["margin"] & ~fooled["pgd"]).double().mean())
-        if lost > SURVIVING:  # a little less is usual: the two losses are not the same
+        if lost > SURVIVING:  # a small difference is usual, because the two losses differ
             said.append(
                 f"PGD on the margin of the logits fools {percent_text(lost)} more rows than on the cross-entropy"
             )
@@ -76,7 +76,7 @@ def flat_gradients(largest: Tensor) -> list[str]:
     """Return the conclusion from the size of the gradients.
 
     Args:
-        largest: the largest entry of each row's gradient of the cross-entropy, per input unit, of those rows that
+        largest: the largest entry of each row's gradient of the cross-entropy, per input unit, for the rows that
             are classified correctly.
     """
     share = float((largest < _FLAT).double().mean()) if len(largest) else 0.0
@@ -84,7 +84,7 @@ def flat_gradients(largest: Tensor) -> list[str]:
 
 
 def wilson(successes: int, rows: int) -> tuple[float, float]:
-    """The 95 % interval of a share, after Wilson 1927: inside 0 to 1, and of some width at both ends."""
+    """Return the 95 % interval of a share (Wilson 1927): inside 0 to 1, with a positive width also at 0 and 1."""
     from scipy.stats import binomtest
 
     low, high = binomtest(successes, rows).proportion_ci(method="wilson")
@@ -92,5 +92,5 @@ def wilson(successes: int, rows: int) -> tuple[float, float]:
 
 
 def largest_entries(gradient: Tensor, std: Tensor) -> Tensor:
-    """The largest entry of each row's gradient, per input unit, shape (rows,)."""
+    """Return the largest entry of each row's gradient, per input unit, shape (rows,)."""
     return torch.linalg.vector_norm((gradient / std).flatten(1), ord=torch.inf, dim=1)

@@ -42,9 +42,10 @@ class AttackSettings:
 
     Attributes:
         eps: sizes in input units, 0 to 1 for images.
-        steps, restarts: of PGD; the first restart begins at the image, the others at random points of the ball.
-        step_size: in input units; None takes 2.5 ε / steps, so that a row can cross the ball.
-        rows: test rows, drawn by the seed; 0 takes all.
+        steps, restarts: steps and starts of PGD; the first start is at the image, the others at random points of the
+            ball.
+        step_size: step of PGD in input units; None means 2.5 ε / steps, so that a row can cross the ball.
+        rows: number of test rows, drawn by the seed; 0 means all.
         best: attack the weights of the best validation, not the last ones.
     """
 
@@ -69,7 +70,7 @@ class AttackResult:
 
     Attributes:
         accuracy: share of all rows still classified correctly.
-        low, high: its 95 % interval over the rows.
+        low, high: 95 % interval of the accuracy over the rows.
         warnings: signs of gradient masking.
     """
 
@@ -97,7 +98,7 @@ class Target:
 
 
 def attack(run: FinishedRun, settings: AttackSettings, watch: Callable[[], None] = lambda: None) -> list[AttackResult]:
-    """The accuracy of a finished run under each attack at each ε, the clean accuracy first.
+    """Return the accuracy of a finished run under each attack at each ε, the clean accuracy first.
 
     The run directory is only read, and the same settings give the same numbers on the same machine.
 
@@ -111,7 +112,7 @@ def attack(run: FinishedRun, settings: AttackSettings, watch: Callable[[], None]
 
 
 def target_of(run: FinishedRun, settings: AttackSettings) -> Target:
-    """Return the test rows of a run, of all its tasks, or as many as requested, and its model."""
+    """Return a run's model and its test rows of all tasks, or the requested number of them."""
     device = choose_device(settings.device)
     dataset = run.dataset(device=device)
     space = InputSpace.of(dataset)
@@ -144,7 +145,7 @@ def target_of(run: FinishedRun, settings: AttackSettings) -> Target:
 def measure_attack(
     target: Target, settings: AttackSettings, watch: Callable[[], None] = lambda: None
 ) -> list[AttackResult]:
-    """Attack any model and images, as `attack` does for a run."""
+    """Attack any model on any images, as `attack` does for a run."""
     clean, largest = _clean(target)
     measured = [_told("clean", 0.0, clean, masking.flat_gradients(largest[~clean]))]
     for eps in settings.eps:
@@ -162,7 +163,7 @@ def measure_attack(
 
 
 def limit_of(space: InputSpace, norm: BallNorm, values: int) -> float:
-    """The ε at which every image can become grey all over, so that nothing of it is left to classify."""
+    """Return the ε at which every image can become uniformly grey, so that it contains nothing to classify."""
     half = space.range / 2
     return half if norm == "linf" else half * values**0.5
 

@@ -15,7 +15,7 @@ _START = "start of a run"
 _SWEEP = "sweep of 24 jobs, two at a time"
 
 SHORT = ("data=digits", "model=mlp", "budget.epochs=1", "progress=quiet")
-"""A run of a tenth of a second."""
+"""Overrides for a run of a tenth of a second."""
 
 
 def commands() -> dict[str, Bench]:
@@ -24,7 +24,7 @@ def commands() -> dict[str, Bench]:
 
 
 def _start(rounds: int) -> BenchResult:
-    """Measure the time of a whole run of one epoch over the time in which Python imports torch."""
+    """Measure the ratio of the time of a whole run of one epoch to the time in which Python imports torch."""
 
     def run() -> float:
         return _seconds("-m", "gradinc", "train", *SHORT)
@@ -33,7 +33,7 @@ def _start(rounds: int) -> BenchResult:
 
 
 def _sweep(rounds: int) -> BenchResult:
-    """Measure the time of one job after another over the time of two at a time."""
+    """Measure the ratio of the time of a sweep with one job at a time to the time with two jobs at a time."""
     seeds = ",".join(map(str, range(24)))
 
     def jobs(count: int) -> float:

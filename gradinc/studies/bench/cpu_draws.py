@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class CpuGenerator(torch.Generator):
-    """A generator of the CPU in the place of another device's.
+    """A generator on the CPU that replaces another device's generator.
 
     Attributes:
         device: the other device.
@@ -50,7 +50,7 @@ class _Draws(TorchFunctionMode):
 
 @contextmanager
 def cpu_draws() -> Iterator[None]:
-    """Let all generators that are made inside draw on the CPU."""
+    """Make all generators that are created inside draw on the CPU."""
     own = torch.Generator
     torch.Generator = CpuGenerator  # type: ignore[misc, assignment]
     try:

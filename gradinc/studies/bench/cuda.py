@@ -1,7 +1,8 @@
-"""`gradinc bench cuda`: what only a machine with a GPU can show.
+"""`gradinc bench cuda`: checks that need a machine with a GPU.
 
-Every strategy gives the CPU's weights, and waits for the GPU only where `WAITS` says so; a killed run resumes to the
-same bits; a found micro-batch and two GPUs make the same updates; and the speed, beside loops written by hand.
+Every strategy gives the same weights as on the CPU, and waits for the GPU only where `WAITS` allows it; a killed run
+resumes to the same bits; an automatic micro-batch and two GPUs make the same updates. Speed is compared with
+hand-written loops.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from gradinc.studies.bench.windows import SMALL, TASKS, learner_of, strategy_wor
 from gradinc.studies.drill import Drill
 
 FARTHEST = 1e-9
-"""Largest relative distance of two devices' weights, in float64 after `WINDOWS` windows of each of two tasks."""
+"""Largest relative distance between the weights on two devices, in float64 after `WINDOWS` windows per task."""
 
 _KILLS = 3
 _DRILLED = ("data=digits", "model=cnn", "model.dropout=0.1", "strategy=[accumulate,er]", "budget.epochs=40", *TASKS)
@@ -61,7 +62,7 @@ class Checked:
 
 
 Check = Callable[[int], Checked]
-"""Makes one line of the table; speeds are measured in this number of rounds."""
+"""A function that returns one line of the table; its argument is the number of rounds for measuring speeds."""
 
 
 def gpu() -> torch.device:
@@ -93,7 +94,7 @@ def checks(device: torch.device) -> dict[str, Check]:
 
 
 def attempted(name: str, check: Check, rounds: int) -> Checked:
-    """Make a check; one that ends with an error has failed, and the others follow."""
+    """Make a check. An error counts as a failure of this check, so that the next checks still run."""
     try:
         return check(rounds)
     except (RuntimeError, UserError) as error:
@@ -122,7 +123,7 @@ def _equal(strategy: str, device: torch.device, rounds: int) -> Checked:
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    """Let PyTorch raise an error inside where the CPU would wait for the GPU."""
+    """Make PyTorch raise an error inside instead of letting the CPU wait for the GPU."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -131,7 +132,7 @@ def _refused() -> Iterator[None]:
 
 
 def judge_waits(name: str, allowed: set[str], run: Callable[[], None]) -> Checked:
-    """Run what raises an error where it waits, and compare with what may wait.
+    """Run a training that raises an error if it waits for the GPU, and compare with the allowed waits.
 
     Args:
         allowed: entries of `WAITS`.
@@ -168,7 +169,7 @@ def resume(device: torch.device) -> Checked:
 
 
 def found_micro_batch(device: torch.device) -> Checked:
-    """Compare windows of the found micro-batch with windows of the given one."""
+    """Compare windows of the automatic micro-batch with windows of the given micro-batch."""
     given = load_config([*_FITTED])
     dataset = load_dataset(given.data, device, storage_dtype(given.dtype))
     model = build_model(given, Shape(dataset.shape, dataset.outputs), device)
@@ -179,7 +180,7 @@ def found_micro_batch(device: torch.device) -> Checked:
 
 
 def two_processes(device: torch.device) -> Checked:
-    """Compare a run of two processes, each with its own GPU, with a run of one and windows twice as long.
+    """Compare a run of two processes, each with its own GPU, with a run of one process and windows twice as long.
 
     Raises:
         Skipped: there is only one GPU.

@@ -1,4 +1,4 @@
-"""Samples per second on a GPU, beside loops written by hand."""
+"""Samples per second on a GPU, compared with hand-written loops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TimedTraining:
     """A training to time.
 
     Attributes:
-        words: gradinc's.
+        words: overrides for gradinc.
         layout: memory format of the hand-written loop's model; gradinc's convolutions have their channels last.
     """
 
@@ -47,7 +47,7 @@ TRAININGS = (
 
 
 def speeds(line: TimedTraining, device: torch.device, rounds: int) -> str:
-    """Return samples per second of gradinc and of the loop that one would write, measured in turns, in words."""
+    """Return in words the samples per second of gradinc and of a hand-written loop, measured in turns."""
     words = [*line.words, f"budget.steps={_STEPS}", f"device={device}", "progress=quiet"]
     config, dataset = load_config(words), _moved(random_dataset(_ROWS), device)
 
@@ -72,7 +72,7 @@ def _there(rows: Rows, device: torch.device) -> Rows:
 
 
 def _by_hand(config: Config, dataset: Dataset, layout: torch.memory_format, device: torch.device) -> float:
-    """Samples per second of a loop with its rows on the device."""
+    """Return the samples per second of a hand-written loop with its rows on the device."""
     rows = dataset.train
     assert isinstance(rows, TensorRows)
     model = build_model(config, Shape(dataset.shape, dataset.outputs), device)

@@ -1,8 +1,8 @@
-"""`gradinc bench`: the same training by gradinc and by the loop that one would write by hand.
+"""`gradinc bench`: the same training by gradinc and by a hand-written loop.
 
-Both sides train the same model on the same rows in memory, turn by turn, and each pair gives one
-ratio. gradinc's side is a whole run with its log, its checks for numbers that are not finite and its
-last checkpoint; only reading the data set is left out on both sides.
+Both sides train the same model on the same rows in memory, in turns, and each pair of turns gives one
+ratio. gradinc's side is a whole run with its log, its checks for non-finite numbers and its last
+checkpoint. On both sides the time to read the data set is left out.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ TRAINING = (
 
 
 def trainings() -> dict[str, Bench]:
-    """The benches by name, evaluation and memory included."""
+    """Return the benches by name, including evaluation and memory."""
     benches: dict[str, Bench] = {bench.name: partial(_train, bench) for bench in TRAINING}
     benches["mlp sgd, batch 10, loss of 0"] = _confident
     benches["evaluate mlp"] = partial(_evaluate, "evaluate mlp", MLP)
@@ -118,7 +118,7 @@ def _train(bench: TrainingBench, rounds: int) -> BenchResult:
         return samples / seconds
 
     def theirs() -> float:
-        # Few people think of channels_last, which `build_model` sets.
+        # `build_model` sets channels_last; typical hand-written loops do not.
         model = bench_model(config).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return _by_hand(model, dataset.train, bench, config.data.batch_size, config.strategy.window.size)
 
@@ -126,7 +126,7 @@ def _train(bench: TrainingBench, rounds: int) -> BenchResult:
 
 
 def _by_hand(model: nn.Module, rows: TensorRows | object, bench: TrainingBench, size: int, window: int) -> float:
-    """The loop that one would write: shuffle, index, forward, backward, step."""
+    """Train with a typical hand-written loop: shuffle, index, forward, backward, step."""
     assert isinstance(rows, TensorRows)
     x, y = rows.x, rows.y
     optimizer = bench.optimizer(model.parameters())
@@ -148,7 +148,7 @@ def _by_hand(model: nn.Module, rows: TensorRows | object, bench: TrainingBench, 
 
 
 def _confident(rounds: int) -> BenchResult:
-    """Training of a network whose losses are 0 and gradients below 1e-30, against the same network when unsure."""
+    """Compare training at losses of 0 and gradients below 1e-30 with training of the same network at normal losses."""
     config = load_config([*MLP, *PLAIN_SGD, "data.batch_size=10"])
     _pin(config)
     rows = random_dataset(ROWS_TRAINED).train
@@ -200,7 +200,7 @@ def _evaluate(name: str, overrides: tuple[str, ...], rounds: int) -> BenchResult
 
 
 def _memory() -> BenchResult:
-    """Peak memory of a process that trains a model of 10 million weights in windows of 1 and of 32."""
+    """Compare the peak memory of a process that trains a model of 10 million weights in windows of 1 and of 32."""
     peaks = []
     for window in (1, 32):
         script = f"from gradinc.studies.bench.handwritten import peak_of_window; print(peak_of_window({window}))"
@@ -210,7 +210,7 @@ def _memory() -> BenchResult:
 
 
 def peak_of_window(window: int) -> int:
-    """Bytes that this process needs at most to train two windows."""
+    """Return the peak memory in bytes of this process when it trains two windows."""
     config = load_config(
         ["model=mlp", "model.width=2048", "data.batch_size=16", f"strategy.window.size={window}", *PLAIN_SGD]
     )

@@ -30,7 +30,7 @@ MLP = ("model=mlp", "model.width=256", "model.depth=2")
 PLAIN_SGD = ("optimizer=sgd", "optimizer.momentum=0", "optimizer.lr=0.01")
 
 IMAGE = (1, 28, 28)
-"""Shape of a row: Fashion-MNIST's, with values that don't matter to the clock."""
+"""Shape of a row: as in Fashion-MNIST; the values do not affect the time."""
 
 CPU = torch.device("cpu")
 
@@ -41,11 +41,11 @@ class BenchResult:
 
     Attributes:
         kind: ``train`` or ``evaluate`` (samples per second), ``memory`` (peak bytes), ``speed`` (of a stream or a
-            sweep), ``time`` (of a command), or what a cost is of: ``cost``, ``rule``, ``method`` or ``option``.
+            sweep), ``time`` (of a command), or the subject of a cost: ``cost``, ``rule``, ``method`` or ``option``.
         ratio: the first side's figure over the second side's.
         spread: half the range of the paired ratios.
         bound: whether the goal is the least or the largest ratio.
-        goal: None where the bench sets no goal.
+        goal: None for a bench without a goal.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Skipped(Exception):
 
 
 Bench = Callable[[int], BenchResult]
-"""Measures one line of the table in this number of rounds."""
+"""A function that measures one line of the table; its argument is the number of rounds."""
 
 
 def in_turns(first: Callable[[], float], second: Callable[[], float], rounds: int) -> list[tuple[float, float]]:
-    """The figures of both sides, turn by turn; each side goes first in every other round."""
+    """Return the figures of both sides, measured in turns; each side goes first in every second round."""
     first(), second()  # the first turn of each warms caches and allocators
     pairs = []
     for number in range(rounds):
@@ -92,10 +92,10 @@ def summarized(
     goal: float | None,
     ratio: float | None = None,
 ) -> BenchResult:
-    """A line from the figures of both sides.
+    """Return a line of the table from the figures of both sides.
 
     Args:
-        ratio: of the two sides; by default the median of the ratios of the pairs.
+        ratio: ratio of the two sides; by default the median of the ratios of the pairs.
     """
     ratios = [mine / other for mine, other in pairs]
     middle = statistics.median(ratios) if ratio is None else ratio
@@ -113,7 +113,7 @@ def print_results(noun: str, results: Sequence[BenchResult]) -> None:
 
 
 def random_dataset(rows: int, test: int = 0) -> Dataset:
-    """Random images of ten classes, the same ones each time."""
+    """Return random images of ten classes, always the same."""
     draws = torch.Generator().manual_seed(0)
     train, none, held_out = (
         TensorRows(torch.randn(count, *IMAGE, generator=draws), torch.randint(0, 10, (count,), generator=draws))
@@ -124,7 +124,7 @@ def random_dataset(rows: int, test: int = 0) -> Dataset:
 
 
 def bench_model(config: Config, device: torch.device = CPU) -> nn.Module:
-    """The model of a config, for the rows of `random_dataset`."""
+    """Return the model of a config, for the rows of `random_dataset`."""
     return build_model(config, Shape(IMAGE, 10), device)
 
 
@@ -134,11 +134,11 @@ def timed_run(
     """Train a whole run in a temporary directory.
 
     Args:
-        dataset: on the device.
-        display: where it reports; by default nowhere.
+        dataset: its data, on the device.
+        display: its progress display; by default nothing is shown.
 
     Returns:
-        Seconds from its first batch to its last measure, and the samples that it trained on.
+        Seconds from its first batch to its last measurement, and the number of samples that it trained on.
     """
     with tempfile.TemporaryDirectory() as folder:
         config = load_config([*overrides, f"output={folder}"])

@@ -1,7 +1,7 @@
 """Images in files, against torchvision: 5,000 PNG of 32x32 pixels, from the folder to the last batch of an epoch.
 
-gradinc with rows in memory is compared with one epoch of an `ImageFolder` of given mean and deviation. gradinc with
-streamed rows reads the files twice, for the statistics and for the epoch, and so does torchvision then.
+gradinc with rows in memory is compared with one epoch of an `ImageFolder` with given mean and deviation. gradinc with
+streamed rows reads the files twice, for the statistics and for the epoch; torchvision then also reads them twice.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _write(folder: Path) -> None:
 
 
 def _gradinc(folder: str, workers: int | None) -> float:
-    os.utime(next(Path(folder).glob("*/*.png")))  # no record of an earlier turn is valid: this is a first reading
+    os.utime(next(Path(folder).glob("*/*.png")))  # makes an earlier turn's record invalid
     begun = time.perf_counter()
     memory: Literal["tensor", "stream"] = "tensor" if workers is None else "stream"
     section = DataSection(name="image_folder", root=folder, memory=memory, workers=workers or 0, validation=0)

@@ -1,8 +1,8 @@
-"""`gradinc bench incremental`: a stream of permuted tasks by gradinc and by the loops that one would write by hand.
+"""`gradinc bench incremental`: a stream of permuted tasks by gradinc and by hand-written loops.
 
 An MLP of 784-100-100-10, SGD, batches of 128, one thread. gradinc's side is a whole run: its log, its checks, its
 checkpoints, and the test rows of all tasks so far after each task, which the hand-written side measures too. The
-hand-written replay fills its reservoir row by row, as such loops do.
+hand-written replay fills its reservoir row by row, as is usual.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Size:
 
 
 def streams(tasks: int, rows: int) -> dict[str, Bench]:
-    """The benches by name, for streams of so many tasks with so many training rows each."""
+    """Return the benches by name, for streams with this number of tasks and of training rows in each task."""
     pin(1, CPU)
     lines = _lines(_Size(tasks, rows, max(1, rows // 6)))
     benches: dict[str, Bench] = {name: partial(_result, name, line) for name, line in lines.items()}
@@ -84,7 +84,7 @@ def _lines(size: _Size) -> dict[str, _Line]:
     def theirs(method: str) -> Callable[[], float]:
         return lambda: _by_hand(dataset, size, method)
 
-    few = random_dataset(size.rows, 1)  # one test row: what grows with the tasks would be the memory's cost
+    few = random_dataset(size.rows, 1)  # one test row, because the evaluation of all tasks would grow with their number
 
     def share(count: _Size) -> Callable[[], float]:
         return lambda: _gradinc(few, count, er) / count.tasks
@@ -106,12 +106,12 @@ def _result(name: str, line: _Line, rounds: int) -> BenchResult:
 
 
 def _gradinc(dataset: Dataset, size: _Size, words: tuple[str, ...]) -> float:
-    """Seconds that a run takes, from its first batch to its last measure."""
+    """Return the seconds that a run takes, from its first batch to its last measurement."""
     return timed_run([*_WORDS, f"stream.tasks={size.tasks}", *words], dataset)[0]
 
 
 def _by_hand(dataset: Dataset, size: _Size, method: str) -> float:
-    """Seconds that the loop takes that one would write."""
+    """Return the seconds that a hand-written loop takes."""
     train, test = dataset.train, dataset.test
     assert isinstance(train, TensorRows)
     assert isinstance(test, TensorRows)
@@ -149,7 +149,7 @@ def _accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 class _Kept:
-    """A memory as it is written by hand."""
+    """A typical hand-written memory."""
 
     def __init__(self, size: int) -> None:
         self.size, self.seen = size, 0

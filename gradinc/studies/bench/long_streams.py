@@ -1,4 +1,4 @@
-"""The part of `gradinc bench incremental` about streams of many tasks: what a task costs must not grow with its number.
+"""The part of `gradinc bench incremental` about streams of many tasks: later tasks must not cost more.
 
 Each line but the first two is one run: the processor time of a task and the memory of the process, in the last quarter
 of the tasks over those in the second quarter. The first quarter fills memories and allocators.
@@ -43,12 +43,12 @@ _NEEDED = "evaluate.tasks=needed"
 
 
 def long_streams(words: Sequence[str], tasks: int, rows: int) -> dict[str, Bench]:
-    """The benches by name.
+    """Return the benches by name.
 
     Args:
         words: the overrides of the bench's other streams.
-        tasks, rows: tasks of a stream and training rows of a task in the bench's other streams; here there are 20 times
-            as many tasks of a 64th of the rows.
+        tasks, rows: tasks of a stream and training rows of a task in the bench's other streams; streams here have
+            20 times as many tasks, each with a 64th of the rows.
     """
     few = random_dataset(max(1, rows // 64), max(1, rows // 64))
     words = [*words, f"stream.tasks={20 * tasks}"]
@@ -78,7 +78,7 @@ class _Pace(Silent):
 
 
 def _growth(label: str, kind: str, words: Sequence[str], dataset: Dataset, rounds: int) -> BenchResult:
-    """The last quarter of the tasks over the second one; the last task measures all tasks and is left out."""
+    """Return the ratio of the last quarter of the tasks to the second, without the last task, which measures all."""
     pairs = []
     for _ in range(rounds):
         pace = _Pace()
@@ -91,13 +91,13 @@ def _growth(label: str, kind: str, words: Sequence[str], dataset: Dataset, round
 
 
 def _needed(words: Sequence[str], dataset: Dataset, rounds: int) -> BenchResult:
-    """A run that measures the needed accuracies over one that measures all tasks so far."""
+    """Compare a run that measures only the needed accuracies with a run that measures all tasks so far."""
     pairs = in_turns(lambda: timed_run([*words, _NEEDED], dataset)[0], lambda: timed_run(words, dataset)[0], rounds)
     return summarized("evaluation, needed over all so far", "cost", pairs, "≤", 0.8)
 
 
 def _views(words: Sequence[str], rows: int, rounds: int) -> BenchResult:
-    """Evaluating the tasks of a stream over evaluating stored copies of their rows."""
+    """Compare evaluation of the tasks of a stream with evaluation of stored copies of their rows."""
     config, dataset = load_config([*words, *MLP]), random_dataset(1, max(1, rows // 6))
     stream, model = open_stream(config, dataset), bench_model(config)
     criterion = build_criterion(dataset, stream.outputs)

@@ -1,6 +1,6 @@
-"""The part of `gradinc bench` about what methods compute from past tasks: EWC's Fisher information, and projections.
+"""The part of `gradinc bench` about computations from past tasks: EWC's Fisher information, and projections.
 
-What is measured is the processor time of this process, on one thread, for an MLP of 784-256-256-10.
+It measures the processor time of this process, on one thread, for an MLP of 784-256-256-10.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from gradinc.studies.bench.harness import (
 )
 
 _ROWS, _TOGETHER = 1024, 128
-"""Rows for the Fisher information, and rows of a batch of the loops that one would write."""
+"""Rows for the Fisher information, and rows of a batch in the hand-written loops."""
 
 _TASKS, _TASK_ROWS, _DIRECTIONS = 50, 1000, 40
-"""Tasks of a stream, training rows of a task, and directions in which its rows differ: less than they have pixels."""
+"""Tasks of a stream, training rows of a task, and the dimension of the space of its rows, less than their pixels."""
 
 
 def past() -> dict[str, Bench]:
@@ -78,7 +78,7 @@ def _fisher(label: str, by_hand: Callable[[nn.Module, Tensor, Tensor], None], go
 
 
 def _row_by_row(model: nn.Module, x: Tensor, y: Tensor) -> None:
-    """Square the gradient of every row, one after the other, as other programs do."""
+    """Square the gradients of single rows, one row after the other, as other programs do."""
     parameters = list(model.parameters())
     totals = [torch.zeros_like(p) for p in parameters]
     for row in range(len(x)):
@@ -88,7 +88,7 @@ def _row_by_row(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def _closed(model: nn.Module, x: Tensor, y: Tensor) -> None:
-    """Compute (δ²)ᵀ x² of every layer of this very model."""
+    """Compute (δ²)ᵀ x² for every layer, by a formula for exactly this model."""
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     totals = [torch.zeros_like(layer.weight) for layer in linear]
     biases = [torch.zeros_like(layer.bias) for layer in linear]
@@ -108,7 +108,7 @@ def _closed(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def _growth(label: str, method: str, goal: float, rounds: int) -> BenchResult:
-    """Time from a task's begin to its end, without evaluation: the median of five tasks at either place."""
+    """Compare the time of a late task with an early task, without evaluation: medians of five tasks."""
     pin(1, CPU)
     pairs = []
     for _ in range(rounds):
@@ -138,7 +138,7 @@ def _seconds_of_tasks(*overrides: str) -> list[float]:
 
 
 def _images_of_few_directions() -> Dataset:
-    """Images of which a task spans a small part of the space, so that a basis grows with the tasks."""
+    """Return images where each task spans only a small subspace, so that a basis grows with the tasks."""
     dataset = random_dataset(_TASK_ROWS, 1)
     rows, draws = dataset.train, torch.Generator().manual_seed(1)
     assert isinstance(rows, TensorRows)

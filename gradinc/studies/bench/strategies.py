@@ -1,8 +1,8 @@
-"""`gradinc bench strategies`: what each rule, each method and the diagnostics cost, over plain accumulation.
+"""`gradinc bench strategies`: the cost of each rule, each method and the diagnostics, relative to plain accumulation.
 
 An MLP of 784-256-256-10 on random rows, micro-batches of 128, windows of 8, SGD, one thread. A strategy and plain
-accumulation take turns of some windows each, and the first of a pair is now the one and now the other. What is
-measured is the processor time of this process, which other processes disturb less than the clock on the wall.
+accumulation take turns of some windows each, and alternate in going first. The bench measures the processor time of
+this process, which other processes disturb less than wall time.
 """
 
 from __future__ import annotations
@@ -45,29 +45,29 @@ GOALS = {
 """Largest accepted cost."""
 
 _ROWS, _SIZE, _WINDOWS = 128, 8, 8
-"""Rows of a micro-batch, micro-batches of a window, windows of a turn."""
+"""Rows per micro-batch, micro-batches per window, windows per turn."""
 
 
 def costs() -> dict[str, Bench]:
-    """The benches by the name of what is measured: each rule, the methods and the diagnostics."""
+    """Return the benches by the name of the measured part: each rule, the methods and the diagnostics."""
     kinds = {**dict.fromkeys(rules(), "rule"), **dict.fromkeys(METHODS, "method"), "diagnostics": "option"}
     return {name: partial(cost, name, kind) for name, kind in kinds.items()}
 
 
 def rules() -> list[str]:
-    """Every rule but the one that all are compared with."""
+    """Return all rules except the rule that they are compared with."""
     return [part.name for part in catalog.parts("rule") if part.name != "mean"]
 
 
 def command(name: str) -> str:
-    """The argument that chooses a rule, a method or the option."""
+    """Return the argument that chooses a rule, a method or the option."""
     if name == "diagnostics":
         return "diagnostics=true"
     return f"strategy.window.rule={name}" if name == "sum" else f"strategy={name}"
 
 
 def cost(name: str, kind: str, rounds: int) -> BenchResult:
-    """Processor time of one strategy over plain accumulation, in turns: the ratio of the medians."""
+    """Return the ratio of the processor time of a strategy to plain accumulation, measured in turns: of the medians."""
     pin(1, CPU)
     pairs = in_turns(_Trainer(command(name)).turn, _Trainer().turn, rounds)
     ratio = statistics.median(mine for mine, _ in pairs) / statistics.median(other for _, other in pairs)
@@ -85,12 +85,12 @@ class _Trainer:
         random = torch.Generator().manual_seed(0)
         self._x = torch.randn(_ROWS * _SIZE, 1, 28, 28, generator=random)
         self._y = torch.randint(0, 10, (_ROWS * _SIZE,), generator=random)
-        nothing: Task = None  # type: ignore[assignment]  # these methods ask nothing of their task
+        nothing: Task = None  # type: ignore[assignment]  # these methods do not use their task
         for method in self._learner.methods:
             method.begin(nothing, self._learner)
 
     def turn(self) -> float:
-        """Seconds of processor time for a turn of windows."""
+        """Return the seconds of processor time for one turn of windows."""
         learner = self._learner
         begun = time.process_time()
         for _ in range(_WINDOWS):

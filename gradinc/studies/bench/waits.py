@@ -1,4 +1,4 @@
-"""The parts of a strategy that read a number back from a GPU in every window, and the reason of each."""
+"""The parts of a strategy that read a number back from a GPU in every window, each with its reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Between two tasks, at log lines, in evaluation and before checkpoints every run 
 """
 
 _DRAWN = ("replay", "sample")
-"""Options of methods: the rows that they draw from their memory in each window."""
+"""Methods' options for the number of rows that they draw from their memory in each window."""
 
 
 def waits(config: Config, stream: Stream) -> set[str]:

@@ -37,7 +37,7 @@ def strategy_words(strategy: str) -> tuple[str, ...]:
 
 
 def learner_of(config: Config, device: torch.device) -> tuple[Learner, Stream]:
-    """Return a learner and its tasks, as a run has them."""
+    """Return a learner and its tasks, built as in a run."""
     dataset = load_dataset(config.data, device, storage_dtype(config.dtype))
     stream = open_stream(config, dataset)
     model = build_model(config, Shape(dataset.shape, stream.setting.outputs), device)
@@ -56,7 +56,7 @@ def train_windows(
     """Train `WINDOWS` windows of each task.
 
     Args:
-        watch: a context for each window but a task's first.
+        watch: returns a context for each window except a task's first.
         ragged: whether a second window's last micro-batch has half of the rows.
     """
     for task in stream:
