@@ -44,7 +44,7 @@ class Stretch:
         meta: its ``meta.json``.
         first: the checkpoint to begin from, None for the beginning of the run.
         last: the checkpoint to end at.
-        wanted: the state in `last`.
+        wanted: the expected state: the content of `last`.
         log: the beginning of ``metrics.jsonl`` that belongs to `first`.
     """
 
@@ -63,7 +63,7 @@ class Rerun:
 
     Attributes:
         differences: from the run's checkpoint, in words.
-        notes: differences of software or hardware, each of which can explain others.
+        notes: differences of software or hardware, which can explain the differences in state.
         result: ``result.json`` of a run that ends here, without its clocks; empty if something differs or the run
             does not end here.
     """
@@ -184,7 +184,7 @@ def _train(
 
 
 def counts_in(state: State) -> tuple[int, int]:
-    """Updates and samples of a checkpoint."""
+    """Return the numbers of updates and samples of a checkpoint."""
     return state["learner"]["place"][-1], state["learner"]["work"]["samples"]
 
 

@@ -30,11 +30,11 @@ class Eigenvalue:
     """The largest eigenvalue of a symmetric matrix.
 
     Attributes:
-        value: the largest one; negative if all are.
-        dominant: the one of the largest magnitude, or as far as it was found.
+        value: the largest eigenvalue; negative if all eigenvalues are negative.
+        dominant: the eigenvalue of the largest magnitude, or its approximation.
         residual: ‖Hv − λv‖ for the unit vector v that was found: some eigenvalue is no further from `value`.
         products: products of the matrix and a vector that were needed.
-        converged: whether the residual has come below the tolerance.
+        converged: whether the residual is below the tolerance.
     """
 
     value: float
@@ -47,17 +47,17 @@ class Eigenvalue:
 def largest_eigenvalue(
     product: Callable[[Tensor], Tensor], start: Tensor, *, tolerance: float = 1e-3, iterations: int = 200
 ) -> Eigenvalue:
-    """The largest eigenvalue by power iteration.
+    """Compute the largest eigenvalue by power iteration.
 
-    Power iteration goes to the eigenvalue of the largest magnitude. Where that is negative, or two of opposite
-    sign tie, a second one goes over H + sI with s a little larger than that magnitude: its eigenvalues are all
-    positive, and the largest belongs to the largest of H.
+    Power iteration converges to the eigenvalue of the largest magnitude. If this eigenvalue is negative, or two of
+    opposite sign have the same magnitude, a second iteration uses H + sI with s slightly larger than this magnitude:
+    its eigenvalues are all positive, and its largest corresponds to the largest of H.
 
     Args:
         product: H v for a vector v, shape (P,).
         start: any vector that is not orthogonal to the eigenvector, shape (P,).
         tolerance: residual at which to stop, as a share of the largest magnitude.
-        iterations: products at most, in each of the two.
+        iterations: largest number of products in each of the two iterations.
     """
     first = _iterate(product, start, 0.0, tolerance, iterations)
     if first.converged and first.value >= 0:
@@ -97,8 +97,8 @@ class Hessian:
     """The Hessian of a model's mean loss over some rows, in evaluation mode, as products with vectors.
 
     Args:
-        model: on its device; dropout is off and BatchNorm has its running statistics.
-        batches: calls give the rows, chunk by chunk, always the same ones.
+        model: the model on its device; dropout is off and BatchNorm uses its running statistics.
+        batches: returns the rows in chunks, the same ones at every call.
         watch: called after each product.
     """
 
@@ -113,14 +113,14 @@ class Hessian:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
 
     def start(self) -> Tensor:
-        """A vector for power iteration to begin with, shape (P,), always the same."""
+        """Return the initial vector of power iteration, shape (P,), always the same."""
         count = sum(p.numel() for p in self._parameters)
         first = self._parameters[0]
         drawn = torch.randn(count, generator=generator(0, "sharpness"), dtype=torch.float64)
         return drawn.to(first.device, first.dtype)
 
     def __call__(self, vector: Tensor) -> Tensor:
-        """H v, shape (P,)."""
+        """Return H v, shape (P,)."""
         parts = vector.split([p.numel() for p in self._parameters])
         direction = [part.view(p.shape) for part, p in zip(parts, self._parameters, strict=True)]
         total, rows = torch.zeros_like(vector), 0.0
@@ -147,15 +147,15 @@ def sharpness(
     iterations: int = 200,
     watch: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """The sharpness of a finished run: of the mean loss over its training rows, of all its tasks, without augmentation.
+    """Measure the sharpness of a finished run: of its mean loss over training rows of all tasks, without augmentation.
 
     Args:
-        rows: how many of them, evenly spread; 0 takes all.
-        best: at the weights of the best validation, not at the last ones.
+        rows: number of training rows, evenly spread; 0 means all.
+        best: whether to use the weights of the best validation, not the last ones.
         watch: called after every product.
 
     Returns:
-        ``run``, ``weights``, ``rows``, ``tolerance`` and what `Eigenvalue` has, its ``value`` as ``sharpness``.
+        ``run``, ``weights``, ``rows``, ``tolerance`` and the attributes of `Eigenvalue`; ``sharpness`` is its ``value``.
 
     Raises:
         UserError: the run has no such weights, or its data are missing.

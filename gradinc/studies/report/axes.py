@@ -26,7 +26,7 @@ class Scale:
         return math.log10(max(value, 1e-300)) if self.logarithmic else value
 
     def ticks(self, count: int = 5) -> list[float]:
-        """Round numbers within the scale, about so many of them."""
+        """Return round numbers within the scale, about `count` of them."""
         if self.logarithmic:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             powers = [10.0**power for power in range(first - 1, last + 1, max(1, (last - first) // count + 1))]
@@ -39,7 +39,7 @@ class Scale:
 
 
 def nice_step(rough: float) -> float:
-    """The 1, 2 or 5 times a power of ten that is next above."""
+    """Return the next larger number that is 1, 2 or 5 times a power of ten."""
     if not rough > 0 or not math.isfinite(rough):
         return 1.0
     power = 10.0 ** math.floor(math.log10(rough))
@@ -47,7 +47,7 @@ def nice_step(rough: float) -> float:
 
 
 def fit(values: Sequence[float], start: float, end: float, *, wide: float = 50.0) -> Scale:
-    """A scale that holds all values, with round ends; logarithmic if they are positive and over `wide` times apart."""
+    """Return a scale with round ends for all values; logarithmic if positive values differ by more than a factor `wide`."""
     low, high = min(values), max(values)
     if low > 0 and high / low > wide:
         return Scale(low, high, start, end, logarithmic=True)
@@ -59,7 +59,7 @@ def fit(values: Sequence[float], start: float, end: float, *, wide: float = 50.0
 
 
 def tick_text(value: float, *, percent: bool = False) -> str:
-    """A tick's number, short: ``20k``, ``0.05``, ``1e-5``, ``85 %``."""
+    """Return a tick's number as a short text: ``20k``, ``0.05``, ``1e-5``, ``85 %``."""
     if percent:
         return f"{100 * value:.4g} %"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -1,7 +1,7 @@
 """Figures as inline SVG: small, readable in both colour schemes and without a script.
 
-Written here since a page with figures of 200 runs must stay small, follow the reader's colours and have
-words for those who do not see it; all of that is text around a few paths. Every text goes through `escape`.
+The module writes SVG itself, because a page with figures of 200 runs must be small, follow the reader's colour
+scheme and describe its figures to screen readers. Every text is passed through `escape`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LETTER = 6.4
 """Approximate width of a character."""
 
 PALE = 0.7
-"""The share up to which a cell of a heat map is pale enough for dark letters, and its opposite for light ones."""
+"""Share up to which a cell of a heat map needs dark letters, and share from which it needs light letters."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Line:
     """One curve of a chart.
 
     Attributes:
-        name: what it shows.
-        points: where it goes.
+        name: its label.
+        points: its points.
         style: its colour, a class of the style sheet.
         band: the range around it.
         errors: intervals at single points.
@@ -50,7 +50,7 @@ class Line:
 
 
 class Numbers:
-    """Numbers for the elements of one page that others refer to."""
+    """Unique numbers for the elements of one page that other elements refer to."""
 
     def __init__(self) -> None:
         self._next = count(1)
@@ -65,7 +65,7 @@ def text(value: object) -> Markup:
 
 
 def cut(value: str, length: int) -> str:
-    """A text that fits, without its end."""
+    """Return a text shortened at its end to fit."""
     return value if len(value) <= length else value[: length - 1] + "…"
 
 
@@ -87,14 +87,14 @@ def chart(
     logarithmic: bool = False,
     marks: Sequence[float] = (),
 ) -> Markup:
-    """Curves over a common axis.
+    """Return curves over a common axis.
 
     Args:
-        x: what the axis shows.
+        x: label of the axis.
         percent: whether the values are shares.
-        ticks: places on the axis and what they are called, where it is not one of even numbers from 0.
-        logarithmic: whether the axis with these places is.
-        marks: places on the axis where a task ended.
+        ticks: positions on the axis with their labels, if the axis does not have regular numbers from 0.
+        logarithmic: whether the axis with these positions is logarithmic.
+        marks: positions on the axis where a task ended.
     """
     lines = [line for line in lines if line.points]
     if not lines:
@@ -176,7 +176,7 @@ def _frame(across: Scale, up: Scale, x: str, percent: bool, ticks: Sequence[tupl
 
 
 def heat_map_figure(numbers: Numbers, title: str, matrix: Matrix) -> Markup:
-    """An accuracy matrix: one row before training and one after each task, one column for each task."""
+    """Return an accuracy matrix: one row before training and one after each task, one column for each task."""
     rows, columns = len(matrix), len(matrix[0])
     left, top = 64, 24
     side = min(48.0, (CHART_WIDTH - left - 4) / columns)
@@ -223,7 +223,7 @@ def _cell(x: float, y: float, side: float, tall: float, value: float, *, written
 
 @dataclass(frozen=True)
 class Upright:
-    """One axis of parallel coordinates: its name, and its texts with their heights from 0 to 1."""
+    """One axis of parallel coordinates: its name, and its labels with their heights from 0 to 1."""
 
     name: str
     ticks: list[tuple[float, str]]
@@ -232,10 +232,10 @@ class Upright:
 def parallel(
     numbers: Numbers, title: str, uprights: Sequence[Upright], threads: Sequence[tuple[str, list[float], str, float]]
 ) -> Markup:
-    """Parallel coordinates.
+    """Return a figure of parallel coordinates.
 
     Args:
-        threads: a name, a height from 0 to 1 on each axis, a style and an opacity.
+        threads: for each line a name, a height from 0 to 1 on each axis, a style and an opacity.
     """
     width, height, top, bottom, side = max(720, 130 * len(uprights)), 300, 40, 276, 72
     gap = (width - 2 * side) / (len(uprights) - 1)
@@ -277,5 +277,5 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _n(value: Any) -> str:
-    """A coordinate in tenths of a unit."""
+    """Return a coordinate, rounded to tenths of a unit."""
     return f"{value:.1f}".removesuffix(".0")

@@ -21,7 +21,7 @@ from gradinc.studies.report.subject import Page, Subject
 
 
 def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
-    """The report of some runs: a function of their directories, so that the same runs give the same report.
+    """Return the report of some runs: a function of their directories, so that the same runs give the same report.
 
     Raises:
         UserError: no run can be read.

@@ -21,7 +21,7 @@ class ReportTable:
     """A table.
 
     Attributes:
-        title: what it shows.
+        title: its title.
         head: names of the columns.
         rows: one list of cells for each row.
         folded: whether the page shows it only on request.
@@ -40,7 +40,7 @@ class ReportTable:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and the words under it."""
+    """A figure and its caption."""
 
     picture: Markup
     caption: str
@@ -52,8 +52,8 @@ class Section:
 
     Attributes:
         title: its heading.
-        notes: sentences about what is shown.
-        legend: style and name of the lines that its figures share.
+        notes: sentences that explain its figures and tables.
+        legend: style and name of the lines in its figures.
         figures, wide: figures side by side, and figures of full width.
         tables: tables.
         listings: titles and texts that are shown line by line, without markup.
@@ -75,7 +75,7 @@ class Report:
     Attributes:
         title: its heading.
         facts: names and values of the main results.
-        warnings: sentences that a reader needs before comparing runs.
+        warnings: sentences that a reader must know before comparing runs.
         sections: its parts, in order.
     """
 

@@ -13,7 +13,7 @@ from gradinc.records.recorded import SCORES, RecordedRun
 from gradinc.studies.report.charts import Line, Numbers
 
 COLOURS = 6
-"""Largest number of settings that each have a line; of more, the best have lines, in front of bands of all."""
+"""Largest number of settings that all have a line; of more settings, only the best have lines, over a band of all."""
 
 _BEST = 3
 """Number of settings that each have a line if there are more than `COLOURS`."""
@@ -47,7 +47,7 @@ class Subject:
 
     @cached_property
     def measure(self) -> str:
-        """The measure that the report compares by: the first that any run has."""
+        """The measure for comparing settings: the first measure that at least one run has."""
         had = {run.measure for run in self.runs}
         return next((name for name in SCORES if name in had), "accuracy")
 

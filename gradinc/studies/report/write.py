@@ -1,4 +1,4 @@
-"""Writing a report down: as one page that needs nothing else, and as Markdown."""
+"""Writing a report: as one self-contained page, and as Markdown."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _OURS = re.compile(rb"gradinc [0-9]")
 
 
 def html(report: Report) -> str:
-    """The report as one HTML file.
+    """Return the report as one HTML file.
 
-    Its security policy allows its own style and its own script, by its digest, and nothing from elsewhere.
+    Its security policy allows only its own style, and its own script by its digest.
     """
     script = _source("sort.js").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -44,7 +44,7 @@ def html(report: Report) -> str:
 
 
 def report_markdown(report: Report) -> str:
-    """The report as Markdown: all of it but the figures."""
+    """Return the report as Markdown, without the figures."""
     text = _environment(autoescape=False).get_template("page.md.j2").render(report=report, mark=MARK)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -56,8 +56,8 @@ def write_report(report: Report, page: Path) -> list[Path]:
         The files.
 
     Raises:
-        UserError: one of them is there and is no report.
-        StorageError: one could not be written.
+        UserError: one of the files exists and is not a report.
+        StorageError: a file could not be written.
     """
     contents = {page: html(report), page.with_suffix(".md"): report_markdown(report)}
     for path in contents:
@@ -103,7 +103,7 @@ def _clean(value: Any) -> Any:
 
 
 def _for_markdown(value: object) -> str:
-    """Text that Markdown takes as it is, on one line: no markup, no HTML, no cell of its own."""
+    """Return text that Markdown shows unchanged, on one line: without markup, HTML or cell separators."""
     line = " ".join(printable(part) for part in str(value).split("\n"))
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", line)

@@ -1,1 +1,1 @@
-"""Many runs of one command: shipped composed to worker processes, here or on other machines."""
+"""Many runs of one command: composed first, then sent to worker processes, here or on other machines."""

@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
 
 class _Elsewhere(Exception):
-    """Data that are not on this machine, of jobs that run on others."""
+    """Data that are missing on this machine, for jobs that run on other machines."""
 
 
 def check_fit(jobs: Sequence[Job]) -> None:
     """Refuse jobs if one does not fit its data: its model, stream, methods or limits, or the weights it starts from.
 
-    Every data set is opened once, and no image is decoded. Data that are not here are left to jobs that run elsewhere.
+    Every data set is opened once, and no image is decoded. Data that are missing here are not checked for jobs that
+    run elsewhere.
 
     Raises:
         UserError: a job does not fit; the line begins with the arguments in which it differs from the others.
     """
-    from gradinc.runs.prepare import check  # torch, when there is something to check
+    from gradinc.runs.prepare import check  # imports torch, so only if there is something to check
 
     outlines: dict[str, Dataset] = {}
     checked = set()
     for job in jobs:
-        config = replace(job.config, seed=0, name=None, output="outputs")  # these decide nothing about what fits
+        config = replace(job.config, seed=0, name=None, output="outputs")  # these keys do not affect whether a job fits
         if repr(config) in checked:
             continue
         checked.add(repr(config))
@@ -43,7 +44,7 @@ def check_fit(jobs: Sequence[Job]) -> None:
         except UserError as error:
             where = " ".join(dict.fromkeys([*job.swept, error.where]))
             raise UserError(where, error.what, error.fix) from error
-        except Exception:  # what a part of another package raises on no device is no misfit; the job itself will tell
+        except Exception:  # an error in another package's part is no proof of a misfit; the job reports it
             continue
 
 

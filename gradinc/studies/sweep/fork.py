@@ -24,7 +24,7 @@ from gradinc.studies.sweep.worker import Loaded, serve
 def can_fork() -> bool:
     """Return whether a copy of this process is safe once it has imported what jobs need.
 
-    It is if no thread runs and torch has not computed.
+    The copy is safe if no other thread runs and torch has not computed anything.
     """
     alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
     return sys.platform == "linux" and "torch" not in sys.modules and alone
@@ -45,7 +45,7 @@ class Forked:
         other_end, answers = os.pipe()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        # Python may warn about OpenBLAS's idle threads, which OpenBLAS itself ends and starts again around a fork.
+        # Python may warn about OpenBLAS's idle threads; OpenBLAS itself stops and restarts them around a fork.
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
             self.pid = os.fork()
         if not self.pid:
@@ -72,13 +72,13 @@ class Forked:
 
 
 def _serve(requests: int, answers: int, printed: int, environment: Mapping[str, str], loaded: Loaded) -> NoReturn:
-    """Be a worker, in the copy: with its own streams, signals, group and environment, and nothing of the sweep open."""
+    """Serve as a worker in the copy: with its own streams, signals, group and environment, and the sweep's files closed."""
     try:
         os.setpgid(0, 0)
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        mine = [fcntl.fcntl(each, fcntl.F_DUPFD, 3) for each in (requests, answers, printed)]  # none of 0, 1, 2
+        mine = [fcntl.fcntl(each, fcntl.F_DUPFD, 3) for each in (requests, answers, printed)]  # none is 0, 1 or 2
         for standard, each in enumerate(mine):
             os.dup2(each, standard)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, dealt out to worker processes in turn."""
+"""The GPUs of this machine, assigned to worker processes in turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def gpus() -> list[str]:
     chosen = os.environ.get(VISIBLE)
     if chosen is not None:
         names = (name.strip() for name in chosen.split(","))
-        return list(takewhile(lambda name: name and not name.startswith("-"), names))  # CUDA stops at the first as well
+        return list(takewhile(lambda name: name and not name.startswith("-"), names))  # CUDA also stops there
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -37,8 +37,8 @@ def dealt(workers: int, devices: Iterable[str]) -> list[dict[str, str]]:
     """Return additional environment variables for each worker, so that it sees one GPU.
 
     Args:
-        workers: how many there are.
-        devices: ``device=`` of their jobs. One that names a GPU by its number needs to see them all.
+        workers: number of workers.
+        devices: ``device=`` of their jobs. A job that names a GPU by its number must see all GPUs.
     """
     wanted = set(devices)
     found = [] if workers < 2 or wanted <= {"cpu"} or any(":" in name for name in wanted) else gpus()

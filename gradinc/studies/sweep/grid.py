@@ -1,4 +1,4 @@
-"""A sweep under a name of its own: its folder, and the grid that the folder belongs to."""
+"""A sweep with a name: its folder, and the grid that the folder belongs to."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gradinc.records.seal import is_intact, seal
 
 _FILE = "sweep.json"
 LONGEST_LIST = 8
-"""Values of a key that a message repeats."""
+"""Largest number of values of a key that a message lists."""
 
 
 def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
     """Compare a sweep with the one that its folder was made for.
 
     Raises:
-        UserError: the folder is something else's, its grid had other values, or nobody can say which it had.
+        UserError: the folder was not made by a sweep, its grid had other values, or its grid is unknown.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UserError(str(folder), "is a link or a file, where the sweep's folder should be", "Use another name=…")
@@ -34,7 +34,7 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
     record = _record(folder)
     if record is None:
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {_FILE}
-        if names <= set(_runs(jobs)):  # a run's name says what it computes: nothing else can be meant
+        if names <= set(_runs(jobs)):  # a run's name identifies what it computes, so there is no ambiguity
             return
         if any(is_run(folder / name) for name in names):
             what = "is missing or damaged, and there are runs of another grid in the folder"
@@ -54,7 +54,7 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
 
 
 def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
-    """Keep the grid that a sweep is started with, unless it already exists."""
+    """Store the grid that a sweep is started with, unless it is already stored."""
     if _record(folder) is None:
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 def _grid(jobs: Sequence[Job]) -> dict[str, list[Any]]:
-    """The values that each key has in the sweep, in the order in which they first come."""
+    """Return the values of each key in the sweep, in the order of their first appearance."""
     grid: dict[str, list[Any]] = {}
     for job in jobs:
         for key, value in identified(job.config.document).items():

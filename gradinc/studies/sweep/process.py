@@ -22,7 +22,7 @@ from gradinc.studies.sweep.shipment import Ending, Shipment
 from gradinc.studies.sweep.worker import Loaded, load_all
 
 _LOOKED_EVERY = 0.1
-"""Seconds between two checks whether the sweep is to stop."""
+"""Seconds between two checks for a request to stop the sweep."""
 
 START = (
     f"import sys; root = {str(PACKAGE.parent)!r}; root in sys.path or sys.path.insert(0, root); "
@@ -75,12 +75,12 @@ class Worker:
         self._process = Forked(self._printed.fileno(), self._environment, loaded)
 
     def run(self, shipment: Shipment, tell: Tell, stop: Callable[[], int]) -> Ending:
-        """Have one job run, whatever becomes of the process.
+        """Run one job, and report its result even if the process crashes.
 
         Args:
             shipment: the job.
             tell: called with the worker's reports.
-            stop: the number of the signal by which the sweep is to stop, or 0.
+            stop: the number of the signal that stops the sweep, or 0.
         """
         begun = time.monotonic()
         process = self._started()
@@ -112,7 +112,7 @@ class Worker:
                     process.stdin.flush()
 
     def save(self, number: int, seconds: float) -> None:
-        """Have the job saved and stopped, and wait for that: for a signal handler that never goes back to `run`."""
+        """Make the job save and stop, and wait for it: for a signal handler that does not return to `run`."""
         process, end = self._process, time.monotonic() + seconds
         if process is None or process.stdin is None:
             return
@@ -123,7 +123,7 @@ class Worker:
                 return
 
     def close(self) -> None:
-        """Let the process go, which is idle."""
+        """End the idle process."""
         if self._process is not None:
             assert self._process.stdin is not None
             with suppress(BrokenPipeError):
@@ -172,7 +172,7 @@ class Worker:
 
 
 def _keep(words: bytes, directory: Path) -> None:
-    """Return the error of a process that crashed, with its run."""
+    """Store the error of a crashed process in its run's directory."""
     if words and (directory / "config.yaml").exists():
         with suppress(OSError):
             (directory / "error.log").write_bytes(words)

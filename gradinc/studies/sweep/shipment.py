@@ -15,9 +15,9 @@ class Shipment:
     Attributes:
         number: its place in the sweep, from 0.
         document: its config, composed and resolved when the sweep began.
-        code: digests of the packages that it is to be made by, where it was composed; a worker of other code refuses.
+        code: digests of the packages' code where the job was composed; a worker with other code refuses the job.
         folder: the directory that relative paths in the config start from.
-        directory: the run's directory, from there.
+        directory: the run's directory, relative to `folder`.
         arguments: the sweep's command line, which also resumes the sweep.
     """
 
@@ -45,8 +45,8 @@ class Ending:
     Attributes:
         code: the exit code that the run alone would have had.
         line: the error in one line; empty if the run has reported it.
-        death: how the worker's process ended, where the job took it along.
-        seconds: what the job took, with everything around it.
+        death: how the worker's process ended, if the job crashed it.
+        seconds: duration of the job, including its overhead.
     """
 
     code: int

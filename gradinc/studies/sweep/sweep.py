@@ -29,11 +29,11 @@ from gradinc.studies.sweep.watch import Watch
 
 
 def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
-    """Run the jobs that are not finished, and show what became of each.
+    """Run the jobs that are not finished, and show the final state of each.
 
     Args:
         jobs: the runs, composed and checked.
-        console: where it is shown.
+        console: the console for the display.
         arguments: their command line.
 
     Returns:
@@ -41,9 +41,9 @@ def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> in
 
     Raises:
         UserError: a run's place is taken, a run does not fit its data, the folder of a named sweep
-            belongs to another grid, or what the engine needs is not there; nothing was created.
+            belongs to another grid, or a requirement of the engine is missing; nothing was created.
     """
-    jobs = list({job.directory: job for job in reversed(jobs)}.values())[::-1]  # what is asked for twice runs once
+    jobs = list({job.directory: job for job in reversed(jobs)}.values())[::-1]  # each requested run runs once
     engine = load_part("cluster", jobs[0].cluster.name)(**jobs[0].cluster.options)
     for folder in {job.folder for job in jobs if job.folder is not None}:
         check_grid(folder, jobs)
@@ -62,7 +62,7 @@ def _run(jobs: Sequence[Job], finished: Sequence[bool], engine: Any, console: Co
         write_grid(folder, jobs, command)
     _tell_edited([job for job, done in zip(jobs, finished, strict=True) if done], console)
     places = {job.config.output: job.directory for job, done in zip(jobs, finished, strict=True) if not done}
-    for place in places.values():  # a place where nothing can be made is known before the first job
+    for place in places.values():  # an unwritable directory is reported before the first job
         with storing(place):
             place.mkdir(parents=True, exist_ok=True)
     progress = {job.config.progress for job in jobs}
@@ -83,7 +83,7 @@ def _run(jobs: Sequence[Job], finished: Sequence[bool], engine: Any, console: Co
         print_columns(watch.summary())
         console.print(Text(watch.counts()), style="bold", soft_wrap=True)
     failed = any(line.failed for line in watch.lines)
-    again = any(line.failed and line.state != "diverged" for line in watch.lines)  # a diverged run has come to its end
+    again = any(line.failed and line.state != "diverged" for line in watch.lines)  # a diverged run has ended
     left = any(line.state in ("interrupted", "not started") for line in watch.lines)
     if left and stop.signum:
         console.print(Text("What ran is saved. Resume with: " + printable(command)), style="yellow", soft_wrap=True)
@@ -96,7 +96,7 @@ def _is_finished(job: Job) -> bool:
     """Return whether there is nothing left to do.
 
     Raises:
-        UserError: the run's directory is used by something else.
+        UserError: the run's directory has other content.
     """
     if job.config.fresh:
         return False
@@ -110,7 +110,7 @@ def _is_finished(job: Job) -> bool:
 
 
 def _tell_edited(finished: Sequence[Job], console: Console) -> None:
-    """Say how many runs that are not made again were made by other code."""
+    """Report how many of the skipped runs were made by other code."""
     records = [(read_meta(job.directory / "meta.json"), job.config.document) for job in finished]
     for whose, count in Counter(edited(*record) for record in records).items():
         if whose is not None:

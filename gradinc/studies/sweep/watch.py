@@ -35,7 +35,7 @@ GAP = 2
 """Spaces between two columns."""
 
 LONGEST_END = 9
-"""Characters of a run's name that are always shown: the digits that it ends in, by which commands find it."""
+"""Characters of a run's name that are always shown: its final digits, by which commands find it."""
 
 
 @dataclass
@@ -132,7 +132,7 @@ class Watch:
             line = self.lines[number]
             try:
                 result = RunDirectory(self.jobs[number].config).result() or {}
-            except Exception:  # the job failed since its directory cannot be used; its ending says so
+            except Exception:  # the job failed because its directory cannot be used; its ending reports this
                 result = {}
             status = result.get("status")
             line.seconds = ending.seconds
@@ -227,7 +227,7 @@ def _labels(job: Job) -> tuple[str, str]:
 
 
 def _cells(line: _JobLine) -> tuple[str, str, str, str]:
-    """State, share that is done, score and time, as they are shown."""
+    """Return the displayed state, finished share, score and time."""
     seconds = time.monotonic() - line.begun if line.state == "running" else line.seconds
     done = percent_text(line.share, 0) if line.share else ""
     return printable(line.state), done, line.score, "" if seconds is None else duration_text(seconds)

@@ -1,8 +1,8 @@
-"""A process that runs jobs one after another: torch is imported once, and a job that dies takes only it along.
+"""A process that runs jobs one after another: torch is imported once, and a crash of a job ends only this process.
 
-Requests come as JSON lines on its standard input, ``{"job": …}`` or ``{"stop": signal}``; what happens goes back as
-JSON lines on what was its standard output. Everything that the worker could need is imported, and read from the
-program's sources, before the first job: what is edited while a sweep runs is for the next one.
+Requests are JSON lines on its standard input, ``{"job": …}`` or ``{"stop": signal}``; reports are JSON lines on its
+original standard output. All code that the worker could need is imported, and read from the program's sources, before
+the first job: edits during a sweep take effect in the next sweep.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SHOWN_EVERY = 0.2
 """Seconds between two reports of a job's progress."""
 
 _PATIENCE = 10.0
-"""Seconds that a job has to save itself after the process that started the worker has ended."""
+"""Seconds in which a job must save its state after the process that started the worker has ended."""
 
 NOT_NEEDED = ("cli", "studies")
 """Packages in gradinc whose code no run uses."""
@@ -73,7 +73,7 @@ def serve(loaded: Loaded | None = None) -> None:
         port.job_is_over()
         _forget()
         port.send({"ended": {"code": code, "line": line}})
-    os._exit(0)  # there is a thread that still reads
+    os._exit(0)  # a thread is still reading
 
 
 def load_all() -> Loaded:
@@ -104,7 +104,7 @@ class _Port:
         self._busy = self._told = False
 
     def listen(self) -> None:
-        """Read requests from now on."""
+        """Begin to read requests."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def send(self, message: dict[str, Any]) -> None:
@@ -139,14 +139,14 @@ class _Port:
             os._exit(1)
 
     def _stop(self, number: int) -> None:
-        """Have the job saved and stopped; a second signal would cut its saving short."""
+        """Make the job save and stop; a second signal would interrupt the saving."""
         if not self._told:
             self._told = True
             os.kill(os.getpid(), number)
 
 
 class _Relay(Silent):
-    """A display that sends its numbers and warnings to the sweep; headlines and results are the sweep's to show."""
+    """A display that sends numbers and warnings to the sweep; the sweep itself shows headlines and results."""
 
     def __init__(self, port: _Port) -> None:
         self._port, self._shown_at = port, 0.0
@@ -174,7 +174,7 @@ class _Relay(Silent):
 
 
 def _attempt(job: dict[str, Any], loaded: Collection[str], port: _Port) -> tuple[int, str]:
-    """Run one job; how it ended as an exit code, and what went wrong in a line.
+    """Run one job; return its exit code, and the error in one line.
 
     Args:
         loaded: packages whose code was not edited while it was imported.
@@ -224,7 +224,7 @@ def _place(error: BaseException) -> str:
 
 
 def _forget() -> None:
-    """Give back what the job held."""
+    """Release the memory of the job."""
     import torch
 
     gc.collect()
@@ -237,7 +237,7 @@ def _import_own() -> None:
     for path in sorted(catalog.PACKAGE.rglob("*.py")):
         words = path.relative_to(catalog.PACKAGE).with_suffix("").parts
         if words[0] not in NOT_NEEDED and words[-1] != "__main__":
-            with suppress(ImportError):  # of an optional package, which a run that needs it asks for itself
+            with suppress(ImportError):  # an optional package is missing; a run that needs it reports this
                 import_module(".".join(("gradinc", *words)).removesuffix(".__init__"))
 
 
@@ -246,7 +246,7 @@ def _import_parts() -> None:
     for kind in catalog.KINDS:
         for part in catalog.parts(kind):
             if kind != "cluster":
-                with suppress(Exception):  # another package's part: a run that chooses it says what is wrong
+                with suppress(Exception):  # another package's part: a run that chooses it reports the error
                     import_module(part.module)
 
 

@@ -1,1 +1,1 @@
-"""The parts of a report, each made from the settings and runs that it is about."""
+"""The sections of a report, each computed from settings and runs."""

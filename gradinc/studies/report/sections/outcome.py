@@ -93,5 +93,5 @@ def _run_row(subject: Subject, run: RecordedRun, keys: Sequence[str], *, path: b
 
 
 def _measures(runs: Sequence[RecordedRun]) -> list[str]:
-    """The measures of the accuracy matrix that any run has."""
+    """Return the measures of the accuracy matrix that at least one run has."""
     return [name for name in summary.MEASURES if any(run.number("result", "metrics", name) is not None for run in runs)]

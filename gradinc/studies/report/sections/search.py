@@ -22,7 +22,7 @@ STATES = ("complete", "pruned", "fail", "running")
 
 
 def searches(subject: Subject) -> dict[Path, Mapping[str, Any]]:
-    """Return the records of the searches with these runs, if they have trials."""
+    """Return the records of the searches with these runs, without searches that have no trials."""
     folders = sorted({run.path.parent for run in subject.runs})
     records = {folder: read_json(folder / SEARCH_FILE) or {} for folder in folders}
     return {folder: record for folder, record in records.items() if is_intact(record) and _trials(record)}

@@ -19,13 +19,13 @@ WIDE = 8.0
 """Ratio of values above which an axis is logarithmic."""
 
 FEW = 7
-"""Values of a key of which each has its name on the axis."""
+"""Largest number of values of a key that are all labelled on the axis."""
 
 APART = 0.06
-"""Share of an axis that a line of text takes."""
+"""Height of a line of text, as a share of the axis."""
 
 MOST_AXES = 7
-"""Keys that parallel coordinates show."""
+"""Largest number of keys in parallel coordinates."""
 
 
 def sweep_section(page: Page) -> Section | None:
@@ -86,7 +86,7 @@ def _one_factor(page: Page, key: str, scored: Sequence[RunGroup]) -> Figure:
     errors = []
     for one in sorted(scored, key=lambda one: places[one.values[key]]):
         found = one.score(measure)
-        assert found is not None  # the scored ones have a score
+        assert found is not None  # these settings have a score
         points.append((places[one.values[key]], found.mean))
         if found.half is not None:
             errors.append((places[one.values[key]], found.mean - found.half, found.mean + found.half))

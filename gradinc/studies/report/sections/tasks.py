@@ -1,4 +1,4 @@
-"""A sequence of tasks: learning and forgetting of each."""
+"""A sequence of tasks: learning and forgetting of each task."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_TASKS = 10
 """Largest number of tasks whose lines have colours."""
 
 _MOST_COLUMNS = 200
-"""Tasks of the largest matrix that is also a table; ``result.json`` has every matrix."""
+"""Largest number of tasks for which the matrix is also a table; ``result.json`` has every matrix."""
 
 
 def tasks_section(page: Page) -> Section | None:
@@ -85,7 +85,7 @@ def _ticks(tasks: int) -> list[tuple[float, str]]:
 
 
 def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
-    """The accuracy on every task while the tasks after it are learnt."""
+    """Return the accuracy on every task during the training on later tasks."""
     lines = []
     for j in range(len(matrix[0])):
         points = [(float(i), v) for i in range(j + 1, len(matrix)) if (v := matrix[i][j]) is not None]

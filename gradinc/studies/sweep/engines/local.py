@@ -1,4 +1,4 @@
-"""Jobs on this machine: joblib hands them out, and each of its threads has a worker process of its own."""
+"""Jobs on this machine: joblib distributes them to threads, and each thread has its own worker process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Local:
 
     @contextmanager
     def started(self, devices: Sequence[str]) -> Iterator[None]:
-        """Have workers inside, started before the sweep computes or shows anything: see `gradinc.studies.sweep.fork`.
+        """Start workers before the sweep computes or shows anything (see `gradinc.studies.sweep.fork`), for use inside.
 
         Args:
             devices: ``device=`` of each job.
@@ -42,7 +42,7 @@ class Local:
                 worker.close()
 
     def run(self, shipments: Sequence[Shipment], watch: Watch, stop: Interruption) -> None:
-        """Run the jobs, in their order as far as workers are free."""
+        """Run the jobs in order, each as soon as a worker is free."""
         import joblib
 
         workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()

@@ -66,19 +66,19 @@ class Ray:
             raise UserError(f"cluster.address={self.address}", what, "Start one with ray start --head") from error
 
     def places(self) -> int:
-        """Return how many jobs the cluster has room for."""
+        """Return the number of jobs that the cluster has resources for."""
         there = self._ray.cluster_resources()
         room = [there.get("CPU", 0) / self.cpus, *([there.get("GPU", 0) / self.gpus] if self.gpus else [])]
         return max(1, int(min(room)))
 
     def actor(self) -> Any:
-        """A new actor, wherever there is room."""
+        """Return a new actor on any machine with free resources."""
         remote = self._ray.remote(max_concurrency=2, max_restarts=0)(_Place)
         return remote.options(num_cpus=self.cpus, num_gpus=self.gpus).remote()
 
 
 class _Place:
-    """The actor: a process on some machine that runs one job at a time."""
+    """An actor: a process on a machine of the cluster that runs one job at a time."""
 
     def __init__(self) -> None:
         self._worker = Worker()
@@ -113,7 +113,7 @@ class _Dispatch:
         self._count = min(engine.n_jobs or engine.places(), len(shipments))
 
     def run(self) -> None:
-        """Until no job is left, or the sweep is stopped and what ran has come back."""
+        """Run until no job is left, or until the sweep was stopped and its running jobs have ended."""
         while self._running or (self._waiting and not self._stop.signum):
             while self._waiting and not self._stop.signum and len(self._running) < self._count:
                 actor = self._free.pop() if self._free else self._engine.actor()
@@ -145,6 +145,6 @@ class _Dispatch:
             try:
                 said = self._ray.get(reference)
             except self._ray.exceptions.RayError:
-                continue  # the actor is lost, which its job will tell
+                continue  # the actor is lost; its job will report this
             if said:
                 self._watch.told(asked[reference].number, said)

@@ -26,7 +26,7 @@ _LOOKED_EVERY = 1.0
 """Seconds between two queries to Slurm."""
 
 SAVED_WITHIN = 60.0
-"""Seconds that a run has to save itself before Slurm takes its processors."""
+"""Seconds in which a run must save its state before Slurm ends it."""
 
 MISSED = 5
 """Queries of the queue after which a missing job without a result counts as lost."""
@@ -103,7 +103,7 @@ class Slurm:
             if stop.signum and not asked:
                 asked = True
                 for job in waiting.values():
-                    job.cancel(check=False)  # which sends SIGTERM first: what runs is saved
+                    job.cancel(check=False)  # Slurm sends SIGTERM first: running jobs are saved
             for number, job in list(waiting.items()):
                 state = queued.get(job.job_id, "GONE")
                 missed[number] = missed[number] + 1 if state in OVER else 0
@@ -115,7 +115,7 @@ class Slurm:
 
 
 def _queued() -> dict[str, str]:
-    """The state of every job of this user that Slurm knows of, by its number. No accounting is needed for that."""
+    """Return the state of every job of this user in Slurm's queue, by its number. This needs no Slurm accounting."""
     words = ["squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i %T"]
     said = subprocess.run(words, capture_output=True, text=True).stdout
     return {job: state for job, _, state in (line.strip().partition(" ") for line in said.splitlines())}
@@ -140,7 +140,7 @@ def _ending(job: Any, state: str, stopping: int) -> Ending:
 class OnNode:
     """Run a worker inside a Slurm job, so that a crash of the job is reported.
 
-    submitit calls `checkpoint` when Slurm takes the processors back, and queues again what it returns.
+    submitit calls `checkpoint` before Slurm ends the job, and queues the job that it returns.
     """
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ class OnNode:
         self._stop = number
 
     def checkpoint(self, shipment: Shipment) -> DelayedSubmission:
-        """Have the run saved, which takes one micro-batch, and the job sent again."""
+        """Make the run save its state, which takes one micro-batch, and return the job for resubmission."""
         from submitit.helpers import DelayedSubmission
 
         if self._worker is not None:
