@@ -155,7 +155,7 @@ def sharpness(
         watch: called after every product.
 
     Returns:
-        ``run``, ``weights``, ``rows``, ``tolerance`` and the attributes of `Eigenvalue`; ``sharpness`` is its ``value``.
+        ``run``, ``weights``, ``rows``, ``tolerance`` and the fields of `Eigenvalue`, with ``value`` as ``sharpness``.
 
     Raises:
         UserError: the run has no such weights, or its data are missing.

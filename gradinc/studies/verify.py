@@ -34,8 +34,8 @@ class Verdict:
 
     Attributes:
         run: the run's directory.
-        first: first checkpoint, 0 for the beginning: updates, and micro-batches of the next if any.
-        last: checkpoint that was compared.
+        first: position of the first checkpoint, 0 for the beginning: updates, and micro-batches of the next, if any.
+        last: position of the checkpoint that was compared.
         differences: differences from the run, in words.
         unsealed: whether the run has ended without a seal to compare its files with.
         notes: harmless reasons that make a difference likely.
@@ -155,7 +155,7 @@ def _check_result(file: Path, facts: dict[str, Any], verdict: Verdict) -> None:
     if result.get("status") == "finished":
         for key, value in facts.items():
             was, now = (json.dumps(each) for each in (result.get(key), value))
-            if was != now and (key in result or not verdict.notes):  # other code may have had another list of keys
+            if was != now and (key in result or not verdict.notes):  # other code may have recorded other keys
                 verdict.differences.append(f"result.json: {key} is {_short(was)}, should be {_short(now)}")
 
 

@@ -47,7 +47,7 @@ def nice_step(rough: float) -> float:
 
 
 def fit(values: Sequence[float], start: float, end: float, *, wide: float = 50.0) -> Scale:
-    """Return a scale with round ends for all values; logarithmic if positive values differ by more than a factor `wide`."""
+    """Return a scale with round ends for all values; logarithmic if positive and over a factor `wide` apart."""
     low, high = min(values), max(values)
     if low > 0 and high / low > wide:
         return Scale(low, high, start, end, logarithmic=True)

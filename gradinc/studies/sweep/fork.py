@@ -72,7 +72,7 @@ class Forked:
 
 
 def _serve(requests: int, answers: int, printed: int, environment: Mapping[str, str], loaded: Loaded) -> NoReturn:
-    """Serve as a worker in the copy: with its own streams, signals, group and environment, and the sweep's files closed."""
+    """Serve as worker in the copy, with its own streams, signals, group and environment, without the sweep's files."""
     try:
         os.setpgid(0, 0)
         for number in (signal.SIGTERM, signal.SIGUSR1):

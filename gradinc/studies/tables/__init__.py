@@ -1,1 +1,1 @@
-"""Published tables: their numbers beside ours, with a verdict."""
+"""Published tables: comparison of their numbers with ours, with a verdict."""

@@ -20,7 +20,7 @@ from gradinc.studies.tables.reading import read_table
 from gradinc.studies.tables.specification import Row, Table
 
 HIDDEN = ("output", "progress", "fresh", "cluster")
-"""Overrides that shown commands leave out: they choose where runs are made and stored, and how they are displayed."""
+"""Keys that are left out of displayed commands: they choose where runs are made and stored, and their display."""
 
 SET_BY_TABLE = ("seed", "name")
 """Keys in which the runs of a cell differ, or by which they are found."""
@@ -51,7 +51,7 @@ class Cell:
 
     @property
     def command(self) -> str | None:
-        """The command that trains its runs and nothing else."""
+        """The command that trains only the runs of this cell."""
         if not self.jobs:
             return None
         several = "-m " if len(self.jobs) > 1 else ""
@@ -60,10 +60,10 @@ class Cell:
 
 
 def open_table(name: str, config_dirs: Sequence[Path] = ()) -> Table:
-    """The table of that name.
+    """Return the table of this name.
 
     Raises:
-        UserError: there is none, or its file is wrong.
+        UserError: the table does not exist, or its file is invalid.
     """
     names = groups.names("table", config_dirs)
     if name not in names:
@@ -122,7 +122,7 @@ def compose_cells(
     runs = [[*(parse(text, config_dirs) for text in texts), *own] for texts in composed] if own else []
     for each in own:
         if runs and not any(each in composer.fitting(run) for run in runs):
-            composer.run(runs[0])  # an option of no row's parts: this says whose it is
+            composer.run(runs[0])  # no row has the option's part: this raises an error that names the part
     return cells
 
 
@@ -139,7 +139,7 @@ def _check_measured(table: Table, cell: Cell) -> None:
 
 
 def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
-    """The strategy of a row that is not there, if one is not."""
+    """Return the strategy of a row that does not exist, or None if all exist."""
     if row.overrides is None:
         return row.absent
     strategies = groups.names("strategy", config_dirs)
@@ -162,14 +162,14 @@ def _compose(
     label: tuple[str, str],
     any_place: bool,
 ) -> Cell:
-    """A cell without its place.
+    """Compose the runs of a cell.
 
     Args:
         label: row and column, which identify its jobs in progress reports.
-        any_place: whether the table says which data its numbers are of, so that nobody need ask where they lie.
+        any_place: whether the table identifies its data by a digest, so that the data's location does not matter.
 
     Raises:
-        UserError: an override is wrong; one of the table's is named with `where`.
+        UserError: an override is wrong; the message names the table's own overrides with `where`.
     """
     dirs = composer.config_dirs
     try:
@@ -184,10 +184,10 @@ def _compose(
     except UserError as error:
         raise UserError(f"{where}: {error.where}", error.what, error.fix) from error
     config = as_published
-    own = [a for a in own if a in composer.fitting([*published, *own])]  # options go to the rows that have their part
+    own = [a for a in own if a in composer.fitting([*published, *own])]  # without options of other rows' parts
     if own:
         config, cluster = composer.run([*published, *own])
-    if any("${" in text for text in texts):  # something else follows the seed
+    if any("${" in text for text in texts):  # another value depends on the seed
         configs = {seed: composer.config([*published, *own, parse(f"seed={seed}")]) for seed in seeds}
     else:
         configs = {seed: replace(config, seed=seed) for seed in seeds}
@@ -199,7 +199,7 @@ def _compose(
 
 
 def _altered(published: Config, asked: Config, any_place: bool) -> str | None:
-    """The first key, other than the seed and what says which data they are, that the user has changed."""
+    """Return the first key that the user has changed, apart from the seed and the keys that identify the data."""
     other_set = published.data.name != asked.data.name
     told = ["seed", *(["data.name"] if other_set else []), *(["data.root"] if other_set or any_place else [])]
     return next((key for key, _, _ in changed(published.document, asked.document) if key not in told), None)

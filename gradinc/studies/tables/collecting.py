@@ -18,7 +18,7 @@ from gradinc.studies.tables.quantities import NoValue, Quantity
 _MISSING = "missing"
 
 LARGEST = 1e100
-"""Numbers beyond it have no mean and no spread: the arithmetic would overflow."""
+"""Largest number in a mean or a spread: larger numbers would overflow."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class SeedResult:
     """One seed of a cell.
 
     Attributes:
-        status: of its run, or ``missing``.
+        status: status of its run, or ``missing``.
         run: the run's name, or None.
         number: its number, or None; then `reason` gives the reason.
-        code: the version of gradinc's code that made it, None where that is not known.
+        code: the version of gradinc's code that made the run, None if not known.
         data: digest of its data, None if not known.
-        resumed: whether it was made on more than one kind of software or hardware.
-        unsealed: whether it ended without a seal.
-        versions: digests of the code that made it, by package: gradinc's, and those of plug-ins.
+        resumed: whether the run used more than one kind of software or hardware.
+        unsealed: whether the run ended without a seal.
+        versions: digests of the code that made the run, by package: gradinc and plug-ins.
     """
 
     seed: int
@@ -50,15 +50,15 @@ class SeedResult:
 
 
 def recorded_runs(cells: Iterable[Cell]) -> list[RecordedRun]:
-    """The runs of some cells that are there, each once."""
+    """Return the existing runs of some cells, without repetition."""
     places = dict.fromkeys(job.directory for cell in cells for job in cell.jobs.values())
     return [RecordedRun.open(place) for place in places if (place / "config.yaml").is_file()]
 
 
 def by_identity(runs: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
-    """Runs by what they compute, whatever the order in which they come; of copies a finished one, then by name.
+    """Return runs by their identity, independent of their order; of copies a finished run, and then the first by name.
 
-    A run whose ``meta.json`` does not say what it computes goes by its name.
+    A run without an identity in its ``meta.json`` is identified by its name.
     """
     found: dict[str, RecordedRun] = {}
     for run in sorted(runs, key=lambda run: (run.status != "finished", run.name, str(run.path))):
@@ -68,10 +68,10 @@ def by_identity(runs: Iterable[RecordedRun]) -> dict[str, RecordedRun]:
 
 
 def seed_results(cell: Cell, quantity: Quantity, runs: Mapping[str, RecordedRun]) -> list[SeedResult]:
-    """One number for each seed of a cell.
+    """Return one number for each seed of a cell.
 
     Args:
-        runs: by identity, as `by_identity` gives them.
+        runs: runs by identity, from `by_identity`.
     """
     found = []
     for seed, job in cell.jobs.items():
@@ -88,18 +88,18 @@ def common_code(measured: Iterable[SeedResult]) -> dict[str, str]:
 
 
 def averaged(measured: Sequence[SeedResult], code: Mapping[str, str]) -> list[float]:
-    """The numbers that a mean is taken of: of finished runs, each made by these versions of the code, in one place."""
+    """Return the numbers for a mean: of finished runs made by these versions of the code in one environment."""
     return [each.number for each in measured if each.number is not None and _obstacle(each, code) is None]
 
 
 def left_out(measured: Sequence[SeedResult], code: Mapping[str, str]) -> list[str]:
-    """Return the obstacles to a verdict: seeds that are in no mean, by reason."""
+    """Return the obstacles to a verdict: the seeds that are excluded from the mean, by reason."""
     wrong = Counter(why for each in measured if (why := _obstacle(each, code)) is not None)
     return [f"{count} of {len(measured)} {why}" for why, count in wrong.items()]
 
 
 def _obstacle(each: SeedResult, code: Mapping[str, str]) -> str | None:
-    """Return why no mean includes a seed, or None if a mean does."""
+    """Return why a seed is excluded from the mean, or None if it is included."""
     if each.number is None:
         return each.reason
     if each.code is None:
@@ -110,7 +110,7 @@ def _obstacle(each: SeedResult, code: Mapping[str, str]) -> str | None:
 
 
 def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged: bool) -> SeedResult:
-    """One seed.
+    """Return the result of one seed.
 
     Args:
         run: its run, or None.
@@ -143,7 +143,7 @@ def _measure(seed: int, run: RecordedRun | None, quantity: Quantity, *, damaged:
 
 
 def _resumed(run: RecordedRun) -> bool:
-    """Return whether a run's surroundings or code changed from one start to the next."""
+    """Return whether a run's environment or code changed between two starts."""
     starts = [
         {name: each.get(name) for name in (*ENVIRONMENT, "code", "plugins") if name in each} for each in _segments(run)
     ]
@@ -151,6 +151,6 @@ def _resumed(run: RecordedRun) -> bool:
 
 
 def _segments(run: RecordedRun) -> list[Mapping[str, Any]]:
-    """The starts of a run, with their software and hardware."""
+    """Return the starts of a run, with their software and hardware."""
     segments = run.value("meta", "segments")
     return [each for each in segments if isinstance(each, Mapping)] if isinstance(segments, list) else []

@@ -23,9 +23,9 @@ from gradinc.studies.tables.specification import GRADES, PRIMARY, Claim, Column,
 
 
 def table_document(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedRun]) -> dict[str, Any]:
-    """All data shown for a table.
+    """Return all data shown for a table.
 
-    The same runs give the same document, in whichever order they come and wherever they lie.
+    The same runs give the same document, independent of their order and their directories.
 
     Args:
         cells: the shown cells.

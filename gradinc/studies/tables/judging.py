@@ -11,7 +11,7 @@ from typing import Literal
 from gradinc.records.statistics import CONFIDENCE, student
 
 FEWEST_RUNS = 3
-"""Number of our own runs below which nothing is judged."""
+"""Smallest number of our own runs for a verdict."""
 
 NumberVerdict = Literal["reproduced", "differs", "interval too wide", "not judged"]
 
@@ -36,7 +36,7 @@ class Judgement:
 
     Attributes:
         difference: our number minus the printed one.
-        half: h of `RULE`.
+        half: h in `RULE`.
         borrowed: whether our spread is used because none is printed.
     """
 
@@ -60,7 +60,7 @@ def judge(
     Args:
         mean, sd, n: from the publication; sd is None if not printed, n None if not known.
         ours: at least `FEWEST_RUNS` numbers.
-        unit: one in the last printed digit.
+        unit: one unit of the last printed digit.
         tolerance: the widest h of a reproduced number.
     """
     count, m, s = len(ours), fmean(ours), stdev(ours)
@@ -103,8 +103,8 @@ class ClaimJudgement:
     """The result of comparing two of our cells.
 
     Attributes:
-        estimate, low, high: the advantage in the direction of the claim, with its 95 % interval; for a ratio the
-            logarithm.
+        estimate, low, high: the advantage in the direction of the claim, with its 95 % interval; the logarithm of a
+            ratio.
         pairs: seeds that both cells have.
     """
 
@@ -123,7 +123,7 @@ def judge_claim(
     Args:
         of, against: their numbers, paired by seed, at least two; above zero for ratios.
         higher: whether the claim is that `of` is higher.
-        effect: the smallest difference that counts; of a ratio, its distance from 1.
+        effect: the smallest relevant difference; for a ratio, its distance from 1.
         compare: ``difference``, ``ratio`` or ``spread``.
     """
     sign, pairs = (1.0 if higher else -1.0), len(of)

@@ -15,16 +15,16 @@ from gradinc.records.measured import Measurement
 def robust_accuracy(
     *, eps: Positive, norm: Literal["linf", "l2"] = "linf", steps: Count = 20, restarts: Count = 2, rows: Whole = 1000
 ) -> Measurement:
-    """The share of test rows that withstand FGSM, PGD on two losses, and noise of size ε: `gradinc attack`."""
+    """Share of test rows classified correctly under FGSM, PGD on two losses, and noise of size ε: `gradinc attack`."""
     return Measurement("attack", {"eps": eps, "norm": norm, "steps": steps, "restarts": restarts, "rows": rows})
 
 
 def inversion_psnr(
     *, rows: Count = 1, variant: Literal["dlg", "cosine"] = "cosine", steps: Count = 400, windows: Count = 1
 ) -> Measurement:
-    """Mean PSNR, in dB, of images read back from the gradient of a window of `rows`: `gradinc invert`.
+    """Mean PSNR, in dB, of images reconstructed from the gradient of a window of `rows`: `gradinc invert`.
 
-    The mean over `windows` windows with other rows, drawn by their number.
+    The mean is over `windows` windows with different rows, drawn by the window's number.
     """
     return Measurement("inversion", {"rows": rows, "variant": variant, "steps": steps, "windows": windows})
 

@@ -1,7 +1,7 @@
 """Quantities of cells: numbers that are read from a run's records, by name.
 
-A quantity is a dotted path into ``result.json``, or one of the functions below with its options. A run that has no
-such number says why.
+A quantity is a dotted path into ``result.json``, or one of the functions below with its options. For a run without
+this number the reason is given.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Quantity:
 
     Attributes:
         name: the path, or the function with its options, as in the YAML.
-        read: gives the number, or raises `NoValue`.
-        measurement: what has to be measured on a finished run's weights before it can be read, if anything.
+        read: returns the number, or raises `NoValue`.
+        measurement: the measurement of a finished run's weights that it is read from, or None.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Quantity:
 
 
 def read_quantity(given: Any, where: str) -> Quantity:
-    """The quantity that a YAML names: a path, a function, or a function with options.
+    """Return the quantity that a YAML names: a path, a function, or a function with options.
 
     Raises:
-        UserError: there is no such quantity, or an option does not fit.
+        UserError: the quantity does not exist, or an option is wrong.
     """
     name: Any = given
     options: Any = {}
@@ -135,10 +135,10 @@ def rows_to(run: RecordedRun, *, accuracy: Fraction) -> float:
 
 
 def updates_to_recover(run: RecordedRun, *, within: Fraction = 0.02) -> float:
-    """Updates from the end of a burst of corrupted gradients until the validation accuracy is as before.
+    """Updates from the end of a burst of corrupted gradients until the validation accuracy has recovered.
 
-    As before: no more than `within` below the last accuracy that was measured before the burst. Validation is looked
-    at once in `evaluate.epochs`, and the number is as fine as that.
+    Recovered means at most `within` below the last accuracy measured before the burst. Validation happens once every
+    `evaluate.epochs`, which limits the resolution of the number.
     """
     start, stop = (finite(run.value("config", "corrupt", key)) for key in ("start", "stop"))
     if stop is None or start is None or not finite(run.value("config", "corrupt", "prob")):
@@ -175,7 +175,7 @@ def best_validation(run: RecordedRun) -> float:
 
 
 def logged(run: RecordedRun, *, note: str, statistic: Literal["mean", "variation"] = "mean") -> float:
-    """A number that diagnostics=true logs: its mean over the log lines, or its deviation over its mean."""
+    """A number that diagnostics=true logs: its mean over the log lines, or its standard deviation over its mean."""
     found = [number for line in _lines(run) if (number := finite((line.get("notes") or {}).get(note))) is not None]
     if len(found) < 2:
         raise NoValue(f"its log has no {note}; it needs diagnostics=true, and windows that it can be measured on")
@@ -186,8 +186,8 @@ def logged(run: RecordedRun, *, note: str, statistic: Literal["mean", "variation
 def gradient_noise(run: RecordedRun, *, ratio: Literal["signal_to_noise", "noise_scale"]) -> float:
     """A ratio that diagnostics=true logs, over the whole run: signal over noise of the window's gradient, or rows.
 
-    One window's estimates of signal and noise can be negative, and their ratio has no mean. Signal + noise is the
-    square of the gradient's norm, so both come back from a log line of one update; their sums over the run have means.
+    The estimates of signal and noise from one window can be negative, so the mean of their ratio does not exist. Signal
+    + noise is the squared norm of the gradient, so both follow from a log line of one update; their sums have means.
 
     Paper: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1 (averages before the ratio).
     """
@@ -200,7 +200,7 @@ def gradient_noise(run: RecordedRun, *, ratio: Literal["signal_to_noise", "noise
         norm, quotient, scale = (finite(notes.get(n)) for n in ("gradient_norm", "signal_to_noise", "noise_scale"))
         if norm is None or rows <= 0:
             continue
-        # Without noise the quotient is not finite, and the scale is: tr(Σ) / ‖G‖², of which one row's share is left.
+        # Without noise the quotient is not finite, but the scale is: tr(Σ) / ‖G‖².
         if quotient is not None and quotient > -1:
             noise = norm**2 / (1 + quotient)
         elif scale is not None and scale > -rows:
@@ -232,12 +232,12 @@ def final_loss(run: RecordedRun) -> float:
 
 
 def loss_gap(run: RecordedRun) -> float:
-    """The test loss less the training loss at the end."""
+    """The test loss minus the training loss at the end."""
     return _recorded(run, ("test", "loss")) - final_loss(run)
 
 
 def options(run: RecordedRun) -> float:
-    """Return how many options its methods, its window and its window's rule have that somebody must choose."""
+    """Return the number of options of its methods, its window and its window's rule that a user must choose."""
     window = run.value("config", "strategy", "window") or {}
     methods = run.value("config", "strategy", "methods") or {}
     count = sum(len(each or {}) for each in methods.values()) + (window.get("size") != 1)
@@ -265,7 +265,7 @@ QUANTITIES: dict[str, Callable[..., float]] = {
 
 
 def _lines(run: RecordedRun) -> list[dict[str, Any]]:
-    """The lines of its log."""
+    """Return the lines of the run's log."""
     lines = run.metrics
     if not run.log_is_whole:
         raise NoValue("its metrics.jsonl is damaged")
@@ -273,7 +273,7 @@ def _lines(run: RecordedRun) -> list[dict[str, Any]]:
 
 
 def _scores(run: RecordedRun) -> list[tuple[dict[str, Any], float]]:
-    """The log's validation lines, with their accuracy."""
+    """Return the log's validation lines, with their accuracy."""
     found = [
         (line, score)
         for line in _lines(run)

@@ -1,4 +1,4 @@
-"""A checked `Table` from its YAML, or one line that says what is wrong."""
+"""Conversion of a table's YAML to a checked `Table`, or to an error of one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gradinc.studies.tables.specification import (
 )
 
 NAME = Annotated[str, StringConstraints(pattern=r"\A[\w.+-]+\z"), Words("a word without spaces and commas")]
-"""Name of a row or a column: --rows takes several, separated by commas."""
+"""Pattern of names of rows and columns, without commas, which separate names in --rows."""
 
 _PLAIN = ("title", "budget", "protocol", "data", "digest", "unmeasured")
 """Keys that are checked by their types alone."""
@@ -178,7 +178,7 @@ def _claim(given: Any, where: str) -> Claim:
 
 
 def _filled(kind: type, given: Any, where: str, **rest: Any) -> Any:
-    """A section whose keys are all known."""
+    """Return a section, after a check that its keys are known."""
     given = _mapping(given, where)
     _refuse_unknown(given, [f.name for f in fields(kind) if f.name not in rest], where)
     for field in fields(kind):

@@ -15,10 +15,10 @@ from gradinc.studies.tables.texts import CLAIM_HEAD, claim_lines, code_text, cou
 
 
 def table_markdown(document: Mapping[str, Any], level: int = 1) -> str:
-    """The whole table as Markdown.
+    """Return the whole table as Markdown.
 
     Args:
-        level: of its heading.
+        level: level of its heading.
     """
     head, body = grid_texts(document)
     parts = [f"{'#' * level} {_md(document['title'])}", *map(_md, facts(document)), _md_grid(head, body)]
@@ -64,7 +64,7 @@ def comma_separated(document: Mapping[str, Any]) -> str:
 
 
 def latex(document: Mapping[str, Any]) -> str:
-    """A ``tabular`` for each of the cells and the claims."""
+    """Return a ``tabular`` of the cells, and one of the claims."""
     head, body = grid_texts(document)
     parts = [f"% {_one_line(document['title'])}. {_one_line(document['citation'])}", _tex_grid(head, body)]
     if document["claims"]:
@@ -73,7 +73,7 @@ def latex(document: Mapping[str, Any]) -> str:
 
 
 def as_json(document: Mapping[str, Any]) -> str:
-    """The document itself."""
+    """Return the document as JSON."""
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -86,7 +86,7 @@ FILES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 """Formats by the ending of the file's name."""
 
 FORMULA = ("=", "@", "+", "-")
-"""First characters that a spreadsheet reads as a formula."""
+"""First characters that make a spreadsheet read a text as a formula."""
 
 
 def _one_line(text: str) -> str:
@@ -121,7 +121,7 @@ _TEX = {
     "<": r"$<$",
     ">": r"$>$",
     "|": r"\textbar{}",
-    "[": "{[}",  # after \\ it would begin a length, and * would stand for a row that is not torn off
+    "[": "{[}",  # after \\ a bracket begins a length, and * forbids a page break
     "*": "{*}",
 }
 
@@ -137,7 +137,7 @@ def _tex_grid(head: Any, body: Any) -> str:
 
 
 def _csv(item: Any) -> Any:
-    """A field; text that a spreadsheet would take for a formula gets an apostrophe, and a printed number does not."""
+    """Return a field. Text that a spreadsheet would read as a formula gets an apostrophe; a printed number does not."""
     if isinstance(item, str):
         item = printable(item)
         return f"'{item}" if item.lstrip().startswith(FORMULA) and not PRINTED.fullmatch(item) else item

@@ -1,4 +1,4 @@
-"""Running the cells that are missing, and measuring the weights of finished runs where a cell asks for it."""
+"""Running missing cells, and measuring the weights of finished runs if a cell needs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gradinc.studies.tables.specification import Table
 
 
 def jobs_of(cells: Sequence[Cell]) -> dict[Path, Job]:
-    """The runs of some cells, each once: cells of one row can share a run."""
+    """Return the runs of some cells, without repetition: cells of one row can share a run."""
     return {job.directory: job for cell in cells for job in cell.jobs.values()}
 
 
@@ -36,9 +36,9 @@ def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
 
 
 def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
-    """Run jobs, whatever becomes of each, and return the exit code.
+    """Run all jobs, even if some fail, and return the exit code.
 
-    Everything that a table needs of the machinery of sweeps is here.
+    This is the only use of sweeps by tables.
 
     Args:
         arguments: their command line.
@@ -50,7 +50,7 @@ def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
 
 def missing_measurements(table: Table, cells: Sequence[Cell]) -> list[tuple[RecordedRun, Measurement]]:
     """Return the missing measurements of finished runs that the cells need, without repetition."""
-    wanted = {  # several measurements of a run, which is opened once
+    wanted = {  # measurements of one run are grouped, so that it is opened once
         (job.directory, measurement.file): (job.directory, measurement)
         for cell in cells
         if (measurement := table.columns[cell.column].quantity.measurement) is not None
@@ -72,7 +72,7 @@ def make_measurements(missing: Sequence[tuple[RecordedRun, Measurement]], consol
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from gradinc.base.text import one_line
-    from gradinc.studies.attacks.keeping import keep  # torch, when there is something to measure
+    from gradinc.studies.attacks.keeping import keep  # imports torch, so only if there is something to measure
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     code = 0

@@ -42,10 +42,10 @@ class Citation:
     """The publication of the numbers.
 
     Attributes:
-        authors: as a reference list has them.
-        title: of the paper or article.
-        arxiv: its number there.
-        table: which of its tables.
+        authors: authors, as in a reference list.
+        title: title of the paper or article.
+        arxiv: its arXiv number.
+        table: number of the table in the paper.
         source: the repository and commit that numbers or protocol were read from.
     """
 
@@ -78,7 +78,7 @@ class Published:
 
     Attributes:
         printed: mean and spread, as in the paper.
-        kind: what the spread is.
+        kind: kind of the spread.
         n: number of its runs; None if the paper does not give it.
         grade, spread_grade: where the mean and the spread were read.
     """
@@ -99,7 +99,7 @@ class Published:
 
     @property
     def unit(self) -> float:
-        """One in the last printed digit."""
+        """One unit of the last printed digit."""
         return 10.0 ** -len(self._match[2] or "")
 
     @property
@@ -118,9 +118,9 @@ class Column:
     """One measured quantity.
 
     Attributes:
-        title: what it is called.
-        quantity: how it is read from a run.
-        unit: what is printed behind it; ``%`` multiplies shares by 100.
+        title: its heading.
+        quantity: the quantity that is read from each run.
+        unit: unit that is printed after numbers; ``%`` multiplies shares by 100.
         tolerance: the widest interval with which a number counts as reproduced, in that unit.
         overrides: values of its runs in addition to the protocol.
     """
@@ -142,14 +142,14 @@ class Row:
     """One method.
 
     Attributes:
-        title: what it is called.
-        overrides: its strategy and what it sets; None where the method is not built.
-        cells: more overrides, for one column each.
-        columns: the columns that it has; all if not given.
+        title: its heading.
+        overrides: its strategy and options; None if the method is not built.
+        cells: additional overrides for single columns.
+        columns: its columns; by default all.
         published: the printed numbers, by column.
-        note: what a reader of its numbers must know.
-        absent: why it has no overrides, where it has none.
-        not_judged: why its numbers are not judged, where they are not: something of its protocol was not found.
+        note: a note for readers of its numbers.
+        absent: reason for missing overrides, if any.
+        not_judged: reason for the lack of a verdict, if any: a part of its protocol was not found.
     """
 
     title: Text
@@ -175,11 +175,11 @@ class Claim:
     """A sentence, and the comparison that decides about it.
 
     Attributes:
-        claim: what is claimed.
+        claim: the sentence.
         of, against: the two cells that are compared, paired by seed.
         better: whether the claim is that `of` is higher or lower.
         compare: ``difference``, ``ratio``, or ``spread``: the ratio of the standard deviations over seeds.
-        effect: the smallest difference that counts, in the column's unit; of a ratio, its distance from 1.
+        effect: the smallest relevant difference, in the column's unit; for a ratio, its distance from 1.
     """
 
     claim: Text
@@ -195,14 +195,14 @@ class Table:
     """A published table, or one of our own.
 
     Attributes:
-        name: what it is chosen by.
-        data: the data set that the published numbers are of.
-        digest: of these data under the protocol, as a run records it under ``data``; None where it is not known.
-        budget: what the whole of it costs, roughly.
-        seeds: of a complete table.
+        name: its name on the command line.
+        data: the data set of the published numbers.
+        digest: digest of these data under the protocol, as runs record it under ``data``; None if not known.
+        budget: approximate cost of the whole table.
+        seeds: seeds of a complete table.
         protocol: overrides of every run.
-        unmeasured: claims that nothing here measures, with the reason.
-        notes: traps, and causes of differences that were found.
+        unmeasured: claims that gradinc does not measure, with the reason.
+        notes: pitfalls, and known causes of differences.
     """
 
     name: str

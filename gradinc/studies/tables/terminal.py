@@ -24,7 +24,7 @@ _STYLES = {
 
 
 def show(document: Mapping[str, Any], console: Console) -> None:
-    """The table on a terminal, with the runs and commands below it."""
+    """Show the table on a terminal, with the runs and commands below it."""
     head, body = grid_texts(document)
     console.print(Text(printable(document["title"]), style="bold"))
     for fact in facts(document):
@@ -47,7 +47,7 @@ def show(document: Mapping[str, Any], console: Console) -> None:
 
 
 def show_columns(lines: Sequence[Sequence[str]], console: Console) -> None:
-    """Lines under a heading: folded to a terminal's width, and elsewhere whole, for other programs to read."""
+    """Show lines under a heading: wrapped to a terminal's width, but whole for other programs."""
     if console.is_terminal:
         console.print(_grid(lines[0], lines[1:]))
     else:

@@ -71,7 +71,7 @@ def difference_text(cell: Mapping[str, Any]) -> str:
 
 def verdict_text(cell: Mapping[str, Any]) -> str:
     """Return the verdict, or the reason for its absence, and further obstacles."""
-    if cell["published"] is None and cell["command"] is not None:  # there is nothing to judge
+    if cell["published"] is None and cell["command"] is not None:  # without a printed number no verdict is needed
         return "; ".join(cell["marks"]) or NONE
     more = [cell["reason"]] if cell["reason"] else []
     more += [mark for mark in cell["marks"] if mark not in (cell["reason"] or "") and cell["ours"] is not None]
@@ -109,7 +109,7 @@ def runs_lines(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def grid_texts(document: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Return `lines` without columns of no information: equal values, or no printed value."""
+    """Return `lines` without columns that give no information: equal values, or no printed value."""
     body = lines(document)
     cells = [cell for row in document["rows"] for cell in row["cells"]]
     printed = any(cell["published"] is not None for cell in cells)
@@ -153,7 +153,7 @@ def _claim_verdict(claim: Mapping[str, Any]) -> str:
 
 
 def counts_text(document: Mapping[str, Any]) -> str:
-    """Return how many cells and claims have which verdict; nothing where nothing is printed or claimed."""
+    """Return the number of cells and claims with each verdict; empty without printed numbers and claims."""
     found = []
     if document["rule"]:
         found.append("Cells: " + _counted(document["verdicts"]))

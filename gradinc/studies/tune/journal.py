@@ -15,10 +15,10 @@ JOURNAL = "journal.log"
 
 
 def cut_back(journal: Path) -> None:
-    """Cut off a last line that a search could not write to its end.
+    """Remove an incomplete last line, which an interrupted search has left.
 
     Raises:
-        UserError: an earlier line is none that a search has written.
+        UserError: an earlier line was not written by a search.
     """
     if not journal.exists():
         return
@@ -45,7 +45,7 @@ def damaged_journal(journal: Path, where: str) -> UserError:
 
 
 class ThreadLock:
-    """The lock of a journal whose folder is held: among the threads of this process."""
+    """The lock of a journal among the threads of this process, which already holds the folder's lock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

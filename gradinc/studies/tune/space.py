@@ -39,7 +39,7 @@ class Range(BaseModel):
         return self.tried(trial.suggest_float(key, self.low, self.high, log=self.log))
 
     def tried(self, number: float) -> int | float:
-        """Return the tried form of a number: four digits, which people can read and type."""
+        """Return a number as it is tried: with four digits, which people can read and type."""
         return number if isinstance(number, int) else min(max(float(f"{number:.4g}"), self.low), self.high)
 
     def ends(self) -> list[int | float]:
@@ -94,7 +94,7 @@ class Space(BaseModel):
         return [key for key, item in self.space.items() if is_choice(key) and not isinstance(item, Range)]
 
     def tried(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the tried value of a number that the search stores with all its digits."""
+        """Return the value that is tried for a number that the search stores with all its digits."""
         items = ((key, self.space.get(key), value) for key, value in params.items())
         return {key: item.tried(value) if isinstance(item, Range) else value for key, item, value in items}
 
@@ -142,7 +142,7 @@ def read_space(path: Path, more: Sequence[str], config_dirs: Sequence[Path]) -> 
     check_yaml_size(path)
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # of many types, all of which mean that the file is not YAML
+    except Exception as error:  # errors of many types, all of which mean that the file is not YAML
         raise not_yaml(path, error) from error
     try:
         space = Space.model_validate(content)
@@ -204,11 +204,11 @@ def judged(space: Space, lines: Sequence[Mapping[str, Any]], *, sequence: bool, 
     Args:
         space: the search.
         lines: ``metrics.jsonl``.
-        sequence: whether the run is one on a stream of tasks.
-        joint: whether it is trained on all of them at once.
+        sequence: whether the run is on a stream of tasks.
+        joint: whether it trains on all tasks at once.
     """
     if sequence:
-        rows = [line["row"] for line in lines if line.get("row")][1:]  # the first one is from before any training
+        rows = [line["row"] for line in lines if line.get("row")][1:]  # the first score is from before training
         rows = rows[: space.tasks] if space.mode == "first-tasks" else rows
         seen = [row if joint else row[: task + 1] for task, row in enumerate(rows)]
         means = [sum(row) / len(row) for row in seen]

@@ -94,7 +94,7 @@ class Search:
             self._keep({"search": document})
 
     def _hold(self) -> None:
-        """Hold the folder until `close` or the end of this process, so open trials belong to a search that has ended.
+        """Lock the folder until `close` or the end of this process, so that open trials can only be of an ended search.
 
         Raises:
             UserError: another search holds it.
@@ -144,7 +144,7 @@ class Search:
 
     def _load(self, journal: Path) -> None:
         optuna = self._optuna
-        # Optuna's own lock is a file that a search which is killed leaves behind, for the next one to wait for.
+        # Optuna's own lock is a file: a killed search would leave it behind, and the next search would wait for it.
         backend = optuna.storages.journal.JournalFileBackend(str(journal), lock_obj=self._journal)
         self.study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
@@ -173,7 +173,7 @@ class Search:
 
         left = self.space.trials - len(self.ended())
         if left <= 0:
-            self._write()  # a search that was killed after its last trial has not
+            self._write()  # a search that was killed after its last trial has not written it
             return
         count = min(joblib.effective_n_jobs(n_jobs), left)
         for environment in dealt(count, [self.job(next(self.space.corners())).config.device]):
@@ -211,7 +211,7 @@ class Search:
         label = f"[{trial.number + 1}] {values}:"
         watch.look()
         if stop.signum and not watch.stop and ending.code:
-            say(f"{label} interrupted")  # it stays open, and is trained first when the search resumes
+            say(f"{label} interrupted")  # the trial stays open, and is trained first when the search resumes
         elif watch.now is None or (ending.code and not watch.stop):
             with self._lock:
                 self.study.tell(trial, state=states.FAIL)
@@ -231,7 +231,7 @@ class Search:
         return Job((), *self._composer.run(self._composer.fitting(assignments)))
 
     def _fitting(self, values: dict[str, Any]) -> set[str]:
-        """The keys of the space that a run with the parts in these values has the parts for."""
+        """Return the keys of the space whose parts exist in a run with these values."""
         arguments = self.space.arguments({**next(self.space.corners()), **self.space.tried(values)})
         kept = self._composer.fitting(self._composer.single(arguments))
         return {a.key for a in kept} & set(self.space.space)
@@ -255,7 +255,7 @@ class Search:
         return [*folders, *words, f"search={self.folder}"]
 
     def _scored(self, best: Any) -> int | None:
-        """Return how many tasks the metrics of the result may count, if trials are scored on the first ones."""
+        """Return the number of tasks that the result's metrics may include, if trials are scored on the first tasks."""
         if self.space.mode != "first-tasks":
             return None
         run = self.job(self.space.tried(best.params)).directory
@@ -287,7 +287,7 @@ class Search:
         else:
             values = self.space.tried(best.params)
             record["best"] = {"score": best.value, "values": values, "run": self.result()}
-            if "strategy" in values:  # which is a file's name, and several stand for the same methods
+            if "strategy" in values:  # this is a file's name, and several files can choose the same methods
                 record["best"]["strategy"] = strategy_label(self.job(values).config.document)
             record["best"] |= {} if (scored := self._scored(best)) is None else {"scored_tasks": scored}
         if record != before or SEAL not in before or not is_intact(before):
@@ -298,7 +298,7 @@ class Search:
         self._keep(read_json(self.folder / SEARCH_FILE) or {})
 
     def _keep(self, record: dict[str, Any]) -> None:
-        """Write ``tune.json`` with a seal of it and of the journal."""
+        """Write ``tune.json`` with a seal that covers it and the journal."""
         self._journal.acquire()  # no line is half written
         try:
             record = seal(record, self.folder, [JOURNAL] if (self.folder / JOURNAL).exists() else [])

@@ -11,7 +11,7 @@ from gradinc.studies.tune.space import Judged, Space, judged
 
 
 class TrialWatch:
-    """One running trial: it is stopped when it is behind, or when it has all scores that count."""
+    """One running trial: it is stopped when it falls behind, or when it has all scores that count."""
 
     def __init__(self, space: Space, trial: Any, job: Job) -> None:
         self._space, self._trial, self._log = space, trial, job.directory / "metrics.jsonl"
