@@ -1,4 +1,4 @@
-"""The engine for the jobs of a sweep: a choice that belongs to a command and to none of its runs."""
+"""The engine for the jobs of a sweep: a choice of the command, and not a part of its runs."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def recorded_digests(meta: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def edited(meta: Mapping[str, Any] | None, document: Mapping[str, Any]) -> str | None:
-    """Return whose code differs from a run's record: ``gradinc's and mylab's``; None if no code differs.
+    """Return the packages whose code differs from a run's record: ``gradinc's and mylab's``; None if no code differs.
 
     Args:
         meta: the run's ``meta.json``.

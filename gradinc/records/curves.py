@@ -43,7 +43,7 @@ def diagnostics(run: RecordedRun) -> list[str]:
 
 
 class Clock:
-    """A column of ``timing.jsonl`` at each update. A killed start may have logged updates that the next one redid."""
+    """A column of ``timing.jsonl`` at each update. A killed start can log updates that the next one repeated."""
 
     def __init__(self, run: RecordedRun, column: str) -> None:
         self.points: Points = []

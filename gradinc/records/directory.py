@@ -39,7 +39,7 @@ OURS = (
     "config.yaml",
     "owner.json",
 )
-"""Everything that is written into a run's directory except the lock, in an order of removal: after an interrupted
+"""Everything that is written into a run's directory except the lock, in the order of removal: after an interrupted
 removal the remaining files are still a run that can be resumed."""
 
 SEALED = ("config.yaml", "meta.json", "metrics.jsonl", "timing.jsonl")
@@ -222,7 +222,7 @@ class RunDirectory:
             write_json(self.path / OWNER, owner())
             yield
         finally:
-            with suppress(OSError):  # the error that ended the run matters more than a file left behind
+            with suppress(OSError):  # the error that ended the run matters more than a remaining file
                 (self.path / OWNER).unlink(missing_ok=True)
             lock.release()
 

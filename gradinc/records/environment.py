@@ -31,7 +31,7 @@ CPU_VARIABLES = (
     # lower precision
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "DNNL_DEFAULT_FPMATH_MODE",
-    # division of a sum between threads, if not by PyTorch's number of threads
+    # number of threads that share a sum, if not set by PyTorch
     "MKL_DYNAMIC",
     "OMP_DYNAMIC",
     "OMP_SCHEDULE",

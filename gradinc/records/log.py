@@ -121,7 +121,7 @@ def whole_lines(path: Path) -> int:
 
 
 LONGEST_LINE = 16 << 20
-"""Largest number of characters in a line of a log; a row of a thousand tasks needs a thousandth of it."""
+"""Largest number of characters in a line of a log; a row of a thousand tasks needs a thousandth of them."""
 
 MOST_BRACKETS = 200
 """Largest number of brackets in a line of a log."""

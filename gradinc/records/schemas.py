@@ -14,7 +14,7 @@ from gradinc.config.values import Threads
 from gradinc.records.seal import is_intact
 
 LARGEST_RECORD = 64 << 20
-"""Largest JSON document in bytes that is read; the result of a stream of a thousand tasks has a third of it."""
+"""Largest JSON document that is read, in bytes; the result of a stream of a thousand tasks has a third of this size."""
 
 _Count = Annotated[int, Ge(0)]
 Measures = dict[str, float]
