@@ -16,9 +16,9 @@ from gradinc.data.batch import Batch
 class CorruptPasses(Passes):
     """Backward passes that corrupt the gradients of some micro-batches.
 
-    Which micro-batches are corrupted is a function of the seed and the place: there is no state to save, and a restart
-    changes nothing. The place counts windows, not updates: if a rule makes no update from a window, the next window
-    of the same update needs other draws, or no update would ever come.
+    The choice of corrupted micro-batches depends only on the seed and the place: no state is saved, and a restart does
+    not change the choice. The place counts windows, not updates: if a rule makes no update from a window, the next
+    window of the same update needs different random draws; otherwise the update might never be made.
 
     Args:
         prob: probability that a micro-batch's gradient is corrupted.

@@ -59,7 +59,7 @@ class Criterion(ABC):
         """Return the reported numbers, from the merged `sums` of all `rows` rows."""
 
     def better(self, new: float, old: float | None) -> bool:
-        """Return whether a score is better than the best so far; a tie and NaN are not."""
+        """Return whether a score is better than the best so far; False for a tie or NaN."""
         if old is None:
             return new == new
         return new > old if self.higher else new < old
@@ -110,7 +110,7 @@ class CrossEntropy(Criterion):
 class OneHotError(CrossEntropy):
     """Mean squared error to 1 for a row's class and 0 for the other classes; also reports the accuracy.
 
-    Outputs that do not count are left out of the sum, but not out of the number that the sum is divided by.
+    Masked outputs have the error 0; the sum of the errors is still divided by the number of all outputs.
     """
 
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:

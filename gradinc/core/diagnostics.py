@@ -1,4 +1,4 @@
-"""Diagnostics of a run's gradients and updates: they only read.
+"""Diagnostics of a run's gradients and updates; they do not change the training.
 
 With ``diagnostics=true`` every log line also has these means over the updates since the last line: ``gradient_norm``,
 the norm of the window's gradient before any method; ``kept_norm``, the share of this norm after the methods;

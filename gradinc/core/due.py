@@ -12,7 +12,7 @@ from torch import Tensor
 class Due(ABC):
     """The number of micro-batches of the next window. Subclass it in ``gradinc/dues/<name>.py``.
 
-    The number is decided when the window opens, so that its rows are known beforehand.
+    The number is chosen when the window opens, so that the window's rows are known in advance.
 
     Attributes:
         state: names of the attributes that must survive a restart, as for a `Method`.
@@ -42,7 +42,7 @@ class Due(ABC):
         """Learn from a full window, even if its rule will make no update from it.
 
         Args:
-            squares: ‖ḡₖ‖² of each micro-batch's mean gradient, and its rows. Rows are rows of the stream, as in
-                `size`: a row of the stream also stands for its share of the replayed rows.
+            squares: ‖ḡₖ‖² of each micro-batch's mean gradient, and its number of rows. Only rows of the stream are
+                counted, as in `size`: each of these rows also represents its share of the replayed rows.
             square: ‖ḡ‖² of the mean gradient over all rows, whatever the window's rule computes from them.
         """

@@ -37,5 +37,5 @@ def drawn(task: Task, count: int, random: torch.Generator) -> dict[str, Tensor]:
 
 
 def batch_of(rows: dict[str, Tensor], task: int) -> Batch:
-    """Return rows of a memory as a batch of the stream's current task, whose outputs may mask them."""
+    """Return rows of a memory as a batch of the stream's current task; the masks of this task may apply to them."""
     return Batch(rows["x"], rows["y"], task, float(len(rows["y"])), tasks=rows["tasks"])

@@ -14,18 +14,18 @@ from gradinc.core.weights import Weights
 class FiniteCheck:
     """Checks of the loss and of the weights.
 
-    A gradient that is not finite makes a weight that is not finite, and this the next loss. So the gradient itself,
-    which would cost a pass over the vector, is not checked: an update may be made from it, but nothing that follows
-    from it is measured, logged or saved.
+    A gradient that is not finite makes a weight not finite, and this weight makes the next loss not finite. The
+    gradient itself is not checked, which saves a pass over the vector: an update may use such a gradient, but no result
+    of this update is measured, logged or saved.
     """
 
     def __init__(self, weights: Weights, place: Place) -> None:
         self._weights, self._place = weights, place
-        # A GPU would have to finish its queue first. Of several processes all must stop together.
+        # On a GPU the check would wait for the queue. With several processes, all of them must stop together.
         self._reads = weights.value.is_cpu and place.world.alone
 
     def loss(self, objective: Tensor) -> float | Tensor:
-        """Check the objective of a micro-batch, a scalar; not on a GPU, nor for one of several processes.
+        """Check the objective of a micro-batch, a scalar; skipped on a GPU and with several processes.
 
         Returns:
             The objective, as a number if it was checked.
@@ -46,7 +46,7 @@ class FiniteCheck:
         Raises:
             Diverged: a weight is not finite.
         """
-        # A sum can overflow although every entry is finite, so look closer before stopping.
+        # The sum can overflow although every entry is finite, so the entries are checked before the run stops.
         if not math.isfinite(self._weights.value.sum().item()):
             name = self._weights.first_not_finite(self._weights.value)
             if name is not None:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def squares_with(squares: Tensor | None, g: Tensor) -> Tensor:
-    """Return Σ g² with one more gradient, shape (P,)."""
+    """Return Σ g² after one more gradient is added, shape (P,)."""
     return g.square() if squares is None else squares.addcmul_(g, g)
 
 
 def fisher_with(fisher: Tensor | None, squares: Tensor, count: int, alpha: float) -> Tensor:
-    """Return the moving average of squared gradients with the mean of `count` more, shape (P,).
+    """Return the moving average of squared gradients, updated with the mean of `count` more, shape (P,).
 
     Paper: Chaudhry et al. 2018, arXiv 1801.10112, equation 7
 

@@ -43,7 +43,7 @@ class LayerWindows(Method):
         self.task = 0
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:
-        """Take the waiting layers' part of the window's gradient, or write a finished layer's mean gradient into it.
+        """Collect the gradients of the waiting layers, or write the mean gradient of a layer whose window ends.
 
         The optimizer's next step then moves only the layers whose update is due.
         """

@@ -25,14 +25,15 @@ from gradinc.data.task import Task
 class Learner:
     """Turns micro-batches into updates: `take` collects the gradient of one, `update` steps at a window's end.
 
-    Methods and rules may use the names of `gradinc.core.view.LearnerView` and no others. Both functions raise
+    Methods and rules may use only the attributes and functions of `gradinc.core.view.LearnerView`. Both functions raise
     `Diverged` if a loss or a gradient is not finite, before the weights change.
 
     Args:
         passes: the forward and backward passes of the model.
         rate: the optimizer with its learning rate.
         methods: the strategy's methods by name, in the order in which they act.
-        first, last: methods that act before and after them, for example diagnostics; a restart may have others.
+        first, last: methods that act before and after `methods`, for example diagnostics; they may differ after a
+            restart.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Learner:
         self.window.open(planned, size, ends=ends)
 
     def take(self, batch: Batch) -> None:
-        """Process one micro-batch: forward, backward, its gradient into the window's."""
+        """Process one micro-batch: run both passes, and add its gradient to the window's gradient."""
         self.place.here = self.place.index
         for hook in self._batch:
             batch = hook(batch, self)
@@ -162,7 +163,7 @@ class Learner:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Use the weights that a method provides for measuring, if any, inside; the weights in training afterwards."""
+        """Use the weights that a method provides for evaluation, if any; restore the training weights on exit."""
         standing = [weights for method in self.methods if (weights := method.standing()) is not None]
         if not standing:
             yield
@@ -195,5 +196,5 @@ class Learner:
 
 
 def _hooks(chain: Iterable[Method], name: str) -> list[Any]:
-    """Return the hooks of this name, of the methods that override it."""
+    """Return the hook of this name of each method that overrides it."""
     return [getattr(m, name) for m in chain if getattr(type(m), name) is not getattr(Method, name)]

@@ -51,8 +51,8 @@ class Leaves:
         Returns:
             The slices of each group: leaf tensors whose data are views of `Weights.value` and whose ``.grad`` are views
             of `Weights.grad`. With one group there is one slice, the whole vector. If tasks have heads, the slices of
-            each head form a separate parameter group of the optimizer: a head that is skipped must not share its
-            counters with a head that moves.
+            each head form a separate parameter group of the optimizer: a skipped head must not share the optimizer's
+            step counters with an updated head.
         """
         runs: list[tuple[object, int | None, int, int]] = []
         for name, rests, a, b in self._pieces():

@@ -40,8 +40,7 @@ def gramian(rows: Tensor) -> Array:
 def nonnegative_minimum(gram: Array, linear: Array, tolerance: float = 1e-13) -> Array:
     """The s ≥ 0 that minimises ½ sᵀ G s − bᵀ s, by the active set method of Lawson and Hanson.
 
-    G may be singular, as long as b lies in its range. The minimum is then one of many, all with the
-    same G s.
+    G may be singular if b is in its range. The minimiser is then not unique, but G s is.
 
     Args:
         gram: G, shape (K, K), symmetric and positive semidefinite.
@@ -118,9 +117,9 @@ def dual_cone_weights(gram: Array, weights: Array, tolerance: float = 1e-13) -> 
 def leading_directions(moment: Tensor, threshold: float, basis: Tensor | None = None) -> Tensor:
     """Return the main directions of vectors that a basis does not contain yet: the rank rules of GPM.
 
-    Without a basis: as many of the largest directions as have a cumulative share of Σ ‖x‖² *below* the threshold. With
-    a
-    basis: as many of the remaining directions as *reach* the threshold together with the basis.
+    Without a basis, the result contains the largest directions whose cumulative share of Σ ‖x‖² is *below* the
+    threshold. With a basis, it contains as many of the largest remaining directions as are needed to *reach* the
+    threshold together with the basis.
 
     Paper: Saha et al. 2021, arXiv 2103.09762, equations 5 and 9, and its published program for the first rule
 
@@ -150,7 +149,7 @@ def leading_directions(moment: Tensor, threshold: float, basis: Tensor | None = 
 
 
 def small_directions(moment: Tensor, ratio: float) -> Tensor:
-    """Return the directions with the least of the vectors: eigenvectors of the smallest eigenvalues.
+    """Return the directions with the smallest second moments: eigenvectors of the smallest eigenvalues.
 
     Paper: Wang et al. 2021, arXiv 2103.07113, section 4.3
 
@@ -168,7 +167,7 @@ def small_directions(moment: Tensor, ratio: float) -> Tensor:
 
 
 def with_more_rows(inverse: Tensor, rows: Tensor, alpha: float) -> Tensor:
-    """Return (P⁻¹ + Xᵀ X / α)⁻¹ from P: recursive least squares by the rows of X, all at once.
+    """Return (P⁻¹ + Xᵀ X / α)⁻¹ from P: recursive least squares with all rows of X at once.
 
     Paper: Zeng et al. 2019, arXiv 1810.01256, equation 3; for several rows Woodbury's identity
 

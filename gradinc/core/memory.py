@@ -21,8 +21,8 @@ MemoryRows = dict[str, Tensor]
 class Memory(ABC):
     """Rows stored on the device; none before `open`.
 
-    Which rows are stored depends only on the seed, the rows and their order, not on their division into batches: a
-    window of micro-batches fills the memory as the large batch does.
+    The selection of stored rows depends only on the seed, the rows and their order, not on their division into batches:
+    a window of micro-batches fills the memory with the same rows as one large batch.
 
     Attributes:
         capacity: largest number of rows.
@@ -71,12 +71,12 @@ class Memory(ABC):
             slots: the slot of each, int64, shape (n,), on the CPU. New slots follow directly after the filled ones.
         """
         if not self._fields:
-            # calloc: pages without a written row take no memory
+            # calloc: pages that no row was written to take no memory
             self._fields = {name: row.new_zeros(self.capacity, *row.shape[1:]) for name, row in rows.items()}
         if len(slots) == 0:
             return
         self._size = max(self._size, int(slots.numpy().max()) + 1)
-        # On a GPU a copy that blocks would wait for all passes so far.
+        # On a GPU a blocking copy would wait for all queued passes.
         device = rows["y"].device
         sources, slots = sources.to(device, non_blocking=True), slots.to(device, non_blocking=True)
         for name, field in self._fields.items():
@@ -92,7 +92,7 @@ class Memory(ABC):
         return self.rows(self.slots(count, random, among))
 
     def slots(self, count: int, random: torch.Generator, among: Tensor | None = None) -> Tensor | None:
-        """Draw slots as `draw` draws rows; None for all."""
+        """Draw slots in the same way as `draw` draws rows; None stands for all slots."""
         size = self._size if among is None else len(among)
         if count >= size:
             return among
@@ -154,7 +154,7 @@ class Reservoir(Memory):
         slot = self._slots(len(y))
         sources = np.flatnonzero(slot < self.capacity)
         if len(sources) > 1:
-            # If several rows were assigned the same slot, the last row stays: the first from the end.
+            # If several rows were assigned the same slot, the last of these rows is stored: the first one from the end.
             _, last = np.unique(slot[sources][::-1], return_index=True)
             sources = sources[::-1][last]
         return torch.from_numpy(sources), torch.from_numpy(slot[sources])
@@ -162,7 +162,7 @@ class Reservoir(Memory):
     def _slots(self, count: int) -> np.ndarray:
         """Return the slot of each of the next `count` rows; a row with a slot beyond the capacity is not stored.
 
-        They are drawn for many rows together, because they do not depend on the rows.
+        Slots are drawn for many rows at once, because they do not depend on the content of the rows.
         """
         begin = self.seen - self._first
         if begin + count > len(self._drawn):
@@ -176,8 +176,8 @@ class Reservoir(Memory):
 class Balanced(Memory):
     """A memory shared evenly between groups, with the same probability for every row of a group.
 
-    The rows of a group are numbered in a random order; the rows with the lowest numbers stay. A group with fewer
-    rows than its share leaves the rest to the other groups.
+    The rows of a group are numbered in a random order; the rows with the lowest numbers are stored. If a group has
+    fewer rows than its share, the other groups use the rest.
 
     Args:
         by: the grouping: by class or by task.
@@ -187,7 +187,7 @@ class Balanced(Memory):
         super().__init__()
         self._by = by
         self._keys, self._groups = np.zeros(0), np.zeros(0, np.int64)  # for the row in each slot
-        self._bars: np.ndarray | None = None  # for each group: a row with a higher number cannot stay
+        self._bars: np.ndarray | None = None  # for each group: a row with a higher number cannot be stored
 
     def _choose(self, y: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
         new_keys = self._uniform(len(y))
@@ -227,7 +227,7 @@ class Balanced(Memory):
         return np.maximum(highest, worst - counts)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that a restart needs, with the numbers."""
+        """Return the state that a restart needs, including the rows' numbers."""
         bars = None if self._bars is None else torch.tensor(self._bars)
         own = {"keys": torch.tensor(self._keys), "groups": torch.tensor(self._groups), "bars": bars}
         return {**super().state_dict(), **own}
@@ -242,7 +242,7 @@ _SHIFT = 2**32
 
 
 class Ring(Memory):
-    """A memory with the latest rows of each class of each task, the same number of each.
+    """A memory with the latest rows of each class of each task; every class of a task has the same number of rows.
 
     Paper: Chaudhry et al. 2019, arXiv 1902.10486
     """
@@ -278,7 +278,7 @@ class Ring(Memory):
         return torch.from_numpy(sources), torch.from_numpy(slots)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that a restart needs, with the slots of each class."""
+        """Return the state that a restart needs, including the slots of each class."""
         own = {"offered": torch.tensor(self._offered), "slots": torch.tensor(self._slots)}
         return {**super().state_dict(), **own, "found": list(self._found)}
 

@@ -18,7 +18,7 @@ class Conflict(NamedTuple):
     """The reason why a method may not come after another.
 
     Attributes:
-        what: the reason, with the names of the earlier and the later one.
+        what: the reason, with the names of the earlier and the later method.
         hook: the hook that both methods must have for the conflict.
         swap: whether the other order is allowed; else the methods exclude each other.
     """
@@ -31,10 +31,10 @@ class Conflict(NamedTuple):
 def _table() -> Iterator[tuple[tuple[Role, Role], Conflict]]:
     roles: tuple[Role, ...] = get_args(Role)
     for role in roles:
-        # A method that averages weights comes last: others would mistake its change for the update.
+        # A method that averages weights comes last: other methods would take its change for the update.
         yield ("averages", role), Conflict("{0} averages the weights, so it must come after {1}", "stepped", True)
     for role in roles:
-        # A projection is followed by nothing that leaves its subspace.
+        # A method after a projection may not leave the subspace of the projection.
         for projects in ("steers", "confines"):
             what = "{0} projects the gradient, so nothing but clip may follow, and {1} does"
             if role != "bounds":

@@ -1,4 +1,4 @@
-"""The forward and backward passes of training. All passes of a run go through here and their rows are counted."""
+"""The forward and backward passes of training. Every pass of a run goes through this module, which counts its rows."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Passes:
 
     @contextmanager
     def undisturbed(self, index: int) -> Iterator[None]:
-        """Let passes in training mode inside leave BatchNorm's statistics, generators and gradient mode unchanged.
+        """Keep BatchNorm's statistics, generators and gradient mode unchanged by passes in training mode inside.
 
         Args:
             index: number of the micro-batch in its window, for its dropout masks.
@@ -105,7 +105,7 @@ class Passes:
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
-        """Put the model into evaluation mode inside; afterwards every module has its own mode, fixed BatchNorms too."""
+        """Put the model into evaluation mode; on exit every module has its previous mode, also fixed BatchNorms."""
         modes = [module.training for module in self._modal]
         for module in self._modal:
             module.training = False
@@ -199,10 +199,10 @@ class Passes:
     # ---- inside ----
 
     def _factor(self, value: float) -> Tensor:
-        """Return a factor as a tensor: as the backward pass's first gradient it costs no node in the graph."""
+        """Return a factor as a tensor: as the initial gradient of the backward pass, it needs no node in the graph."""
         factor = self._factors.get(value)
         if factor is None:
-            if len(self._factors) > 1000:  # data-dependent row weights give ever new factors
+            if len(self._factors) > 1000:  # row weights that depend on the data give a new factor each time
                 self._factors.clear()
             dtype = torch.float32 if self.autocast is not None else self.weights.value.dtype
             # `torch.tensor` would copy it from the host, and on a GPU wait for all passes so far.
@@ -223,7 +223,7 @@ class Passes:
 
     @contextmanager
     def _mode(self, evaluated: bool, index: int) -> Iterator[None]:
-        """Record gradients inside, in evaluation mode or as the micro-batch with this number."""
+        """Record gradients inside, in evaluation mode or with the dropout masks of the micro-batch with this number."""
         with torch.enable_grad(), self.evaluation() if evaluated else self.undisturbed(index):
             yield
 
@@ -247,11 +247,11 @@ class Passes:
             yield found
 
     def _one_by_one(self, batch: Batch, objective: Objective) -> RowGradients:
-        """Return the gradient of each row's own loss, from a pass of each row alone."""
+        """Return the gradient of each row's own loss, from a separate pass for each row."""
         rows = len(batch.x)
         self.work.forward_rows += rows
         self.work.backward_rows += rows
-        if any(isinstance(module, nn.RNNBase) for module in self.model.modules()):  # `vmap` knows no such layer
+        if any(isinstance(module, nn.RNNBase) for module in self.model.modules()):  # `vmap` does not support it
             alone = (batch.rows(row, row + 1) for row in range(rows))
             each = torch.stack([self.weights.gradient(objective(row, self.model(row.x)).sum()) for row in alone])
         else:

@@ -21,8 +21,9 @@ class Place:
         began: updates of the run when the task began.
         windows: closed windows, with or without an update.
         updates: updates made.
-        member: this process's micro-batches of the current window so far; also the number of the current one.
-        here: number over all processes of the micro-batch being processed, or else their count so far.
+        member: this process's micro-batches of the current window so far; also the number of the current micro-batch.
+        here: number, over all processes, of the micro-batch being processed; between two micro-batches, their count so
+            far.
     """
 
     def __init__(self, seed: int, device: torch.device, world: World | None = None) -> None:
@@ -41,7 +42,7 @@ class Place:
         return derive(self.seed, purpose, self.task, self.windows, index)
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Return a generator on the weights' device for one purpose, at its beginning in every micro-batch.
+        """Return a generator on the weights' device for one purpose, newly seeded in every micro-batch.
 
         Args:
             purpose: text that begins with the method's name, so that no two methods make the same draws.

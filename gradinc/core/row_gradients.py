@@ -1,9 +1,9 @@
 """The gradients of single rows in factored form.
 
 A row's gradient is as long as all weights, but for a linear layer it is δᵀ x: it is determined by the layer's input x
-and the gradient δ of the layer's output. What methods need of the gradients is computed from these factors: squares,
-norms, sums, products. With one position for each row, the sum of the squared gradients is a product of squares,
-(δ²)ᵀ x². With several positions, as in a convolution or a sequence, the sum over the positions comes before the square.
+and the gradient δ of the layer's output. Squares, norms, sums and products of the gradients are computed from these
+factors. With one position for each row, the sum of the squared gradients is a product of squares, (δ²)ᵀ x². With
+several positions, as in a convolution or a sequence, the sum over the positions comes before the square.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Factor(ABC):
 
     Attributes:
         size: number of the parameter's entries, which have the order of the weights' vector.
-        tensors: what determines the gradients; the first dimension of each are the rows.
+        tensors: tensors that determine the gradients; the first dimension of each tensor is the rows.
     """
 
     size: int
@@ -41,7 +41,7 @@ class Factor(ABC):
 
     @abstractmethod
     def add(self, of: Callable[[Tensor], Tensor], total: Tensor) -> None:
-        """Add Σ f(gᵢ) over the rows to a vector of shape (size,), for an f of numbers with f(ab) = f(a) f(b)."""
+        """Add Σ f(gᵢ) over the rows to a vector of shape (size,), for an elementwise f with f(ab) = f(a) f(b)."""
 
     @abstractmethod
     def squared_norms(self) -> Tensor:
@@ -108,7 +108,7 @@ class Outer(Factor):
 
     Args:
         left: gradients of the layer's outputs, shape (rows, groups, positions, outputs of a group).
-        inputs: the layer's inputs; the first dimension are the rows.
+        inputs: the layer's inputs; the first dimension is the rows.
         size: number of the matrix's entries.
         patches: returns the right factor of some rows, shape (rows, groups, positions, inputs of an output). It is
             computed when it is needed, because the patches of a convolution overlap.
@@ -183,7 +183,7 @@ class Outer(Factor):
         """Yield the factors of some rows at a time.
 
         Args:
-            numbers: further numbers that are computed of each row.
+            numbers: further numbers that are computed for each row.
         """
         left, inputs = self.tensors
         positions, outputs = left.shape[2:]
@@ -199,7 +199,7 @@ class Outer(Factor):
 
 
 def kept(tensors: Sequence[Tensor], size: int) -> Factor:
-    """Return what `Factor.stored` returned, from its tensors."""
+    """Restore the result of `Factor.stored` from its tensors."""
     return Entries(tensors[0]) if len(tensors) == 1 else Outer(tensors[0], tensors[1], size)
 
 

@@ -36,7 +36,7 @@ _PLAIN = (
 class Call(NamedTuple):
     """A layer's input in a forward pass, and the place of its output in the graph of this pass.
 
-    A place stays that of the layer's output, even if the output is changed in place afterwards.
+    The place still belongs to the layer's output if the output is changed in place afterwards.
     """
 
     layer: str
@@ -72,7 +72,7 @@ class RowLayers:
             self.unknown = "a weight that two layers share"
 
     def factored(self, *, evaluated: bool) -> bool:
-        """Return whether every row's gradient has a factored form, in evaluation or in the modules' own modes.
+        """Return whether every row's gradient has a factored form, in evaluation mode or in the modules' current modes.
 
         Batch normalisation by a batch's own statistics mixes the rows.
         """
@@ -82,7 +82,7 @@ class RowLayers:
 
     @contextmanager
     def recorded(self) -> Iterator[list[Call]]:
-        """Record the calls of the layers in a forward pass inside, in order."""
+        """Record the layers' calls in order, during the forward pass inside."""
         calls: list[Call] = []
 
         def record(layer: str, module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The span of rows' gradients: vectors are projected onto its complement without a basis as long as all weights."""
+"""The span of rows' gradients: vectors are projected onto its complement without a stored basis of length P."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ The coefficients of a vector in the span have its rounding errors divided by thi
 
 
 class RowSpan:
-    """The span of gradients J, shape (rows, P), of which no row depends on the others.
+    """The span of linearly independent gradients J, shape (rows, P).
 
     Args:
         rows: the gradients, each divided by its norm.
@@ -33,7 +33,7 @@ class RowSpan:
 
 
 def extended(span: RowSpan | None, new: RowGradients) -> RowSpan:
-    """Return the span of a span's rows and new rows; rows that depend on the others are left out."""
+    """Return the span of this span's rows and new rows; linearly dependent rows are left out."""
     norms = new.norms()
     new = new.scaled(1 / norms.clamp(min=torch.finfo(norms.dtype).tiny))
     gram = new.products(new)
@@ -52,7 +52,7 @@ def extended(span: RowSpan | None, new: RowGradients) -> RowSpan:
 
 
 def _independent(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows that do not depend on others, by Cholesky's factorisation with pivots.
+    """Return linearly independent rows, by Cholesky's factorisation with pivoting.
 
     Args:
         gram: products of the rows' parts that are outside the span so far, float64, shape (rows, rows).

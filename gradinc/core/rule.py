@@ -49,11 +49,11 @@ class Rule(ABC):
 
         Args:
             grad: the sum of the backward passes.
-            items: Σ of the row weights of the micro-batches that came.
+            items: Σ of the row weights of the collected micro-batches.
             planned: Σ of the row weights as planned, the same value as in `factor`.
 
         Returns:
-            Whether an update follows. Without an update nothing advances: no schedule, no weight decay.
+            Whether an update follows. Without an update, the schedule does not advance and no weight decay is applied.
         """
 
     def open(self, like: Tensor, size: int) -> None:  # noqa: B027  (optional)
@@ -72,7 +72,7 @@ class Rule(ABC):
         Args:
             objective: summed over its rows, a scalar.
             factor: the result of `factor` for it.
-            taken: micro-batches of the window before it.
+            taken: number of micro-batches of the window before this micro-batch.
             spread: measures the noise among the window's micro-batches.
         """
         square = learner.passes.collect(objective, factor, batch, first=taken == 0, norm=spread.wants(taken))
@@ -87,8 +87,8 @@ class Rule(ABC):
 class SeparateRule(Rule):
     """A rule that sees the mean gradient of each micro-batch separately.
 
-    `open` is called before the first micro-batch, `add` after each, `reduce` at the end. Values that it stores in
-    between are named in `state`. If a method asks for the window's gradient at other weights, a shallow copy of the
+    `open` is called before the first micro-batch, `add` after each, `reduce` at the end. Values that it stores between
+    these calls are named in `state`. If a method asks for the window's gradient at other weights, a shallow copy of the
     rule, from just before its `reduce`, is opened and run again. Values that last from one window to the next must
     therefore be replaced, not changed in place.
     """

@@ -1,9 +1,8 @@
 """The learning rate over a run: factors on ``optimizer.lr``, as pure functions of the update's number.
 
 Each public function here is a name in ``schedule=…``. It receives the number of the next update,
-counted from 0, and the number of updates of the whole run, if it is known or follows from the used
-share of the budget. Warm-up comes before every schedule: `Schedule` counts a schedule's updates from
-the end of warm-up.
+counted from 0, and the number of updates of the whole run, if it is known or can be estimated from the used share of
+the budget. Warm-up comes before every schedule: `Schedule` counts a schedule's updates from the end of warm-up.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Schedule:
         self._warmup = warmup
         self.steady = self._factor is constant and warmup == 0 and task_factor == 1
         self._updates, self._rows = updates, rows
-        self(warmup)  # missing information raises here, not after hours
+        self(warmup)  # missing information raises an error here, not after hours of training
 
     def __call__(self, update: int, task: int = 0, rows: float = 0, before: float = 0) -> float:
         """Return the factor on the learning rate of an update, counted from 0 in its task.

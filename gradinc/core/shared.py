@@ -1,4 +1,4 @@
-"""The gradient that several processes step by, identical to the bit in each."""
+"""The gradient of an update by several processes, bit-identical in all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradinc.core.view import LearnerView
 class SharedGradient(Method):
     """Copies the first process's gradient to all processes, after the methods.
 
-    A process without a micro-batch in the window has not drawn a method's random numbers.
+    The methods' gradients may differ: a process without a micro-batch in the window has not drawn their random numbers.
     """
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:

@@ -21,8 +21,8 @@ class Spread:
 
     Args:
         due: receives a full window, if it observes.
-        notes: whether the noise is noted for the log. For the log alone, only a window's first micro-batch is measured,
-            which costs almost nothing.
+        notes: whether the noise is logged. If it is only logged, only a window's first micro-batch is measured, which
+            costs almost nothing.
     """
 
     def __init__(self, due: Due, *, notes: bool) -> None:
@@ -78,7 +78,7 @@ class Spread:
             learner.note("noise_of_mean", trace / items)
 
     def clear(self) -> None:
-        """Forget the window."""
+        """Discard the measurements of the window."""
         self._squares.clear()
         self._fresh, self._scale, self._total = 0, 0.0, None
 

@@ -80,7 +80,7 @@ def expect(name: str, value: Tensor, like: Tensor) -> None:
     """Check that a tensor of a checkpoint has the shape and dtype of the tensor that it replaces.
 
     Raises:
-        ValueError: it has not.
+        ValueError: the shape or the dtype differs.
     """
     if value.shape != like.shape or value.dtype != like.dtype:
         was, wanted = (f"{tuple(each.shape)} of {each.dtype}" for each in (value, like))

@@ -1,4 +1,4 @@
-"""Additions to PyTorch's optimizers: a cheaper start and call, an exact restart, and several as one."""
+"""Additions to PyTorch's optimizers: a faster start and call, an exact restart, and several optimizers as one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _Kind = TypeVar("_Kind", bound=Optimizer)
 def eager(kind: type[_Kind]) -> type[_Kind]:
     """Return an optimizer's class without the import of PyTorch's compiler.
 
-    PyTorch hides these four methods from its compiler. At the first call, which is in the constructor,
-    that imports the compiler, SymPy included, which takes longer than many a run. Nothing here is compiled.
+    PyTorch hides these four methods from its compiler. The first call, in the constructor, therefore imports the
+    compiler and SymPy, which takes longer than a short run. Nothing here is compiled.
     """
     hidden = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
     return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in hidden})

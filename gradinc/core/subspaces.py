@@ -1,6 +1,6 @@
 """Gradients and updates confined to subspaces, layer by layer: what GPM, SGP, OWM and Adam-NSCL have in common.
 
-Each of these methods keeps one matrix for each layer, made from the layer's inputs in past tasks
+Each of these methods stores one matrix for each layer, computed from the layer's inputs in past tasks
 (`gradinc.core.layer_inputs`), and multiplies the layer's gradient or update by it from the right. Normalisations have
 no such matrix: after the first task their weights and statistics stay unchanged (`gradinc.core.normalization`).
 """

@@ -40,7 +40,7 @@ class LearnerView(Protocol):
         """Learning rate of the current update."""
 
     def rng(self, purpose: str) -> torch.Generator:
-        """Return a generator on the model's device for one purpose, at its beginning in every micro-batch."""
+        """Return a generator on the model's device for one purpose, newly seeded in every micro-batch."""
 
     def gradient(self, batch: Batch, objective: Objective | None = None, *, evaluated: bool = False) -> Tensor:
         """Return the gradient of the mean of an objective over any batch, at the current weights, shape (P,).
@@ -64,7 +64,7 @@ class LearnerView(Protocol):
     ) -> Iterator[RowGradients]:
         """Yield the gradient of every row's own loss: of all rows together, or of some rows at a time in order.
 
-        The arguments are those of `gradient`, and it leaves the same unchanged. A row's weight is not used.
+        The function has the arguments of `gradient` and leaves the same state unchanged. A row's weight is not used.
 
         Args:
             together: rows whose gradients are in memory together, if the model has layers without a factored form.

@@ -16,7 +16,7 @@ class Weights:
 
     Every parameter of the model becomes a view of `value`, so that a step, a dot product, a norm or a projection over
     all weights is one kernel. If a window has one micro-batch, its gradient stays in autograd's own tensors until
-    something asks for the vector: plain gradient descent then needs no copy. Build it after the model is on its device
+    something asks for the vector: plain gradient descent then needs no copy. Create it after the model is on its device
     and before the optimizer.
 
     Args:
@@ -30,7 +30,7 @@ class Weights:
         names: the parameters' names, in the order of `value`.
         channels_last: for each parameter, whether it is stored with its channels last, in the vector too.
         leaves: the optimizer's slices.
-        defers: whether the optimizer steps by `descend`; only then may the vector wait.
+        defers: whether the optimizer steps by `descend`; only then may the gradient stay in autograd's tensors.
         heads: as in the arguments.
         reached: tasks whose heads were used by a batch of the current window, if tasks have heads.
     """
@@ -92,14 +92,14 @@ class Weights:
         return square
 
     def descend(self, lr: float) -> None:
-        """Subtract `lr` times the gradient from `value`; both forms round alike."""
+        """Subtract `lr` times the gradient from `value`; both branches round in the same way."""
         if self._first is None:
             self.value.add_(self._grad, alpha=-lr)
         else:
             torch._foreach_add_(self._values, self._first, alpha=-lr)
 
     def open(self, size: int) -> None:
-        """Forget the gradient of the window before; the next one has so many micro-batches."""
+        """Discard the gradient of the previous window; the next window has `size` micro-batches."""
         self._first = None
         self._waits = self.defers and size == 1
 
