@@ -45,7 +45,7 @@ class Batch:
 
     @property
     def fresh(self) -> int:
-        """Number of rows, the first ones, from the stream."""
+        """Number of rows from the stream, which come first."""
         return self.x.shape[0] - self.replayed
 
     @property

@@ -17,12 +17,12 @@ from gradinc.data.rows import Change, Rows, SelectedRows
 
 @dataclass(frozen=True)
 class Material:
-    """The material of a stream.
+    """The data sets and the seed from which a stream is built.
 
     Attributes:
         dataset: the run's data set.
         seed: seed of the stream's draws.
-        load: loads another data set by its name and root, prepared as the run's own.
+        load: loads another data set by its name and root, prepared in the same way as the run's data set.
     """
 
     dataset: Dataset
@@ -102,7 +102,7 @@ KEPT = 256
 
 
 def on_demand(make: Callable[[int], Change]) -> Callable[[int], Change]:
-    """Return the change of each task, by its index, with what it needs made when rows are taken.
+    """Return the change of each task, by its index; what the change needs is created when rows are taken.
 
     A stream of thousands of tasks then stores neither permutations nor grids of all of them.
 

@@ -124,8 +124,8 @@ def _signals_held() -> Iterator[None]:
     """Make processes started inside ignore the signals of `GROUP_SIGNALS`, which are delayed in this process.
 
     Ctrl-C and a scheduler's SIGTERM reach the whole process group, but only the parent may react: it
-    finishes its step, saves, and ends the workers by closing their queue. A worker that ended first
-    would make it fail instead.
+    finishes its step, saves, and ends the workers by closing their queue. If a worker ended first, the parent would
+    fail instead.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
     try:
@@ -135,9 +135,9 @@ def _signals_held() -> Iterator[None]:
 
 
 def _begin_worker(parent: int, worker: int) -> None:
-    """End a worker whose parent has already ended, which no worker notices later.
+    """End a worker whose parent has already ended; the worker would not notice this later.
 
-    Only SIGTERM is allowed, later: Python uses it at its exit to end remaining workers.
+    Of the blocked signals only SIGTERM is unblocked: Python sends it at its exit to end remaining workers.
     """
     if os.getppid() != parent:
         os._exit(1)

@@ -112,7 +112,7 @@ def lengths(x: Tensor) -> Tensor:
 def _extremes(images: Iterable[Tensor], mean: Tensor, std: Tensor) -> Sequence[Tensor]:
     low, high = torch.zeros_like(mean), torch.ones_like(mean)
     slack = 1e-5  # rounding of the normalised values
-    for x in images:  # the extremes of normalised values are those of the values: std is above 0
+    for x in images:  # std is positive, so the largest value is also the largest normalised value
         ends = (x.amin((0, 2, 3)), x.amax((0, 2, 3)))
         darkest, brightest = (values.view(-1, 1, 1).double() * std + mean for values in ends)
         low, high = torch.minimum(low, darkest + slack), torch.maximum(high, brightest - slack)

@@ -66,8 +66,8 @@ def assign(classes: Sequence[tuple[int, ...]], protocol: Protocol) -> Labels:
     """Give every class of every task an output.
 
     - ``domain``: tasks share their outputs; a class is identified by its position in its task.
-    - ``class``: every class has an output. If the tasks have the same classes, those of different tasks are different
-      outputs.
+    - ``class``: every class has an output. If tasks have the same classes, a class has a different output in each
+      task.
     - ``task``: with ``heads=multi`` each task has its own outputs, which do not change while others train; otherwise
       the outputs are as for ``class``, and other tasks' outputs are masked.
     """

@@ -46,8 +46,8 @@ class Outputs:
 
     @cached_property
     def _until(self) -> Tensor:
-        """The outputs of the tasks so far, 0 or -∞, shape (tasks, outputs): the same time for any number of tasks."""
-        with torch.inference_mode(False):  # first asked for in training or in evaluation
+        """The outputs of the tasks up to each task, 0 or -∞, shape (tasks, outputs), computed once for all tasks."""
+        with torch.inference_mode(False):  # the first access may be in training or in evaluation
             return self.of_task.cummax(0).values
 
     def old(self, task: int) -> Tensor:

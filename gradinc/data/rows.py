@@ -45,7 +45,8 @@ class Rows(ABC):
     Attributes:
         y: labels, int64, shape (n,), or targets, shape (n, targets); on the device.
         shape: shape of one row.
-        in_memory: whether any rows can be taken in any order at once; else they are read from files.
+        in_memory: whether the rows are in memory, so that any rows can be taken at once in any order; else they are
+            read from files.
     """
 
     y: Tensor
@@ -103,7 +104,7 @@ class TensorRows(Rows):
 
     def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Pair]:
         x, y = self.x, self.y
-        # On a GPU a copy that blocks would wait for all passes so far.
+        # On a GPU a blocking copy would wait for all queued passes.
         order = order[start * batch_size :].to(x.device, non_blocking=True)
         for rows in order.split(self._together(batch_size)):
             if len(rows):  # an empty order splits into one empty batch
@@ -121,8 +122,8 @@ class TensorRows(Rows):
     def _together(self, batch_size: int) -> int:
         """Return how many rows to read at once: several small batches.
 
-        The rounding of a matrix product can depend on where its input begins, and a restart must not change it: only
-        batches that all begin as a tensor of their own would are read together.
+        The rounding of a matrix product can depend on the memory alignment of its input, and a restart must not change
+        it. Batches are therefore read together only if each of them is aligned like a separate tensor.
         """
         size = batch_size * math.prod(self.shape) * self.x.element_size()
         return batch_size if size == 0 or size % _ALIGNMENT else batch_size * max(1, _READ // size)

@@ -89,8 +89,8 @@ def stratified(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 def _ranks(n: int, seed: int) -> np.ndarray:
     """Return a random rank for each of n items.
 
-    From the raw words of PCG64, which numpy promises never to change; numpy does not promise this for
-    its permutations.
+    Ranks are computed from the raw output of PCG64, which NumPy guarantees never to change. NumPy gives no such
+    guarantee for its permutations.
     """
     ranks = np.empty(n, np.int64)
     ranks[np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")] = np.arange(n)

@@ -34,7 +34,8 @@ class PixelCounts:
         for start in range(0, len(images), ROWS_CONVERTED):
             for channel in range(self.channels):
                 pixels = torch.from_numpy(images[start : start + ROWS_CONVERTED, channel].reshape(-1))
-                self.counts[channel] += torch.bincount(pixels, minlength=256).numpy()  # numpy's takes 8 times as long
+                # np.bincount takes 8 times as long
+                self.counts[channel] += torch.bincount(pixels, minlength=256).numpy()
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of each channel, float64, shape (C,)."""

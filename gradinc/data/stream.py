@@ -33,8 +33,8 @@ class Stream(Sequence[Task]):
 
     Tasks are built on demand, and a task whose inputs are changed is a view of the data set: any number of permutations
     takes the memory of one data set.
-    The items of the sequence are trained on. Evaluation uses `tested` tasks; there are more tasks than items
-    if all tasks are trained on together.
+    Training uses the items of the sequence; evaluation uses `tested` tasks. If all tasks are trained on together, there
+    are more tasks than items.
 
     Attributes:
         experiences: the definition of each task.
@@ -206,7 +206,7 @@ class Stream(Sequence[Task]):
         return name == "test" or task in self.parts(index)
 
     def _pairs(self, labels: Labels) -> int:
-        if any(each.train is not None for each in self.experiences):  # rows of each other's classes
+        if any(each.train is not None for each in self.experiences):  # tasks may have rows of other tasks' classes
             return len(self.experiences) * labels.outputs
         return sum(len(own) for own in labels.of_task)
 

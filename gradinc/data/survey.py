@@ -69,9 +69,9 @@ class Record:
     """The digests and pixel counts of image files, stored in the user's cache.
 
     They are reused only if nothing on which they depend has changed: each file's path, size, inode and times of
-    change, the split, the size of the images, Pillow and the code that decodes. The times include that of the last
-    change of the file's status, which programs cannot set. A streamed file is hashed again whenever it is read, so
-    that even a change without a trace in these numbers is found.
+    change, the split, the size of the images, Pillow and the code that decodes. The times include the time of the
+    file's last status change (ctime), which programs cannot set. A streamed file is hashed again whenever it is read,
+    so that a change that these numbers do not show is found, too.
 
     Args:
         files: the images.
@@ -86,7 +86,7 @@ class Record:
         self._rows, self._counts = len(files), (files.channels, 256)
 
     def recall(self, digests: list[bytes], pixels: PixelCounts) -> bool:
-        """Fill in what was stored, and return whether it is still true."""
+        """Load the stored values, and return whether they are still valid."""
         try:
             content = self.path.read_bytes()
         except OSError:
@@ -100,7 +100,7 @@ class Record:
         return True
 
     def store(self, digests: list[bytes], pixels: PixelCounts) -> None:
-        """Replace what was stored. A cache that cannot be written costs time, not the run."""
+        """Replace the stored values. If the cache cannot be written, the run continues without it."""
         if self._state is None:
             return
         body = b"".join(digests) + pixels.counts.tobytes()

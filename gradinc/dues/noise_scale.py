@@ -19,7 +19,7 @@ class NoiseScale(Due):
 
     Paper: McCandlish et al. 2018, arXiv 1812.06162
 
-    Below this size twice the rows halve the number of updates; above it further rows save no updates. The first
+    Below this size, doubling the rows halves the number of updates; above it, more rows save no updates. The first
     window has strategy.window.size micro-batches, or `smallest`.
 
     Args:

@@ -27,10 +27,10 @@ class AdamNSCL(Method):
     Paper: Wang et al. 2021, arXiv 2103.07113
 
     The covariance is not centred: Σ x xᵀ over the rows of all past tasks, divided by their number. The null space has
-    the eigenvalues up to a multiple of the smallest. The authors' program uses batches' mean inputs as x, as `means`
-    can. It also divides the projection by its norm, which is not done here. A bias has the input 1. Weights and
-    statistics of normalisations stay unchanged after the first task; the paper trains them with a penalty. An output
-    layer with separate rows for each task is not protected.
+    the eigenvalues up to a multiple of the smallest. The authors' program uses the mean inputs of batches as x, which
+    `means` selects. The program also divides the projection by its norm, which is not done here. A bias has the input
+    1. Weights and statistics of normalisations stay unchanged after the first task; the paper trains them with a
+    penalty. An output layer with separate rows for each task is not protected.
 
     Args:
         ratio: largest eigenvalue of the null space, as a multiple of the smallest eigenvalue.

@@ -20,8 +20,8 @@ class AGEM(Method):
     Paper: Chaudhry et al. 2019, arXiv 1812.00420
 
     If the gradient would raise the loss on examples of past tasks, its component along their gradient is removed, once
-    per window. Both gradients are of the model in training mode, as in the authors' program. The memory has the same
-    number of examples of every task, drawn from all of its rows when the task ends.
+    per window. Both gradients are computed in training mode, as in the authors' program. The memory has the same number
+    of examples of every task, drawn from all of its rows when the task ends.
 
     Args:
         memory: stored examples, in units of stream.memory_unit; each task has the same share.

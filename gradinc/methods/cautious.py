@@ -15,9 +15,9 @@ class Cautious(Method):
     Paper: Liang et al. 2024, arXiv 2411.16085
 
     The update u is the optimizer's change of the weights without decoupled weight decay. Decoupled decay is a share of
-    the previous weights, so it can be separated, and it acts on all weights. Weight decay in the gradient (for example
-    of SGD) is mixed in by momentum, so it is part of u. The mask, and its scale for the nnz of d entries that are
-    left, cover all weights together.
+    the previous weights, so it can be separated, and it acts on all weights. Weight decay that is added to the gradient
+    (for example by SGD) goes through the momentum, so it is part of u. The mask, and its scale for the nnz of d entries
+    that are left, cover all weights together.
     """
 
     role = "masks"
@@ -33,7 +33,7 @@ class Cautious(Method):
         weights, g = learner.weights.value, learner.weights.grad
         decayed = self.before.mul_(1 - _decay(learner))
         u = weights - decayed
-        mask = (u * g < 0).to(u.dtype)  # u is a step down, so it agrees with g where their signs differ
+        mask = (u * g < 0).to(u.dtype)  # u is a descent step, so it agrees with g where their signs differ
         weights.copy_(decayed.add_(u.mul_(mask).mul_(mask.numel() / (mask.sum() + 1))))
         self.before = None
 

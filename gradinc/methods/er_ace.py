@@ -22,12 +22,12 @@ class ERACE(Method):
 
     Paper: Caccia et al. 2022, arXiv 2104.05025
 
-    In the cross-entropy of the stream's rows, only the classes of their micro-batch count and the classes that the
-    stream never had, as in the authors' code; the paper's formula leaves out the latter. In the cross-entropy of the
-    replayed rows all classes count. The loss is the sum of the two means. In the first task nothing is masked. Each
-    micro-batch of a window is masked by its own classes, one large batch by the classes of all its rows. Each
-    micro-batch also draws its own `replay` rows. The authors' program uses a separate forward pass for replayed rows;
-    here they share the micro-batch's pass, and so the statistics of BatchNorm.
+    The cross-entropy of the stream's rows uses only the classes of their micro-batch and the classes that the stream
+    has not had yet, as in the authors' code; the paper's formula leaves out the latter. The cross-entropy of the
+    replayed rows uses all classes. The loss is the sum of the two means. In the first task nothing is masked. Each
+    micro-batch of a window is masked by its own classes; one large batch would be masked by the classes of all its
+    rows. Each micro-batch also draws its own `replay` rows. The authors' program uses a separate forward pass for
+    replayed rows; here they share the micro-batch's pass, and so the statistics of BatchNorm.
 
     Args:
         memory: rows that it stores.

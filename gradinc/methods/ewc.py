@@ -29,7 +29,7 @@ class EWC(Method):
     1805.06370) has one penalty around the latest weights, with Fisher information that decays by gamma with each task.
     The paper of Schwarz et al. multiplies the penalty by gamma once more, so its λ is this strength divided by gamma.
     Both modes store two vectors, for any number of tasks. Some programs leave out the factor 1/2: their λ is half of
-    this strength. Gradients for the Fisher information are of the model in evaluation mode.
+    this strength. Gradients for the Fisher information are computed in evaluation mode.
 
     Args:
         strength: λ.

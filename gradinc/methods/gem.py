@@ -22,8 +22,9 @@ class GEM(Method):
     v ≥ margin that minimises ½ vᵀ G Gᵀ v + gᵀ Gᵀ v; else it is not changed. The margin is as in the authors' program:
     a lower bound of v, so that no product becomes negative; their paper adds it to v afterwards. Their program adds
     0.001 to the diagonal of G Gᵀ for its solver, which is not needed here.
-    Gradients of the memory are of the model in training mode, as the window's is, and as in that program.
-    Costs a pass over each past task's examples, once per window. On a GPU each update waits for the products.
+    Gradients on the memory are computed in training mode, like the window's gradient and as in the authors' program.
+    The method costs a forward and a backward pass over each past task's examples per window. On a GPU each update waits
+    for the products.
 
     Args:
         memory: stored examples, in units of stream.memory_unit; each task has the same share.

@@ -65,9 +65,10 @@ class Grokfast(Method):
     def _mean(self, g: Tensor) -> Tensor:
         """Return the mean of the last `window` gradients.
 
-        The queue is two stacks: `newer`, the gradients and their `total`, and `older`, with each entry the sum of
-        itself and of all younger entries of the stack. A mean thus costs two additions for any length of the queue, and
-        nothing is subtracted: the rounding errors of a large gradient leave the queue with it.
+        The queue consists of two stacks: `newer` contains gradients and has their sum in `total`; each entry of `older`
+        is the sum of its own gradient and of all younger gradients of the stack. A mean thus costs two additions for
+        any length of the queue, and nothing is subtracted: the rounding errors of a large gradient leave the queue with
+        it.
         """
         if len(self.newer) + len(self.older) == self.window:
             if not self.older:

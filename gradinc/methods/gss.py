@@ -43,7 +43,7 @@ class GSS(Method):
 
     def __init__(self, *, memory: Count = 500, replay: Count = 10, compare: Count = 10) -> None:
         self.capacity, self.replay, self.compare = memory, replay, compare
-        self.memory = make_memory("reservoir")  # its own choice is not used
+        self.memory = make_memory("reservoir")  # stores the rows; `stepped` selects them
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "gss")

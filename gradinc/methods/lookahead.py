@@ -19,8 +19,8 @@ class Lookahead(Method):
     Neutral: alpha=1
 
     The optimizer's state continues over a step of the slow weights. The slow weights are measured and saved as the
-    best. A task ends with a step of the slow weights, after any number of updates since the last step, so the task
-    leaves them as its result.
+    best. A task ends with a step of the slow weights, after any number of updates since the last step, so the slow
+    weights are the result of the task.
 
     Args:
         k: updates of the fast weights in one step of the slow weights.

@@ -24,9 +24,10 @@ class MAS(Method):
 
     Paper: Aljundi et al. 2018, arXiv 1711.09601
 
-    Importance needs no labels: it is the mean over rows of the change of the outputs' squared norm with each weight,
-    row by row, in evaluation mode. Outputs that the criterion masks for the task do not count, for example other tasks'
-    outputs if the task is known. The importance of all tasks adds up. The penalty is λ Σ Ω (w − w*)².
+    Importance needs no labels: it is the mean over rows of the absolute derivative of the outputs' squared norm by each
+    weight, computed for each row in evaluation mode. Outputs that the criterion masks for the task do not count, for
+    example other tasks' outputs if the task is known. The importance of all tasks adds up. The penalty is λ Σ Ω (w −
+    w*)².
 
     Args:
         strength: λ.

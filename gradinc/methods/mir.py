@@ -69,7 +69,7 @@ class MIR(Method):
         chosen = (rows["x"][worst], rows["y"][worst], rows["tasks"][worst])
         if not self.sums:
             return batch.replaying(*chosen)
-        # Each of r rows has the weight n/r beside n rows, and the window is divided by these n alone.
+        # Each of r replayed rows has the weight n/r next to n rows of the stream; the window is divided by the n only.
         return replace(batch.replaying(*chosen, weight=batch.items / len(worst)), items=batch.items)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:

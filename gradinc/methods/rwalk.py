@@ -18,11 +18,11 @@ class RWalk(Method):
 
     Paper: Chaudhry et al. 2018, arXiv 1801.10112
 
-    F is a moving average of squared gradients over updates (EWC++, equation 7), s the loss that a weight's path has
-    gained per step of KL-divergence (equation 8), computed every few updates. Both use the gradients of training.
-    At a task's end s is averaged with s of the earlier tasks, and both are shifted and scaled to values between 0 and
-    1, as the authors' program does. That program leaves out the factor 1/2 of the divergence, so that its ξ is twice
-    this eps; the scale of s does not matter.
+    F is a moving average of squared gradients over updates (EWC++, equation 7), s the decrease of the loss along a
+    weight's path per step of KL-divergence (equation 8), computed every few updates. Both use the gradients of
+    training. At a task's end s is averaged with s of the earlier tasks, and both are shifted and scaled to values
+    between 0 and 1, as the authors' program does. That program leaves out the factor 1/2 of the divergence, so that its
+    ξ is twice this eps; the scale of s does not matter.
 
     Args:
         strength: λ.

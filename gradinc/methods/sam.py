@@ -16,9 +16,9 @@ class SAM(Method):
     Paper: Foret et al. 2021, arXiv 2010.01412
     Neutral: rho=0
 
-    One step up for the whole window, so that a window equals the large batch; the rule
-    `strategy.window.rule=msam` instead makes a step for each micro-batch. The second pass uses the
-    same rows and dropout masks and does not change BatchNorm's statistics.
+    One step uphill is made for the whole window, so that a window equals the large batch; the rule
+    `strategy.window.rule=msam` instead makes a step for each micro-batch. The second pass uses the same rows and
+    dropout masks and does not change BatchNorm's statistics.
 
     Args:
         rho: length of the step up.

@@ -41,7 +41,7 @@ def cnn(
         layers[f"conv{number}"] = nn.Conv2d(channels, maps, 3, padding=1, bias=norm == "none")
         layers[f"norm{number}"] = norm_layer(norm, maps)
         # Pooling before the activation leaves a quarter of the values to activate. The result is the same
-        # for every activation that never falls.
+        # for every activation that never decreases.
         if height > 1 or breadth > 1:
             stride = (min(2, height), min(2, breadth))
             layers[f"pool{number}"] = nn.MaxPool2d(stride)

@@ -9,7 +9,7 @@ from gradinc.models.layers import signal_length
 
 
 class _Recurrent(nn.Module):
-    """A recurrent layer, and a linear one over its outputs at all positions.
+    """A recurrent layer, then a linear layer over its outputs at all positions.
 
     Args:
         length: numbers in a row.

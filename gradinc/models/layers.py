@@ -50,8 +50,8 @@ def activation(name: Activation) -> nn.Module:
 def norm(name: Norm, channels: int) -> nn.Module | None:
     """Return the normalisation of this name for maps of `channels` channels; None for ``none``.
 
-    Group normalisation has 32 groups (Wu & He 2018, arXiv 1803.08494), or as many fewer as leave
-    each group at least 4 channels: with one channel per group a 1x1 map would always become 0.
+    Group normalisation has 32 groups (Wu & He 2018, arXiv 1803.08494), or fewer if a group would otherwise have fewer
+    than 4 channels: with one channel per group a 1x1 map would always become 0.
     """
     if name == "none":
         return None

@@ -59,7 +59,7 @@ def vit(
         dropout=dropout,
         num_classes=outputs,
     )
-    if channels != 3:  # the class takes colour images only
+    if channels != 3:  # torchvision's class takes colour images only
         model.conv_proj = nn.Conv2d(channels, width, patch, patch)
         nn.init.trunc_normal_(model.conv_proj.weight, std=math.sqrt(1 / (channels * patch**2)))
         nn.init.zeros_(model.conv_proj.bias)

@@ -15,9 +15,9 @@ class EMA(SeparateRule):
 
     Neutral: beta=1
 
-    Debiased, so that the weights add up to 1, and started anew in every window. Only for this rule and
-    `agreement` the order of the micro-batches matters. With beta 1 the rule is the mean, with beta 0 the
-    last micro-batch alone.
+    The average is debiased, so that its weights add up to 1, and it restarts in every window. The order of the
+    micro-batches matters only for this rule and `agreement`. With beta 1 the rule is the mean, with beta 0 the last
+    micro-batch alone.
 
     Args:
         beta: factor of a micro-batch's weight for each micro-batch after it.

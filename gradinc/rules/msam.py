@@ -18,8 +18,8 @@ class MSAM(SeparateRule):
     Neutral: rho=0
 
     The mean of ∇Lₖ(w + ρ ∇Lₖ(w) / ‖∇Lₖ(w)‖) over the micro-batches k, with the dropout masks of the first
-    pass. It takes two passes; the method `sam` takes one step uphill for the whole window.
-    With rho 0 the rule is the mean.
+    pass. Each micro-batch takes two forward and backward passes; the method `sam` takes one step uphill for the whole
+    window. With rho 0 the rule is the mean.
 
     Args:
         rho: length of the step uphill, a norm over all weights.

@@ -1,7 +1,6 @@
 """Order statistics of the rows of a matrix, column by column, by a network of minima and maxima.
 
-A sort of short columns costs tens of times more than the few whole-row minima and maxima that find
-their middle.
+Sorting short columns costs tens of times more than the few minima and maxima of whole rows that find the middle values.
 """
 
 from __future__ import annotations

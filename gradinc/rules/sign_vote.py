@@ -15,8 +15,8 @@ class SignVote(SeparateRule):
 
     Paper: Bernstein et al. 2018, arXiv 1802.04434
 
-    Every micro-batch has one vote, with any number of rows; a tie moves nothing. The scale of the gradient
-    is lost, so the learning rate is the size of a step: at most a hundredth of the rate for the mean.
+    Every micro-batch has one vote, whatever its number of rows; a tie gives 0. The scale of the gradient is lost, so
+    the learning rate is the size of a step: at most a hundredth of the rate for the mean.
     """
 
     state = ("votes", "voters", "unsound")

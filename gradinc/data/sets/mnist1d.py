@@ -20,7 +20,7 @@ def mnist1d(root: str | None, *, shuffled: bool = False, validation_rows: Whole 
 
     Paper: Greydanus & Kobak 2020, arXiv 2011.14439
 
-    The same numbers on every machine: the package's default arguments, and its seed 42.
+    The numbers are the same on every machine: the package's default arguments and its seed 42 are used.
 
     Args:
         shuffled: permutes the positions of all signals in the same way, so that neighbours have no relation.
