@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_saving import StopAfter, opened, trained
+from test_saving import opened, trained
 
-from gradinc.base.errors import Interrupted
 from gradinc.cli.heatmap import heat_map
 from gradinc.records.matrix import accuracy_matrix, forgetting_curve, mean_accuracy
 from gradinc.records.recorded import RecordedRun
@@ -74,27 +73,6 @@ def test_forward_transfer_of_scored_tasks_has_the_accuracies_that_it_needs(tmp_p
 def test_joint_training_measures_every_task_either_way(tmp_path: Path) -> None:
     seen, needed = (run.result() for run in pair(tmp_path, "stream=permuted", "stream.tasks=3", "strategy=joint"))
     assert {**seen, "seconds": 0} == {**needed, "seconds": 0}
-
-
-@pytest.mark.parametrize("looks", [4, 6])  # the first row takes three: with as few no life would get past it
-def test_a_run_that_is_stopped_again_and_again_has_the_same_rows(tmp_path: Path, looks: int) -> None:
-    words = ("stream=split", "stream.tasks=3", "strategy=er", "evaluate.tasks=needed")
-    whole = trained(tmp_path / "whole", *words)
-    lives = [opened(tmp_path / "stopped", *words, stop=StopAfter(looks))]
-    while True:
-        try:
-            lives[-1].train()
-        except Interrupted:
-            lives[-1].close()
-            lives.append(opened(tmp_path / "stopped", *words, stop=StopAfter(looks)))
-            assert lives[-1].position == lives[-2].position
-        else:
-            break
-    lives[-1].close()
-    assert len(lives) > 3
-    assert {**lives[-1].result(), "seconds": 0} == {**whole.result(), "seconds": 0}
-    logs = [(tmp_path / name / "mine" / "metrics.jsonl").read_bytes() for name in ("whole", "stopped")]
-    assert logs[0] == logs[1]
 
 
 def test_a_checkpoint_of_many_tasks_is_as_large_as_one_of_few(tmp_path: Path) -> None:

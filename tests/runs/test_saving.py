@@ -55,15 +55,21 @@ def test_a_run_is_saved_at_its_end_and_before_that_only_when_it_is_time(tmp_path
         assert [mark.updates for mark in marks] == (list(range(last, 0, -1)) if saved else [last])
 
 
-@pytest.mark.parametrize("looks", [3, 5])  # a row of the matrix takes two: with as few no life would get past it
+# A row of the matrix takes one look for each task: with no more looks than that, no start would get past the row.
+@pytest.mark.parametrize("further", [0, 2])
 @pytest.mark.parametrize(
-    "words",
-    [("strategy.window.size=3", "strategy.window.last=carry"), ("stream=split", "stream.tasks=2", "strategy=ewc")],
-    ids=["window", "tasks"],
+    ("words", "looks"),
+    [
+        (("strategy.window.size=3", "strategy.window.last=carry"), 3),
+        (("stream=split", "stream.tasks=2", "strategy=ewc"), 3),
+        (("stream=split", "stream.tasks=3", "strategy=er", "evaluate.tasks=needed"), 4),
+    ],
+    ids=["window", "tasks", "needed tasks"],
 )
 def test_a_run_that_is_stopped_again_and_again_has_the_same_result(
-    tmp_path: Path, words: tuple[str, ...], looks: int
+    tmp_path: Path, words: tuple[str, ...], looks: int, further: int
 ) -> None:
+    looks += further
     whole = trained(tmp_path / "whole", *words)
     lives = [opened(tmp_path / "stopped", *words, stop=StopAfter(looks))]
     while True:

@@ -73,9 +73,10 @@ PROMISES: list[tuple[str, str, str]] = [
     ),
     (
         "P12",
-        "NaN or Inf is never measured, logged or saved. The loss is checked in every step, the weights before every log"
-        " line, measurement and checkpoint. The last good checkpoint stays, and the run is marked as diverged, with the"
-        " step and the tensor. A gradient with NaN or Inf can reach the weights in memory; the next check finds it.",
+        "NaN or Inf is never measured, logged or saved. The weights are checked before every log line, measurement and"
+        " checkpoint; one process on a CPU also checks the loss in every step. The last good checkpoint stays, and the"
+        " run is marked as diverged, with the step and the tensor. A gradient with NaN or Inf can reach the weights in"
+        " memory; the next check finds it.",
         "test_faults.py",
     ),
     (
