@@ -77,7 +77,7 @@ def _parser(which: str) -> Parser:
 
 def _benches(which: str, options: Namespace) -> dict[str, Any]:
     """Return the lines of a bench, each with the function that measures it."""
-    from gradinc.studies.bench import commands, cuda, handwritten, images, incremental, past, strategies
+    from gradinc.studies.bench import commands, cuda, handwritten, images, incremental, micro_batches, past, strategies
 
     if which == "cuda":
         return cuda.checks(cuda.gpu())
@@ -85,4 +85,5 @@ def _benches(which: str, options: Namespace) -> dict[str, Any]:
         return strategies.costs()
     if which == "incremental":
         return incremental.streams(options.tasks, options.rows)
-    return {**handwritten.trainings(), **images.image_folders(), **commands.commands(), **past.past()}
+    trained = {**handwritten.trainings(), **micro_batches.micro_batches(), **past.past()}
+    return {**trained, **images.image_folders(), **commands.commands()}

@@ -61,8 +61,8 @@ def flush_denormals() -> bool:
 def keep_freed_memory() -> None:
     """Let the C library reuse the memory that a step frees in the next step, if it is the GNU library.
 
-    By default it returns large blocks to the system, which maps and clears them again in the next step: 5 to 9 % of
-    the time of a convolutional network. The peak memory is the same.
+    By default it returns large blocks to the system, which maps and clears them again in the next step. This takes
+    some per cent of the time of a convolutional network. The peak memory is the same.
     """
     trim_threshold, mmap_threshold = -1, -3  # names of the GNU library's malloc.h
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
