@@ -1,0 +1,1 @@
+"""What `import gradinc` gives: runs, sweeps and updates from Python. Imported by nobody else in the package."""
