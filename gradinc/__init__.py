@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradinc.runs.trained import FinishedRun
+    from gradinc.api.load import load
+    from gradinc.base.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["UserError", "__version__", "load"]
+
+_MODULES = {
+    "UserError": "gradinc.base.errors",
+    "load": "gradinc.api.load",
+}
+"""The module of each public name: it is imported, with torch, when the name is used for the first time."""
 
 
-def load(run: Any) -> FinishedRun:
-    """Open a run directory in Python: its config, record and trained model.
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'gradinc' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
 
-    Args:
-        run: path of a run directory, or the name of one under ``outputs``.
 
-    Raises:
-        gradinc.base.errors.UserError: there is no such run, or its checkpoint is damaged.
-    """
-    from gradinc.runs.trained import FinishedRun  # torch is imported here, not with the package
-
-    return FinishedRun.open(run)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
