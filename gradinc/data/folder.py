@@ -1,9 +1,10 @@
-"""Images in a folder: one folder per class, optionally inside train, val and test."""
+"""Files in a folder: one folder per class, optionally inside train, val and test."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,21 +12,41 @@ from gradinc.base.errors import UserError
 from gradinc.base.files import is_utf8
 from gradinc.data.source import TEST, TRAIN, VALIDATION
 
-FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Endings of image files, in small or capital letters."""
+
+class FileKind(NamedTuple):
+    """A kind of files, one for each row.
+
+    Attributes:
+        noun: what the files are, in the plural.
+        formats: endings of their names, in small or capital letters.
+    """
+
+    noun: str
+    formats: tuple[str, ...]
+
+    @property
+    def layout(self) -> str:
+        """Return the two layouts of a folder, as messages show them."""
+        return f"DIR/<class>/*{self.formats[0]} or DIR/train/<class>/*{self.formats[0]}"
+
+    def has(self, file: str) -> bool:
+        """Return whether a file is of this kind, by its name."""
+        return not file.startswith(".") and file.lower().endswith(self.formats)
+
+
+IMAGE_FILES = FileKind("images", (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+SOUND_FILES = FileKind("recordings", (".wav", ".flac", ".ogg"))
 
 PART_FOLDERS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
 """Folders of official parts, and their parts."""
 
-LAYOUT = "DIR/<class>/*.png or DIR/train/<class>/*.png"
 
-
-def scan(root: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.ndarray | None]:
-    """Find all images under a folder.
+def scan(root: Path, kind: FileKind) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.ndarray | None]:
+    """Find all files of a kind under a folder.
 
     If ``DIR/train`` contains folders, ``DIR/train``, ``DIR/val`` (or ``validation``) and
     ``DIR/test`` are official parts; otherwise every folder in DIR is a class. Classes are numbered
-    in the order of their names; images at any depth of a class's folder belong to it. Hidden files
+    in the order of their names; files at any depth of a class's folder belong to it. Hidden files
     and files of other formats are left out.
 
     Returns:
@@ -37,20 +58,20 @@ def scan(root: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.n
     """
     if not root.is_dir():
         wrong = "is a file, not a folder" if root.exists() else "no such folder"
-        raise UserError(f"data.root={root}", wrong, f"Give a folder laid out as {LAYOUT}")
+        raise UserError(f"data.root={root}", wrong, f"Give a folder laid out as {kind.layout}")
     official = root.joinpath("train").is_dir() and bool(_folders(root / "train"))
     parts = _parts(root) if official else {"": TRAIN}
-    found = {part: _classes(root, part) for part in parts}
+    found = {part: _classes(root, part, kind) for part in parts}
     classes = tuple(sorted(found["train"] if official else found[""]))
     if len(classes) < 2:
-        what = f"needs at least 2 folders of images, one for each class, and has {len(classes)}"
-        raise UserError(f"data.root={root}", what, f"Lay it out as {LAYOUT}")
+        what = f"needs at least 2 folders of {kind.noun}, one for each class, and has {len(classes)}"
+        raise UserError(f"data.root={root}", what, f"Lay it out as {kind.layout}")
     rows = []
     for part, folders in found.items():
         for name, paths in folders.items():
             if name not in classes:
-                fix = f"Add training images to {root / 'train' / name}, or remove the class"
-                raise UserError(str(root / part / name), "this class has no training images", fix)
+                fix = f"Add training {kind.noun} to {root / 'train' / name}, or remove the class"
+                raise UserError(str(root / part / name), f"this class has no training {kind.noun}", fix)
             rows += [(path, classes.index(name), parts[part]) for path in paths]
     rows.sort()
     found_paths, labels, membership = zip(*rows, strict=True)
@@ -69,15 +90,15 @@ def _parts(root: Path) -> dict[str, int]:
     return parts
 
 
-def _classes(root: Path, part: str) -> dict[str, list[str]]:
-    """Return the images of each class, as paths relative to `root`."""
+def _classes(root: Path, part: str, kind: FileKind) -> dict[str, list[str]]:
+    """Return the files of each class, as paths relative to `root`."""
     folders = {}
     for name in _folders(root / part):
-        folders[name] = _images(root, root / part / name)
+        folders[name] = _files(root, root / part / name, kind)
         if not folders[name]:
-            endings = " ".join(ending[1:] for ending in FORMATS)
+            endings = " ".join(ending[1:] for ending in kind.formats)
             raise UserError(
-                str(root / part / name), f"this class's folder holds no images ({endings})", "Fill or remove it"
+                str(root / part / name), f"this class's folder holds no {kind.noun} ({endings})", "Fill or remove it"
             )
     return folders
 
@@ -94,7 +115,7 @@ def _folders(folder: Path) -> list[str]:
     return names
 
 
-def _images(root: Path, folder: Path) -> list[str]:
+def _files(root: Path, folder: Path, kind: FileKind) -> list[str]:
     def stop(error: OSError) -> None:
         raise _unreadable(error) from None
 
@@ -102,13 +123,9 @@ def _images(root: Path, folder: Path) -> list[str]:
     for where, folders, files in os.walk(folder, onerror=stop):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(where).relative_to(root).as_posix()
-        paths += [f"{inside}/{file}" for file in files if _is_image(file)]
+        paths += [f"{inside}/{file}" for file in files if kind.has(file)]
     return paths
 
 
 def _unreadable(error: OSError) -> UserError:
     return UserError(str(error.filename), f"cannot be read ({error.strerror})", "Check its permissions")
-
-
-def _is_image(file: str) -> bool:
-    return not file.startswith(".") and file.lower().endswith(FORMATS)

@@ -25,7 +25,7 @@ from gradinc.data import survey
 from gradinc.data.dataset import Dataset, load_dataset, open_source
 from gradinc.data.decode import read_rows
 from gradinc.data.file_rows import FileRows
-from gradinc.data.folder import FORMATS
+from gradinc.data.folder import IMAGE_FILES
 from gradinc.data.rows import TensorRows
 from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
 from gradinc.runs.position import Position
@@ -95,7 +95,7 @@ def test_train_may_be_the_name_of_a_class(tmp_path: Path) -> None:
     assert open_source("image_folder", str(tmp_path), {}).classes == ("train", "tram")
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", IMAGE_FILES.formats)
 def test_every_format_is_read_also_in_capitals(tmp_path: Path, ending: str) -> None:
     mode = "L" if ending == ".pgm" else "RGB"
     save(tmp_path / "a" / f"1{ending}", 130 if mode == "L" else (130, 130, 130), mode=mode)

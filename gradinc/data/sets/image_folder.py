@@ -8,7 +8,7 @@ from typing import Literal
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count
 from gradinc.data.decode import headers
-from gradinc.data.folder import LAYOUT, scan
+from gradinc.data.folder import IMAGE_FILES, scan
 from gradinc.data.source import ImageFiles, Source
 
 
@@ -25,9 +25,11 @@ def image_folder(root: str | None, *, size: Count | None = None, channels: Liter
         channels: 1 reads all as grey, 3 as colour, auto as grey if all of them are grey.
     """
     if root is None:
-        raise UserError("data.root", "image_folder needs a folder", f"Give data.root=DIR, laid out as {LAYOUT}")
+        raise UserError(
+            "data.root", "image_folder needs a folder", f"Give data.root=DIR, laid out as {IMAGE_FILES.layout}"
+        )
     folder = Path(root).expanduser()
-    paths, classes, y, part = scan(folder)
+    paths, classes, y, part = scan(folder, IMAGE_FILES)
     first, *others = (folder / path for path in paths)
     height, width, grey = next(headers([first]))
     if channels == "auto":
