@@ -51,6 +51,9 @@ YOUNGER_KEYS = {
 }
 """Keys that are newer than the first runs. With this value a run is the same as without the key."""
 
+YOUNGER_OF_MODELS: dict[str, dict[str, Any]] = {"mlp": {"model.norm": "none", "model.norm_output": False}}
+"""The same for keys that only one model did not have from the beginning, by the model's name."""
+
 
 def run_name(config: Config) -> str:
     """Return the directory name of a run, from what it computes: ``digits-cnn-accumulate-s0-1a2b3c4d``."""
@@ -81,14 +84,19 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, A
     Returns:
         Each key, its old value and its new value; None represents a missing key.
     """
-    before, after = YOUNGER_KEYS | dict(_identity(old)), YOUNGER_KEYS | dict(_identity(new))
+    before, after = _younger(old) | dict(_identity(old)), _younger(new) | dict(_identity(new))
     keys = [*before, *(key for key in after if key not in before)]
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 
 
 def identified(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a document that its run's numbers depend on, flat, with their values."""
-    return {key: value for key, value in _identity(document) if key not in YOUNGER_KEYS or value != YOUNGER_KEYS[key]}
+    younger = _younger(document)
+    return {key: value for key, value in _identity(document) if key not in younger or value != younger[key]}
+
+
+def _younger(document: Mapping[str, Any]) -> dict[str, Any]:
+    return YOUNGER_KEYS | YOUNGER_OF_MODELS.get(str(mapping(document, "model").get("name")), {})
 
 
 def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -42,8 +42,8 @@ Init = Literal["default", "xavier", "xavier_plain", "kaiming", "orthogonal", "tr
 """The distribution of initial weights: ``default`` is PyTorch's own for each layer, a number the standard
 deviation of a normal distribution that is cut off at two standard deviations."""
 
-Norm = Literal["none", "batch", "group"]
-"""The normalisation after a convolution."""
+Norm = Literal["none", "batch", "layer", "group"]
+"""The normalisation after a convolution or a fully connected layer."""
 
 Kept = Literal["reservoir", "ring", "balanced"]
 """The rows that a memory stores: each with the same probability, the latest of each class, or balanced classes."""

@@ -47,16 +47,22 @@ def activation(name: Activation) -> nn.Module:
     return _ACTIVATIONS[name]()
 
 
-def norm(name: Norm, channels: int) -> nn.Module | None:
-    """Return the normalisation of this name for maps of `channels` channels; None for ``none``.
+def norm(name: Norm, channels: int, *, maps: bool = True) -> nn.Module | None:
+    """Return the normalisation of this name for `channels` channels; None for ``none``.
 
-    Group normalisation has 32 groups (Wu & He 2018, arXiv 1803.08494), or fewer if a group would otherwise have fewer
-    than 4 channels: with one channel per group a 1x1 map would always become 0.
+    Layer normalisation (Ba et al. 2016, arXiv 1607.06450) of maps is group normalisation with one group: it has one
+    weight and one offset for each channel. Group normalisation has 32 groups (Wu & He 2018, arXiv 1803.08494), or fewer
+    if a group would otherwise have fewer than 4 channels: with one channel per group a 1x1 map would always become 0.
+
+    Args:
+        maps: whether a channel is a map, (rows, channels, height, width); else it is one number, (rows, channels).
     """
     if name == "none":
         return None
     if name == "batch":
-        return nn.BatchNorm2d(channels)
+        return nn.BatchNorm2d(channels) if maps else nn.BatchNorm1d(channels)
+    if name == "layer":
+        return nn.GroupNorm(1, channels) if maps else nn.LayerNorm(channels)
     groups = max(n for n in range(1, 33) if channels % n == 0 and (n == 1 or channels // n >= 4))
     return nn.GroupNorm(groups, channels)
 
@@ -75,13 +81,13 @@ class Residual(nn.Sequential):
     """Layers in sequence, whose result is added to their input.
 
     Args:
-        layers: under their names.
+        layers: under their names; layers that are None are left out.
     """
 
     rowwise = True
 
-    def __init__(self, **layers: nn.Module) -> None:
-        super().__init__(OrderedDict(layers))
+    def __init__(self, **layers: nn.Module | None) -> None:
+        super().__init__(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return input + super().forward(input)

@@ -176,13 +176,21 @@ def test_a_run_from_before_a_method_had_an_option_is_the_same_run(key: str) -> N
     assert changed(before, other) == [(key, YOUNGER_KEYS[key], "other")]
 
 
-def test_a_perceptron_from_before_its_offsets_could_be_set_is_the_same_run() -> None:
+@pytest.mark.parametrize(("option", "other"), [("bias_init", 0.1), ("norm", "batch")])
+def test_a_perceptron_from_before_it_had_an_option_is_the_same_run(option: str, other: Any) -> None:
     document = load_config(["model=mlp"]).document
     before = copy.deepcopy(document)
-    del before["model"]["bias_init"]
+    del before["model"][option]
     assert document_digest(before) == document_digest(document)
     assert changed(before, document) == []
-    assert document_digest(load_config(["model=mlp", "model.bias_init=0.1"]).document) != document_digest(before)
+    assert document_digest(load_config(["model=mlp", f"model.{option}={other}"]).document) != document_digest(before)
+
+
+def test_a_convolutional_network_always_had_a_normalisation() -> None:
+    document = load_config(["model=cnn"]).document
+    before = copy.deepcopy(document)
+    del before["model"]["norm"]
+    assert document_digest(before) != document_digest(document)
 
 
 def test_the_order_of_methods_counts_and_no_other_order_does() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any, get_args
 
 import pytest
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradinc.base.errors import UserError
-from gradinc.config.values import Activation
+from gradinc.config.values import Activation, Norm
 from gradinc.core.weights import Weights
 from gradinc.models.cnn import cnn
 from gradinc.models.linear import linear
@@ -119,6 +121,8 @@ CHANGES = [
     (mlp, "width", 8, 16),
     (mlp, "depth", 2, 3),
     (mlp, "bias", True, False),
+    (mlp, "norm", "none", "batch"),
+    (mlp, "norm", "none", "layer"),
     (linear, "bias", True, False),
     (cnn, "width", 4, 8),
     (cnn, "depth", 2, 3),
@@ -184,10 +188,38 @@ def test_dropout_is_random_in_training_and_absent_in_evaluation(model: Model) ->
 def test_group_normalisation_treats_rows_alone_and_batch_normalisation_does_not() -> None:
     """Which is why a window of small batches equals the large batch with the one and not with the other."""
     x = rows((1, 8, 8), 6)
-    for norm, alone in (("none", True), ("group", True), ("batch", False)):
-        network = build(cnn, (1, 8, 8), norm=norm).double()
+    for model, norm in product((cnn, mlp), get_args(Norm)):
+        network = build(model, (1, 8, 8), norm=norm).double()
         halves = torch.cat([network(x[:3]), network(x[3:])])
-        assert torch.allclose(network(x), halves, rtol=1e-12) is alone
+        assert torch.allclose(network(x), halves, rtol=1e-12) is (norm != "batch")
+
+
+def collect(outputs: list[Tensor], module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+    outputs.append(out)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_normalisation_of_a_perceptron_is_between_its_layer_and_its_activation(residual: bool) -> None:
+    """Every hidden unit has mean 0 and variance 1 over a batch, or over the units of a row, before the activation."""
+    x = 5 + 3 * rows((6,), 50)
+    for norm, over in (("batch", 0), ("layer", 1)):
+        network = build(mlp, (6,), width=40, activation="identity", norm=norm, residual=residual).double()
+        outputs: list[Tensor] = []
+        for module in network.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
+                module.register_forward_hook(partial(collect, outputs))
+        network(x)
+        assert len(outputs) == 2
+        for out in outputs:
+            torch.testing.assert_close(out.mean(over), torch.zeros_like(out.mean(over)), atol=1e-6, rtol=0)
+            torch.testing.assert_close(out.var(over, correction=0), torch.ones_like(out.mean(over)), atol=1e-3, rtol=0)
+
+
+def test_the_outputs_of_a_perceptron_are_normalised_if_asked() -> None:
+    network = build(mlp, (6,), width=8, norm="batch", norm_output=True).double()
+    torch.testing.assert_close(network(rows((6,), 20)).mean(0), torch.zeros(10).double(), atol=1e-9, rtol=0)
+    with pytest.raises(UserError, match=r"model\.norm_output=true: model\.norm=none"):
+        build(mlp, (6,), norm_output=True)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8, 12, 32, 33, 64, 96, 512])
