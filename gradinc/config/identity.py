@@ -30,11 +30,13 @@ FREE = (
 reports, but not what it computes. ``evaluate.epochs`` is also one, unless ``budget.accuracy`` ends
 the training, which then depends on the times of validation."""
 
-YOUNGER_KEYS = {
+YOUNGER_KEYS: dict[str, Any] = {
     "budget.rows": None,
     "data.task": "auto",
     "evaluate.rows": "test",
+    "model.freeze": [],
     "model.bias_init": None,
+    "schedule.warmup_factor": None,
     "strategy.methods.adam_nscl.means": None,
     "strategy.methods.asam.scales": "all",
     "strategy.methods.ewc.batch": 32,

@@ -55,6 +55,7 @@ class ModelSection:
     """The network."""
 
     name: str
+    freeze: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -90,6 +91,7 @@ class ScheduleSection:
 
     name: str
     warmup: Whole = 0
+    warmup_factor: Fraction | None = None
     updates: Count | None = None
     task_factor: Positive = 1.0
     task_floor: Fraction = 0.0

@@ -25,6 +25,7 @@ class Schedule:
         options: its options.
         warmup: updates over which the factor first rises, by equal steps, from 1 / (warmup + 1) to
             1; the update after the last of them is the first of the schedule itself.
+        warmup_factor: the factor of all these updates, instead of a rising factor.
         updates: updates of a task with warm-up, or None if not known.
         rows: rows through the model after which a task ends, or None if rows do not end it. The number of updates
             is then estimated from the updates so far.
@@ -44,6 +45,7 @@ class Schedule:
         options: Mapping[str, Any],
         *,
         warmup: int = 0,
+        warmup_factor: float | None = None,
         updates: int | None = None,
         rows: int | None = None,
         task_factor: float = 1.0,
@@ -52,7 +54,7 @@ class Schedule:
         self._task_factor, self._task_floor = task_factor, task_floor
         self._factor = load_part("schedule", name)
         self._options = dict(options)
-        self._warmup = warmup
+        self._warmup, self._warmup_factor = warmup, warmup_factor
         self.steady = self._factor is constant and warmup == 0 and task_factor == 1
         self._updates, self._rows = updates, rows
         self(warmup)  # missing information raises an error here, not after hours of training
@@ -66,6 +68,8 @@ class Schedule:
         """
         of_task = max(self._task_factor**task, self._task_floor)
         if update < self._warmup:
+            if self._warmup_factor is not None:
+                return of_task * self._warmup_factor
             return of_task * (update + 1) / (self._warmup + 1)
         factor: float = self._factor(update - self._warmup, self._after_warmup(update, rows, before), **self._options)
         return of_task * factor
@@ -114,6 +118,33 @@ def cosine(update: int, updates: float | None, *, final: Fraction = 0.0) -> floa
         UserError: the number of updates is not known.
     """
     return final + (1 - final) * (1 + math.cos(math.pi * _progress("cosine", update, updates))) / 2
+
+
+def cosine_restarts(
+    update: int,
+    updates: float | None,
+    *,
+    first: Count = 1000,
+    factor: Count = 1,
+    final: Fraction = 0.0,
+    every: Count = 1,
+) -> float:
+    """The learning rate falls along half a cosine wave again and again
+
+    Paper: Loshchilov & Hutter 2017, arXiv 1608.03983
+
+    Args:
+        first: updates of the first wave.
+        factor: length of each further wave over the length of the wave before it.
+        final: share of the learning rate towards which each wave falls.
+        every: updates between two steps of the learning rate, for example the updates of an epoch.
+    """
+    length = first
+    if factor == 1:
+        update %= length
+    while update >= length:
+        update, length = update - length, length * factor
+    return final + (1 - final) * (1 + math.cos(math.pi * (update - update % every) / length)) / 2
 
 
 def linear(update: int, updates: float | None, *, final: Fraction = 0.0) -> float:

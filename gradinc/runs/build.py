@@ -17,6 +17,7 @@ from gradinc.core.corruption import CorruptPasses
 from gradinc.core.criterion import Criterion, CrossEntropy, OneHotError, SquaredError
 from gradinc.core.diagnostics import After, Before
 from gradinc.core.due import Due
+from gradinc.core.freezing import freeze
 from gradinc.core.layer_windows import LayerWindows, sizes_of
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
@@ -54,6 +55,8 @@ def build_model(config: Config, shape: Shape, device: torch.device, task: int = 
     """
     with seeded(config.seed, "initialisation", *([task] if task else [])):
         model: nn.Module = load_part("model", config.model.name)(shape.inputs, shape.outputs, **config.model.options)
+    if config.model.freeze:
+        freeze(model, config.model.freeze)
     # Convolutions are twice as fast with the channels last in memory, except in float64, which has no such kernel.
     layout = torch.preserve_format if config.dtype == "float64" else torch.channels_last
     return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
@@ -186,6 +189,7 @@ def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = 
         schedule.name,
         schedule.options,
         warmup=schedule.warmup,
+        warmup_factor=schedule.warmup_factor,
         updates=updates,
         rows=work,
         task_factor=schedule.task_factor,

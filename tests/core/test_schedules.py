@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.config.groups import conf_folder
-from gradinc.core.schedules import Schedule, constant, cosine, linear, step
+from gradinc.core.schedules import Schedule, constant, cosine, cosine_restarts, linear, step
 
 UPDATES = 40
 
@@ -33,6 +33,25 @@ def torch_factors(make: type, updates: int = UPDATES, **options: object) -> list
 
 def test_constant_is_one_whether_or_not_the_end_is_known() -> None:
     assert [constant(update, updates) for update in (0, 7) for updates in (None, 8)] == [1.0] * 4
+
+
+@pytest.mark.parametrize(("first", "factor", "final"), [(7, 1, 0.0), (3, 2, 0.0), (4, 3, 0.1), (1, 2, 0.01)])
+def test_waves_that_start_again_are_those_of_pytorch(first: int, factor: int, final: float) -> None:
+    ours = [cosine_restarts(u, None, first=first, factor=factor, final=final) for u in range(UPDATES)]
+    theirs = torch_factors(lr_scheduler.CosineAnnealingWarmRestarts, T_0=first, T_mult=factor, eta_min=final)
+    assert ours == pytest.approx(theirs, rel=1e-12)
+    assert ours[0] == ours[first] == 1
+
+
+def test_gdumb_s_rates_a_tenth_in_the_first_epoch_and_then_waves_of_one_two_and_four_epochs() -> None:
+    """Each epoch has its own rate: PyTorch's scheduler is stepped at the beginning of every epoch from the third on."""
+    options = {"first": 5, "factor": 2, "final": 0.01, "every": 5}
+    schedule = Schedule("cosine_restarts", options, warmup=5, warmup_factor=0.1)
+    epochs = torch_factors(lr_scheduler.CosineAnnealingWarmRestarts, 20, T_0=1, T_mult=2, eta_min=0.01)
+    for epoch, rate in enumerate([0.1, *epochs]):
+        assert [schedule(5 * epoch + update) for update in range(5)] == pytest.approx([rate] * 5, rel=1e-12)
+    rising = Schedule("cosine_restarts", options, warmup=5)
+    assert [rising(update) for update in range(5)] == pytest.approx([update / 6 for update in range(1, 6)])
 
 
 def test_step_falls_by_gamma_every_so_many_updates() -> None:

@@ -48,6 +48,18 @@ def test_classes_that_cannot_be_dealt_out_evenly_and_one_class_for_each_task() -
     assert [task.classes for task in stream("stream=split", "stream.tasks=10")] == [(label,) for label in range(10)]
 
 
+@pytest.mark.parametrize("name", ["split", "blurry"])
+def test_tasks_of_different_sizes(name: str) -> None:
+    """A larger first task, as in most published tables of class-incremental learning."""
+    tasks = stream(f"stream={name}", "stream.tasks=[5,1,1,1,1,1]")
+    assert [task.classes for task in tasks] == [tuple(range(5)), *((label,) for label in range(5, 10))]
+    assert sum(tasks.lengths) == len(digits().train)
+    given = stream(f"stream={name}", "stream.tasks=[1,9]", "stream.order=[9,8,7,6,5,4,3,2,1,0]")
+    assert [task.classes for task in given] == [(9,), tuple(range(9))]
+    with pytest.raises(UserError, match=r"stream\.tasks=\[5,4\]: adds up to 9 classes\. Use numbers that add up to 10"):
+        stream(f"stream={name}", "stream.tasks=[5,4]")
+
+
 def test_three_classes_in_two_tasks(tmp_path: Path) -> None:
     y = np.arange(60) % 3
     np.savez(tmp_path / "three.npz", x=np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32), y=y)

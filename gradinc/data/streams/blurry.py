@@ -14,7 +14,7 @@ from gradinc.data.streams.split import deal
 def blurry(
     material: Material,
     *,
-    tasks: Count = 5,
+    tasks: Count | list[Count] = 5,
     order: Literal["natural", "random"] | list[Whole] = "natural",
     overlap: Fraction = 0.1,
 ) -> list[Experience]:
@@ -25,22 +25,23 @@ def blurry(
     A task is validated and tested on its own classes. With overlap 0 this is stream=split.
 
     Args:
-        tasks: number of tasks.
+        tasks: number of tasks, or a list with the number of classes of each task, as in stream=split.
         order: order of the classes, as in stream=split.
         overlap: share of each class's training rows that is distributed evenly to the other tasks.
     """
     dataset, parts = material.dataset, deal(material, tasks, order)
+    count = len(parts)
     kept: list[list[torch.Tensor]] = [[] for _ in parts]
     for task, classes in enumerate(parts):
         for label in classes:
             rows = rows_of_classes(dataset.train.y, [label])
             rows = rows[torch.randperm(len(rows), generator=material.generator("overlap", label))]
-            away = round(overlap * len(rows)) if tasks > 1 else 0
+            away = round(overlap * len(rows)) if count > 1 else 0
             kept[task].append(rows[away:])
-            for turn in range(tasks - 1):
+            for turn in range(count - 1):
                 # Each class begins with another task, so that the odd rows are spread over tasks.
-                other = (task + 1 + (turn + label) % (tasks - 1)) % tasks
-                kept[other].append(rows[turn : away : tasks - 1])
+                other = (task + 1 + (turn + label) % (count - 1)) % count
+                kept[other].append(rows[turn : away : count - 1])
     return [
         Experience(dataset, classes, train=torch.cat(rows).sort().values)
         for classes, rows in zip(parts, kept, strict=True)
