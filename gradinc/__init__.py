@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradinc.api.load import load
+    from gradinc.api.sweep import sweep
+    from gradinc.api.train import train
     from gradinc.base.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "__version__", "load"]
+__all__ = ["UserError", "__version__", "load", "sweep", "train"]
 
 _MODULES = {
     "UserError": "gradinc.base.errors",
     "load": "gradinc.api.load",
+    "sweep": "gradinc.api.sweep",
+    "train": "gradinc.api.train",
 }
 """The module of each public name: it is imported, with torch, when the name is used for the first time."""
 

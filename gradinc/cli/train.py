@@ -67,10 +67,10 @@ def _train(overrides: Sequence[str], config_dirs: Sequence[Path], arguments: Seq
         # Started by torchrun with other processes; only the first one reports.
         console = Console(quiet=os.environ.get("RANK", "0") != "0")
         if multirun or len(jobs) > 1 or not jobs[0].cluster.is_here:
-            from gradinc.studies.sweep.sweep import sweep
+            from gradinc.studies.sweep.sweep import run_jobs
 
-            return sweep(jobs, console, ["train", *arguments])
-        from gradinc.cli.display import TerminalDisplay
+            return run_jobs(jobs, console, ["train", *arguments])
+        from gradinc.studies.terminal import TerminalDisplay
 
         with loading():
             from gradinc.runs.execute import execute

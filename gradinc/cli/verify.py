@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     from gradinc.base.signals import interruption
-    from gradinc.cli.display import TerminalDisplay
+    from gradinc.studies.terminal import TerminalDisplay
     from gradinc.studies.verify import verify
 
     console = Console(stderr=True)

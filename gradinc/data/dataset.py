@@ -16,6 +16,7 @@ from gradinc.data.available_memory import fits
 from gradinc.data.decode import check_headers
 from gradinc.data.digest import content_digest
 from gradinc.data.file_rows import FileRows
+from gradinc.data.raw import RawValues
 from gradinc.data.rows import OutlinedRows, Rows, Standardize, TensorRows
 from gradinc.data.source import DATA_PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
 from gradinc.data.split import split_rows
@@ -37,6 +38,7 @@ class Dataset:
         target_mean, target_std: the same for regression targets; None for targets that are not standardised.
         digest: sha256 over raw rows, targets and split.
         origin: source of the rows.
+        raw: values of the rows before normalisation; None in an outline.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Dataset:
     target_std: tuple[float, ...] | None
     digest: str
     origin: str
+    raw: RawValues | None = None
 
     @property
     def fill(self) -> Tensor:
@@ -68,7 +71,7 @@ class Dataset:
         record |= {"mean": list(self.mean), "std": list(self.std)}
         if self.target_mean is not None and self.target_std is not None:
             record |= {"target_mean": list(self.target_mean), "target_std": list(self.target_std)}
-        return record
+        return record if self.raw is None else {**record, "raw": self.raw.record()}
 
 
 def load_dataset(config: DataSection, device: torch.device | str, dtype: torch.dtype) -> Dataset:
@@ -117,7 +120,7 @@ def prepare_dataset(config: DataSection, source: Source, device: torch.device, d
     in_memory = _in_memory(config, source, device, dtype)
     rows = Survey(source, part, in_memory)
     mean, std = _normalisation(config.normalize, source, rows, part)
-    standardize = _standardize(mean * source.scale, std * source.scale, source.shape, device, dtype)
+    standardize = standardizer(mean * source.scale, std * source.scale, source.shape, device, dtype)
     y, target_mean, target_std = _targets(source, part, device, dtype)
     files = replace(source.x, digests=b"".join(rows.files or ())) if isinstance(source.x, ImageFiles) else None
 
@@ -144,6 +147,7 @@ def prepare_dataset(config: DataSection, source: Source, device: torch.device, d
         target_std=target_std,
         digest=content_digest(source, part, rows.files),
         origin=source.origin,
+        raw=RawValues.of(source, config.pad),
     )
 
 
@@ -212,9 +216,10 @@ def _normalisation(
     return mean / source.scale, std / source.scale
 
 
-def _standardize(
+def standardizer(
     shift: np.ndarray, factor: np.ndarray, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype
 ) -> Standardize:
+    """Return the conversion of raw rows of a shape, from the subtracted value and the divisor in raw values."""
     broadcast = (-1, *(1,) * (len(shape) - 1))
     return Standardize(
         torch.from_numpy(shift).to(device, dtype).view(broadcast),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from gradinc.base.command import this_command
 from gradinc.base.errors import Diverged, Interrupted, Lost, StorageError, UserError
 from gradinc.base.files import write_whole
 from gradinc.base.signals import Interruption
@@ -18,7 +19,6 @@ from gradinc.runs.display import Display
 from gradinc.runs.ended import divergence, tell_end
 from gradinc.runs.run import Run
 from gradinc.runs.saving import last_checkpoints
-from gradinc.runs.segment import this_command
 
 
 def train_to_the_end(

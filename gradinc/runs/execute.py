@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+from gradinc.base.command import this_command
 from gradinc.base.errors import Interrupted, StorageError
 from gradinc.base.signals import interruption
 from gradinc.config.code import segment_digests
@@ -38,7 +39,6 @@ def execute(config: Config, display: Display | None = None) -> int:
     search = found_by(config)
     made_by = segment_digests(config.document)  # before any of that code is imported
     from gradinc.runs.device import is_out_of_memory  # the rest needs torch
-    from gradinc.runs.segment import this_command
     from gradinc.runs.starting import start
 
     with interruption() as stop:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
-import sys
 from typing import Any
 
 from gradinc import __version__
+from gradinc.base.command import this_command
 from gradinc.base.errors import UserError
 from gradinc.base.files import write_json
 from gradinc.config.catalog import PACKAGE
@@ -82,12 +81,6 @@ def write_meta(
             "segments": [*(earlier or {}).get("segments", []), segment],
         },
     )
-
-
-def this_command() -> str:
-    """Return the command that started this process."""
-    arguments = sys.argv[1:] if sys.argv else []
-    return shlex.join(["gradinc", *arguments])
 
 
 def _commit() -> str | None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +22,15 @@ from gradinc.data import dataset as data
 from gradinc.data.stream import open_stream
 from gradinc.records.directory import AGAIN, find_run, read_config
 from gradinc.records.log import read_log
+from gradinc.records.matrix import filled
 from gradinc.records.schemas import read_meta, read_result
 from gradinc.records.seal import SEAL, check_seal
 from gradinc.runs import checkpoint
 from gradinc.runs.build import Shape, build_criterion, build_model
 from gradinc.runs.device import autocast_dtype, choose_device, storage_dtype
 from gradinc.runs.evaluate import evaluate
+from gradinc.runs.logged import Curve, logged_curve
+from gradinc.runs.prediction import Predictor
 
 _BEST_FILE = f"ckpt/{checkpoint.BEST}"
 
@@ -72,20 +76,86 @@ class FinishedRun:
             sys.stderr.write(printable(line) + "\n")
         return cls(path, config, result, meta)
 
+    @property
+    def status(self) -> str:
+        """Return how the run ended: ``finished``, ``diverged``, ``interrupted``, ``failed``, or ``unfinished``."""
+        return str(self.result.get("status", "unfinished"))
+
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``."""
         return read_log(self.path / "metrics.jsonl")
 
+    def curves(self, key: str, over: str = "updates") -> Curve:
+        """Return the logged values of a key, such as ``train.loss``, ``validation.accuracy`` or ``lr``.
+
+        Args:
+            over: the other axis: ``updates``, ``samples``, ``rows``, ``passes`` or ``seconds``.
+
+        Returns:
+            Two arrays, ``x`` and ``y``: ``plt.plot(*run.curves("train.loss"))`` draws them.
+
+        Raises:
+            UserError: the log has no such key, or there is no such axis.
+        """
+        return logged_curve(self.path, key, over)
+
+    @cached_property
+    def matrix(self) -> np.ndarray | None:
+        """The accuracy of each task (columns) before the first task and after each task (rows), a share of 1.
+
+        NaN where it was not measured; None for a run without a stream of tasks. Tasks that were trained on together
+        have two rows.
+        """
+        rows = self.result.get("matrix")
+        return None if rows is None else np.array(filled(rows), dtype=float)
+
     @cached_property
     def model(self) -> nn.Module:
-        """The model with the weights of the newest checkpoint, on the CPU, in evaluation mode."""
+        """The model with the weights of the newest checkpoint, on the CPU, in evaluation mode.
+
+        It takes inputs as in training: raw values, divided by the set's scale, minus ``meta["data"]["mean"]``, divided
+        by ``meta["data"]["std"]``. `predict` takes raw rows.
+        """
         return self.with_weights(best=False)
 
     @cached_property
     def best(self) -> nn.Module:
-        """The model with the weights of the best validation, on the CPU, in evaluation mode."""
+        """The model with the weights of the best validation, on the CPU, in evaluation mode. It takes inputs as `model`
+        does."""
         return self.with_weights(best=True)
+
+    def predict(self, rows: Any, task: int | None = None) -> Any:
+        """Return the labels of raw rows, or the values of a regression in the units of its targets.
+
+        Args:
+            rows: a tensor or an array, shape (rows, …), with the data set's raw values: uint8 images from 0 to 255, or
+                the same numbers as floats; rows of features as they are in the set. They are normalised as in training.
+            task: number of the task, from 0, in a stream whose tasks change the inputs or have their own outputs.
+
+        Returns:
+            int64 labels, shape (rows,), or values, shape (rows,) or (rows, targets); an array for an array, else a
+            tensor.
+
+        Raises:
+            UserError: the rows have another shape, are outside the range of the set, or a task is necessary.
+        """
+        found = self._predictor.labels(self._predictor.outputs(rows, task), task)
+        return found if isinstance(rows, Tensor) else found.numpy()
+
+    def outputs(self, rows: Any, task: int | None = None) -> Any:
+        """Return the model's outputs for raw rows, which it takes as `predict` does: logits, or normalised values.
+
+        Outputs that do not count in testing are -∞.
+        """
+        found = self._predictor.outputs(rows, task)
+        return found if isinstance(rows, Tensor) else found.numpy()
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        shape = self.shape  # raises if there is no record
+        stream = None if self.config.stream.name == "iid" else open_stream(self.config, self.dataset())
+        return Predictor(self.config, {**self.meta["data"], "shape": shape.inputs}, self.model, stream)
 
     def with_weights(self, *, best: bool, device: torch.device | str = "cpu") -> nn.Module:
         """The model with the run's last or best weights.

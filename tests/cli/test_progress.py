@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from gradinc.cli.display import TerminalDisplay
-from gradinc.cli.heatmap import heat_map
+from gradinc.studies.heatmap import heat_map
+from gradinc.studies.terminal import TerminalDisplay
 
 
 def test_a_run_in_a_file_says_how_far_it_is_before_anything_is_logged(empty: Path, environment: dict[str, str]) -> None:

@@ -11,12 +11,12 @@ import torch
 from rich.console import Console
 
 from gradinc.base.errors import UserError
-from gradinc.cli.display import TerminalDisplay
 from gradinc.config.compose import load_config
 from gradinc.core.rate import SCALES
 from gradinc.data.dataset import load_dataset
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.execute import execute
+from gradinc.studies.terminal import TerminalDisplay
 
 SMALL = ["data=digits", "model=mlp", "model.width=12", "model.depth=1", "progress=quiet", "threads=1", "dtype=float64"]
 PLAIN = ["optimizer.momentum=0", "optimizer.lr=0.1"]

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from test_saving import opened, trained
 
-from gradinc.cli.heatmap import heat_map
 from gradinc.records.matrix import accuracy_matrix, forgetting_curve, mean_accuracy
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.scalars import scalars
 from gradinc.runs import checkpoint
 from gradinc.runs.checkpoint import BEST
 from gradinc.runs.run import Run
+from gradinc.studies.heatmap import heat_map
 
 UNDEFINED = "not measured with evaluate.tasks=needed"
 

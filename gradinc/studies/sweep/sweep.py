@@ -28,7 +28,7 @@ from gradinc.studies.sweep.shipment import Shipment
 from gradinc.studies.sweep.watch import Watch
 
 
-def sweep(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
+def run_jobs(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
     """Run the jobs that are not finished, and show the final state of each.
 
     Args:

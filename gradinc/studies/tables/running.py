@@ -43,9 +43,9 @@ def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:
     Args:
         arguments: their command line.
     """
-    from gradinc.studies.sweep.sweep import sweep
+    from gradinc.studies.sweep.sweep import run_jobs
 
-    return sweep(jobs, console, arguments)
+    return run_jobs(jobs, console, arguments)
 
 
 def missing_measurements(table: Table, cells: Sequence[Cell]) -> list[tuple[RecordedRun, Measurement]]:

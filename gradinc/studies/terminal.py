@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gradinc.base.text import bytes_text, duration_text, percent_text, printable
-from gradinc.cli.heatmap import heat_map
 from gradinc.records.matrix import MatrixRow
 from gradinc.records.summary import MEASURES
 from gradinc.runs.display import LINE_EVERY
+from gradinc.studies.heatmap import heat_map
 
 FIRST_LINE = 2.0
 """Seconds from the start of training to its first plain line."""
