@@ -6,14 +6,14 @@ from typing import Any
 
 from gradinc.data.availability import CheckedData
 from gradinc.data.dataset import open_source
-from gradinc.data.decode import read_all
-from gradinc.data.source import DATA_PARTS, ImageFiles
+from gradinc.data.reading import read_all
+from gradinc.data.source import DATA_PARTS, RowFiles
 
 
 def read_whole(name: str, root: str | None, options: dict[str, Any]) -> CheckedData:
-    """Read a data set and decode every image in it. See `gradinc.data.availability.prepare_data`."""
+    """Read a data set and decode every file in it. See `gradinc.data.availability.prepare_data`."""
     source = open_source(name, root, options)
-    if isinstance(source.x, ImageFiles):
+    if isinstance(source.x, RowFiles):
         for _ in read_all(source.x):
             pass
     official = {}

@@ -13,12 +13,11 @@ from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import DataSection
 from gradinc.data.available_memory import fits
-from gradinc.data.decode import check_headers
 from gradinc.data.digest import content_digest
 from gradinc.data.file_rows import FileRows
 from gradinc.data.raw import RawValues
 from gradinc.data.rows import OutlinedRows, Rows, Standardize, TensorRows
-from gradinc.data.source import DATA_PARTS, TEST, TRAIN, VALIDATION, ImageFiles, Source
+from gradinc.data.source import DATA_PARTS, TEST, TRAIN, VALIDATION, RowFiles, Source
 from gradinc.data.split import split_rows
 from gradinc.data.statistics import moments
 from gradinc.data.survey import Survey
@@ -122,7 +121,7 @@ def prepare_dataset(config: DataSection, source: Source, device: torch.device, d
     mean, std = _normalisation(config.normalize, source, rows, part)
     standardize = standardizer(mean * source.scale, std * source.scale, source.shape, device, dtype)
     y, target_mean, target_std = _targets(source, part, device, dtype)
-    files = replace(source.x, digests=b"".join(rows.files or ())) if isinstance(source.x, ImageFiles) else None
+    files = replace(source.x, digests=b"".join(rows.files or ())) if isinstance(source.x, RowFiles) else None
 
     def make(number: int) -> Rows:
         chosen = np.flatnonzero(part == number)
@@ -154,7 +153,7 @@ def prepare_dataset(config: DataSection, source: Source, device: torch.device, d
 def outline(config: DataSection) -> Dataset:
     """Return the data set without its inputs and their statistics.
 
-    No image is decoded: shape, targets and split are enough to check a config.
+    No file is decoded: shape, targets and split are enough to check a config.
 
     Raises:
         UserError: the set is not here, a necessary file is damaged, or the options do not fit the set.
@@ -163,8 +162,8 @@ def outline(config: DataSection) -> Dataset:
     device, dtype = torch.device("cpu"), torch.float32
     part = _parts(config, source)
     _in_memory(config, source, device, dtype)
-    if isinstance(source.x, ImageFiles):
-        check_headers(source.x)
+    if isinstance(source.x, RowFiles):
+        source.x.check()
     y, mean, std = _targets(source, part, device, dtype)
     train, validation, test = (
         OutlinedRows(y[torch.from_numpy(part == number)], source.shape) for number in (TRAIN, VALIDATION, TEST)

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gradinc.data.source import ImageFiles, Source
+from gradinc.data.source import RowFiles, Source
 
 
 def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | None) -> str:
     """Return the sha256 over raw rows, targets and split, in hex.
 
-    Images in a folder count as their files: relative paths and contents, whether they are decoded
+    Rows in files count as their files: relative paths and contents, whether they are decoded
     once or on demand. A changed byte, a row in another part or a renamed file changes the digest;
     the location of the data does not.
 
     Args:
         source: the data set.
         part: the part of each row, int8, shape (n,).
-        files: the sha256 of each file, if `source.x` is `ImageFiles`.
+        files: the sha256 of each file, if `source.x` is `RowFiles`.
     """
     whole = hashlib.sha256()
     x = source.x
@@ -33,7 +33,7 @@ def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | No
         "scale": source.scale,
     }
     whole.update(json.dumps(head).encode())
-    if isinstance(x, ImageFiles):
+    if isinstance(x, RowFiles):
         assert files is not None
         for path, content in zip(x.paths, files, strict=True):
             whole.update(path.encode(errors="surrogateescape") + b"\0" + content)

@@ -1,4 +1,4 @@
-"""Rows in image files, decoded for every batch, in threads or in worker processes."""
+"""Rows in files, decoded for every batch, in threads or in worker processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gradinc.base.errors import UserError
-from gradinc.data.decode import read_groups, read_rows
+from gradinc.data.reading import read_groups, read_rows
 from gradinc.data.rows import Pair, Rows, Standardize
-from gradinc.data.source import ImageFiles
+from gradinc.data.source import RowFiles
 
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -26,18 +26,18 @@ GRACE = 30
 
 
 class FileRows(Rows):
-    """Rows in image files that are decoded for every batch.
+    """Rows in files that are decoded for every batch.
 
     Batches are the same for every number of workers, and the same as those of `TensorRows`.
 
     Args:
-        files: the images.
+        files: the files.
         y: labels, int64, shape (n,), on the device.
         standardize: function for the decoded values, on the device.
         workers: number of decoding processes; with 0 this process decodes in threads.
     """
 
-    def __init__(self, files: ImageFiles, y: Tensor, standardize: Standardize, workers: int) -> None:
+    def __init__(self, files: RowFiles, y: Tensor, standardize: Standardize, workers: int) -> None:
         self.files, self.y = files, y
         self.standardize, self.workers = standardize, workers
         self.indices = np.arange(len(files))
@@ -47,8 +47,8 @@ class FileRows(Rows):
         order = order.cpu()[start * batch_size :]
         groups = [] if len(order) == 0 else list(order.split(batch_size))
         lists = (self.indices[rows.numpy()].tolist() for rows in groups)
-        images = self._in_processes(lists) if self.workers and groups else self._in_threads(lists)
-        for rows, raw in zip(groups, images, strict=True):
+        decoded = self._in_processes(lists) if self.workers and groups else self._in_threads(lists)
+        for rows, raw in zip(groups, decoded, strict=True):
             yield self.standardize(raw), self.y.index_select(0, rows.to(self.y.device, non_blocking=True))
 
     def chunks(self, size: int) -> Iterator[Pair]:
@@ -66,15 +66,15 @@ class FileRows(Rows):
         return same
 
     def _in_threads(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
-        for images, _ in read_groups(self.files, lists):
-            yield torch.from_numpy(images)
+        for rows, _ in read_groups(self.files, lists):
+            yield torch.from_numpy(rows)
 
     def _in_processes(self, lists: Iterable[list[int]]) -> Iterator[Tensor]:
         # Workers send arrays, not tensors: a tensor is sent through a socket in the temporary folder, which fails if
         # the path of this folder is too long for a socket. A DataLoader draws the seed of its workers from a
         # generator: by default PyTorch's own, from which dropout draws.
         loader: DataLoader[np.ndarray | _Broken] = DataLoader(
-            _Images(self.files),
+            _Decoded(self.files),
             batch_size=None,
             sampler=lists,
             num_workers=self.workers,
@@ -102,10 +102,10 @@ class _Broken:
     fix: str
 
 
-class _Images(Dataset[np.ndarray | _Broken]):
-    """The images of a list of row numbers, decoded in a worker."""
+class _Decoded(Dataset[np.ndarray | _Broken]):
+    """The rows of a list of row numbers, decoded in a worker."""
 
-    def __init__(self, files: ImageFiles) -> None:
+    def __init__(self, files: RowFiles) -> None:
         self.files = files
 
     def __getitem__(self, rows: list[int]) -> np.ndarray | _Broken:

@@ -1,4 +1,4 @@
-"""Rows of a data set, served in batches. For rows in image files see `gradinc.data.file_rows`."""
+"""Rows of a data set, served in batches. For rows in files see `gradinc.data.file_rows`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Rows(ABC):
             Inputs, shape (rows, *shape), and targets, both on the device.
 
         Raises:
-            UserError: an image file is broken or missing.
+            UserError: a file is broken or missing.
         """
 
     @abstractmethod

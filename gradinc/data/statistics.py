@@ -24,10 +24,10 @@ class PixelCounts:
     """
 
     channels: int
-    counts: np.ndarray = field(init=False)
+    totals: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.counts = np.zeros((self.channels, 256), np.int64)
+        self.totals = np.zeros((self.channels, 256), np.int64)
 
     def add(self, images: np.ndarray) -> None:
         """Count the pixels of uint8 images, shape (n, C, H, W)."""
@@ -35,13 +35,38 @@ class PixelCounts:
             for channel in range(self.channels):
                 pixels = torch.from_numpy(images[start : start + ROWS_CONVERTED, channel].reshape(-1))
                 # np.bincount takes 8 times as long
-                self.counts[channel] += torch.bincount(pixels, minlength=256).numpy()
+                self.totals[channel] += torch.bincount(pixels, minlength=256).numpy()
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of each channel, float64, shape (C,)."""
-        moments = [_exact_moments([int(count) for count in row]) for row in self.counts]
+        moments = [_exact_moments([int(count) for count in row]) for row in self.totals]
         mean, std = zip(*moments, strict=True)
         return np.array(mean), _not_flat(np.array(mean), np.array(std))
+
+
+@dataclass
+class FeatureSums:
+    """Numbers, sums and sums of squares of each feature of float rows, in float64.
+
+    The rows are added in the order of their files, so that the statistics do not depend on whether they are streamed.
+    """
+
+    features: int
+    totals: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.totals = np.zeros((self.features, 3))
+
+    def add(self, rows: np.ndarray) -> None:
+        """Include float rows, shape (n, features, …)."""
+        for row in rows.reshape(len(rows), self.features, -1).astype(np.float64):
+            self.totals += np.stack((np.full(len(row), row.shape[1]), row.sum(1), (row**2).sum(1)), 1)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of each feature, float64, shape (features,)."""
+        count, total, squares = self.totals.T
+        mean = total / count
+        return mean, _not_flat(mean, np.sqrt(np.maximum(squares / count - mean**2, 0)))
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import nn
@@ -47,7 +48,7 @@ def activation(name: Activation) -> nn.Module:
     return _ACTIVATIONS[name]()
 
 
-def norm(name: Norm, channels: int, *, maps: bool = True) -> nn.Module | None:
+def norm(name: Norm, channels: int, *, dims: Literal[0, 1, 2] = 2) -> nn.Module | None:
     """Return the normalisation of this name for `channels` channels; None for ``none``.
 
     Layer normalisation (Ba et al. 2016, arXiv 1607.06450) of maps is group normalisation with one group: it has one
@@ -55,14 +56,14 @@ def norm(name: Norm, channels: int, *, maps: bool = True) -> nn.Module | None:
     if a group would otherwise have fewer than 4 channels: with one channel per group a 1x1 map would always become 0.
 
     Args:
-        maps: whether a channel is a map, (rows, channels, height, width); else it is one number, (rows, channels).
+        dims: dimensions of a channel: 2 for a map (rows, channels, height, width), 1 for a sequence, 0 for one number.
     """
     if name == "none":
         return None
     if name == "batch":
-        return nn.BatchNorm2d(channels) if maps else nn.BatchNorm1d(channels)
+        return nn.BatchNorm2d(channels) if dims == 2 else nn.BatchNorm1d(channels)
     if name == "layer":
-        return nn.GroupNorm(1, channels) if maps else nn.LayerNorm(channels)
+        return nn.GroupNorm(1, channels) if dims else nn.LayerNorm(channels)
     groups = max(n for n in range(1, 33) if channels % n == 0 and (n == 1 or channels // n >= 4))
     return nn.GroupNorm(groups, channels)
 

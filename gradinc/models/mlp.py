@@ -61,7 +61,7 @@ def mlp(
         hidden = nn.Linear(inputs, width, bias=bias)
         own: dict[str, nn.Module | None] = {
             "hidden": hidden,
-            "norm": norm_layer(norm, width, maps=False),
+            "norm": norm_layer(norm, width, dims=0),
             "activation": activation_layer(activation),
         }
         if residual and number > 1:
@@ -71,7 +71,7 @@ def mlp(
         layers[f"dropout{number}"] = dropout_layer(dropout)
         inputs = width
     layers["output"] = nn.Linear(inputs, outputs, bias=bias)
-    layers["output_norm"] = norm_layer(norm, outputs, maps=False) if norm_output else None
+    layers["output_norm"] = norm_layer(norm, outputs, dims=0) if norm_output else None
     model = chain(**layers)
     initialise(model, init, activation)
     with torch.no_grad():

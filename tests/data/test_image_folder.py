@@ -23,11 +23,12 @@ from gradinc.cli.main import main
 from gradinc.config.schema import DataSection
 from gradinc.data import survey
 from gradinc.data.dataset import Dataset, load_dataset, open_source
-from gradinc.data.decode import read_rows
+from gradinc.data.decode import ImageFiles
 from gradinc.data.file_rows import FileRows
 from gradinc.data.folder import IMAGE_FILES
+from gradinc.data.reading import read_rows
 from gradinc.data.rows import TensorRows
-from gradinc.data.source import TEST, TRAIN, VALIDATION, ImageFiles
+from gradinc.data.source import TEST, TRAIN, VALIDATION
 from gradinc.runs.position import Position
 from gradinc.runs.saving import Saver
 

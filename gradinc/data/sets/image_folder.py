@@ -7,9 +7,9 @@ from typing import Literal
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count
-from gradinc.data.decode import headers
+from gradinc.data.decode import ImageFiles, headers
 from gradinc.data.folder import IMAGE_FILES, scan
-from gradinc.data.source import ImageFiles, Source
+from gradinc.data.source import Source
 
 
 def image_folder(root: str | None, *, size: Count | None = None, channels: Literal["auto", 1, 3] = "auto") -> Source:
