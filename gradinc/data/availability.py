@@ -13,6 +13,15 @@ from gradinc.data import locations
 MADE = {"mnist1d": ("mnist1d", "4,000 + 1,000"), "modular": (None, "9,312")}
 """Generated sets: their package, if it is not gradinc, and the rows of the default."""
 
+YOURS = {
+    "image_folder": "DIR, one folder for each class",
+    "audio_folder": "DIR, one folder for each class",
+    "npz": "FILE.npz",
+}
+"""Sets of the user's own, and where their files are."""
+
+FSDD = "DIR with the Free Spoken Digit Dataset (doi:10.5281/zenodo.1342401)"
+
 
 @dataclass(frozen=True)
 class Availability:
@@ -62,10 +71,12 @@ def availability(name: str, root: str | None = None) -> Availability:
         name: the set's name; nothing is known of sets that other packages register.
         root: ``data.root``.
     """
-    if name in ("image_folder", "npz"):
-        wanted = "DIR, one folder for each class" if name == "image_folder" else "FILE.npz"
+    if name in YOURS:
         here = root is not None and _there(name, Path(root).expanduser())
-        return Availability(name, here, str(root) if here else "", None, f"your own: data.root={wanted}")
+        return Availability(name, here, str(root) if here else "", None, f"your own: data.root={YOURS[name]}")
+    if name == "fsdd":
+        here = root is not None and any(Path(root).expanduser().glob("**/0_*_0.wav"))
+        return Availability(name, here, str(root) if here else "", "2,700 + 300", f"data.root={FSDD}")
     if name in MADE:
         package, rows = MADE[name]
         here = package is None or find_spec(package) is not None
@@ -103,4 +114,4 @@ def _found(name: str, root: str | None, rows: str, how: str) -> Availability:
 
 
 def _there(name: str, path: Path) -> bool:
-    return path.is_dir() if name == "image_folder" else path.is_file()
+    return path.is_file() if name == "npz" else path.is_dir()

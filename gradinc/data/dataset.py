@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,19 @@ from gradinc.data.survey import Survey
 
 
 @dataclass(frozen=True)
+class Groups:
+    """A division of the rows besides their classes, e.g. by speaker.
+
+    Attributes:
+        names: the groups' names, by number.
+        of_rows: for each part the group of each row, int64, on the CPU.
+    """
+
+    names: tuple[str, ...]
+    of_rows: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set, split and normalised. Test data are in `test` and nowhere else.
 
@@ -38,6 +52,7 @@ class Dataset:
         digest: sha256 over raw rows, targets and split.
         origin: source of the rows.
         raw: values of the rows before normalisation; None in an outline.
+        groups: the group of each row; None if the set has no groups.
     """
 
     name: str
@@ -54,6 +69,7 @@ class Dataset:
     digest: str
     origin: str
     raw: RawValues | None = None
+    groups: Groups | None = None
 
     @property
     def fill(self) -> Tensor:
@@ -147,6 +163,7 @@ def prepare_dataset(config: DataSection, source: Source, device: torch.device, d
         digest=content_digest(source, part, rows.files),
         origin=source.origin,
         raw=RawValues.of(source, config.pad),
+        groups=_groups(source, part),
     )
 
 
@@ -170,7 +187,9 @@ def outline(config: DataSection) -> Dataset:
     )
     zeros, ones = (0.0,) * source.shape[0], (1.0,) * source.shape[0]
     head = (config.name, source.classes, source.shape, _outputs(source))
-    return Dataset(*head, train, validation, test, zeros, ones, mean, std, "", source.origin)
+    return Dataset(
+        *head, train, validation, test, zeros, ones, mean, std, "", source.origin, groups=_groups(source, part)
+    )
 
 
 def _parts(config: DataSection, source: Source) -> np.ndarray:
@@ -186,6 +205,13 @@ def _parts(config: DataSection, source: Source) -> np.ndarray:
 
 def _outputs(source: Source) -> int:
     return len(source.classes) if source.classes is not None else int(source.y.shape[1])
+
+
+def _groups(source: Source, part: np.ndarray) -> Groups | None:
+    if source.groups is None:
+        return None
+    of_rows = {name: torch.from_numpy(source.groups[part == number]) for number, name in enumerate(DATA_PARTS)}
+    return Groups(source.group_names, of_rows)
 
 
 def _in_memory(config: DataSection, source: Source, device: torch.device, dtype: torch.dtype) -> bool:

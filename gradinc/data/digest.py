@@ -12,7 +12,7 @@ from gradinc.data.source import RowFiles, Source
 
 
 def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | None) -> str:
-    """Return the sha256 over raw rows, targets and split, in hex.
+    """Return the sha256 over raw rows, targets, groups and split, in hex.
 
     Rows in files count as their files: relative paths and contents, whether they are decoded
     once or on demand. A changed byte, a row in another part or a renamed file changes the digest;
@@ -41,4 +41,6 @@ def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | No
         whole.update(np.ascontiguousarray(x).data)
     whole.update(np.ascontiguousarray(source.y).data)
     whole.update(np.ascontiguousarray(part).data)
+    if source.groups is not None:
+        whole.update(json.dumps(source.group_names).encode() + np.ascontiguousarray(source.groups).tobytes())
     return whole.hexdigest()

@@ -57,12 +57,14 @@ class Experience:
         train: numbers of its training rows, int64; None for all rows of its classes.
         change: function applied to the inputs of training, validation and test rows alike, when they are taken; or
             None. No changed copy is stored, so that memory does not grow with the number of tasks.
+        group: number of the data set's group to which its rows belong; None for the rows of all groups.
     """
 
     dataset: Dataset
     classes: tuple[int, ...]
     train: Tensor | None = None
     change: Change | None = None
+    group: int | None = None
 
     def indices(self, part: str) -> Tensor | None:
         """Return the numbers of a part's rows, int64, on the CPU; None for all of the part.
@@ -72,6 +74,9 @@ class Experience:
         """
         if part == "train" and self.train is not None:
             return self.train
+        if self.group is not None:
+            assert self.dataset.groups is not None
+            return (self.dataset.groups.of_rows[part] == self.group).nonzero().flatten()
         if self.dataset.classes is None or len(self.classes) == len(self.dataset.classes):
             return None
         return rows_of_classes(self._rows(part).y, self.classes)

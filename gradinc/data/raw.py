@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 from gradinc.base.errors import UserError
 from gradinc.data.rows import Standardize
-from gradinc.data.source import ImageFiles, Source
+from gradinc.data.source import RowFiles, Source
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,11 @@ class RawValues:
         """Return the values of a data set, without its padding: images of whole numbers have values from 0 to `scale`,
         others the range of the set."""
         x = source.x
-        if isinstance(x, ImageFiles) or x.dtype == np.uint8:
-            return cls("uint8", source.scale, 0.0, source.scale, padding)
-        if len(source.shape) != 3 or not len(x):
-            return cls(str(x.dtype), source.scale, None, None, padding)
+        dtype = str(np.dtype(x.dtype))
+        if dtype == "uint8":
+            return cls(dtype, source.scale, 0.0, source.scale, padding)
+        if isinstance(x, RowFiles) or len(source.shape) != 3 or not len(x):
+            return cls(dtype, source.scale, None, None, padding)
         return cls(str(x.dtype), source.scale, float(x.min()), float(x.max()), padding)
 
     def record(self) -> dict[str, Any]:

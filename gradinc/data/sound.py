@@ -68,7 +68,7 @@ class SoundFiles(RowFiles):
             raise ValueError(f"it ends after {len(samples):,} of {sound.frames:,} samples")
         if not np.isfinite(samples).all():
             raise ValueError("it has samples that are NaN or Inf")
-        return self.log_mel(fitted(resampled(samples.mean(1), sound.rate, self.log_mel.rate), self.samples))
+        return self.log_mel(centred(resampled(samples.mean(1), sound.rate, self.log_mel.rate), self.samples))
 
     def failure(self, error: Exception) -> str:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -153,7 +153,7 @@ def opened(file: BinaryIO, where: str) -> Sound:
         raise ValueError("neither wav, flac nor ogg, by its first bytes")
     if mark == b"RIFF":
         try:
-            plain = wave.open(file)
+            plain = wave.Wave_read(file)
             if plain.getsampwidth() == 2:
                 return _PlainWave(plain)
         except (wave.Error, EOFError):
@@ -181,7 +181,7 @@ def resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def fitted(samples: np.ndarray, length: int) -> np.ndarray:
+def centred(samples: np.ndarray, length: int) -> np.ndarray:
     """Return the middle of samples, or samples with zeros on both sides, shape (length,)."""
     spare = len(samples) - length
     if spare >= 0:

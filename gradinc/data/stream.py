@@ -196,6 +196,9 @@ class Stream(Sequence[Task]):
             sources = list(dict.fromkeys(each.dataset.origin for each in self.experiences))
             record["protocol"] = self.protocol.record()
             record["tasks"] = [{"classes": list(own)} for own in self.labels.classes]
+            for task, each in zip(record["tasks"], self.experiences, strict=True):
+                if each.group is not None and each.dataset.groups is not None:
+                    task["group"] = each.dataset.groups.names[each.group]
             record |= {"origins": sources} if len(sources) > 1 else {}
         return record
 

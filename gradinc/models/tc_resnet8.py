@@ -24,11 +24,12 @@ def tc_resnet8(
     dropout: Decay = 0.5,
     init: Init = "default",
 ) -> nn.Module:
-    """TC-ResNet8: residual convolutions over the time of a spectrogram, whose bands are channels
+    """TC-ResNet8: residual convolutions over the time of a spectrogram
 
     Paper: Choi et al. 2019, arXiv 1904.03814
 
-    Three blocks of two convolutions of length 9, after one of length 3. Each block halves the time.
+    The bands are channels. After a convolution of length 3 there are three blocks of two convolutions of
+    length 9; each block halves the time.
 
     Args:
         width: factor of the channels 16, 24, 32 and 48.

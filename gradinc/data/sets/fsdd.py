@@ -13,10 +13,10 @@ from gradinc.config.values import Count, Positive
 from gradinc.data.recordings import recordings
 from gradinc.data.source import TEST, TRAIN, Source
 
-NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.ASCII)
+RECORDING = re.compile(r"(\d)_([^_]+)_(\d+)\.wav", re.ASCII)
 """A file's name: digit, speaker, number."""
 
-TESTED = 5
+TEST_NUMBERS = 5
 """Recordings of each digit and speaker with a smaller number are the official test part."""
 
 
@@ -49,12 +49,12 @@ def fsdd(
     if (folder / "recordings").is_dir():
         folder = folder / "recordings"
     found = _found(folder)
-    digits, speakers, numbers = zip(*(NAME.fullmatch(name).groups() for name in found), strict=True)  # type: ignore[union-attr]
+    digits, speakers, numbers = zip(*(RECORDING.fullmatch(name).groups() for name in found), strict=True)  # type: ignore[union-attr]
     classes = tuple(sorted(set(digits)))
     names = tuple(sorted(set(speakers)))
     y = np.array([classes.index(digit) for digit in digits], np.int64)
     groups = np.array([names.index(speaker) for speaker in speakers], np.int64)
-    part = np.where(np.array([int(number) for number in numbers]) < TESTED, TEST, TRAIN).astype(np.int8)
+    part = np.where(np.array([int(number) for number in numbers]) < TEST_NUMBERS, TEST, TRAIN).astype(np.int8)
     files = recordings(folder, found, 8000, seconds, mels, window, hop, longest)
     return Source(files, y, classes, part, 1.0, str(folder), groups=groups, group_names=names)
 
@@ -66,7 +66,7 @@ def _found(folder: Path) -> tuple[str, ...]:
     except OSError as error:
         raise UserError(f"data.root={folder}", f"cannot be read ({error.strerror})", "Give data.root=DIR") from None
     for name in names:
-        if not NAME.fullmatch(name):
+        if not RECORDING.fullmatch(name):
             what = "is not named {digit}_{speaker}_{number}.wav"
             raise UserError(str(folder / name), what, "Rename or remove it, or use data=audio_folder")
     if len({name[0] for name in names}) < 2:

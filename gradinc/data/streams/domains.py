@@ -11,6 +11,8 @@ def domains(material: Material, *, sets: list[str] | None = None, roots: list[st
     """Each task has the same classes, from its own source
 
     The run's own data are the first task. Every further set is split and normalised separately, as the first one is.
+    Without further sets, a data set with groups has one task for each group, in the order of their names: data=fsdd has
+    one for each speaker.
 
     Args:
         sets: names of further data sets, e.g. [mnist].
@@ -18,6 +20,8 @@ def domains(material: Material, *, sets: list[str] | None = None, roots: list[st
     """
     first = material.dataset
     others = [*((name, None) for name in sets or []), *((first.name, root) for root in roots or [])]
+    if not others and first.groups is not None:
+        return [Experience(first, material.classes, group=number) for number in range(len(first.groups.names))]
     if not others:
         raise UserError("stream=domains", "needs further sources", "Give stream.roots=[DIR,…] or stream.sets=[name,…]")
     experiences = [Experience(first, material.classes)]
