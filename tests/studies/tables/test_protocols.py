@@ -174,3 +174,12 @@ def test_gpm_trains_every_row_for_five_epochs_but_the_one_that_says_otherwise() 
     assert composed("gpm_permuted", "gpm", "acc").document["model"]["bias"] is False
     assert "3 runs" in str(table.citation)
     assert {row.published["acc"].n for row in (table.rows["gpm"], table.rows["gpm_one"])} == {3}
+
+
+@pytest.mark.parametrize(("size", "lr"), [(200, 0.1), (500, 0.1), (5120, 0.03)])
+def test_ders_row_of_mer_is_replay_with_batches_of_one(size: int, lr: float) -> None:
+    # best_args.py:323-346: batch_size 1, minibatch_size 128, batch_num 1, beta = gamma = 1
+    found = methods("der_split", f"mer_{size}", "class")
+    assert found == {"er": {"memory": size, "replay": 128, "kind": "reservoir"}}
+    assert optimizer("der_split", f"mer_{size}", "class") == sgd(lr, 1)
+    assert judged("der_split", f"mer_{size}")
