@@ -32,6 +32,7 @@ the training, which then depends on the times of validation."""
 
 YOUNGER_KEYS: dict[str, Any] = {
     "budget.rows": None,
+    "budget.tokens": None,
     "data.task": "auto",
     "evaluate.rows": "test",
     "model.freeze": [],

@@ -129,6 +129,7 @@ class BudgetSection:
     epochs: Literal["auto"] | Count | None = "auto"
     steps: Count | None = None
     samples: Count | None = None
+    tokens: Count | None = None
     rows: Count | None = None
     passes: Count | None = None
     seconds: Positive | None = None

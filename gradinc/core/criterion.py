@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from gradinc.data.batch import Batch
 from gradinc.data.outputs import Outputs
+from gradinc.data.task import Task
 
 
 class Criterion(ABC):
@@ -26,7 +28,29 @@ class Criterion(ABC):
 
     @abstractmethod
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:
-        """Loss of each row, shape (rows,)."""
+        """Loss of each row, shape (rows,): the sum of its terms."""
+
+    def terms(self, y: Tensor) -> Tensor | None:
+        """Return the terms of the loss in each row: what the row adds to the divisor of the mean.
+
+        A row with a single loss is one term. In a row of tokens every token with a loss is one; a class with a weight
+        counts its weight. A window divides by the sum over all of its rows.
+
+        Args:
+            y: targets of the rows.
+
+        Returns:
+            Float, shape (rows,); None if each row is one term.
+        """
+        return None
+
+    def mean(self, batch: Batch, out: Tensor) -> Tensor:
+        """Return the loss of a batch alone, a scalar: Σ of the rows' losses divided by Σ of their terms."""
+        rows, terms = self(batch, out), self.terms(batch.y)
+        if batch.weight is None:
+            return rows.mean() if terms is None else rows.sum() / terms.sum()
+        divisor: float | Tensor = batch.items if terms is None else (batch.weight * terms).sum()
+        return (rows * batch.weight).sum() / divisor
 
     def seen(self, batch: Batch, out: Tensor) -> Tensor:
         """Return the model's outputs as the loss sees them, shape (rows, outputs): outputs that do not count are -∞."""
@@ -63,6 +87,13 @@ class Criterion(ABC):
         if old is None:
             return new == new
         return new > old if self.higher else new < old
+
+
+def with_terms(task: Task, criterion: Criterion) -> Task:
+    """Return a task with the terms of the loss in each of its training rows."""
+    terms = [criterion.terms(y) for y in task.train.targets()]
+    found = [each.double().cpu() for each in terms if each is not None]
+    return replace(task, terms=torch.cat(found)) if found else task
 
 
 class CrossEntropy(Criterion):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gradinc.base.errors import UserError
-from gradinc.data.batch import Batch
+from gradinc.data.batch import Batch, items_of
 from gradinc.data.task import Setting, Task
 
 
@@ -33,9 +33,12 @@ def check_share(name: str, memory: int, setting: Setting) -> None:
 def drawn(task: Task, count: int, random: torch.Generator) -> dict[str, Tensor]:
     """Draw `count` rows of a task at random, or all rows of a smaller task: ``x``, ``y`` and ``tasks``."""
     (rows,) = task.batches(count, rows=count, random=random)
-    return {"x": rows.x, "y": rows.y, "tasks": rows.task_of_rows}
+    found = {"x": rows.x, "y": rows.y, "tasks": rows.task_of_rows}
+    return found if rows.terms is None else {**found, "terms": rows.terms}
 
 
 def batch_of(rows: dict[str, Tensor], task: int) -> Batch:
     """Return rows of a memory as a batch of the stream's current task; the masks of this task may apply to them."""
-    return Batch(rows["x"], rows["y"], task, float(len(rows["y"])), tasks=rows["tasks"])
+    terms = rows.get("terms")
+    items = items_of(len(rows["y"]), None, terms)
+    return Batch(rows["x"], rows["y"], task, items, tasks=rows["tasks"], terms=terms)

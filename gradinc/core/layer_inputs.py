@@ -117,7 +117,7 @@ def second_moments(
     moments: dict[str, Tensor] = {}
     rows = 0.0
     for batch in batches:
-        rows += batch.items
+        rows += len(batch.x)
         for name, inputs in inputs_of(learner, batch).items():
             inputs = inputs.mean(0) if means else inputs.flatten(0, 1)
             moments[name] = moments.get(name, 0) + inputs.T @ inputs

@@ -84,6 +84,7 @@ class Learner:
     def take(self, batch: Batch) -> None:
         """Process one micro-batch: run both passes, and add its gradient to the window's gradient."""
         self.place.here = self.place.index
+        self.work.tokens += batch.tokens
         for hook in self._batch:
             batch = hook(batch, self)
         out = self.passes.train(batch)
@@ -107,6 +108,7 @@ class Learner:
             self._step()
             for stepped in self._stepped:
                 stepped(self.window, self)
+            self.work.items += self.window.items
         self.window.close()
         self.weights.reached.clear()
         self.place.close(made)
@@ -114,7 +116,7 @@ class Learner:
         return made
 
     def objective(self, batch: Batch, out: Tensor) -> Tensor:
-        """Return Σᵢ cᵢ ℓᵢ + n Σ m.loss of a batch, a scalar, with the row weights c and n = Σ cᵢ."""
+        """Return Σᵢ cᵢ ℓᵢ + n Σ m.loss of a batch, a scalar, with the row weights c and the batch's items n."""
         total = self.criterion.total(batch, out)
         for hook in self._loss:
             total = total + batch.items * hook(batch, out, self)
@@ -152,6 +154,7 @@ class Learner:
         for begin in self._begins:
             begin(task, self)
         self.work.began = self.work.opened = self.work.rows
+        self.work.token_start = self.work.tokens
 
     def end(self, task: Task) -> None:
         """Call the methods' `end`, after a task's last batch."""

@@ -16,7 +16,7 @@ from gradinc.core.row_gradients import Entries, RowGradients
 from gradinc.core.row_layers import Call, RowLayers
 from gradinc.core.weights import Weights
 from gradinc.core.work import Work
-from gradinc.data.batch import Batch
+from gradinc.data.batch import Batch, items_of
 
 Objective = Callable[[Batch, Tensor], Tensor]
 """Function from a batch and the model's output for it to the loss of each row, shape (rows,)."""
@@ -166,11 +166,17 @@ class Passes:
     # ---- for methods: see LearnerView ----
 
     def gradient(self, batch: Batch, objective: Objective | None = None, *, evaluated: bool = False) -> Tensor:
-        objective = objective or self.criterion
         self.weights.reach(batch)
         with self._mode(evaluated, self.place.here):
-            loss = objective(batch, self.forward(batch))
-            mean = loss.mean() if batch.weight is None else (loss * batch.weight).sum() / batch.items
+            out = self.forward(batch)
+            if objective is None:
+                return self.vector(self.criterion.mean(batch, out), batch)
+            loss = objective(batch, out)
+            mean = (
+                loss.mean()
+                if batch.weight is None
+                else (loss * batch.weight).sum() / items_of(len(loss), batch.weight, None)
+            )
             return self.vector(mean, batch)
 
     def row_gradients(

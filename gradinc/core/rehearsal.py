@@ -77,7 +77,8 @@ def replay(batch: Batch, memory: Memory, rows: int, learner: LearnerView, *names
         return batch
     drawn = [memory.slots(rows, learner.rng(name)) for name in names]
     slots = [torch.arange(len(memory), device=batch.y.device) if each is None else each for each in drawn]
-    return batch.replaying(**memory.rows(torch.cat(slots)), weight=weight, names=names)
+    stored = memory.rows(torch.cat(slots))
+    return batch.replaying(**stored, weight=weight, names=names, terms=learner.criterion.terms(stored["y"]))
 
 
 def fill(memory: Memory, window: Window, **fields: Sequence[Tensor]) -> None:

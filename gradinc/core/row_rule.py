@@ -20,7 +20,7 @@ class RowRule(SeparateRule):
     The matrix is allocated once, and each gradient is written directly into its row.
 
     Attributes:
-        items: Σ of the row weights of each micro-batch so far.
+        items: the items of each micro-batch so far.
     """
 
     state: ClassVar[tuple[str, ...]] = ("items", "gradients")
@@ -34,7 +34,7 @@ class RowRule(SeparateRule):
 
         Args:
             rows: the mean gradients of the micro-batches, shape (K, P); they may be overwritten.
-            shares: each micro-batch's share of the window's rows; equal shares are equal to the last bit.
+            shares: each micro-batch's share of the window's items; equal shares are equal to the last bit.
             grad: the tensor to write the result to, shape (P,).
         """
 

@@ -35,8 +35,8 @@ class Rule(ABC):
         """Return the factor of a micro-batch's summed objective.
 
         Args:
-            items: Σ of the row weights of this micro-batch.
-            planned: Σ of the row weights over the whole window, as planned when it was opened.
+            items: terms of the loss in this micro-batch, times their weights.
+            planned: the same over the whole window, as planned when it was opened.
         """
 
     def is_sum(self, items: float, planned: float) -> bool:
@@ -49,8 +49,8 @@ class Rule(ABC):
 
         Args:
             grad: the sum of the backward passes.
-            items: Σ of the row weights of the collected micro-batches.
-            planned: Σ of the row weights as planned, the same value as in `factor`.
+            items: Σ of the items of the collected micro-batches.
+            planned: Σ of the items as planned, the same value as in `factor`.
 
         Returns:
             Whether an update follows. Without an update, the schedule does not advance and no weight decay is applied.
@@ -75,7 +75,8 @@ class Rule(ABC):
             taken: number of micro-batches of the window before this micro-batch.
             spread: measures the noise among the window's micro-batches.
         """
-        square = learner.passes.collect(objective, factor, batch, first=taken == 0, norm=spread.wants(taken))
+        norm = batch.items > 0 and spread.wants(taken)
+        square = learner.passes.collect(objective, factor, batch, first=taken == 0, norm=norm)
         if square is not None or spread.keeps:
             spread.add(square, factor, batch)
 
@@ -87,14 +88,14 @@ class Rule(ABC):
 class SeparateRule(Rule):
     """A rule that sees the mean gradient of each micro-batch separately.
 
-    `open` is called before the first micro-batch, `add` after each, `reduce` at the end. Values that it stores between
-    these calls are named in `state`. If a method asks for the window's gradient at other weights, a shallow copy of the
-    rule, from just before its `reduce`, is opened and run again. Values that last from one window to the next must
-    therefore be replaced, not changed in place.
+    `open` is called before the first micro-batch, `add` after each, `reduce` at the end. Values that it stores
+    between these calls are named in `state`. A micro-batch without a term of the loss is left out. If a method asks
+    for the window's gradient at other weights, a shallow copy of the rule, from just before its `reduce`, is opened
+    and run again. Values that last from one window to the next must therefore be replaced, not changed in place.
     """
 
     def factor(self, items: float, planned: float) -> float:
-        return 1 / items
+        return 1 / items if items else 0.0
 
     def slot(self, grad: Tensor) -> Tensor:
         """Return the tensor for the next micro-batch's gradient, which `add` then receives, shape (P,).
@@ -115,9 +116,12 @@ class SeparateRule(Rule):
     def collect(
         self, objective: Tensor, factor: float, batch: Batch, learner: LearnerView, taken: int, spread: Spread
     ) -> None:
+        if batch.items == 0:
+            return
         g = learner.passes.part(objective, factor, batch, self.slot(learner.weights.grad))
         spread.add(torch.dot(g, g) if spread.wants(taken) else None, factor, batch, g)
         self.add(g, batch, learner)
 
     def collect_again(self, batch: Batch, factor: float, learner: LearnerView, total: Tensor) -> None:
-        self.add(learner.part(batch, factor, self.slot(total)), batch, learner)
+        if batch.items:
+            self.add(learner.part(batch, factor, self.slot(total)), batch, learner)

@@ -29,9 +29,9 @@ class Window:
         rule: combines the micro-batches' gradients into one.
         due: decides the number of micro-batches.
         taken: micro-batches so far.
-        items: Σ of their row weights.
+        items: Σ of the micro-batches' items: terms of the loss, times their weights.
         size: planned number of micro-batches.
-        planned: planned Σ of the row weights.
+        planned: planned Σ of the items; 1 if the rows of the stream have none.
         ends: whether the window is the epoch's last.
         batches: the micro-batches, if stored.
         outputs: the model's outputs for them, detached, shape (rows, outputs) each.
@@ -49,19 +49,19 @@ class Window:
         self._unfinished: Rule | None = None  # the rule before its `reduce`
 
     def open(self, planned: float, size: int, *, ends: bool = False) -> None:
-        """Begin an update with a planned number of micro-batches and a planned total row weight.
+        """Begin an update with a planned number of micro-batches and planned items.
 
         Args:
             ends: whether no other window follows in the epoch.
         """
-        self.size, self.planned, self.ends = size, planned, ends
+        self.size, self.planned, self.ends = size, planned or 1.0, ends
         self.weights.open(size)
         self.rule.open(self.weights.value, size)
 
     def collect(self, objective: Tensor, batch: Batch, out: Tensor, learner: LearnerView) -> None:
         """Add a micro-batch by the backward pass of its objective, a scalar, summed over its rows."""
         if self.size == 1:
-            self.planned = batch.items  # with the replayed rows, so that the gradient needs no correction
+            self.planned = batch.items or 1.0  # with the replayed rows, so that the gradient needs no correction
         factor = self.rule.factor(batch.items, self.planned)
         self.rule.collect(objective, factor, batch, learner, self.taken, self._spread)
         self.taken += 1
@@ -76,6 +76,8 @@ class Window:
             self._gather(learner)
         if self.keeps:
             self._unfinished = copy.copy(self.rule)
+        if self.items == 0:  # no row of the window has a loss
+            return False
         if self._spread.keeps:
             self._spread.observe(self.weights, self.items, self.taken, learner)
         if self.rule.is_sum(self.items, self.planned):

@@ -1,4 +1,4 @@
-"""The cost of training: rows taken from the stream, and rows through the model forward and backward."""
+"""The cost of training: rows and tokens taken from the stream, and rows through the model forward and backward."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ BEFORE_ROWS = "was saved before rows were counted"
 
 _STATE = ("samples", "forward_rows", "backward_rows", "opened", "ended", "began")
 
+_YOUNGER = ("tokens", "token_start", "items")
+"""Counts that older checkpoints do not have: their data have no tokens."""
+
 
 class Work:
     """Exact counts of rows, recorded by the learner where it calls the model; evaluation is not counted.
@@ -21,6 +24,9 @@ class Work:
 
     Attributes:
         samples: rows of the stream.
+        tokens: tokens of these rows; 0 if the data have none.
+        token_start: `tokens` when the training on the current task began.
+        items: Σ of the items of all updates: what their gradients are means over.
         forward_rows, backward_rows: rows through the model in each direction: the stream's, replayed rows, a teacher's,
             and rows whose gradients a method requests. A row that goes through twice counts twice.
         opened: `rows` before the current window, or now if no window is open.
@@ -30,9 +36,10 @@ class Work:
     """
 
     def __init__(self) -> None:
-        self.samples = self.forward_rows = self.backward_rows = 0
+        self.samples = self.forward_rows = self.backward_rows = self.tokens = self.token_start = 0
+        self.items = 0.0
         self.opened = self.ended = self.began = 0.0
-        self._mark = self._shares = [0, 0, 0]
+        self._mark = self._shares = [0, 0, 0, 0]
 
     @property
     def rows(self) -> float:
@@ -40,9 +47,13 @@ class Work:
         return (self.forward_rows + self.backward_rows) / 2
 
     def record(self, batch_size: int) -> dict[str, float]:
-        """Return the numbers for records; `passes` are `rows` in micro-batches of `batch_size` rows."""
-        rows, passes = self.rows, self.rows / batch_size
-        exact = {name: int(n) if n == int(n) else n for name, n in (("rows", rows), ("passes", passes))}
+        """Return the numbers for records; `passes` are `rows` in micro-batches of `batch_size` rows.
+
+        Only data with tokens have the numbers of tokens and items.
+        """
+        named = [("rows", self.rows), ("passes", self.rows / batch_size)]
+        named += [("tokens", self.tokens), ("items", self.items)] if self.tokens else []
+        exact = {name: int(n) if n == int(n) else n for name, n in named}
         return {**exact, "forward_rows": self.forward_rows, "backward_rows": self.backward_rows}
 
     @property
@@ -68,13 +79,13 @@ class Work:
         """End a window: add the shares of all processes to the rows that all processed alike."""
         if not world.alone:
             told = self._counts if world.leads else self._shares
-            self.samples, self.forward_rows, self.backward_rows = world.total(told)
-            self._shares = [0, 0, 0]
+            self.samples, self.forward_rows, self.backward_rows, self.tokens = world.total(told)
+            self._shares = [0, 0, 0, 0]
         self.opened = self.rows
 
     def state_dict(self) -> dict[str, float]:
         """Return the state that a restart needs, at any moment at which a run may be saved."""
-        return {name: getattr(self, name) for name in _STATE}
+        return {name: getattr(self, name) for name in _STATE + _YOUNGER}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Resume from the result of `state_dict`.
@@ -82,8 +93,8 @@ class Work:
         Raises:
             ValueError: a count is not a number of rows.
         """
-        for name in _STATE:
-            value = state[name]
+        for name in _STATE + _YOUNGER:
+            value = state[name] if name in _STATE else state.get(name, getattr(self, name))
             if type(value) is not type(getattr(self, name)) or not 0 <= value < math.inf:
                 raise ValueError(f"{name} of the work is not a count")
             setattr(self, name, value)
@@ -91,4 +102,4 @@ class Work:
 
     @property
     def _counts(self) -> list[int]:
-        return [self.samples, self.forward_rows, self.backward_rows]
+        return [self.samples, self.forward_rows, self.backward_rows, self.tokens]

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradinc.data.padding import padded_together
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -18,8 +20,8 @@ class Batch:
         x: inputs, shape (rows, *shape).
         y: labels, shape (rows,), or targets, shape (rows, targets).
         task: index of the stream's current task, from 0.
-        items: weight of this batch in its window, which is divided by the sum of the weights: Σ of the row weights,
-            except for rows whose mean is added to other rows' mean (`mir`).
+        items: weight of this batch in its window, which is divided by the sum of the weights: Σ of the rows' terms
+            times their weights, except for rows whose mean is added to other rows' mean (`mir`).
         weight: weight of each row in the criterion, shape (rows,); None if all are 1.
         tasks: index of each row's task, int64, shape (rows,); None if all are of `task`.
         replayed: number of rows from a memory.
@@ -29,6 +31,9 @@ class Batch:
         mask: 0 for the outputs that count for a row and -∞ for the others, shape (rows, outputs), in addition to the
             scenario's mask; None for no further mask.
         heads: further tasks whose heads a method's `loss` uses.
+        terms: terms of the loss in each row, as the criterion counts them (`Criterion.terms`): tokens that count, or
+            the weight of the row's class; float, shape (rows,); None if each row is one term.
+        tokens: tokens of the stream's rows that were read for this batch; 0 if the data have no tokens.
     """
 
     x: Tensor
@@ -42,6 +47,8 @@ class Batch:
     parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     mask: Tensor | None = None
     heads: tuple[int, ...] = ()
+    terms: Tensor | None = None
+    tokens: int = 0
 
     @property
     def fresh(self) -> int:
@@ -59,14 +66,16 @@ class Batch:
         """Return some of the rows as a new batch, without their parts."""
         chosen = slice(first, last)
         weight = None if self.weight is None else self.weight[chosen]
+        terms = None if self.terms is None else self.terms[chosen]
         return Batch(
             self.x[chosen],
             self.y[chosen],
             self.task,
-            float(last - first) if weight is None else float(weight.sum()),
+            items_of(last - first, weight, terms),
             weight,
             None if self.tasks is None else self.tasks[chosen],
             mask=None if self.mask is None else self.mask[chosen],
+            terms=terms,
         )
 
     def part(self, name: str, out: Tensor) -> tuple[Batch, Tensor]:
@@ -80,14 +89,16 @@ class Batch:
         first, last = self.parts[name]
         kept = {key.removeprefix(f"{name}."): value for key, value in self.kept.items() if key.startswith(f"{name}.")}
         chosen = slice(first, last)
+        terms = None if self.terms is None else self.terms[chosen]
         rows = Batch(
             self.x[chosen],
             self.y[chosen],
             self.task,
-            float(last - first),
+            items_of(last - first, None, terms),
             tasks=None if self.tasks is None else self.tasks[chosen],
             kept=kept,
             mask=None if self.mask is None else self.mask[chosen],
+            terms=terms,
         )
         return rows, out[chosen]
 
@@ -97,7 +108,14 @@ class Batch:
         return replace(self, kept={**self.kept, **kept}, parts={**self.parts, name: (first, last)})
 
     def replaying(
-        self, x: Tensor, y: Tensor, tasks: Tensor, weight: float = 1.0, names: Sequence[str] = (), **kept: Tensor
+        self,
+        x: Tensor,
+        y: Tensor,
+        tasks: Tensor,
+        weight: float = 1.0,
+        names: Sequence[str] = (),
+        terms: Tensor | None = None,
+        **kept: Tensor,
     ) -> Batch:
         """Return this batch with rows of a memory after its own.
 
@@ -105,6 +123,7 @@ class Batch:
             x, y, tasks: the rows, their labels and their tasks.
             weight: weight of each row in the criterion; with 0 only a method's own `loss` uses them.
             names: names of the rows for `part`; several names share the rows evenly, one after another.
+            terms: terms of the loss in each of the rows, if the rows of this batch have them.
             kept: further stored values of the rows.
         """
         before, rows = self.x.shape[0], x.shape[0]
@@ -121,10 +140,10 @@ class Batch:
             parts[name] = (before + first, before + last)
             values |= {f"{name}.{key}": value[first:last] for key, value in kept.items()}
         return Batch(
-            torch.cat((self.x, x)),
-            torch.cat((self.y, y)),
+            padded_together(self.x, x),
+            padded_together(self.y, y),
             self.task,
-            self.items + weight * rows,
+            self.items + weight * items_of(rows, None, terms),
             weights,
             torch.cat((self.task_of_rows, tasks)),
             self.replayed + rows,
@@ -132,6 +151,7 @@ class Batch:
             parts,
             mask,
             self.heads,
+            None if self.terms is None or terms is None else torch.cat((self.terms, terms)),
         )
 
     def state(self) -> list[Any]:
@@ -139,3 +159,15 @@ class Batch:
         values = [getattr(self, each.name) for each in fields(self)]
         # A view of several batches that were read together would be saved with all of them.
         return [value.clone() if isinstance(value, Tensor) else value for value in values]
+
+
+def items_of(rows: int, weight: Tensor | None, terms: Tensor | None) -> float:
+    """Return Σ of the rows' terms times their weights, each 1 if None; reading them waits for a GPU.
+
+    Args:
+        rows: number of rows.
+        weight, terms: shape (rows,).
+    """
+    if weight is None:
+        return float(rows) if terms is None else float(terms.sum())
+    return float((weight if terms is None else weight * terms).sum())

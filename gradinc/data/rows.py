@@ -47,11 +47,13 @@ class Rows(ABC):
         shape: shape of one row.
         in_memory: whether the rows are in memory, so that any rows can be taken at once in any order; else they are
             read from files.
+        lengths: tokens of each row, int64, shape (n,), on the CPU; None if rows have no tokens.
     """
 
     y: Tensor
     shape: tuple[int, ...]
     in_memory = False
+    lengths: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -83,6 +85,10 @@ class Rows(ABC):
     @abstractmethod
     def labelled(self, y: Tensor) -> Rows:
         """Return the same rows with other labels, shape (n,), on the device."""
+
+    def targets(self) -> Iterator[Tensor]:
+        """Yield the targets of all rows in their own order, in one or more parts."""
+        yield self.y
 
     def changed(self, change: Change) -> Rows:
         """Return the same rows with inputs that are changed when they are served: a view, not a copy."""

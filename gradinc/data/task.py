@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gradinc.data.batch import Batch
+from gradinc.data.batch import Batch, items_of
 from gradinc.data.rows import Rows
 
 
@@ -50,6 +50,7 @@ class Task:
         train, validation, test: its rows.
         setting: properties that all tasks of the stream share.
         tasks: the task of each training row, int64, shape (rows,), if the rows are of several tasks.
+        terms: terms of the loss in each training row, float64, shape (rows,), on the CPU; None if each row is one.
     """
 
     index: int
@@ -59,6 +60,7 @@ class Task:
     test: Rows
     setting: Setting = field(default_factory=Setting)
     tasks: Tensor | None = None
+    terms: Tensor | None = None
 
     def batches(self, size: int, *, rows: int | None = None, random: torch.Generator | None = None) -> Iterator[Batch]:
         """Yield training rows as batches outside the training, for a method's own use.
@@ -75,8 +77,9 @@ class Task:
         order = order[:rows]
         place = 0
         for x, y in self.train.batches(order, size):
-            tasks = None
-            if self.tasks is not None:
-                tasks = self.tasks[order[place : place + len(y)].to(self.tasks.device)]
+            own = order[place : place + len(y)]
+            tasks = None if self.tasks is None else self.tasks[own.to(self.tasks.device)]
+            terms = None if self.terms is None else self.terms[own]
             place += len(y)
-            yield Batch(x, y, self.index, float(len(y)), tasks=tasks)
+            items = items_of(len(y), None, terms)
+            yield Batch(x, y, self.index, items, tasks=tasks, terms=None if terms is None else terms.to(y.device))

@@ -11,6 +11,7 @@ from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
+from gradinc.data.padding import padded_together
 from gradinc.data.task import Setting, Task
 
 
@@ -67,5 +68,5 @@ class AGEM(Method):
     def end(self, task: Task, learner: LearnerView) -> None:
         new = drawn(task, share(self.capacity, task.setting), learner.rng("agem"))
         self.memory = {
-            name: torch.cat((self.memory[name], rows)) if self.memory else rows for name, rows in new.items()
+            name: padded_together(self.memory[name], rows) if self.memory else rows for name, rows in new.items()
         }

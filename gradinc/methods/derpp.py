@@ -49,7 +49,7 @@ class DERPP(Method):
         if "derpp_logits" not in batch.parts:
             return out.new_zeros(())
         distance = squared_error(*batch.part("derpp_logits", out), learner)
-        return self.alpha * distance + self.beta * learner.criterion(*batch.part("derpp_labels", out)).mean()
+        return self.alpha * distance + self.beta * learner.criterion.mean(*batch.part("derpp_labels", out))
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window, logits=window.outputs)

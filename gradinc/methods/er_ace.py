@@ -65,7 +65,7 @@ class ERACE(Method):
     def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "er_ace" not in batch.parts:
             return out.new_zeros(())
-        return learner.criterion(*batch.part("er_ace", out)).mean()
+        return learner.criterion.mean(*batch.part("er_ace", out))
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from gradinc.base.randomness import generator
 from gradinc.config.values import Count
+from gradinc.core.episodes import batch_of
 from gradinc.core.memory import MemoryRows, make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import open_memory, replay
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
+from gradinc.data.padding import padded_together
 from gradinc.data.task import Task
 
 _NEAR = 1e-12
@@ -55,7 +57,7 @@ class GSS(Method):
         memory, new = self.memory, [batch.rows(0, batch.fresh) for batch in window.batches]
         # From the memory's own position: a window of micro-batches makes the same draws as the large batch.
         random = generator(memory.seed, "gss", memory.seen, device=learner.weights.value.device)
-        rows = {"x": torch.cat([b.x for b in new]), "y": torch.cat([b.y for b in new])}
+        rows = {"x": padded_together(*(b.x for b in new)), "y": padded_together(*(b.y for b in new))}
         rows |= {"tasks": torch.cat([b.task_of_rows for b in new]), "score": self._scores(new, random, learner)}
         count = len(rows["y"])
         free = min(memory.capacity - len(memory), count)
@@ -71,7 +73,7 @@ class GSS(Method):
         if len(self.memory) == 0:
             return torch.cat([b.x.new_ones(len(b.y)) for b in new])
         old = self.memory.draw(self.compare, random)
-        others = Batch(old["x"], old["y"], new[0].task, float(len(old["y"])), tasks=old["tasks"])
+        others = batch_of(old, new[0].task)
         directions = list(learner.row_gradients(others, evaluated=True))
         lengths = torch.cat([part.norms() for part in directions]).clamp_min(_NEAR)
         scores = []
@@ -92,7 +94,10 @@ class GSS(Method):
         old = self.memory.rows(slots)
         chance = old["score"] / (old["score"] + new)
         enters = (new < 1) & (torch.rand(len(new), generator=random, device=new.device) < chance)
-        chosen = {name: torch.where(_beside(enters, field), field, old[name]) for name, field in rows.items()}
+        chosen = {}
+        for name, field in rows.items():
+            entering, staying = padded_together(field, old[name]).split(len(field))
+            chosen[name] = torch.where(_beside(enters, field), entering, staying)
         self.memory.update(slots, **chosen)
 
 

@@ -75,8 +75,8 @@ class MAS(Method):
                 for grads in learner.row_gradients(batch, objective, evaluated=True):
                     grads.add_magnitudes(total)
             else:
-                total += learner.gradient(batch, objective, evaluated=True).abs_() * batch.items
-            rows += batch.items
+                total += learner.gradient(batch, objective, evaluated=True).abs_() * len(batch.x)
+            rows += len(batch.x)
         return total.div_(rows)
 
 

@@ -8,12 +8,13 @@ from typing import Literal
 import torch
 
 from gradinc.config.values import Count
+from gradinc.core.episodes import batch_of
 from gradinc.core.memory import MemoryRows, make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import fill, open_memory
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
-from gradinc.data.batch import Batch
+from gradinc.data.batch import Batch, items_of
 from gradinc.data.task import Task
 
 
@@ -67,10 +68,12 @@ class MIR(Method):
         rows = self.memory.draw(self.candidates, learner.rng("mir"), slots)
         worst = self._interference(batch, rows, learner).topk(min(self.replay, len(rows["y"]))).indices
         chosen = (rows["x"][worst], rows["y"][worst], rows["tasks"][worst])
+        terms = learner.criterion.terms(chosen[1])
         if not self.sums:
-            return batch.replaying(*chosen)
+            return batch.replaying(*chosen, terms=terms)
         # Each of r replayed rows has the weight n/r next to n rows of the stream; the window is divided by the n only.
-        return replace(batch.replaying(*chosen, weight=batch.items / len(worst)), items=batch.items)
+        weight = batch.items / items_of(len(worst), None, terms)
+        return replace(batch.replaying(*chosen, weight=weight, terms=terms), items=batch.items)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)
@@ -79,10 +82,11 @@ class MIR(Method):
     @torch.no_grad()
     def _interference(batch: Batch, rows: MemoryRows, learner: LearnerView) -> torch.Tensor:
         """Return the rise of each candidate's loss, shape (candidates,)."""
-        candidates = Batch(rows["x"], rows["y"], batch.task, float(len(rows["y"])), tasks=rows["tasks"])
+        candidates = batch_of(rows, batch.task)
         value = learner.weights.value
         before, kept = learner.criterion(candidates, learner.outputs(candidates)), value.clone()
         value.sub_(learner.gradient(batch.rows(0, batch.fresh)), alpha=learner.lr)
         after = learner.criterion(candidates, learner.outputs(candidates))
         value.copy_(kept)
-        return after - before
+        rise, terms = after - before, learner.criterion.terms(rows["y"])
+        return rise if terms is None else rise / terms.clamp(min=1)

@@ -64,7 +64,7 @@ class Comparison:
 
 CODE = ("gradinc", "code", "commit", "plugins")
 DATA = ("name", "digest", "rows", "shape", "outputs", "classes", "mean", "std")
-_COUNTS = ("samples", "steps", "rows", "forward_rows", "backward_rows", "passes")
+_COUNTS = ("samples", "tokens", "items", "steps", "rows", "forward_rows", "backward_rows", "passes")
 RESULT = ("status", "test", "validation", "ended_by", "epochs", *_COUNTS, "weights_digest")
 
 

@@ -70,6 +70,8 @@ class _Finished(_Record):
     rows: Annotated[float, Ge(0)] = 0.0  # these three are newer; passes were calls before
     forward_rows: _Count = 0
     backward_rows: _Count = 0
+    tokens: _Count = 0  # only data with tokens have them
+    items: Annotated[float, Ge(0)] = 0.0
     seconds: Annotated[float, Ge(0)]
     peak_memory: Annotated[float, Ge(0)]
     search: _Search | None = None

@@ -20,8 +20,9 @@ class DP(Rule):
 
     Paper: Abadi et al. 2016, arXiv 1607.00133
 
-    Rows are clipped and the noise is drawn for the window, so a window equals the large batch of its rows. Rows come
-    in the order of the epoch and not by Poisson sampling, and no privacy budget is computed.
+    A row's gradient is the gradient of its loss; for a row of tokens this is the sum over the tokens. Rows are
+    clipped and the noise is drawn for the window, so a window equals the large batch of its rows. Rows come in the
+    order of the epoch and not by Poisson sampling, and no privacy budget is computed.
 
     Args:
         clip: norm C that no row's gradient exceeds.
@@ -41,7 +42,7 @@ class DP(Rule):
         self.draws = 0
 
     def factor(self, items: float, planned: float) -> float:
-        return 1 / items
+        return 1 / items if items else 0.0
 
     def open(self, like: Tensor, size: int) -> None:
         self.total = None
@@ -50,6 +51,8 @@ class DP(Rule):
     def collect(
         self, objective: Tensor, factor: float, batch: Batch, learner: LearnerView, taken: int, spread: Spread
     ) -> None:
+        if batch.items == 0:
+            return
         measured = spread.wants(taken)
         whole = torch.zeros_like(learner.weights.value) if measured or spread.keeps else None
         for rows in learner.passes.rows_of(objective, batch, self.chunk):

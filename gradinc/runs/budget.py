@@ -12,7 +12,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
 """Limits of ``budget.epochs=auto``, for all tasks of a stream together; a task has one epoch or more."""
 
 
-COUNTED = ("steps", "samples", "rows", "passes", "seconds")
+COUNTED = ("steps", "samples", "tokens", "rows", "passes", "seconds")
 """The limits that are checked before every window; epochs and accuracy are checked at an epoch's end."""
 
 
@@ -27,6 +27,7 @@ class Spent(NamedTuple):
     epochs: int
     steps: int
     samples: int
+    tokens: int
     rows: float
     passes: float
     seconds: float
@@ -39,6 +40,7 @@ class Limits:
     epochs: int | None = None
     steps: int | None = None
     samples: int | None = None
+    tokens: int | None = None
     rows: int | None = None
     passes: int | None = None
     seconds: float | None = None

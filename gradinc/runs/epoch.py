@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -39,35 +39,66 @@ class Epoch:
     world: World
     device: torch.device
 
-    def rows(self, first: int, count: int) -> int:
-        """Return the rows in a window of `count` micro-batches from `first` on, which may pass the epoch's end."""
+    def planned(self, first: int, count: int) -> float:
+        """Return the items in a window of `count` micro-batches from `first` on, which may pass the epoch's end."""
         size = self.options.batch_size
-        if first + count < self.length:
-            return count * size
-        epochs, end = divmod(first + count, self.length)
-        return epochs * len(self.task.train) + (end - first) * size
+        if self.task.terms is None:
+            if first + count < self.length:
+                return count * size
+            epochs, end = divmod(first + count, self.length)
+            return epochs * len(self.task.train) + (end - first) * size
+        total, number, items = 0.0, self.number, self._items
+        while count > 0:
+            own = items[first : first + count]
+            total, count, first, number = sum(own, total), count - len(own), 0, number + 1
+            if count > 0:
+                items = self._sums(self.task.terms, self._order(number))
+        return total
 
     def batches(self, begun: int) -> Iterator[Batch]:
         """Yield this process's micro-batches from number `begun` on; each is read on demand."""
-        task, size = self.task, self.options.batch_size
-        order = torch.arange(len(task.train))
-        if self.options.shuffle:
-            order = torch.randperm(len(order), generator=generator(self.seed, "order", task.index, self.number))
+        task, size, order = self.task, self.options.batch_size, self._own_order
+        lengths, terms = task.train.lengths, task.terms
         numbers = range(begun + self.world.rank, self.length, self.world.size)
         for index, (x, y) in zip(numbers, task.train.batches(*self._own(order, begun)), strict=True):
             if self.options.augment:
                 draws = generator(self.seed, "augment", task.index, self.number, index, device=self.device)
                 x = augment(x, self.options.augment, draws, self.fill)
-            tasks = None
-            if task.tasks is not None:
-                own = order[index * size : index * size + len(y)]
-                tasks = task.tasks[own.to(self.device, non_blocking=True)]
-            yield Batch(x, y, task.index, y.shape[0], tasks=tasks)
+            own = order[index * size : index * size + len(y)]
+            tasks = None if task.tasks is None else task.tasks[own.to(self.device, non_blocking=True)]
+            batch = Batch(x, y, task.index, y.shape[0], tasks=tasks)
+            if lengths is not None:
+                batch = replace(batch, tokens=int(lengths[own].sum()))
+            if terms is not None:
+                counts = terms[own].to(self.device, non_blocking=True)
+                batch = replace(batch, items=self._items[index], terms=counts)
+            yield batch
 
     @cached_property
     def length(self) -> int:
         """Micro-batches of the epoch, over all processes."""
         return math.ceil(len(self.task.train) / self.options.batch_size)
+
+    @cached_property
+    def _own_order(self) -> Tensor:
+        return self._order(self.number)
+
+    @cached_property
+    def _items(self) -> list[float]:
+        """The items of each micro-batch, if rows have other numbers of terms than 1."""
+        assert self.task.terms is not None
+        return self._sums(self.task.terms, self._own_order)
+
+    def _order(self, number: int) -> Tensor:
+        """Return the order of the rows in an epoch of the task, int64, on the CPU."""
+        count = len(self.task.train)
+        if not self.options.shuffle:
+            return torch.arange(count)
+        return torch.randperm(count, generator=generator(self.seed, "order", self.task.index, number))
+
+    def _sums(self, terms: Tensor, order: Tensor) -> list[float]:
+        """Return Σ of the terms of the rows of each micro-batch."""
+        return [float(part.sum()) for part in terms[order].split(self.options.batch_size)]
 
     def _own(self, order: Tensor, begun: int) -> tuple[Tensor, int, int]:
         """The order, size and first number of this process's micro-batches, as `Rows.batches` takes them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradinc.base.crash import crash_point
 from gradinc.base.errors import Interrupted
 from gradinc.base.signals import Interruption
+from gradinc.core.criterion import with_terms
 from gradinc.core.plan import extent
 from gradinc.data.task import Task
 from gradinc.runs.build import build_model
@@ -59,6 +60,7 @@ class Loop:
             raise
 
     def _train_task(self, task: Task) -> None:
+        task = with_terms(task, self.learner.criterion)
         self._begin(task)
         while self.position.stage != "test":
             if self.position.stage == "training":
@@ -135,7 +137,7 @@ class Loop:
         count = extent(first, length, size, window.last)
         if count:
             ends = extent(first + count, length, size, window.last) == 0
-            self.learner.open(epoch.rows(first, count), count, ends=ends)
+            self.learner.open(epoch.planned(first, count), count, ends=ends)
         return count
 
     def _pause(self) -> None:

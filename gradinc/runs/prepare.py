@@ -105,6 +105,9 @@ def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
         raise UserError(
             f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1"
         )
+    if config.budget.tokens is not None and dataset.train.lengths is None:
+        where = f"budget.tokens={config.budget.tokens}"
+        raise UserError(where, f"{config.data.name} has no tokens", "Use budget.samples or budget.epochs")
     part = config.evaluate.rows
     for task in range(stream.tested):
         if stream.size(part, task) == 0:

@@ -64,7 +64,7 @@ class Reporter:
     ) -> None:
         self._config, self._stream, self._learner = config, stream, learner
         self._logs, self._display, self._clock, self._spending = logs, display, clock, spending
-        self._last_line = (clock.seconds, learner.work.samples)
+        self._last_line = (clock.seconds, self._taken)
         self._watched: tuple[int, float, set[str]] = (-1, 0.0, set())
         self._next_shown = 0.0
 
@@ -94,24 +94,25 @@ class Reporter:
             return
         self._log(position, lr=self._learner.lr, train={"loss": loss}, **values)
         self._watch(position, loss, values.get("notes", {}))
-        seconds, speed = self._clock.seconds, self._speed()
-        self._last_line = (seconds, self._learner.work.samples)
+        seconds, (samples, tokens) = self._clock.seconds, self._speeds()
+        self._last_line = (seconds, self._taken)
         self._logs.timing.write(
             {
                 "step": self._learner.updates,
                 "seconds": round(seconds, 3),
-                "samples_per_second": round(speed, 1),
+                "samples_per_second": round(samples, 1),
+                **({"tokens_per_second": round(tokens, 1)} if self._learner.work.tokens else {}),
                 "clock": round(time.time(), 1),
             }
         )
-        self._display.numbers(self._spending.share(position), loss=f"{loss:.4f}", speed=f"{speed:,.0f}/s")
+        self._display.numbers(self._spending.share(position), loss=f"{loss:.4f}", speed=self._shown(samples, tokens))
 
     def progress(self, position: Position) -> None:
         """Show the progress of training at intervals, also between two lines of the log."""
         now = time.monotonic()
         if now >= self._next_shown:
             self._next_shown = now + SHOWN_EVERY
-            self._display.numbers(self._spending.share(position), speed=f"{self._speed():,.0f}/s")
+            self._display.numbers(self._spending.share(position), speed=self._shown(*self._speeds()))
             self._display.reached(position.epoch_name)
 
     # ---- measuring ----
@@ -148,13 +149,23 @@ class Reporter:
         learner = self._learner
         used = counts(learner, self._config.data.batch_size)
         where = {"step": learner.updates, "task": position.task, "epoch": position.epoch}
-        where |= {name: used[name] for name in ("samples", "rows", "passes")}
+        where |= {name: used[name] for name in ("samples", "rows", "passes", "tokens", "items") if name in used}
         self._logs.metrics.write({**where, **values})
 
-    def _speed(self) -> float:
-        """Samples per second since the last line of the log."""
-        seconds, samples = self._last_line
-        return (self._learner.work.samples - samples) / max(self._clock.seconds - seconds, 1e-9)
+    @property
+    def _taken(self) -> tuple[int, int]:
+        """Rows and tokens of the stream so far."""
+        return self._learner.work.samples, self._learner.work.tokens
+
+    def _speeds(self) -> tuple[float, float]:
+        """Samples and tokens per second since the last line of the log."""
+        seconds, (samples, tokens) = self._last_line
+        passed = max(self._clock.seconds - seconds, 1e-9)
+        return (self._taken[0] - samples) / passed, (self._taken[1] - tokens) / passed
+
+    def _shown(self, samples: float, tokens: float) -> str:
+        """Return the speed in tokens if the data have tokens, else in samples."""
+        return f"{tokens:,.0f} tokens/s" if self._learner.work.tokens else f"{samples:,.0f}/s"
 
     def _watch(self, position: Position, loss: float, notes: dict[str, float]) -> None:
         """Warn of unusual numbers, each once in a task."""

@@ -14,7 +14,7 @@ from gradinc.runs.position import Position
 
 
 def counts(learner: Learner, batch_size: int) -> dict[str, Any]:
-    """Return the amounts that a run has used so far: samples, updates, rows through the model, passes."""
+    """Return the amounts that a run has used so far: samples, updates, tokens, rows through the model, passes."""
     work = learner.work
     return {"samples": work.samples, "steps": learner.updates, **work.record(batch_size)}
 

@@ -68,7 +68,8 @@ class Spending:
             Stalled: the rule rejected every window of the epoch, and no limit would end the training.
         """
         limits = self.limits
-        ends = any(each is not None for each in (limits.epochs, limits.samples, limits.work(1), limits.seconds))
+        counts = (limits.epochs, limits.samples, limits.tokens, limits.work(1), limits.seconds)
+        ends = any(each is not None for each in counts)
         if not ends and self._learner.updates == position.steps and self._learner.window.taken == 0:
             rule = self._config.strategy.window.rule
             what = f"rejected every window of epoch {position.epoch + 1}, so that training would not end"
@@ -78,4 +79,6 @@ class Spending:
         """Return the amounts that the task has used, with the methods' rows at the end of the previous task."""
         steps, samples, seconds = (now - began for now, began in zip(self.total(), position.began, strict=True))
         rows = self._learner.work.rows - self._learner.work.ended
-        return Spent(position.epoch, int(steps), int(samples), rows, rows / self._config.data.batch_size, seconds)
+        work, passes = self._learner.work, rows / self._config.data.batch_size
+        tokens = work.tokens - work.token_start
+        return Spent(position.epoch, int(steps), int(samples), tokens, rows, passes, seconds)

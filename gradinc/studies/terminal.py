@@ -203,6 +203,7 @@ def summary(result: dict[str, Any]) -> Table:
         *([("values found on", str(result["search"]["judged_by"]))] if result.get("search") else []),
         ("ended by", f"budget.{result['ended_by']}"),
         ("samples", f"{result['samples']:,}"),
+        *([("tokens", f"{result['tokens']:,}")] if "tokens" in result else []),
         ("updates", f"{result['steps']:,}"),
         *([("rows", _rows(result)), ("passes", f"{result['passes']:,.0f}")] if set(result) >= ROWS else []),
         ("time", duration_text(result["seconds"])),

@@ -84,6 +84,7 @@ CHANGES: dict[str, Any] = {
     "budget.epochs": 3,
     "budget.steps": 3,
     "budget.samples": 3,
+    "budget.tokens": 100_000,
     "budget.rows": 3,
     "budget.passes": 3,
     "budget.seconds": 3.0,
