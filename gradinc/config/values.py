@@ -38,6 +38,9 @@ Decay = Annotated[float, Ge(0), Lt(1)]
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu", "selu", "softplus", "tanh", "sigmoid", "identity"]
 """The name of an activation function."""
 
+WideActivation = Activation | Literal["crelu"]
+"""The name of an activation function; ``crelu`` gives the next layer twice as many inputs."""
+
 Init = Literal["default", "xavier", "xavier_plain", "kaiming", "orthogonal", "truncated_normal"] | Positive
 """The distribution of initial weights: ``default`` is PyTorch's own for each layer, a number the standard
 deviation of a normal distribution that is cut off at two standard deviations."""

@@ -11,12 +11,28 @@ import torch
 from torch import nn
 
 from gradinc.base.errors import UserError
-from gradinc.config.values import Activation, Init, Norm
+from gradinc.config.values import Activation, Init, Norm, WideActivation
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
+
+class CReLU(nn.Module):
+    """Concatenated ReLU: max(x, 0) of all channels, then max(−x, 0) of all channels.
+
+    Paper: Shang et al. 2016, arXiv 1603.05201
+    """
+
+    rowwise = True
+    copies = 2
+    """How often each channel occurs in the output, for methods that follow a unit to the next layer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat((x, -x), 1).relu()
+
+
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
+    "crelu": CReLU,
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
@@ -43,7 +59,7 @@ _RELU_GAIN = math.sqrt(2)
 _CUT_AT_TWO = 0.87962566103423978
 
 
-def activation(name: Activation) -> nn.Module:
+def activation(name: WideActivation) -> nn.Module:
     """Return the activation function of this name, as a module without weights."""
     return _ACTIVATIONS[name]()
 
@@ -95,7 +111,7 @@ class Residual(nn.Sequential):
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, law: Init, name: Activation) -> None:
+def initialise(model: nn.Module, law: Init, name: WideActivation) -> None:
     """Draw the weights of all linear and convolutional layers anew and set their biases to 0.
 
     With fan_in and fan_out the numbers of inputs of one output and of outputs of one input, and g the

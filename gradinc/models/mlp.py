@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gradinc.base.errors import UserError
-from gradinc.config.values import Activation, Count, Decay, Finite, Init, Norm, Positive
+from gradinc.config.values import Count, Decay, Finite, Init, Norm, Positive, WideActivation
 from gradinc.models.layers import Residual, chain, initialise
 from gradinc.models.layers import activation as activation_layer
 from gradinc.models.layers import dropout as dropout_layer
@@ -21,7 +21,7 @@ def mlp(
     *,
     width: Count = 256,
     depth: Count = 2,
-    activation: Activation = "relu",
+    activation: WideActivation = "relu",
     norm: Norm = "none",
     norm_output: bool = False,
     dropout: Decay = 0.0,
@@ -36,7 +36,7 @@ def mlp(
     Args:
         width: units of each hidden layer.
         depth: number of hidden layers.
-        activation: the function after each hidden layer.
+        activation: the function after each hidden layer; crelu doubles the inputs of the next layer.
         norm: the normalisation between a hidden layer and its activation; batch makes accumulation differ from a large
             batch.
         norm_output: whether the outputs are normalised, too.
@@ -48,13 +48,17 @@ def mlp(
         bias_init: value of initial offsets, before init_scale; null leaves them to init.
 
     Raises:
-        UserError: offsets are given a value, but the layers have none; or only the outputs would be normalised.
+        UserError: offsets are given a value, but the layers have none; only the outputs would be normalised; or a
+            layer would add its input to a result of twice the width.
     """
     if bias_init is not None and not bias:
         what = "sets the offsets, but model.bias=false creates none"
         raise UserError(f"model.bias_init={bias_init:g}", what, "Leave out one of the two")
     if norm_output and norm == "none":
         raise UserError("model.norm_output=true", "model.norm=none chooses no normalisation", "Use model.norm=batch")
+    if residual and activation == "crelu":
+        what = "adds the input of a layer to its result, which is twice as wide with model.activation=crelu"
+        raise UserError("model.residual=true", what, "Use another activation, or model.residual=false")
     layers: dict[str, nn.Module | None] = {"flatten": nn.Flatten()}
     inputs = math.prod(shape)
     for number in range(1, depth + 1):
@@ -69,7 +73,7 @@ def mlp(
         else:
             layers |= {f"{name}{number}": layer for name, layer in own.items()}
         layers[f"dropout{number}"] = dropout_layer(dropout)
-        inputs = width
+        inputs = 2 * width if activation == "crelu" else width
     layers["output"] = nn.Linear(inputs, outputs, bias=bias)
     layers["output_norm"] = norm_layer(norm, outputs, dims=0) if norm_output else None
     model = chain(**layers)

@@ -154,6 +154,39 @@ def test_each_activation_makes_another_function_of_the_same_weights(model: Model
     assert all(not torch.allclose(a, b) for i, a in enumerate(outputs) for b in outputs[:i])
 
 
+@pytest.mark.parametrize(("model", "layer"), [(mlp, "hidden2"), (cnn, "conv2")])
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_crelu_gives_the_next_layer_both_signs_of_every_unit(model: Model, layer: str, norm: str) -> None:
+    """With opposite weights for the two halves the layer is linear in what is before the activation: x⁺ − x⁻ = x."""
+    network = build(model, (1, 8, 8), activation="crelu", width=4, norm=norm).double()
+    plain = build(model, (1, 8, 8), activation="relu", width=4, norm=norm).double()
+    following = network.get_submodule(layer).weight
+    assert following.shape[1] == 2 * plain.get_submodule(layer).weight.shape[1]
+    seen: dict[str, Tensor] = {}
+    for name in ("activation1", layer):
+        network.get_submodule(name).register_forward_pre_hook(lambda m, x, name=name: seen.__setitem__(name, x[0]))
+    network(rows((1, 8, 8)))
+    before, after = seen["activation1"], seen[layer]
+    positive, negative = network.get_submodule("activation1")(before).chunk(2, 1)
+    assert torch.equal(positive - negative, before)
+    assert torch.equal(positive, before.relu())
+    if model is mlp:
+        assert torch.equal(after, torch.cat((positive, negative), 1))
+    assert after.shape[1] == 2 * before.shape[1]
+    assert weights_learn(network)
+
+
+def weights_learn(network: nn.Module) -> bool:
+    functional.cross_entropy(network(rows((1, 8, 8))), torch.tensor([0, 1, 2])).backward()
+    return all(p.grad is not None and bool(p.grad.any()) for p in network.parameters())
+
+
+def test_crelu_is_refused_where_a_layer_is_added_to_its_input() -> None:
+    with pytest.raises(UserError, match=r"^model\.residual=true: .*crelu.* Use another activation"):
+        mlp((4,), 2, residual=True, activation="crelu")
+    mlp((4,), 2, residual=True, activation="relu")
+
+
 @pytest.mark.parametrize("model", [linear, mlp, cnn, resnet18])
 def test_identity_makes_an_affine_model(model: Model) -> None:
     """Without an activation, normalisation and pooling nothing is left that is not linear."""
