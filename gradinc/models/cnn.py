@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from gradinc.config.values import Count, Decay, Init, Norm, WideActivation, Whole
+from gradinc.config.values import Count, Decay, Init, Norm, Whole, WideActivation
 from gradinc.models.layers import activation as activation_layer
 from gradinc.models.layers import chain, image_shape, initialise
 from gradinc.models.layers import dropout as dropout_layer
@@ -29,7 +29,8 @@ def cnn(
         width: channels of the first block; each further block has twice as many.
         depth: number of blocks; each halves height and width while they are above 1.
         hidden: units of the fully connected layer between the blocks and the output layer, 0 for none.
-        activation: the function after each block and after the hidden layer; crelu doubles the inputs of the next layer.
+        activation: the function after each block and after the hidden layer; crelu gives the next layer twice as many
+            inputs.
         norm: the normalisation after each convolution; batch makes accumulation differ from a large batch.
         dropout: probability that an input of the output layer is set to 0 in training.
         init: the distribution of initial weights.

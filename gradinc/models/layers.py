@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gradinc.base.errors import UserError
-from gradinc.config.values import Activation, Init, Norm, WideActivation
+from gradinc.config.values import Init, Norm, WideActivation
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
