@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from gradinc.base.errors import UserError
+from gradinc.config.parts_folder import use_folders
 from gradinc.config.values import DEVICE
 
 
@@ -31,6 +32,8 @@ class Parser(argparse.ArgumentParser):
             **options,
         )
         self.add_argument("--quiet", "-q", action="store_true", help="no progress, only errors and results")
+        own = "a folder of your own models, methods and other parts; repeatable"
+        self.add_argument("--with", dest="folders", action="append", default=[], metavar="FOLDER", help=own)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(self.prog, message, f"See {self.prog} --help")
@@ -48,7 +51,23 @@ class Parser(argparse.ArgumentParser):
             raise UserError(
                 other, f"{self.prog} does not take it", f"Did you mean {near[0]}?" if near else "Leave it out"
             )
+        use_parts(options)
         return options
+
+
+def use_parts(options: argparse.Namespace) -> None:
+    """Let the parts in the folders of ``--with`` be chosen, after a check of all of them.
+
+    Raises:
+        UserError: a folder or a part in it is wrong.
+    """
+    use_folders(options.folders)
+    if options.folders:
+        from gradinc.config.catalog import check_folders
+        from gradinc.config.groups import check_names
+
+        check_folders()
+        check_names()
 
 
 def check_counts(options: argparse.Namespace, *names: str, least: int = 1, fix: str = "") -> None:

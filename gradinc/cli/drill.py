@@ -72,7 +72,8 @@ def _check(words: Sequence[str]) -> None:
     from gradinc.config.compose import load_config
 
     options, overrides = read_arguments(words)
-    asked = [name for name, value in vars(options).items() if value and name not in ("config_dir", "quiet", "run")]
+    free = ("config_dir", "folders", "quiet", "run")
+    asked = [name for name, value in vars(options).items() if value and name not in free]
     if asked:
         raise UserError(f"--{asked[0].replace('_', '-')}", "gradinc drill kills a single run", "Leave it out")
     config = load_config(overrides, [Path(folder) for folder in options.config_dir])

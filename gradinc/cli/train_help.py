@@ -24,6 +24,7 @@ OPTIONS = (
     ("-m, --multirun", "run every combination of the values with commas"),
     ("-c, --cfg job|hydra|all", "show the composed config; with -p SECTION a part of it, with --resolve its ${…}"),
     ("-i, --info [WHAT]", "show how Hydra composes: all, config, defaults, defaults-tree, plugins, searchpath"),
+    ("--with FOLDER", "a folder of your own models, methods and other parts; repeatable"),
     ("-cd, --config-dir DIR", "a folder of YAML files of your own, in groups like gradinc's"),
     ("-sc install=bash", 'shell completion: eval "$(gradinc -sc install=bash)"; also fish, zsh'),
     ("-q, --quiet", "no progress, only warnings and errors; the same as progress=quiet"),

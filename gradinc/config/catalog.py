@@ -10,19 +10,24 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gradinc.base.errors import UserError
+from gradinc.config.definitions import definition_in, source_file, symbol_in, tree_of
 from gradinc.config.names import choose
-from gradinc.config.signature import Parameter, arguments_of, paper_of, parameters_of, summary_of
+from gradinc.config.parts_folder import PartsFolder, shown_path, used_folders
+from gradinc.config.signature import Form, Parameter, arguments_of, check_form, paper_of, parameters_of, summary_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
+
+OWN = "gradinc"
+"""The package of gradinc's own parts."""
 
 FILE_ROOMS = {
     "model": "models",
@@ -39,6 +44,19 @@ MODULE_ROOMS = {"optimizer": ("core/optimizers.py", "weights"), "schedule": ("co
 """Kinds with one module for all: its file, and the name of the first argument of every part in it."""
 
 KINDS = (*FILE_ROOMS, *MODULE_ROOMS)
+
+FORMS = {
+    "model": Form(("shape", "outputs")),
+    "data": Form(("root",)),
+    "stream": Form(("material",)),
+    "method": Form(base="gradinc.core.method.Method"),
+    "rule": Form(base="gradinc.core.rule.Rule"),
+    "due": Form(base="gradinc.core.due.Due"),
+    "cluster": Form(),
+    "optimizer": Form(("weights",)),
+    "schedule": Form(("update", "updates")),
+}
+"""The form of the definition of each kind of part."""
 
 PLURALS = {
     "model": "models",
@@ -67,6 +85,7 @@ class Part:
         summary: the first line of its docstring.
         paper: its ``Paper:`` line, or None.
         parameters: its options, in the order of its signature.
+        path: the file of its definition.
     """
 
     kind: str
@@ -76,6 +95,12 @@ class Part:
     parameters: Mapping[str, Parameter]
     module: str = field(repr=False, compare=False)
     symbol: str = field(repr=False, compare=False)
+    path: Path = field(repr=False, compare=False)
+
+    @property
+    def package(self) -> str:
+        """The package that its module is in: ``gradinc`` for gradinc's own."""
+        return self.module.partition(".")[0]
 
 
 class UnknownPart(UserError):
@@ -95,7 +120,7 @@ class UnknownPart(UserError):
 
 def parts(kind: str) -> list[Part]:
     """Return every part of a kind, by name."""
-    return [_read(kind, source) for _, source in sorted(_sources(kind, PACKAGE, tuple(sys.path)).items())]
+    return [_read(kind, source) for _, source in sorted(_all(kind).items())]
 
 
 def part(kind: str, name: str, where: str | None = None) -> Part:
@@ -109,13 +134,15 @@ def part(kind: str, name: str, where: str | None = None) -> Part:
     Raises:
         UserError: no part has this name.
     """
-    sources = _sources(kind, PACKAGE, tuple(sys.path))
+    sources = _all(kind)
     if name not in sources:
+        where = where or f"{kind}={name}"
         for entry in entry_points(group=f"gradinc.{PLURALS[kind]}", name=name):
             package = entry.dist.name if entry.dist is not None else entry.module.partition(".")[0]
             what = f"is in the module {entry.module}, which cannot be found"
-            raise UserError(where or f"{kind}={name}", what, f"Install {package} again")
-        raise UnknownPart(kind, name, where or f"{kind}={name}", choose(name, sorted(sources)))
+            raise UserError(where, what, f"Install {package} again")
+        refuse_unnamed(kind, name, where)
+        raise UnknownPart(kind, name, where, choose(name, sorted(sources)))
     return _read(kind, sources[name])
 
 
@@ -123,11 +150,54 @@ def load_part(kind: str, name: str) -> Callable[..., Any]:
     """Import a part and return its function or class.
 
     Raises:
-        UserError: no part has this name.
+        UserError: no part has this name, or its module cannot be imported.
     """
     found = part(kind, name)
-    loaded: Callable[..., Any] = getattr(importlib.import_module(found.module), found.symbol)
+    try:
+        loaded: Callable[..., Any] = getattr(importlib.import_module(found.module), found.symbol)
+    except Exception as error:
+        if found.package == OWN:
+            raise
+        raise _not_importable(found, error) from error
     return loaded
+
+
+def refuse_unnamed(kind: str, name: str, where: str) -> None:
+    """Refuse the name of a file in a folder of parts that does not define the part.
+
+    Args:
+        where: the choice as the message names it.
+
+    Raises:
+        UserError: there is such a file.
+    """
+    for folder in used_folders():
+        for room in _rooms(kind):
+            if (path := folder.path / room / f"{name}.py").is_file():
+                what = f"has no function or class {name}, which {where} asks for"
+                raise UserError(shown_path(path), what, "Give one of its definitions the name of the file")
+
+
+def check_folders() -> None:
+    """Check the parts in the folders in use: every file can be read, and no name is gradinc's.
+
+    Raises:
+        UserError: one is wrong; the message has the file and the line.
+    """
+    for kind in KINDS if used_folders() else ():
+        parts(kind)
+
+
+def _not_importable(part: Part, error: Exception) -> UserError:
+    """Return the error for a part whose module raised one, with the last line of the part's own package."""
+    depth = part.module.count(".")
+    root = part.path.parents[depth - 1] if depth else part.path
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(root)]
+    place = (frames[-1].filename, frames[-1].lineno) if frames else (str(part.path), 1)
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        place = error.filename, error.lineno
+    what = f"cannot be imported for {part.kind}={part.name} ({type(error).__name__}: {error})"
+    return UserError(f"{shown_path(Path(place[0]))}:{place[1]}", what, "Correct the file")
 
 
 class _Source(NamedTuple):
@@ -139,89 +209,103 @@ class _Source(NamedTuple):
     symbol: str
 
 
+def _all(kind: str) -> dict[str, _Source]:
+    return _sources(kind, PACKAGE, tuple(sys.path), used_folders())
+
+
 @cache
-def _sources(kind: str, package: Path, installed: tuple[str, ...]) -> dict[str, _Source]:
-    """Return the place of each part of a kind, by name; gradinc's own come before others of the same name.
+def _sources(
+    kind: str, package: Path, installed: tuple[str, ...], folders: tuple[PartsFolder, ...]
+) -> dict[str, _Source]:
+    """Return the place of each part of a kind, by name; gradinc's own come before installed ones of the same name.
 
     Args:
         kind: one of `KINDS`.
         package: gradinc's folder.
         installed: the folders that Python imports from, as in ``sys.path``.
+        folders: the folders of the user's own parts.
+
+    Raises:
+        UserError: a part in a folder has the name of another part.
     """
-    return {source.name: source for source in (*_elsewhere(kind), *_own(kind, package))}
+    found = {source.name: source for source in (*_elsewhere(kind), *_own(kind, package))}
+    for source in (source for folder in folders for source in _in_folder(kind, folder)):
+        if (other := found.get(source.name)) is not None:
+            whose = "gradinc" if other.path.is_relative_to(package) else other.module.partition(".")[0]
+            line = definition_in(source.path, source.symbol).lineno
+            what = f"{whose} has a {kind} of the name {source.name}"
+            raise UserError(f"{shown_path(source.path)}:{line}", what, "Give it another name")
+        found[source.name] = source
+    return found
 
 
 def _own(kind: str, package: Path) -> Iterator[_Source]:
     if kind in MODULE_ROOMS:
         file, first = MODULE_ROOMS[kind]
-        path = package / file
-        functions = [n for n in _tree(path).body if isinstance(n, ast.FunctionDef)] if path.is_file() else []
-        for node in functions:
-            if not node.name.startswith("_") and [a.arg for a in node.args.args[:1]] == [first]:
-                yield _Source(node.name, f"gradinc.{file.removesuffix('.py').replace('/', '.')}", path, node.name)
+        yield from _in_module(package / file, first, f"gradinc.{_dotted(file)}")
         return
-    room = FILE_ROOMS[kind]
-    for path in sorted((package / room).glob("[!_]*.py")):
-        symbol = _symbol(path, path.stem)
-        if symbol is not None:
-            yield _Source(path.stem, f"gradinc.{room.replace('/', '.')}.{path.stem}", path, symbol)
+    yield from _in_files(package / FILE_ROOMS[kind], f"gradinc.{_dotted(FILE_ROOMS[kind])}")
+
+
+def _in_folder(kind: str, folder: PartsFolder) -> Iterator[_Source]:
+    if kind in MODULE_ROOMS:
+        file, first = MODULE_ROOMS[kind]
+        for place in (file, Path(file).name):
+            yield from _in_module(folder.path / place, first, f"{folder.name}.{_dotted(place)}")
+    for room in _rooms(kind):
+        yield from _in_files(folder.path / room, f"{folder.name}.{_dotted(room)}")
+
+
+def _rooms(kind: str) -> list[str]:
+    """Return the folders, in a folder of parts, that a kind is looked for in: gradinc's own, or its last word."""
+    room = FILE_ROOMS.get(kind) or MODULE_ROOMS[kind][0].removesuffix(".py")
+    return list(dict.fromkeys((room, room.rpartition("/")[2], *([] if kind == "data" else [PLURALS[kind]]))))
+
+
+def place_of(kind: str, name: str) -> Path:
+    """Return the file of a part in a folder of parts, relative to the folder."""
+    return Path(_rooms(kind)[0].removeprefix("core/"), f"{name}.py")
+
+
+def _in_module(path: Path, first: str, module: str) -> Iterator[_Source]:
+    """Yield the functions of a module whose first argument has this name."""
+    nodes = tree_of(path).body if path.is_file() else []
+    for node in (node for node in nodes if isinstance(node, ast.FunctionDef)):
+        if not node.name.startswith("_") and [a.arg for a in node.args.args[:1]] == [first]:
+            yield _Source(node.name, module, path, node.name)
+
+
+def _in_files(folder: Path, package: str) -> Iterator[_Source]:
+    """Yield the parts in the files of a folder; a file without a definition of its name is for the others' use."""
+    for path in sorted(folder.glob("[!_]*.py")):
+        if (symbol := symbol_in(path, path.stem)) is not None:
+            yield _Source(path.stem, f"{package}.{path.stem}", path, symbol)
+
+
+def _dotted(file: str) -> str:
+    return file.removesuffix(".py").replace("/", ".")
 
 
 def _elsewhere(kind: str) -> Iterator[_Source]:
     """Yield parts that other packages register, as entry points ``name = "package.module"``."""
     for entry in entry_points(group=f"gradinc.{PLURALS[kind]}"):
-        path = _source_file(entry.module)
-        symbol = entry.attr or (_symbol(path, entry.name) if path is not None else None)
+        path = source_file(entry.module)
+        symbol = entry.attr or (symbol_in(path, entry.name) if path is not None else None)
         if path is not None and symbol:
             yield _Source(entry.name, entry.module, path, symbol)
-
-
-def _source_file(module: str) -> Path | None:
-    """Return the file of a module, found without executing its parent packages."""
-    spec: ModuleSpec | None = None
-    for piece in module.split("."):
-        # By its last word alone: for a folder without __init__.py, Python would look its parent up among the imported
-        # modules.
-        spec = PathFinder.find_spec(piece, None if spec is None else list(spec.submodule_search_locations or ()))
-        if spec is None:
-            return None
-    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    try:
-        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except SyntaxError as error:
-        raise UserError(str(path), f"line {error.lineno} is not valid Python", "Correct the file") from error
-
-
-def _symbol(path: Path, name: str) -> str | None:
-    """Return the function or class in a file whose name is `name`, apart from letter case and underscores."""
-    for node in _tree(path).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and _squeezed(node.name) == _squeezed(name):
-            return node.name
-    return None
-
-
-def _squeezed(name: str) -> str:
-    return name.replace("_", "").lower()
 
 
 @cache
 def _read(kind: str, source: _Source) -> Part:
     name, module, path, symbol = source
-    tree = _tree(path)
-    definition = next(
-        (n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == symbol), None
-    )
-    if definition is None:
-        raise UserError(str(path), f"no function or class {symbol}", f"Define it, or correct the name of {kind} {name}")
+    definition = definition_in(source.path, source.symbol)
     text = ast.get_docstring(definition) or ""
     signature: ast.FunctionDef | None = definition if isinstance(definition, ast.FunctionDef) else None
     if isinstance(definition, ast.ClassDef):
         signature = next((n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         if signature is not None:
             text += "\n\n" + (ast.get_docstring(signature) or "")
-    parameters = {} if signature is None else parameters_of(signature, tree, path, arguments_of(text))
-    return Part(kind, name, summary_of(text), paper_of(text), parameters, module, symbol)
+    shown = Path(shown_path(path))
+    parameters = {} if signature is None else parameters_of(signature, tree_of(path), shown, arguments_of(text))
+    check_form(kind, FORMS[kind], definition, signature, shown)
+    return Part(kind, name, summary_of(text), paper_of(text), parameters, module, symbol, path)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gradinc.config import catalog
+from gradinc.config.catalog import OWN
+from gradinc.config.parts_folder import PartsFolder, used_folders
 from gradinc.config.placing import chosen
-
-OWN = "gradinc"
 
 MAKING = (
     "base/randomness.py",
@@ -33,8 +33,8 @@ def code_digests(document: Mapping[str, Any]) -> dict[str, str]:
     """Return the SHA-256 over the source of gradinc and of each package with a part in a run, as loaded by this
     process.
 
-    For gradinc the files of `MAKING` count. For another package every Python file counts, because the files that
-    a part uses are not known; for a single module, its file.
+    For gradinc the files of `MAKING` count. For another package or a folder every Python file counts, because the
+    files that a part uses are not known; for a single module, its file.
 
     Args:
         document: the run's config.
@@ -47,19 +47,30 @@ def code_digests(document: Mapping[str, Any]) -> dict[str, str]:
     """
     parts = chosen(document)
     names = [*parts.parts.items(), *(("method", name) for name in parts.methods)]
-    packages = {catalog.part(kind, name).module.partition(".")[0] for kind, name in names}
+    packages = {catalog.part(kind, name).package for kind, name in names}
     return {package: package_digest(package) for package in (OWN, *sorted(packages - {OWN}))}
 
 
 def registered_packages() -> list[str]:
     """Return gradinc and every package that registers a part."""
-    modules = [part.module for kind in catalog.KINDS for part in catalog.parts(kind)]
-    return sorted({OWN, *(module.partition(".")[0] for module in modules)})
+    return sorted({OWN, *(part.package for kind in catalog.KINDS for part in catalog.parts(kind))})
+
+
+def package_digest(package: str = OWN) -> str:
+    """Return the SHA-256 over the source files of a package, a module or a folder of parts that can change a number.
+
+    Code that this process has loaded stays the same, so the digest is computed once.
+    """
+    return _digest_once(package, used_folders())
 
 
 @cache
-def package_digest(package: str = OWN) -> str:
-    """Return the SHA-256 over the source files of a package or a module that can change a number."""
+def _digest_once(package: str, folders: tuple[PartsFolder, ...]) -> str:
+    return current_digest(package)
+
+
+def current_digest(package: str) -> str:
+    """Return the digest of the files as they are now."""
     total = hashlib.sha256()
     for root, path in _sources(package):
         total.update(f"{path.relative_to(root).as_posix()}\n".encode())
@@ -98,6 +109,9 @@ def _sources(package: str) -> list[tuple[Path, Path]]:
     if package == OWN:
         places = [catalog.PACKAGE / place for place in MAKING]
         return [(catalog.PACKAGE, path) for place in places for path in _python_files(place)]
+    for folder in used_folders():
+        if folder.name == package:
+            return [(folder.path, path) for path in folder.sources()]
     spec = PathFinder.find_spec(package)
     roots = [Path(root) for root in (spec and spec.submodule_search_locations) or ()]
     if not roots and spec is not None and spec.origin:

@@ -20,8 +20,10 @@ from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.cluster import Cluster, cluster
 from gradinc.config.documents import flat
+from gradinc.config.implied import offer
 from gradinc.config.names import choose, nearest_key, shown, written
 from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
+from gradinc.config.parts_folder import shown_path, used_folders
 from gradinc.config.placing import Chosen, chosen, refuse_without_part
 from gradinc.config.replaced import replaced
 from gradinc.config.schema import Config
@@ -50,8 +52,14 @@ class Composer:
         for folder in self._folders[1:]:
             for path in folder.rglob("*.yaml"):
                 check_yaml_size(path)
+        self._implied = groups.without_file(config_dirs)
         self._bases: dict[tuple[Path, tuple[str, ...]], DictConfig] = {}
         self._by_files: dict[tuple[str, ...], Chosen] = {}
+
+    @property
+    def has_folders(self) -> bool:
+        """Whether there are folders besides gradinc's own."""
+        return len(self._folders) > 1
 
     def keys(self) -> list[str]:
         """Return every key with a default value."""
@@ -121,6 +129,11 @@ class Composer:
                 path = groups.file(choice.key, name, self.config_dirs)
                 if path is None or groups.conf_folder() in path.parents or not groups.mentions(path, error.name):
                     continue
+                folder = next((each for each in used_folders() if each.conf in path.parents), None)
+                if folder is not None:
+                    where = f"{shown_path(path)}:{groups.line_of(path, error.name)}"
+                    what = f"asks for {error.kind} {error.name}, which is in no file of {folder.given}"
+                    return UserError(where, what, f"Write {folder.given / catalog.place_of(error.kind, error.name)}")
                 group = f"gradinc.{catalog.PLURALS[error.kind]}"
                 package = groups.package_of(path) or f"the package that registers it in the group {group}"
                 what = f"{path.relative_to(path.parents[1])} asks for it, and no installed package has it"
@@ -205,10 +218,10 @@ class Composer:
             UserError: a choice is unknown, or a file is invalid.
         """
         picks = self.picks(choices)
-        known, key = (self._bases if self.config_dirs else _OWN), (self._folders[0], picks)
+        known, key = (self._bases if self._implied or self.has_folders else _OWN), (self._folders[0], picks)
         if key not in known:
             tree = self._compose(picks)
-            if picks and self.config_dirs:
+            if picks and self.has_folders:
                 self._check_hydra(tree, picks)
             known[key] = tree
         return known[key]
@@ -228,7 +241,7 @@ class Composer:
 
     def _search_path(self) -> list[str]:
         """Return the user's folders as an override for Hydra."""
-        if not self.config_dirs:
+        if not self.has_folders:
             return []
         quoted = (str(folder).replace("\\", "\\\\").replace("'", "\\'") for folder in self._folders[1:])
         return ["hydra.searchpath=[" + ",".join(f"'file://{folder}'" for folder in quoted) + "]"]
@@ -238,10 +251,12 @@ class Composer:
         by_key = list(latest(assignments).values())
         values = [f"~{a.key}" if a.deletes else f"++{a.key}={a.raw}" for a in by_key if not a.is_choice]
         values += [f"~{key}" for key in self._merged(by_key)[1]]
+        offer(self._implied)
         return [*self.picks(a for a in by_key if a.is_choice), *values, *self._search_path()]
 
     def _compose(self, picks: tuple[str, ...]) -> DictConfig:
         overrides = [*picks, *self._search_path()]
+        offer(self._implied)
         try:
             with initialize_config_dir(str(self._folders[0]), job_name="gradinc", version_base=HYDRA_BASE):
                 return compose("config", overrides=overrides, return_hydra_config=True)

@@ -11,6 +11,8 @@ from typing import Any
 from gradinc.base.errors import UserError
 from gradinc.base.files import is_utf8
 from gradinc.config import catalog
+from gradinc.config.implied import implied
+from gradinc.config.parts_folder import shown_path, used_folders
 from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 
@@ -44,7 +46,7 @@ def conf_folder() -> Path:
 
 
 def folders(config_dirs: Sequence[Path] = ()) -> list[Path]:
-    """Return gradinc's configuration folder and, after it, the user's.
+    """Return gradinc's configuration folder and, after it, ``conf`` of the user's own parts and the user's folders.
 
     Raises:
         UserError: a folder does not exist.
@@ -52,23 +54,52 @@ def folders(config_dirs: Sequence[Path] = ()) -> list[Path]:
     for folder in config_dirs:
         if not folder.is_dir():
             raise UserError(f"--config-dir {folder}", "no such folder", "Give a folder of YAML files")
-    return [conf_folder(), *(folder.resolve() for folder in config_dirs)]
+    own = [folder.conf for folder in used_folders() if folder.conf.is_dir()]
+    return [conf_folder(), *own, *(folder.resolve() for folder in config_dirs)]
+
+
+def check_names() -> None:
+    """Check that no YAML file of the user's own parts has the name of another choice, which would hide the file.
+
+    Raises:
+        UserError: one has.
+    """
+    own = [folder.conf for folder in used_folders()]
+    for number, folder in enumerate(own):
+        for path in sorted(folder.rglob("*.yaml")):
+            name = path.relative_to(folder)
+            for other in (conf_folder(), *own[:number]):
+                if (other / name).exists():
+                    choice = f"{name.parent.as_posix()}={name.stem}"
+                    whose = "gradinc" if other == conf_folder() else shown_path(other.parent)
+                    raise UserError(shown_path(path), f"{whose} has {choice}, too", "Give the file another name")
 
 
 def names(group: str, config_dirs: Sequence[Path] = ()) -> list[str]:
     """Return the possible names of ``group=``."""
-    return sorted(name for name, _ in _files(group, config_dirs))
+    named = [name for name, _ in _files(group, config_dirs)]
+    return sorted([*named, *implied(group, named)])
+
+
+def without_file(config_dirs: Sequence[Path] = ()) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the content of every choice without a YAML file, by its group and its name."""
+    found = {group: implied(group, dict(_files(group, config_dirs))) for group in GROUPS}
+    return {(group, name): said for group, choices in found.items() for name, said in choices.items()}
 
 
 def choices(group: str, config_dirs: Sequence[Path] = ()) -> list[Choice]:
     """Return the choices of ``group=``, by name, each with its summary and paper."""
     found = {name: _choice(group, name, path) for name, path in _files(group, config_dirs)}
+    for name, said in implied(group, found).items():
+        (part,) = _chosen_parts(group, name, said)
+        found[name] = Choice(group, name, part.summary, part.paper)
     return [found[name] for name in sorted(found)]
 
 
 def content(group: str, name: str, config_dirs: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return the content of a choice's YAML file; empty without a file."""
-    return next((_read(path) for found, path in _files(group, config_dirs) if found == name), {})
+    """Return the content of a choice's YAML file, or of the file that a part without one would have; else empty."""
+    files = dict(_files(group, config_dirs))
+    return _read(files[name]) if name in files else implied(group, files).get(name, {})
 
 
 def file(group: str, name: str, config_dirs: Sequence[Path] = ()) -> Path | None:
@@ -78,7 +109,14 @@ def file(group: str, name: str, config_dirs: Sequence[Path] = ()) -> Path | None
 
 def mentions(path: Path, part: str) -> bool:
     """Return whether a YAML file has a part's name as a word of its own."""
-    return re.search(rf"(?<![\w-]){re.escape(part)}(?![\w-])", path.read_text(encoding="utf-8")) is not None
+    return line_of(path, part) > 0
+
+
+def line_of(path: Path, part: str) -> int:
+    """Return the number of the first line, from 1, that has a part's name as a word of its own; 0 without one."""
+    word = re.compile(rf"(?<![\w-]){re.escape(part)}(?![\w-])")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((number for number, line in enumerate(lines, 1) if word.search(line)), 0)
 
 
 def package_of(path: Path) -> str | None:
@@ -112,7 +150,11 @@ def _files(group: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, Path]
 def _choice(group: str, name: str, path: Path) -> Choice:
     summary, paper = _header(path)
     if not summary or paper is None:
-        for part in _chosen_parts(group, path):
+        try:
+            chosen = _chosen_parts(group, path.stem, _read(path))
+        except UserError:  # a listing continues; choosing the file reports the error
+            chosen = []
+        for part in chosen:
             summary, paper = summary or part.summary, paper or part.paper
     return Choice(group, name, summary, paper)
 
@@ -133,19 +175,18 @@ def _header(path: Path) -> tuple[str, str | None]:
     return summary, paper
 
 
-def _chosen_parts(group: str, path: Path) -> list[catalog.Part]:
-    """Return the part that a YAML file chooses by ``name:``, or a strategy's only method; empty if unclear."""
-    if group != "strategy" and group not in catalog.KINDS:
-        return []
-    kind = "method" if group == "strategy" else group
-    try:
-        said = _read(path)
-    except UserError:  # a listing continues; choosing the file reports the error
-        return []
-    chosen = list(methods(said)) if group == "strategy" else [said.get("name", path.stem)]
+def _chosen_parts(group: str, name: str, said: dict[str, Any]) -> list[catalog.Part]:
+    """Return the part that a file's content chooses by ``name:``, or a strategy's only method or rule; empty if
+    unclear."""
+    if group != "strategy":
+        chosen = [(group, said.get("name", name))] if group in catalog.KINDS else []
+    else:
+        rule = ((said.get("strategy") or said).get("window") or {}).get("rule")
+        chosen = [("method", each) for each in methods(said)] or ([("rule", rule)] if rule else [])
     if len(chosen) != 1:
         return []
-    return [part for part in catalog.parts(kind) if part.name in chosen]
+    ((kind, wanted),) = chosen
+    return [part for part in catalog.parts(kind) if part.name == wanted]
 
 
 def _read(path: Path) -> dict[str, Any]:

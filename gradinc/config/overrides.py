@@ -15,9 +15,10 @@ from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
 from gradinc.base.errors import UserError
-from gradinc.config import groups
+from gradinc.config import catalog, groups
 from gradinc.config.cluster import short_keys
 from gradinc.config.documents import flat
+from gradinc.config.implied import kinds_of
 from gradinc.config.names import choose, shown, written
 
 TEXT_KEYS = ("name", "output", "init", "search", "data.root")
@@ -136,6 +137,8 @@ def check_choice(assignment: Assignment, config_dirs: Sequence[Path]) -> list[st
     chosen = [shown(item) for item in (value if isinstance(value, list) else [value])]
     for name in chosen:
         if name not in names:
+            for kind in kinds_of(group):
+                catalog.refuse_unnamed(kind, name, written(group, name))
             raise UserError(written(group, name), "unknown", choose(name, names))
         if chosen.count(name) > 1:
             raise UserError(written(group, value), f"{name} is repeated", "Write each name once")

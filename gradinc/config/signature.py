@@ -40,6 +40,54 @@ class Parameter:
     help: str
 
 
+@dataclass(frozen=True)
+class Form:
+    """The form of the definition of a kind of part.
+
+    Attributes:
+        arguments: the arguments before its options; None for a class without any.
+        base: the class that it must be a subclass of, or None.
+    """
+
+    arguments: tuple[str, ...] | None = None
+    base: str | None = None
+
+
+def check_form(
+    kind: str,
+    form: Form,
+    definition: ast.FunctionDef | ast.ClassDef,
+    signature: ast.FunctionDef | None,
+    path: Path,
+) -> None:
+    """Check the definition of a part.
+
+    Args:
+        kind: its kind, for messages.
+        signature: the definition itself, or the ``__init__`` of a class that has one.
+        path: the file, for messages.
+
+    Raises:
+        UserError: it is a function instead of a class, lacks its base class, or takes other arguments.
+    """
+    name, where = definition.name, f"{path}:{definition.lineno}"
+    is_class = isinstance(definition, ast.ClassDef)
+    if form.arguments is None and not is_class:
+        raise UserError(where, f"a {kind} is a class, and {name} is a function", f"Write class {name.title()}")
+    if isinstance(definition, ast.ClassDef) and form.base is not None and not definition.bases:
+        base = form.base.rpartition(".")[2]
+        raise UserError(where, f"{name} is not a subclass of {form.base}", f"Write class {name}({base})")
+    if signature is None:
+        return
+    given = [argument.arg for argument in (*signature.args.posonlyargs, *signature.args.args)][is_class:]
+    wanted = list(form.arguments or ())
+    if len(given) != len(wanted) and signature.args.vararg is None:
+        before = ", ".join([*(["self"] if is_class else []), *wanted])
+        what = f"{name} takes ({', '.join(given)}) before its options, and a {kind} takes ({', '.join(wanted)})"
+        fix = f"Write def {signature.name}({before}, *, …) with every option after the *"
+        raise UserError(f"{path}:{signature.lineno}", what, fix)
+
+
 def parameters_of(
     signature: ast.FunctionDef, tree: ast.Module, path: Path, helps: Mapping[str, str]
 ) -> dict[str, Parameter]:

@@ -16,6 +16,7 @@ import yaml
 from gradinc.base.crash import crash_point
 from gradinc.base.errors import UserError
 from gradinc.base.files import check_plain, storage_error, storing, write_json, write_whole
+from gradinc.config.catalog import UnknownPart
 from gradinc.config.identity import changed, identity_digest, run_name
 from gradinc.config.schema import Config
 from gradinc.config.validation import validate
@@ -301,8 +302,21 @@ def read_config(path: Path) -> Config:
         raise UserError(str(file), "is not a config", AGAIN)
     try:
         return validate(document)
+    except UnknownPart as error:
+        raise UserError(str(file), *_missing_part(error, path)) from error
     except UserError as error:
         raise UserError(str(file), f"{error.where}: {error.what}", AGAIN) from error
+
+
+def _missing_part(error: UnknownPart, path: Path) -> tuple[str, str]:
+    """Return what is wrong and the fix, for a run with a part of a folder or a package that is not here."""
+    meta = read_meta(path / "meta.json") or {}
+    if folders := meta.get("folders"):
+        what = f"{error.where} is in the folder {' or '.join(folders)} of the user's own parts"
+        return what, "Give " + " ".join(f"--with {name}" for name in folders)
+    if plugins := meta.get("plugins"):
+        return f"{error.where} is in the package {' or '.join(plugins)}", f"Install {' and '.join(plugins)}"
+    return f"{error.where}: {error.what}", AGAIN
 
 
 def _written_places(run: Path) -> Iterator[Path]:

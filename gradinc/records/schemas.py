@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Len
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from gradinc.base.files import open_plain
 from gradinc.config.values import Threads
@@ -17,6 +17,7 @@ LARGEST_RECORD = 64 << 20
 """Largest JSON document that is read, in bytes; the result of a stream of a thousand tasks has a third of this size."""
 
 _Count = Annotated[int, Ge(0)]
+_PackageName = Annotated[str, StringConstraints(pattern=r"\A\w{1,100}\z")]
 Measures = dict[str, float]
 
 
@@ -48,6 +49,7 @@ class _Meta(_Record):
     segments: Annotated[list[_Segment], Len(1)]
     code: str
     plugins: dict[str, str] = {}
+    folders: list[_PackageName] = []
 
 
 class _Search(_Record):

@@ -7,6 +7,7 @@ from typing import Any
 
 from gradinc.config.catalog import part
 from gradinc.config.code import edited
+from gradinc.config.parts_folder import with_options
 from gradinc.config.schema import Config
 from gradinc.config.values import Strength
 from gradinc.records.directory import RunDirectory
@@ -43,7 +44,8 @@ def tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) 
     display.ended(result)
     if "matrix" in result:
         compare_with_bounds(directory, display)
-    display.say(f"next: gradinc test {shlex.quote(str(directory.path))}", style="bold")
+    words = ["gradinc", "test", str(directory.path), *with_options()]
+    display.say(f"next: {shlex.join(words)}", style="bold")
 
 
 def divergence(directory: RunDirectory, result: dict[str, Any]) -> str:

@@ -10,8 +10,9 @@ from gradinc import __version__
 from gradinc.base.command import this_command
 from gradinc.base.errors import UserError
 from gradinc.base.files import write_json
-from gradinc.config.catalog import PACKAGE
-from gradinc.config.code import OWN, code_digests
+from gradinc.config.catalog import OWN, PACKAGE
+from gradinc.config.code import code_digests
+from gradinc.config.parts_folder import used_folders
 from gradinc.data.stream import Stream
 from gradinc.records.directory import RunDirectory
 from gradinc.records.environment import changes
@@ -68,12 +69,14 @@ def write_meta(
     watching = {key: document[key] for key in WATCHING}
     segment = {"from_step": step or 0, **environment, **watching, "pid": os.getpid(), "command": this_command()}
     codes = code_digests(document)
+    folders = [folder.name for folder in used_folders() if folder.name in codes]
     write_json(
         directory.path / "meta.json",
         {
             "gradinc": __version__,
             "code": codes.pop(OWN),
             **({"plugins": codes} if codes else {}),
+            **({"folders": folders} if folders else {}),
             "commit": _commit(),
             "identity": directory.identity,
             "data": stream.record(),

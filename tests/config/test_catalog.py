@@ -148,7 +148,9 @@ def test_a_part_of_another_package_is_found_and_read_without_running_it(tmp_path
     ran = tmp_path / "ran"
     code = f'open({str(ran)!r}, "w")\n'
     (package / "__init__.py").write_text(code)
-    (package / "mine.py").write_text(code + 'class Mine:\n    """Mine"""\n    def __init__(self, *, k: int = 1): ...\n')
+    (package / "mine.py").write_text(
+        code + 'class Mine(dict):\n    """Mine"""\n    def __init__(self, *, k: int = 1): ...\n'
+    )
     info = tmp_path / "elsewhere-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1\n")

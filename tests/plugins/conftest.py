@@ -7,8 +7,8 @@ from lab import Lab
 from lives import Nursery
 
 
-@pytest.fixture
-def lab(tmp_path: Path, nursery: Nursery) -> Lab:
-    lab = Lab(tmp_path, nursery)
-    lab.install()
+@pytest.fixture(params=[True, False], ids=["installed", "folder"])
+def lab(tmp_path: Path, nursery: Nursery, request: pytest.FixtureRequest) -> Lab:
+    lab = Lab(tmp_path, nursery, request.param)
+    lab.build()
     return lab

@@ -61,7 +61,7 @@ def test_gradinc_test_warns_of_edited_code_of_theirs_and_of_ours(lab: Lab) -> No
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_resumed_run_says_so_or_is_refused(lab: Lab, strict: bool) -> None:
     words = (*RUN, "budget.steps=400", "checkpoint.seconds=0", "progress=plain")
-    life = lab.start("train", "--config-dir", "conf", *SMALL, *words)
+    life = lab.start("train", *lab.config_dir, *SMALL, *words)
     while not list(lab.folder.glob("outputs/mine/ckpt/*")):
         assert not life.is_over()
     life.kill(signal.SIGTERM)

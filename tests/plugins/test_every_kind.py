@@ -56,7 +56,7 @@ def test_a_sweep_runs_on_a_cluster_of_another_package_with_parts_of_all_kinds(la
 
 def test_parts_of_another_package_are_listed_with_their_help(lab: Lab) -> None:
     for group, name, line in (("schedules", "halving", "Half the rate"), ("models", "net", "A small network")):
-        end = lab.gradinc("list", group, "--config-dir", "conf")
+        end = lab.gradinc("list", group, *lab.config_dir)
         assert end.code == 0
         assert any(name in row and line in row for row in end.out.splitlines()), end
     assert lab.train("schedule=halvng").err.startswith("schedule=halvng: unknown. Choose from: halving")

@@ -154,25 +154,44 @@ FILES = {
 SMALL = ("data=digits", "model=linear", "budget.steps=6", "threads=1", "evaluate.epochs=100")
 
 
+ROOMS = {**GROUPS, "data": "data/sets", "stream": "data/streams"}
+"""The folder of each kind in a folder that is laid out like gradinc."""
+
+
 @dataclass(frozen=True)
 class Lab:
-    """The package in a folder, and commands run beside it."""
+    """Parts in a package that is installed, or in a folder that is given with --with; and commands run beside it."""
 
     folder: Path
     nursery: Nursery
+    is_installed: bool = True
 
     @property
     def package(self) -> Path:
-        return self.folder / "site" / "mylab"
+        return self.folder / "site" / "mylab" if self.is_installed else self.folder / "mylab"
 
-    def install(self) -> None:
-        for kind, group in GROUPS.items():
-            name = next(key for key in SOURCES if key.startswith(f"{kind}/")).partition("/")[2]
-            module = self.package / group / f"{name}.py"
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What every command must be given."""
+        return () if self.is_installed else ("--with", "mylab")
+
+    def build(self) -> None:
+        """Write the parts and their YAML."""
+        for key, source in SOURCES.items():
+            kind, name = key.split("/")
+            module = self.package / (GROUPS if self.is_installed else ROOMS)[kind] / f"{name}.py"
             module.parent.mkdir(parents=True)
-            module.write_text(SOURCES[f"{kind}/{name}"])
-        (self.package / "__init__.py").write_text("")
+            module.write_text(source)
         (self.package / "shared.py").write_text(SHARED)
+        for name, text in FILES.items():
+            path = (self.folder if self.is_installed else self.package) / "conf" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        if self.is_installed:
+            self._register()
+
+    def _register(self) -> None:
+        (self.package / "__init__.py").write_text("")
         metadata = self.folder / "site" / "mylab-1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mylab\nVersion: 1.0\n")
@@ -181,21 +200,22 @@ class Lab:
             kind, name = key.split("/")
             points.append(f"[gradinc.{GROUPS[kind]}]\n{name} = mylab.{GROUPS[kind]}.{name}\n")
         (metadata / "entry_points.txt").write_text("\n".join(points))
-        for name, text in FILES.items():
-            path = self.folder / "conf" / f"{name}.yaml"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
 
     def start(self, command: str, *words: str) -> Life:
-        """Start a command in a process that sees the package as an installed one."""
-        return self.nursery.start(self.folder, *words, command=command, packages=self.folder / "site")
+        """Start a command in a process that sees an installed package."""
+        site = self.folder / "site"
+        return self.nursery.start(self.folder, *words, *self.options, command=command, packages=site)
 
     def gradinc(self, command: str, *words: str) -> End:
         """Run a command to its end."""
         return self.start(command, *words).end()
 
     def train(self, *words: str) -> End:
-        return self.gradinc("train", "--config-dir", "conf", *SMALL, *words)
+        return self.gradinc("train", *self.config_dir, *SMALL, *words)
+
+    @property
+    def config_dir(self) -> tuple[str, ...]:
+        return ("--config-dir", "conf") if self.is_installed else ()
 
     def edit(self, name: str, before: str, after: str) -> None:
         path = self.package / name

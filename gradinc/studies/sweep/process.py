@@ -26,7 +26,7 @@ _LOOKED_EVERY = 0.1
 
 START = (
     f"import sys; root = {str(PACKAGE.parent)!r}; root in sys.path or sys.path.insert(0, root); "
-    "from gradinc.studies.sweep.worker import serve; serve()"
+    "from gradinc.studies.sweep.worker import serve; serve(folders=sys.argv[1:])"
 )
 
 Tell = Callable[[dict[str, Any]], None]
@@ -83,7 +83,7 @@ class Worker:
             stop: the number of the signal that stops the sweep, or 0.
         """
         begun = time.monotonic()
-        process = self._started()
+        process = self._started(shipment.folders)
         assert process.stdin is not None
         before = os.fstat(self._printed.fileno()).st_size
         with suppress(BrokenPipeError):
@@ -131,13 +131,13 @@ class Worker:
             self._process.wait()
         self._printed.close()
 
-    def _started(self) -> subprocess.Popen[bytes] | Forked:
+    def _started(self, folders: Sequence[str]) -> subprocess.Popen[bytes] | Forked:
         if self._process is not None and self._process.poll() is not None:
             self._process = None
         if self._process is None:
             self._rest = b""
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", START],
+                [sys.executable, "-P", "-c", START, *folders],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._printed,

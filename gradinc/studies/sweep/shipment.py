@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from gradinc.config.parts_folder import used_folders
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Shipment:
         folder: the directory that relative paths in the config start from.
         directory: the run's directory, relative to `folder`.
         arguments: the sweep's command line, which also resumes the sweep.
+        folders: the folders of the user's own parts, the same for all jobs of a sweep.
     """
 
     number: int
@@ -27,6 +30,7 @@ class Shipment:
     folder: str
     directory: str
     arguments: tuple[str, ...]
+    folders: tuple[str, ...] = field(default_factory=lambda: tuple(str(each.path) for each in used_folders()))
 
     def line(self) -> bytes:
         """The job as one line of JSON."""

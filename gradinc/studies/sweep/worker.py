@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +29,8 @@ from gradinc.base.loading import loading
 from gradinc.base.streams import Enduring
 from gradinc.base.text import one_line, printable
 from gradinc.config import catalog
-from gradinc.config.code import package_digest, registered_packages
+from gradinc.config.code import current_digest, package_digest, registered_packages
+from gradinc.config.parts_folder import use_folders
 from gradinc.config.schema import Config
 from gradinc.config.validation import validate
 from gradinc.records.directory import RunDirectory
@@ -57,15 +58,17 @@ class Loaded(NamedTuple):
     alone: bool
 
 
-def serve(loaded: Loaded | None = None) -> None:
+def serve(loaded: Loaded | None = None, folders: Sequence[str] = ()) -> None:
     """Serve until the input ends.
 
     Args:
         loaded: result of `load` in the process that this one was forked from, if it was.
+        folders: the folders of the user's own parts, in a new process.
     """
     faulthandler.enable()
     port = _Port()
     if loaded is None:
+        use_folders(folders)
         loaded = load_all()
     port.listen()
     while (job := port.next_job()) is not None:
@@ -83,7 +86,7 @@ def load_all() -> Loaded:
         _import_own()
         threads = _threads()
         _import_parts()
-    packages = {package for package, digest in before.items() if package_digest.__wrapped__(package) == digest}
+    packages = {package for package, digest in before.items() if current_digest(package) == digest}
     return Loaded(packages, _threads() == threads)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from gradinc.config.code import OWN, recorded_digests
+from gradinc.config.catalog import OWN
+from gradinc.config.code import recorded_digests
 from gradinc.config.identity import identity_digest
 from gradinc.records.environment import ENVIRONMENT, changes
 from gradinc.records.recorded import RecordedRun

@@ -20,6 +20,7 @@ from gradinc.config.compose import Job
 from gradinc.config.composer import Composer
 from gradinc.config.names import shown
 from gradinc.config.overrides import parse
+from gradinc.config.parts_folder import with_options
 from gradinc.records.keys import strategy_label
 from gradinc.records.log import read_log
 from gradinc.records.recorded import RecordedRun
@@ -251,7 +252,7 @@ class Search:
         words = [word for word in words if parse(word, self.config_dirs).key in kept]
         if self.space.mode == "first-tasks":
             words.append(f"stream.scored_tasks={self._scored(best)}")
-        folders = [f"--config-dir={folder}" for folder in self.config_dirs]
+        folders = [*with_options(), *(f"--config-dir={folder}" for folder in self.config_dirs)]
         return [*folders, *words, f"search={self.folder}"]
 
     def _scored(self, best: Any) -> int | None:
