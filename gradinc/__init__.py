@@ -9,16 +9,18 @@ if TYPE_CHECKING:
     from gradinc.api.load import load
     from gradinc.api.sweep import sweep
     from gradinc.api.train import train
+    from gradinc.api.use import use
     from gradinc.base.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "__version__", "load", "sweep", "train"]
+__all__ = ["UserError", "__version__", "load", "sweep", "train", "use"]
 
 _MODULES = {
     "UserError": "gradinc.base.errors",
     "load": "gradinc.api.load",
     "sweep": "gradinc.api.sweep",
     "train": "gradinc.api.train",
+    "use": "gradinc.api.use",
 }
 """The module of each public name: it is imported, with torch, when the name is used for the first time."""
 

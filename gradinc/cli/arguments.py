@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from gradinc.base.errors import UserError
-from gradinc.config.parts_folder import use_folders
+from gradinc.config.own_parts import use_parts
 from gradinc.config.values import DEVICE
 
 
@@ -51,23 +51,8 @@ class Parser(argparse.ArgumentParser):
             raise UserError(
                 other, f"{self.prog} does not take it", f"Did you mean {near[0]}?" if near else "Leave it out"
             )
-        use_parts(options)
+        use_parts(options.folders)
         return options
-
-
-def use_parts(options: argparse.Namespace) -> None:
-    """Let the parts in the folders of ``--with`` be chosen, after a check of all of them.
-
-    Raises:
-        UserError: a folder or a part in it is wrong.
-    """
-    use_folders(options.folders)
-    if options.folders:
-        from gradinc.config.catalog import check_folders
-        from gradinc.config.groups import check_names
-
-        check_folders()
-        check_names()
 
 
 def check_counts(options: argparse.Namespace, *names: str, least: int = 1, fix: str = "") -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gradinc import __version__
 from gradinc.base.errors import UserError
-from gradinc.cli.arguments import Parser, use_parts
+from gradinc.cli.arguments import Parser
+from gradinc.config.own_parts import use_parts
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,7 +47,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     for index, argument in enumerate(rest):
         if argument.startswith("-"):
             raise _not_an_option(argument, rest[index + 1 : index + 2])
-    use_parts(options)
+    use_parts(options.folders)
     if options.quiet:
         rest.append("progress=quiet")
     return options, rest

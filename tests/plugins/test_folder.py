@@ -11,7 +11,7 @@ from command import Command, in_process
 from lab import SMALL, SOURCES, Lab
 from lives import Nursery
 
-from gradinc.config.parts_folder import use_folders
+import gradinc
 
 NET = SOURCES["model/net"].replace("from mylab.shared import activation\n", "activation = nn.ReLU\n")
 
@@ -72,7 +72,7 @@ WRONG = {
 
 
 @pytest.fixture
-def gradinc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     monkeypatch.chdir(tmp_path)
     return in_process(capsys)
 
@@ -84,10 +84,10 @@ def write(place: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_mistake_is_one_line_with_its_place(gradinc: Command, what: str) -> None:
+def test_a_mistake_is_one_line_with_its_place(command: Command, what: str) -> None:
     place, text, line = WRONG[what]
     write(place, text)
-    end = gradinc("train", "--with", "mylab", *SMALL, "model=net")
+    end = command("train", "--with", "mylab", *SMALL, "model=net")
     assert (end.code, end.out) == (2, "")
     assert end.err.startswith(line), end.err
     assert end.err.count("\n") == 1
@@ -103,56 +103,56 @@ def test_a_mistake_is_one_line_with_its_place(gradinc: Command, what: str) -> No
         ("torch", "--with torch: torch is the name of an installed package."),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_refused(gradinc: Command, folder: str, line: str) -> None:
+def test_a_folder_that_cannot_be_used_is_refused(command: Command, folder: str, line: str) -> None:
     Path("file").write_text("")
     Path("json").mkdir()
     Path("torch").mkdir()
-    for command in (["list"], ["train", "model=mlp"], ["test", "outputs/mine"], ["report", "outputs"], ["runs"]):
-        end = gradinc(*command, "--with", folder)
+    for words in (["list"], ["train", "model=mlp"], ["test", "outputs/mine"], ["report", "outputs"], ["runs"]):
+        end = command(*words, "--with", folder)
         assert end.code == 2
         assert end.err.startswith(line)
 
 
-def test_a_part_needs_no_yaml(gradinc: Command) -> None:
+def test_a_part_needs_no_yaml(command: Command) -> None:
     write("models/net.py", NET)
     write("methods/halve.py", SOURCES["method/halve"])
     write("rules/doubled.py", SOURCES["rule/doubled"])
-    listed = gradinc("list", "--with", "mylab").out.splitlines()
+    listed = command("list", "--with", "mylab").out.splitlines()
     assert any(line.split() == ["net", "A", "small", "network"] for line in listed)
     assert any(line.split()[:2] == ["halve", "Take"] for line in listed)
-    shown = gradinc("train", "--with", "mylab", "model=net", "strategy=[doubled,halve]", "--cfg", "job")
+    shown = command("train", "--with", "mylab", "model=net", "strategy=[doubled,halve]", "--cfg", "job")
     assert shown.code == 0
     assert "rule: doubled" in shown.out
     assert "halve: {}" in shown.out
-    assert gradinc("train", "model=net").err.startswith("model=net: unknown. Choose from: ")
-    assert "net" not in gradinc("list", "models").out.split()
+    assert command("train", "model=net").err.startswith("model=net: unknown. Choose from: ")
+    assert "net" not in command("list", "models").out.split()
 
 
-def test_a_preset_in_the_folder_is_a_choice(gradinc: Command) -> None:
+def test_a_preset_in_the_folder_is_a_choice(command: Command) -> None:
     write("models/net.py", NET)
     write("conf/model/wide.yaml", "# A wide one\nname: net\nwidth: 64\n")
     write("conf/experiment/mine.yaml", "# @package _global_\n# Mine\ndefaults:\n  - override /model: net\nseed: 7\n")
-    assert "width: 64" in gradinc("train", "--with", "mylab", "model=wide", "--cfg", "job").out
-    shown = gradinc("train", "--with", "mylab", "experiment=mine", "--cfg", "job").out
+    assert "width: 64" in command("train", "--with", "mylab", "model=wide", "--cfg", "job").out
+    shown = command("train", "--with", "mylab", "experiment=mine", "--cfg", "job").out
     assert "name: net" in shown
     assert "seed: 7" in shown
 
 
-def test_folders_of_any_name_and_several_of_them(gradinc: Command) -> None:
+def test_folders_of_any_name_and_several_of_them(command: Command) -> None:
     write("models/net.py", NET)
     Path("lab 2.0-b").mkdir()
     shutil.copytree("mylab/models", "lab 2.0-b/models")
     two = ("--with", "mylab", "--with", "lab 2.0-b")
     assert (
-        gradinc("list", *two).err
+        command("list", *two).err
         == "lab 2.0-b/models/net.py:6: mylab has a model of the name net. Give it another name.\n"
     )
     Path("lab 2.0-b/models/net.py").rename("lab 2.0-b/models/other.py")
     Path("lab 2.0-b/models/other.py").write_text(NET.replace("def net", "def other"))
-    names = [line.split()[0] for line in gradinc("list", "models", *two).out.splitlines()]
+    names = [line.split()[0] for line in command("list", "models", *two).out.splitlines()]
     assert {"net", "other"} <= set(names)
     shutil.copytree("mylab", "sub/mylab")
-    assert "its package would have the name mylab" in gradinc("list", "--with", "mylab", "--with", "sub/mylab").err
+    assert "its package would have the name mylab" in command("list", "--with", "mylab", "--with", "sub/mylab").err
 
 
 def test_a_run_of_a_folder_is_opened_with_the_folder_only(tmp_path: Path, nursery: Nursery) -> None:
@@ -182,6 +182,19 @@ def test_a_run_of_a_folder_is_opened_with_the_folder_only(tmp_path: Path, nurser
     assert "next: gradinc train --with=mylab" in searched.out
 
 
+def test_a_folder_is_used_from_python_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("models/net.py", NET)
+    with pytest.raises(gradinc.UserError, match=r"^model=net: unknown"):
+        gradinc.train(*SMALL, "model=net")
+    gradinc.use("mylab")
+    run = gradinc.train(*SMALL, "model=net", progress="quiet", device="cpu")
+    assert sum(weight.numel() for weight in run.model.parameters()) == 64 * 8 + 8 + 8 * 10 + 10
+    gradinc.use()
+    with pytest.raises(gradinc.UserError, match="Give --with mylab"):
+        gradinc.load(run.path)
+
+
 def test_a_crashed_worker_is_replaced_by_one_with_the_folder(tmp_path: Path, nursery: Nursery) -> None:
     """The first workers are copies of the sweep; a later one is a new Python and must find the folder again."""
     lab = Lab(tmp_path, nursery, is_installed=False)
@@ -195,4 +208,4 @@ def test_a_crashed_worker_is_replaced_by_one_with_the_folder(tmp_path: Path, nur
 
 @pytest.fixture(autouse=True)
 def no_folders() -> None:
-    use_folders([])
+    gradinc.use()
