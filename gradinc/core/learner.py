@@ -15,7 +15,6 @@ from gradinc.core.method import MOVES, Method
 from gradinc.core.passes import Passes
 from gradinc.core.rate import Rate
 from gradinc.core.state import Declared, Parameters
-from gradinc.core.stepper import stepper
 from gradinc.core.window import Window
 from gradinc.core.work import BEFORE_ROWS
 from gradinc.data.batch import Batch
@@ -63,7 +62,7 @@ class Learner:
         self._stepped = _hooks(sorted(chain, key=lambda method: method.role not in MOVES), "stepped")
         self._begins = _hooks(chain, "begin")
         self._ends = _hooks(sorted(chain, key=lambda method: method.role != "averages"), "end")
-        self._step = stepper(self.optimizer)
+        self._step = rate.step
         self._saved: dict[str, Any] = {
             "model": Parameters(self.model),
             "optimizer": rate,

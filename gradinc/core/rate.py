@@ -12,6 +12,7 @@ from torch import Tensor
 from gradinc.core.place import Place
 from gradinc.core.schedules import Schedule
 from gradinc.core.state import alike, expect
+from gradinc.core.stepper import stepper
 from gradinc.core.work import Work
 
 SCALES: dict[str, Callable[[int], float]] = {"none": lambda count: 1.0, "linear": float, "sqrt": math.sqrt}
@@ -19,30 +20,35 @@ SCALES: dict[str, Callable[[int], float]] = {"none": lambda count: 1.0, "linear"
 
 
 class Rate:
-    """An optimizer's learning rate over a run.
+    """An optimizer with its learning rate over a run.
 
     Args:
+        schedule: returns the factor of an update; None if the program that owns the optimizer sets its rate.
         scale: a name in `SCALES`.
 
     Attributes:
-        schedule: returns the factor of an update.
         scale: returns the factor of a window from its number of micro-batches.
+        step: makes an update; without a schedule it is the optimizer's own function, with its hooks and counters.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, scale: str = "none") -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule | None, scale: str = "none") -> None:
         self.optimizer = optimizer
         self.schedule, self.scale = schedule, SCALES[scale]
         self._bases: list[float] = [group["lr"] for group in optimizer.param_groups]
-        self._steady = schedule.steady and scale == "none"
+        self._steady = schedule is not None and schedule.steady and scale == "none"
         self._factor: float | None = None
+        # A scheduler of PyTorch replaces the function on the optimizer, so it is looked up at every step.
+        self.step: Callable[[], object] = stepper(optimizer) if schedule is not None else lambda: optimizer.step()
 
     def now(self, place: Place, work: Work, count: int) -> float:
         """Return the learning rate of the first parameter group for a window of `count` micro-batches."""
+        if self.schedule is None:
+            return float(self.optimizer.param_groups[0]["lr"])
         return self._bases[0] * self._at(place, work, count)
 
     def set(self, place: Place, work: Work, count: int) -> None:
         """Set the optimizer's learning rate for the update that is about to be made."""
-        if self._steady and self._factor is not None:
+        if self.schedule is None or (self._steady and self._factor is not None):
             return
         factor = self._at(place, work, count)
         if factor != self._factor:
@@ -72,4 +78,5 @@ class Rate:
         self._factor = None
 
     def _at(self, place: Place, work: Work, count: int) -> float:
+        assert self.schedule is not None
         return self.schedule(place.updates - place.began, place.task, *work.in_task) * self.scale(count)

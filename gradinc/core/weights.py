@@ -144,6 +144,19 @@ class Weights:
         if self.heads:
             self.leaves.wake(self.reached)
 
+    def rejoined(self) -> str | None:
+        """Give every parameter its view of `grad` again, for a program that clears gradients itself.
+
+        Returns:
+            The name of a parameter that is no view of `value`, since the model was moved or converted; or None.
+        """
+        for name, p, value, grad in zip(self.names, self.parameters, self._values, self._grads, strict=True):
+            if p.data_ptr() != value.data_ptr():
+                return name
+            if p.grad is not grad:
+                p.grad = grad
+        return None
+
     def state_dict(self) -> list[int]:
         """Return the heads that were reached; the weights themselves are in the model's state."""
         return sorted(self.reached)

@@ -75,7 +75,9 @@ METRICS: dict[str, Callable[[Matrix], float]] = {
 """The metrics of a single run, by name."""
 
 
-def metrics(matrix: Matrix, scored: Sequence[int] | None = None) -> tuple[dict[str, float | None], dict[str, str]]:
+def measured_metrics(
+    matrix: Matrix, scored: Sequence[int] | None = None
+) -> tuple[dict[str, float | None], dict[str, str]]:
     """Return all metrics of a matrix.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 from gradinc.base.errors import UserError
 from gradinc.base.randomness import seeded
 from gradinc.config.catalog import load_part, parts
-from gradinc.config.schema import Config
+from gradinc.config.schema import Config, StrategySection
 from gradinc.core.corruption import CorruptPasses
 from gradinc.core.criterion import Criterion, CrossEntropy, OneHotError, SquaredError
 from gradinc.core.diagnostics import After, Before
@@ -26,6 +27,7 @@ from gradinc.core.passes import Passes
 from gradinc.core.place import Place
 from gradinc.core.plan import plan
 from gradinc.core.rate import Rate
+from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
 from gradinc.core.shared import SharedGradient
 from gradinc.core.weights import Weights
@@ -98,26 +100,69 @@ def build_learner(
         world: the processes that train the learner together, if there are several.
     """
     strategy, world = config.strategy, world or World()
+    setting, heads = (Setting(), ()) if stream is None else (stream.setting, stream.heads)
+    chain = build_chain(strategy, model, setting, heads, corrupted=config.corrupt.prob > 0)
+    weights = Weights(model, heads, chain.waits)
+    optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config, chain.due))
+    rate = Rate(optimizer, build_schedule(config, chain.due, rows, stream), strategy.scale_lr)
+    window = chain.window(weights, notes=config.diagnostics)
+    first, last = _around(config, window, world, waits=bool(chain.waits))
+    passes = _passes(config, model, weights, criterion, world, by_row=chain.rule.by_row)
+    return Learner(passes, rate, window, chain.methods, first=first, last=last)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The parts of a strategy, which fit each other and the model.
+
+    Attributes:
+        methods: by name, in the order in which they act.
+        waits: micro-batches between two updates, by the names of the weights with longer windows.
+    """
+
+    rule: Rule
+    due: Due
+    methods: dict[str, Method]
+    waits: dict[str, int]
+
+    def window(self, weights: Weights, *, notes: bool = False) -> Window:
+        """Return the window of the strategy.
+
+        Args:
+            notes: whether the noise among its micro-batches is noted for the log.
+        """
+        keeps = any(method.rereads for method in self.methods.values())
+        return Window(weights, self.rule, self.due, keeps=keeps, notes=notes)
+
+
+def build_chain(
+    strategy: StrategySection,
+    model: nn.Module,
+    setting: Setting,
+    heads: Sequence[range] = (),
+    *,
+    corrupted: bool = False,
+) -> Chain:
+    """Return the parts of a strategy.
+
+    Args:
+        corrupted: whether gradients are corrupted.
+
+    Raises:
+        UserError: they do not go together, or not with this model or these tasks.
+    """
     rule = load_part("rule", strategy.window.rule)(**strategy.window.rule_options)
     due = load_part("due", strategy.window.due)(**strategy.window.due_options)
     methods = {name: load_part("method", name)(**options) for name, options in strategy.methods.items()}
     classes = {name: type(method) for name, method in methods.items()}
     check_order(classes)
-    check_rows(strategy.window.rule, rule, model, classes, corrupted=config.corrupt.prob > 0)
+    check_rows(strategy.window.rule, rule, model, classes, corrupted=corrupted)
     for method in methods.values():
-        method.check(model, Setting() if stream is None else stream.setting)
-    heads = () if stream is None else stream.heads
+        method.check(model, setting)
     if strategy.window.layers:
         check_layer_windows(classes, heads)
     waits = sizes_of([name for name, p in model.named_parameters() if p.requires_grad], strategy.window.layers)
-    weights = Weights(model, heads, waits)
-    optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config, due))
-    rate = Rate(optimizer, build_schedule(config, due, rows, stream), strategy.scale_lr)
-    keeps = any(method.rereads for method in methods.values())
-    window = Window(weights, rule, due, keeps=keeps, notes=config.diagnostics)
-    first, last = _around(config, window, world, waits=bool(waits))
-    passes = _passes(config, model, weights, criterion, world, by_row=rule.by_row)
-    return Learner(passes, rate, window, methods, first=first, last=last)
+    return Chain(rule, due, methods, waits)
 
 
 def _passes(

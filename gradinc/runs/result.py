@@ -8,7 +8,7 @@ from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
 from gradinc.data.stream import Stream
 from gradinc.records.matrix import filled
-from gradinc.records.metrics import metrics
+from gradinc.records.metrics import measured_metrics
 from gradinc.runs import checkpoint
 from gradinc.runs.position import Position
 
@@ -56,10 +56,10 @@ def _matrices(stream: Stream, position: Position) -> dict[str, Any]:
     """Return the accuracy matrices of a stream of tasks, and their metrics."""
     if not stream.is_sequence:
         return {}
-    values, reasons = metrics(filled(position.matrix), stream.scored)
+    values, reasons = measured_metrics(filled(position.matrix), stream.scored)
     found: dict[str, Any] = {"protocol": None if stream.protocol is None else stream.protocol.record()}
     found |= {"matrix": position.matrix, "metrics": values, "undefined": reasons}
     if position.task_matrix:
-        in_task, _ = metrics(filled(position.task_matrix), stream.scored)
+        in_task, _ = measured_metrics(filled(position.task_matrix), stream.scored)
         found |= {"task_matrix": position.task_matrix, "task_metrics": in_task}
     return found
