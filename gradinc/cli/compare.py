@@ -1,63 +1,144 @@
-"""``gradinc compare``: runs side by side."""
+"""``gradinc compare``: runs or settings side by side."""
 
 from __future__ import annotations
 
-import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from shutil import get_terminal_size
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import print_columns, print_json, print_warnings, printable
 from gradinc.cli.arguments import Parser
+from gradinc.cli.result_options import (
+    add_result_options,
+    chosen_metrics,
+    difference_rows,
+    document_of,
+    print_blocks,
+    setting_rows,
+    settle_files,
+    shortened,
+    write_formats,
+)
+
+if TYPE_CHECKING:
+    from gradinc.records.groups import RunGroup
+    from gradinc.records.results import ResultTable
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+SIDE_BY_SIDE = 6
+"""Largest number of runs that are shown side by side unless settings are asked for."""
+
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the results of runs, and the keys of their configs that differ."""
+    """Print the results of settings and their paired differences, or of runs with the keys that differ."""
     options = _parser().read(arguments)
-    from gradinc.records.find import find_runs
-    from gradinc.records.keys import MISSING, differing, settings
-    from gradinc.records.summary import doubts, results_of
+    settle_files(options, options.runs)
+    from gradinc.records.find import found_and_chosen
+    from gradinc.records.results import result_table, sorted_settings
+    from gradinc.records.summary import doubts
 
-    runs = find_runs(options.runs, options.output)
+    runs = found_and_chosen(options.runs, options.output)
     if len(runs) < 2:
         raise UserError("gradinc compare", "needs two runs or more", "Give another one; gradinc runs lists them")
+    table = result_table(runs, chosen_metrics(options))
+    by_setting = _by_setting(options, table)
+    if by_setting:
+        key = options.sort or table.metrics[0]
+        backwards = options.reverse != (options.sort is None and _higher_is_better(table))
+        table = replace(table, settings=sorted_settings(table, key, reverse=backwards))
     print_warnings(doubts(runs))
-    values = [settings(run) for run in runs]
+    if write_formats(options, table, by_setting=by_setting):
+        return 0
+    if by_setting:
+        _show_settings(table, options)
+    else:
+        _show_runs(table, options)
+    return 0
+
+
+def _by_setting(options: Namespace, table: ResultTable) -> bool:
+    """Return whether settings are compared: on request, if there are several runs of them, or too many runs."""
+    if options.by is not None:
+        return bool(options.by == "setting")
+    asked = any(getattr(options, name) is not None for name in ("against", "metrics", "sort", "csv", "parquet", "latex"))
+    several = 1 < len(table.settings) < len([run for run in table.runs if run.config and run.status != "damaged"])
+    return asked or several or len(table.runs) > SIDE_BY_SIDE
+
+
+def _higher_is_better(table: ResultTable) -> bool:
+    return table.metrics[0] in table.shares and table.metrics[0] != "forgetting"
+
+
+def _show_settings(table: ResultTable, options: Namespace) -> None:
+    base = _base(table, options.against)
+    if options.json:
+        differences = table.differences(base) if base is not None else []
+        plain = [{"setting": each.name, "metric": each.metric, **_interval(each.found)} for each in differences]
+        against = None if base is None else base.name
+        print_json({"settings": document_of(table), "against": against, "differences": plain})
+        return
+    print_blocks(setting_rows(table))
+    if base is not None and any(each.found is not None for each in table.differences(base)):
+        print(f"\nDifferences from {printable(base.name)}, paired by seed")
+        print_blocks(difference_rows(table, base))
+    print("\nmean ± standard deviation [95 % interval of the mean, Student]; n: finished runs")
+
+
+def _interval(found: Any) -> dict[str, Any]:
+    if found is None:
+        return {"mean": None, "low": None, "high": None, "pairs": 0}
+    low, high = found.interval or (None, None)
+    return {"mean": found.mean, "low": low, "high": high, "pairs": found.count}
+
+
+def _base(table: ResultTable, name: str | None) -> RunGroup | None:
+    """Return the setting that the others are compared with: the named one, or else the first.
+
+    Raises:
+        UserError: no setting, or several, have this name.
+    """
+    if len(table.settings) < 2:
+        return None
+    if name is None:
+        return table.settings[0]
+    value = name.partition("=")[2] or name
+    same = [one for one in table.settings if one.name in (name, value)]
+    same = same or [one for one in table.settings if value in (one.name.split(), *one.values.values())]
+    if len(same) != 1:
+        from gradinc.config.names import choose
+
+        what = f"names {len(same)} of the settings"
+        raise UserError(f"--against {name}", what, choose(name, [one.name for one in table.settings]))
+    return same[0]
+
+
+def _show_runs(table: ResultTable, options: Namespace) -> None:
+    from gradinc.records.keys import MISSING, differing, named_settings
+    from gradinc.records.summary import results_of
+
+    runs = list(table.runs)
+    values = named_settings(runs)
     keys = {key: [each.get(key, MISSING) for each in values] for key in differing(runs, free=True)}
     if options.json:
         print_json([_document(run, {key: column[i] for key, column in keys.items()}) for i, run in enumerate(runs)])
-        return 0
+        return
     names = [_letters(number) for number in range(len(runs))]
-    print_columns([[name, run.name] for name, run in zip(names, runs, strict=True)])
-    results = results_of(runs)
-    lines = [["", *names], *([name, *row] for name, row in results.items())]
+    room = get_terminal_size().columns - len(names[-1]) - 2
+    print_columns([[name, shortened(printable(run.name), room)] for name, run in zip(names, runs, strict=True)])
+    print()
+    lines = [["", *names], *([name, *row] for name, row in results_of(runs).items())]
     differences = [[key, *row] for key, row in keys.items()] or [["no key differs", *[""] * len(runs)]]
-    _print_blocks([*lines, ["", *[""] * len(runs)], *differences])
-    return 0
+    print_blocks([*lines, ["", *[""] * len(runs)], *differences], kept=1)
 
 
 def _letters(number: int) -> str:
     """Return A, B, …, Z, AA, AB, … for 0, 1, …"""
     before, last = divmod(number, len(LETTERS))
     return (_letters(before - 1) if before else "") + LETTERS[last]
-
-
-def _print_blocks(rows: Sequence[Sequence[str]]) -> None:
-    """Print a table in as many blocks, one below the other, as the terminal's width needs."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    room = get_terminal_size().columns if sys.stdout.isatty() else sum(widths) + 2 * len(widths)
-    start = 1
-    while start < len(widths):
-        end, used = start + 1, widths[0] + 2 + widths[start]
-        while end < len(widths) and used + 2 + widths[end] <= room:
-            used, end = used + 2 + widths[end], end + 1
-        print()
-        print_columns([[row[0], *row[start:end]] for row in rows])
-        start = end
 
 
 def _document(run: Any, keys: dict[str, str]) -> dict[str, Any]:
@@ -69,11 +150,18 @@ def _document(run: Any, keys: dict[str, str]) -> dict[str, Any]:
 def _parser() -> Parser:
     parser = Parser(
         "compare",
-        "Show the results of runs side by side, and the keys of their configs that differ.",
+        "Compare settings (runs that differ in the seed only) by the mean of their finished runs ± standard deviation,\n"
+        "with Student's 95 % interval of the mean, and by their differences paired by seed. Two to six runs of one\n"
+        "seed each are shown side by side with the keys that differ. Intervals of shares are cut at 0 and 100 %.",
         "gradinc compare outputs/RUN outputs/RUN …\n"
+        "gradinc compare outputs --metrics acc,bwt,forgetting --against finetune\n"
+        "gradinc compare outputs strategy=er,finetune 'optimizer.lr<0.1' --latex table.tex\n"
         "gradinc compare 'digits-cnn-*'     # or the end of a name: ef31df18",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
-    parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    text = "a run, a directory of runs, a pattern, the beginning of names, or a condition key=value"
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
+    add_result_options(parser)
+    parser.add_argument("--against", metavar="SETTING", help="differences from this setting (default: the first one)")
+    parser.add_argument("--sort", metavar="KEY", help="order by this key or number, the smallest first")
+    parser.add_argument("--reverse", action="store_true", help="reverse the order")
     return parser

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from gradinc.base.errors import UserError
 from gradinc.config.cluster import Cluster
 from gradinc.config.composer import Composer, refuse_sweeps, resolved, set_value
-from gradinc.config.identity import identity_digest, run_name
+from gradinc.config.identity import identity_digest, run_directory
 from gradinc.config.overrides import check_choice, latest, parse
 from gradinc.config.schema import Config, DataSection, common_keys
 from gradinc.config.validation import validate
@@ -37,7 +37,7 @@ class Job:
     @property
     def directory(self) -> Path:
         """The directory of its run, existing or not."""
-        return Path(self.config.output) / (self.config.name or run_name(self.config))
+        return run_directory(self.config)
 
 
 def load_config(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:
@@ -77,6 +77,7 @@ def compose_jobs(overrides: Sequence[str], *, multirun: bool = False, config_dir
         words = tuple(a.text for a in each if a.key in swept)
         named = multirun and config.name is not None and "name" not in swept
         jobs.append(_in_folder(words, config, where) if named else Job(words, config, where))
+    jobs = named_alike(jobs)
     if not multirun and len(jobs) > 1:
         jobs = [job if job.config.name is None else _in_folder(job.swept, job.config, job.cluster) for job in jobs]
     _refuse_several_clusters(jobs)
@@ -125,6 +126,19 @@ def _in_folder(swept: tuple[str, ...], config: Config, where: Cluster) -> Job:
     """Return a job of a sweep with a name: its run is named by content, in a folder of the sweep's name."""
     folder = Path(config.output) / str(config.name)
     return Job(swept, replace(config, output=str(folder), name=None), where, folder)
+
+
+def named_alike(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs with one name for each run: a strategy of several names would be trained in several places."""
+    names: dict[tuple[str, str], str | None] = {}
+    found = []
+    for job in jobs if len(jobs) > 1 else ():
+        key = (job.config.output, identity_digest(job.config))
+        name = names.setdefault(key, job.config.strategy.name)
+        if name != job.config.strategy.name:
+            job = replace(job, config=replace(job.config, strategy=replace(job.config.strategy, name=name)))
+        found.append(job)
+    return found or list(jobs)
 
 
 def _refuse_several_clusters(jobs: Sequence[Job]) -> None:

@@ -21,6 +21,7 @@ from gradinc.config import catalog, groups
 from gradinc.config.cluster import Cluster, cluster
 from gradinc.config.documents import flat
 from gradinc.config.implied import offer
+from gradinc.config.identity import as_name, strategy_label
 from gradinc.config.names import choose, nearest_key, shown, written
 from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
 from gradinc.config.parts_folder import shown_path, used_folders
@@ -55,6 +56,7 @@ class Composer:
         self._implied = groups.without_file(config_dirs)
         self._bases: dict[tuple[Path, tuple[str, ...]], DictConfig] = {}
         self._by_files: dict[tuple[str, ...], Chosen] = {}
+        self._named: dict[tuple[str, ...], tuple[str, str | None]] = {}
 
     @property
     def has_folders(self) -> bool:
@@ -114,6 +116,7 @@ class Composer:
         if any(key.startswith("strategy.methods.") for key in typed):
             refuse_without_part(typed, self._chosen(by_key).methods, self._strategies(by_key))
         document = resolved(self.tree(by_key))
+        self._name_strategy(document, by_key)
         where = document.pop("cluster", {})
         if not isinstance(where, dict):
             raise UserError(written("cluster", where), "is a section, not a value", "Give cluster.<key>=…")
@@ -121,6 +124,17 @@ class Composer:
             return validate(document), cluster(where)
         except catalog.UnknownPart as error:
             raise self._not_installed(error, by_key) from error
+
+    def _name_strategy(self, document: dict[str, Any], assignments: Sequence[Assignment]) -> None:
+        """Name the strategy by its chosen files, unless it has a name or values have changed its rule or methods."""
+        strategy, choices = document.get("strategy"), [a for a in assignments if a.is_choice]
+        if isinstance(strategy, dict) and strategy.get("name") is None:
+            texts = tuple(a.text for a in choices)
+            if texts not in self._named:
+                label, names = strategy_label(_container(self.base(choices))), self._strategies(choices)
+                self._named[texts] = label, as_name("+".join(names)) if names else None
+            label, name = self._named[texts]
+            strategy["name"] = name if label == strategy_label(document) else None
 
     def _not_installed(self, error: catalog.UnknownPart, assignments: Iterable[Assignment]) -> UserError:
         """Return the error for a part requested by a user's file, with the file and the package in its header."""

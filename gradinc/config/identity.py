@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from gradinc.config.documents import flat, mapping
@@ -22,6 +25,7 @@ FREE = (
     "progress",
     "fresh",
     "strict",
+    "strategy.name",
     "data.workers",
     "data.memory",
     "evaluate.tasks",
@@ -58,15 +62,68 @@ YOUNGER_OF_MODELS: dict[str, dict[str, Any]] = {"mlp": {"model.norm": "none", "m
 """The same for keys that only one model did not have from the beginning, by the model's name."""
 
 
+NEUTRAL = "sgd"
+"""The strategy without a window and methods, and the optimizer, that a run's name leaves out beside others."""
+
+
 def run_name(config: Config) -> str:
-    """Return the directory name of a run, from what it computes: ``digits-cnn-accumulate-s0-1a2b3c4d``."""
-    strategy = config.strategy
-    mode = [] if config.stream.data == "current" else [config.stream.data]
-    label = "+".join([*mode, *(["accumulate"] if strategy.window.size > 1 else []), *strategy.methods]) or "sgd"
+    """Return the directory name of a run, from its choices and what it computes: ``digits-cnn-er-lion-s0-1a2b3c4d``."""
+    optimizer = config.optimizer.name
+    named = [strategy_name(config.document), *([optimizer] if optimizer != NEUTRAL else [])]
+    label = "-".join(named[1:] if named[0] == NEUTRAL and len(named) > 1 else named)
     stream = "" if config.stream.name == "iid" else f"{config.stream.name}-"
     head = f"{config.data.name}-{config.model.name}-{stream}{label}"
-    tail = f"-s{config.seed}-{identity_digest(config)[:8]}"
+    tail = name_tail(config)
     return head[: LONGEST_NAME - len(tail)] + tail
+
+
+def name_tail(config: Config) -> str:
+    """Return the end of a run's name, which identifies the run whatever its beginning: ``-s0-1a2b3c4d``."""
+    return f"-s{config.seed}-{identity_digest(config)[:8]}"
+
+
+def run_directory(config: Config) -> Path:
+    """Return the directory of a run: an existing one of its content, whatever its first words, or the one to make.
+
+    A strategy of several names is one run, for example ``finetune`` and ``sgd``, and a name can be of an older version.
+    """
+    output = Path(config.output)
+    if config.name:
+        return output / config.name
+    own, tail = output / run_name(config), name_tail(config)
+    if own.exists():
+        return own
+    try:
+        names = sorted(name for name in os.listdir(output) if name.endswith(tail))
+    except OSError:  # it does not exist yet, or is reported where it is used
+        names = []
+    return next((output / name for name in names if (output / name).is_dir()), own)
+
+
+def as_name(text: str) -> str:
+    """Return a text in the letters and the length of a run's name."""
+    return re.sub(r"[^A-Za-z0-9._=,+-]", "-", text).lstrip("._=,+-")[:LONGEST_NAME] or NEUTRAL
+
+
+def strategy_name(config: Mapping[str, Any]) -> str:
+    """Return the name of a strategy as it was chosen, or else `strategy_label`."""
+    strategy = config.get("strategy")
+    name = strategy.get("name") if isinstance(strategy, Mapping) else None
+    return name if isinstance(name, str) else strategy_label(config)
+
+
+def strategy_label(config: Mapping[str, Any]) -> str:
+    """Return a strategy by its rule and its methods: ``accumulate+grokfast``."""
+    strategy = config.get("strategy")
+    strategy = strategy if isinstance(strategy, Mapping) else {}
+    window, methods = strategy.get("window"), strategy.get("methods")
+    window = window if isinstance(window, Mapping) else {}
+    size, rule = window.get("size", 1), window.get("rule", "mean")
+    parts = [str(rule) if rule not in ("mean", "sum") else "accumulate"] if size != 1 else []
+    stream = config.get("stream")
+    data = stream.get("data", "current") if isinstance(stream, Mapping) else "current"
+    mode = [] if data == "current" else [str(data)]  # joint, cumulative
+    return "+".join([*mode, *parts, *(str(name) for name in methods or () if isinstance(methods, Mapping))]) or NEUTRAL
 
 
 def identity_digest(config: Config) -> str:

@@ -117,6 +117,7 @@ class StrategySection:
     """A window and a chain of methods: their options by name, in the order in which they act."""
 
     window: WindowSection
+    name: RunName | None = None
     scale_lr: Literal["none", "linear", "sqrt"] = "none"
     scale_beta2: bool = False
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -207,6 +208,7 @@ class Config:
         document = {name: getattr(self, name) for name in TOP_KEYS}
         document.update({kind: _section_document(getattr(self, kind)) for kind in PARTS})
         document["strategy"] = {
+            "name": self.strategy.name,
             "window": _window_document(self.strategy.window),
             "scale_lr": self.strategy.scale_lr,
             "scale_beta2": self.strategy.scale_beta2,

@@ -17,13 +17,13 @@ from gradinc.base.crash import crash_point
 from gradinc.base.errors import UserError
 from gradinc.base.files import check_plain, storage_error, storing, write_json, write_whole
 from gradinc.config.catalog import UnknownPart
-from gradinc.config.identity import changed, identity_digest, run_name
+from gradinc.config.identity import changed, identity_digest, run_directory
 from gradinc.config.schema import Config
 from gradinc.config.validation import validate
 from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 from gradinc.records.lock import ANOTHER, LOCK, OWNER, PATIENCE, living_owner, owner
-from gradinc.records.schemas import ENDED, is_run, read_meta, read_result
+from gradinc.records.schemas import ENDED, called_now, is_run, read_meta, read_result
 from gradinc.records.seal import SEAL, check_seal, seal
 
 FOLDERS = ("ckpt", "measured")
@@ -58,7 +58,7 @@ class RunDirectory:
     def __init__(self, config: Config) -> None:
         output = Path(config.output)
         self.config = config
-        self.path = output / (config.name or run_name(config))
+        self.path = run_directory(config)
         self.identity = identity_digest(config)
         try:
             self._check_path(output)
@@ -276,6 +276,9 @@ def find_run(run: str | os.PathLike[str], output: str = "outputs") -> Path:
             return path
         if is_run(path):
             raise UserError(str(path / "config.yaml"), "is missing", AGAIN)
+    for path in (Path(run), Path(output) / run):
+        if (now := called_now(path)) is not None:
+            return find_run(now)
     raise UserError(str(run), "no such run", f"Give the path of a run's directory, or a name under {output}/")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from gradinc.base.errors import UserError
 from gradinc.config.names import choose
 from gradinc.records.recorded import RecordedRun
-from gradinc.records.schemas import is_run, read_json
+from gradinc.records.schemas import called_now, is_run, read_json
 
 _DIGEST = re.compile(r"[0-9a-f]{4,8}")
 
@@ -33,6 +33,21 @@ def find_runs(arguments: Sequence[str], output: str = "outputs") -> list[Recorde
         for path in paths:
             found.setdefault(path.resolve(), RecordedRun.open(path))
     return list(found.values())
+
+
+def found_and_chosen(arguments: Sequence[str], output: str = "outputs") -> list[RecordedRun]:
+    """Return the runs that the arguments name and that meet the conditions among them; only conditions: all runs.
+
+    Raises:
+        UserError: an argument names no run and is no condition.
+    """
+    from gradinc.records.query import conditions, is_condition
+
+    named = [argument for argument in arguments if not is_condition(argument) or _paths(argument, Path(output))]
+    wanted = [argument for argument in arguments if argument not in named]
+    runs = find_runs(named, output) if named or not wanted else runs_under(Path(output))
+    checked = conditions(wanted, runs)
+    return [run for run in runs if all(condition.holds(run) for condition in checked)]
 
 
 def find_one(argument: str, output: str = "outputs") -> RecordedRun:
@@ -70,8 +85,12 @@ def _paths(argument: str, output: Path) -> list[Path]:
                 return inside
             if path.suffix == ".json" and path.is_file():
                 return _listed(path, output)
+        argument = argument.replace("…", "*")  # a name that a table has shortened
         if any(letter in argument for letter in "*?["):
             return _matching(argument, output)
+        for path in (Path(argument), output / argument):
+            if (now := called_now(path)) is not None:
+                return [now]
         return _matching(f"{argument}*", output) or _ending(argument, output)
     except OSError:  # a name that is too long for a file
         return []
@@ -110,10 +129,12 @@ def _listed(file: Path, output: Path) -> list[Path]:
         raise UserError(str(file), "lists no runs", "Give the JSON file of a table, or a run's directory")
     found = []
     for name in names:
-        places = [place for place in (Path(name), file.parent / name, output / name) if is_run(place)]
-        if not places:
+        places = (Path(name), file.parent / name, output / name)
+        there = [place for place in places if is_run(place)]
+        there = there or [now for place in places if (now := called_now(place)) is not None]
+        if not there:
             raise UserError(str(file), f"lists {name}, which is not there", "Restore it, or leave it out")
-        found.append(places[0])
+        found.append(there[0])
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradinc.records.keys import MISSING, differing, label, settings
+from gradinc.records.keys import MISSING, SEEDS, differing, label, named_settings, settings
 from gradinc.records.recorded import SCORES, RecordedRun
 from gradinc.records.statistics import Estimate, estimate
 
@@ -46,14 +46,13 @@ def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[RunGroup]]:
     Runs with an unreadable config belong to no setting. The order follows the runs' values.
     """
     readable = [run for run in runs if run.config and run.status != "damaged"]
-    keys = [key for key in differing(readable) if key not in ("seed", "init")]
+    keys = [key for key in differing(readable) if key not in SEEDS]
     by_values: dict[tuple[str, ...], list[RecordedRun]] = {}
-    for run in readable:
-        values = settings(run)
+    for run, values in zip(readable, named_settings(readable), strict=True):
         by_values.setdefault(tuple(values.get(key, MISSING) for key in keys), []).append(run)
     found = [
         RunGroup(
-            label(members[0], keys) if keys else _whole_name(members[0]),
+            label(dict(zip(keys, values, strict=True)), keys) if keys else _whole_name(members[0]),
             dict(zip(keys, values, strict=True)),
             tuple(sorted(members, key=lambda run: run.name)),
         )

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gradinc.base.text import NONE
 from gradinc.config.documents import flat
-from gradinc.config.identity import FREE
+from gradinc.config.identity import FREE, strategy_label, strategy_name
 from gradinc.config.names import short, shown
 from gradinc.records.recorded import RecordedRun
 
@@ -16,6 +17,11 @@ SIZE = "strategy.window.size"
 STRATEGY = "strategy"
 """A key of `settings` that is not a value of the config."""
 
+NAME = "strategy.name"
+
+SEEDS = ("seed", "init")
+"""Keys in which the runs of one setting differ."""
+
 MISSING = "–"
 """A key that a run does not have."""
 
@@ -23,32 +29,42 @@ MISSING = "–"
 def settings(run: RecordedRun) -> dict[str, str]:
     """Return a run's config, each key with its value as written on the command line.
 
-    ``strategy`` is one more key: the rule and methods by name, in their order.
+    ``strategy`` is one more key: its name as it was chosen, else its rule and methods by name, in their order.
     """
-    keys = {key: shown(value) for key, value in flat(run.config)}
+    keys = {key: shown(value) for key, value in flat(run.config) if key != NAME}
     if run.config:
-        keys["strategy"] = strategy_label(run.config)
+        keys[STRATEGY] = strategy_name(run.config)
     return keys
 
 
+def named_settings(runs: Sequence[RecordedRun]) -> list[dict[str, str]]:
+    """Return the `settings` of runs that are compared, with one name for each strategy.
+
+    A strategy can have several names, as ``sgd`` and ``finetune``, and runs of an older version have none.
+    """
+    found = [settings(run) for run in runs]
+    names: dict[str, str] = {}
+    chosen: defaultdict[str, set[str]] = defaultdict(set)
+    for run, values in zip(runs, found, strict=True):
+        if run.config and run.value("config", *NAME.split(".")) is not None:
+            values[STRATEGY] = names.setdefault(_content(run), values[STRATEGY])
+            chosen[strategy_label(run.config)].add(values[STRATEGY])
+    for run, values in zip(runs, found, strict=True):
+        only = chosen.get(strategy_label(run.config), set()) if run.config else set()
+        if len(only) == 1 and run.value("config", *NAME.split(".")) is None:
+            values[STRATEGY] = next(iter(only))
+    return found
+
+
+def _content(run: RecordedRun) -> str:
+    """Return everything that a run computes, except for its seed."""
+    return repr(sorted((key, shown(value)) for key, value in flat(run.config) if key not in SEEDS and not _is_free(key)))
+
+
 def chosen_settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return a config's choices by name, with its strategy as in `settings`; without numbers and methods' options."""
+    """Return a config's choices by name, and the label of its strategy; without numbers and methods' options."""
     texts = {key: value for key, value in flat(config) if isinstance(value, str) and ".methods." not in key}
-    return {**texts, STRATEGY: strategy_label(config)}
-
-
-def strategy_label(config: Mapping[str, Any]) -> str:
-    """Return a strategy by name, as in a run's directory: ``accumulate+grokfast``."""
-    strategy = config.get("strategy")
-    strategy = strategy if isinstance(strategy, Mapping) else {}
-    window, methods = strategy.get("window"), strategy.get("methods")
-    window = window if isinstance(window, Mapping) else {}
-    size, rule = window.get("size", 1), window.get("rule", "mean")
-    parts = [str(rule) if rule not in ("mean", "sum") else "accumulate"] if size != 1 else []
-    stream = config.get("stream")
-    data = stream.get("data", "current") if isinstance(stream, Mapping) else "current"
-    mode = [] if data == "current" else [str(data)]  # joint, cumulative
-    return "+".join([*mode, *parts, *(str(name) for name in methods or () if isinstance(methods, Mapping))]) or "sgd"
+    return {**{key: value for key, value in texts.items() if key != NAME}, STRATEGY: strategy_label(config)}
 
 
 def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
@@ -60,7 +76,7 @@ def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
     Args:
         free: whether to count keys without an effect on numbers, such as ``threads``.
     """
-    readable = [settings(run) for run in runs if run.config]
+    readable = named_settings([run for run in runs if run.config])
     keys = list(dict.fromkeys(key for values in readable for key in values))
     different = [key for key in keys if len({values.get(key, MISSING) for values in readable}) > 1]
     different = [key for key in different if free or not _is_free(key)]
@@ -88,7 +104,11 @@ def _is_free(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in FREE)
 
 
-def label(run: RecordedRun, keys: Sequence[str]) -> str:
-    """Return a run's values of the keys: ``strategy=agem lr=0.1``, as short as they are clear."""
-    values = settings(run)
-    return " ".join(f"{short(key, keys)}={values.get(key, MISSING)}" for key in keys)
+def label(values: Mapping[str, str], keys: Sequence[str]) -> str:
+    """Return the values of the keys as short as they are clear: ``agem lr=0.1``, without missing keys.
+
+    The name of a strategy, a model or another part needs no key.
+    """
+    known = [(key, values[key]) for key in keys if values.get(key, MISSING) != MISSING]
+    named = [value if key == STRATEGY or key.endswith(".name") else f"{short(key, keys)}={value}" for key, value in known]
+    return " ".join(named) or NONE

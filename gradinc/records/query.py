@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from gradinc.base.errors import UserError
 from gradinc.config import groups
+from gradinc.config.identity import strategy_name
 from gradinc.config.names import choose, nearest_key
 from gradinc.records.keys import MISSING, STRATEGY, chosen_settings, settings
 from gradinc.records.recorded import RecordedRun
+from gradinc.records.results import value_of
 from gradinc.records.schemas import ENDED
 
 _CONDITION = re.compile(r"([^=<>!]+)(<=|>=|!=|<|>|=)(.*)", re.DOTALL)
@@ -70,8 +72,19 @@ class Condition:
         return number is not None and _COMPARE[self.sign](number, float(self.wanted))
 
     def _is_strategy(self, run: RecordedRun, name: str) -> bool:
-        own = settings(run) if name in self.strategies else {}
-        return bool(own) and all(own.get(key) == value for key, value in self.strategies[name].items())
+        """Return whether a run's strategy is that of a file, which may have been chosen by another name."""
+        wanted = self.strategies.get(name)
+        if wanted is None or not run.config:
+            return False
+        if (chosen := strategy_name(run.config)) in self.strategies:
+            return self.strategies[chosen] == wanted
+        own = chosen_settings(run.config)
+        return all(own.get(key) == value for key, value in wanted.items())
+
+
+def is_condition(argument: str) -> bool:
+    """Return whether an argument has the form of a condition."""
+    return _CONDITION.fullmatch(argument) is not None
 
 
 def conditions(arguments: Sequence[str], runs: Sequence[RecordedRun]) -> list[Condition]:
@@ -106,13 +119,14 @@ def _strategies(condition: Condition, runs: Sequence[RecordedRun]) -> dict[str, 
     labels = {str(lookup(run, STRATEGY)) for run in runs}
     plain = chosen_settings(load_config(["strategy=[]"]).document)
     found = {}
-    for name in condition.alternatives:
+    files = groups.names(STRATEGY)
+    for name in dict.fromkeys([*condition.alternatives, *(label for label in labels if label in files)]):
         try:
             said = chosen_settings(load_config([f"strategy={name}"]).document)
         except UserError as error:
             if name in (*labels, "null", MISSING):
                 continue
-            names = sorted({*labels, *groups.names(STRATEGY)})
+            names = sorted({*labels, *files})
             raise UserError(
                 f"strategy={name}", "no run has it, and no strategy has this name", choose(name, names)
             ) from error
@@ -127,7 +141,7 @@ def known_key(key: str, runs: Sequence[RecordedRun]) -> str:
         UserError: no run has it.
     """
     keys = {*FACTS, *(name for run in runs for name in settings(run))}
-    if not runs or key in keys:
+    if not runs or key in keys or any(value_of(run, key) is not None for run in runs):
         return key
     if f"{key}.name" in keys:
         return f"{key}.name"
@@ -139,7 +153,8 @@ def lookup(run: RecordedRun, key: str) -> float | str | None:
     """Return a fact about a run, or the value of a key of its config, or None."""
     if key in FACTS:
         return FACTS[key](run)
-    return settings(run).get(key)
+    value = settings(run).get(key)
+    return value if value is not None else value_of(run, key)
 
 
 def ordered(runs: Sequence[RecordedRun], key: str, *, reverse: bool = False) -> list[RecordedRun]:

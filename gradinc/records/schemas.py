@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,6 +146,20 @@ ENDED = tuple(_ENDED)
 def is_run(path: Path) -> bool:
     """Return whether a directory is a run's, whatever the state of its files."""
     return any((path / name).is_file() for name in ("config.yaml", "meta.json"))
+
+
+_TAIL = re.compile(r"-s\d+-[0-9a-f]{8}$")
+
+
+def called_now(path: Path) -> Path | None:
+    """Return the directory of a run that another version or another command called differently.
+
+    The seed and the digest at the end of a name identify a run.
+    """
+    tail = _TAIL.search(path.name)
+    if tail is None or not path.parent.is_dir():
+        return None
+    return next((run for run in sorted(path.parent.iterdir()) if run.name.endswith(tail[0]) and is_run(run)), None)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -18,6 +18,8 @@ class Estimate:
         mean: mean of `count` numbers.
         half: half the width of Student's 95 % confidence interval of the mean; None for a single number.
         low, high: the smallest and the largest number.
+        deviation: the standard deviation of the numbers, over `count` − 1; None for a single number.
+        bounds: the range that the numbers can have, if it is known.
     """
 
     mean: float
@@ -25,16 +27,27 @@ class Estimate:
     low: float
     high: float
     count: int
+    deviation: float | None = None
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval, cut at the bounds of the numbers: the cut part cannot contain their mean."""
+        if self.half is None:
+            return None
+        least, most = self.bounds or (-math.inf, math.inf)
+        return max(self.mean - self.half, least), min(self.mean + self.half, most)
 
 
-def estimate(values: Sequence[float]) -> Estimate | None:
+def estimate(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Estimate | None:
     """Return the mean of some numbers with its interval; None for no numbers."""
     if not values:
         return None
-    count, half = len(values), None
+    count, half, deviation = len(values), None, None
     if count > 1:
-        half = student(count - 1) * stdev(values) / math.sqrt(count)
-    return Estimate(fmean(values), half, min(values), max(values), count)
+        deviation = stdev(values)
+        half = student(count - 1) * deviation / math.sqrt(count)
+    return Estimate(fmean(values), half, min(values), max(values), count, deviation, bounds)
 
 
 def student(freedom: float) -> float:

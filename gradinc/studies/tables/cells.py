@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradinc.base.errors import UserError
 from gradinc.config import groups
-from gradinc.config.compose import Job
+from gradinc.config.compose import Job, named_alike
 from gradinc.config.composer import Composer, refuse_sweeps
 from gradinc.config.identity import changed
 from gradinc.config.names import choose, shown
@@ -123,7 +123,8 @@ def compose_cells(
     for each in own:
         if runs and not any(each in composer.fitting(run) for run in runs):
             composer.run(runs[0])  # no row has the option's part: this raises an error that names the part
-    return cells
+    jobs = iter(named_alike([job for cell in cells for job in cell.jobs.values()]))
+    return [replace(cell, jobs={seed: next(jobs) for seed in cell.jobs}) for cell in cells]
 
 
 def _check_measured(table: Table, cell: Cell) -> None:

@@ -21,7 +21,7 @@ from gradinc.config.composer import Composer
 from gradinc.config.names import shown
 from gradinc.config.overrides import parse
 from gradinc.config.parts_folder import with_options
-from gradinc.records.keys import strategy_label
+from gradinc.config.identity import strategy_label
 from gradinc.records.log import read_log
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.schemas import read_json

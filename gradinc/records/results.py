@@ -1,0 +1,241 @@
+"""Numbers of runs by name, one row for each run or for each setting, and paired differences between settings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from statistics import fmean
+from typing import Any
+
+from gradinc.base.errors import UserError
+from gradinc.base.text import number_text, percent_text
+from gradinc.config.names import nearest_key
+from gradinc.records.groups import RunGroup, group, value_order
+from gradinc.records.keys import named_settings
+from gradinc.records.recorded import RecordedRun, finite
+from gradinc.records.statistics import Estimate, estimate
+from gradinc.records.summary import MEASURES
+
+_SIGNED = ("bwt", "fwt", "forgetting")
+"""Differences of shares, from −1 to 1; other shares are from 0 to 1."""
+
+_POSITIVE = ("loss", "mse", "test", "validation", "seconds", "time", "samples", "updates", "steps", "rows", "passes")
+"""Numbers that are not negative, besides shares."""
+
+_PARTS = ("metrics", "test", "validation", "best")
+"""Parts of a result whose numbers need no first word: ``acc``, ``loss``."""
+
+_COUNTS = {"updates": "steps", "time": "seconds"}
+"""Other names of numbers at the top level of a result."""
+
+STREAM_METRICS, METRICS_OF_ONE_TASK = ("acc", "bwt", "forgetting"), ("test", "loss")
+"""The metrics of a table unless others are asked for."""
+
+
+def value_of(run: RecordedRun, name: str) -> float | None:
+    """Return a number of a run by name, or None.
+
+    The name is ``test`` or ``validation`` (the score on these rows), a metric of a stream such as ``acc``, a path of
+    ``result.json`` such as ``task_metrics.acc`` or ``matrix.5.0``, or a path of ``metrics.jsonl`` such as
+    ``train.loss`` (its last value).
+    """
+    if name in ("test", "validation"):
+        return None if run.measure is None else run.number("result", name, run.measure)
+    words = _COUNTS.get(name, name).split(".")
+    paths = [words, *([part, *words] for part in _PARTS)] if len(words) == 1 else [words]
+    for path in paths:
+        if (found := finite(_under(run.result, path))) is not None:
+            return found
+    if len(words) == 1 or words[0] in run.result:
+        return None
+    column = run.columns.get(tuple(words))
+    return column.values[-1] if column is not None and run.result else None
+
+
+def check_metric(name: str, runs: Sequence[RecordedRun]) -> None:
+    """Check that at least one run has a number of this name.
+
+    Raises:
+        UserError: no run has it.
+    """
+    if not runs or any(value_of(run, name) is not None for run in runs):
+        return
+    known = {path for run in runs for path in _paths(run.result)}
+    known |= {path.partition(".")[2] for path in known if path.startswith("metrics.")}
+    known |= {"test", "validation", "train.loss", *_COUNTS}
+    near = nearest_key(name, known)
+    named = ", ".join([*(path for path in MEASURES if path in known), "test", "loss", "seconds"])
+    raise UserError(name, "no run has this number", f"Did you mean {near}?" if near else f"Such as {named}")
+
+
+def default_metrics(runs: Sequence[RecordedRun]) -> list[str]:
+    """Return the metrics that are shown unless others are asked for."""
+    chosen = [name for name in STREAM_METRICS if any(value_of(run, name) is not None for run in runs)]
+    chosen = chosen or [name for name in METRICS_OF_ONE_TASK if any(value_of(run, name) is not None for run in runs)]
+    return chosen or (["validation"] if any(value_of(run, "validation") is not None for run in runs) else ["test"])
+
+
+def is_share(name: str, runs: Sequence[RecordedRun]) -> bool:
+    """Return whether a number is a share, shown in percent."""
+    last, first = name.rpartition(".")[2], name.partition(".")[0]
+    if name in ("test", "validation", "best.score", "score"):
+        return any(run.measure == "accuracy" for run in runs)
+    return last in MEASURES or last.startswith("accuracy") or first in ("matrix", "task_matrix")
+
+
+def bounds(name: str, runs: Sequence[RecordedRun]) -> tuple[float, float] | None:
+    """Return the range that a number can have; None if it is not known."""
+    if not is_share(name, runs):
+        return (0.0, inf) if name.rpartition(".")[2] in _POSITIVE else None
+    return (-1.0, 1.0) if name.rpartition(".")[2] in _SIGNED else (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """A setting's difference from another one in a metric, paired by seed.
+
+    Attributes:
+        name: the setting.
+        metric: the metric.
+        found: the mean over the seeds that both settings have, with its interval; None without a common seed.
+    """
+
+    name: str
+    metric: str
+    found: Estimate | None
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """The numbers of runs, by run and by setting.
+
+    Attributes:
+        runs: the runs.
+        metrics: names of the numbers.
+        keys: the keys in which settings differ.
+        settings: the settings, in the order of the table.
+    """
+
+    runs: Sequence[RecordedRun]
+    metrics: Sequence[str]
+    keys: Sequence[str]
+    settings: Sequence[RunGroup]
+
+    @cached_property
+    def shares(self) -> set[str]:
+        """The metrics that are shares."""
+        return {name for name in self.metrics if is_share(name, self.runs)}
+
+    def values(self, one: RunGroup, metric: str) -> list[float]:
+        """Return the numbers of a setting's finished runs."""
+        return [value for run in one.finished if (value := value_of(run, metric)) is not None]
+
+    def found(self, one: RunGroup, metric: str) -> Estimate | None:
+        """Return the mean of a setting's finished runs, with an interval that no share leaves."""
+        return estimate(self.values(one, metric), bounds(metric, self.runs))
+
+    def by_setting(self) -> list[dict[str, Any]]:
+        """Return a record for each setting: its keys, the number of runs, and for each metric mean, ``_sd``, ``_low``
+        and ``_high`` (the 95 % interval of the mean) and ``_n``."""
+        records = []
+        for one in self.settings:
+            record: dict[str, Any] = {"setting": one.name, **one.values, "runs": len(one.runs), "n": len(one.finished)}
+            for metric in self.metrics:
+                found = self.found(one, metric)
+                low, high = (None, None) if found is None or found.interval is None else found.interval
+                record[metric] = None if found is None else found.mean
+                record[f"{metric}_sd"] = None if found is None else found.deviation
+                record |= {f"{metric}_low": low, f"{metric}_high": high}
+                record[f"{metric}_n"] = 0 if found is None else found.count
+            records.append(record)
+        return records
+
+    def by_run(self) -> list[dict[str, Any]]:
+        """Return a record for each run: its name, state, setting, seed, keys and metrics."""
+        names = {id(run): one.name for one in self.settings for run in one.runs}
+        records = []
+        for run, values in zip(self.runs, named_settings(self.runs), strict=True):
+            record: dict[str, Any] = {"run": run.name, "status": run.status, "setting": names.get(id(run))}
+            record |= {key: values.get(key) for key in ("seed", *(key for key in self.keys if key != "seed"))}
+            records.append({**record, **{name: value_of(run, name) for name in self.metrics}, "path": str(run.path)})
+        return records
+
+    def differences(self, base: RunGroup) -> list[PairedDifference]:
+        """Return the differences of all other settings from one setting, in every metric."""
+        found = []
+        for one in self.settings:
+            if one is not base:
+                for metric in self.metrics:
+                    mine, other = (_by_seed(each, metric) for each in (one, base))
+                    pairs = [mine[seed] - other[seed] for seed in sorted(mine.keys() & other.keys())]
+                    found.append(PairedDifference(one.name, metric, estimate(pairs, _widened(bounds(metric, self.runs)))))
+        return found
+
+
+def result_table(runs: Sequence[RecordedRun], metrics: Sequence[str] | None = None) -> ResultTable:
+    """Return the numbers of some runs.
+
+    Raises:
+        UserError: no run has one of the metrics.
+    """
+    for name in metrics or ():
+        check_metric(name, runs)
+    keys, settings = group(runs)
+    return ResultTable(runs, list(metrics) if metrics else default_metrics(runs), keys, settings)
+
+
+def sorted_settings(table: ResultTable, key: str, *, reverse: bool = False) -> list[RunGroup]:
+    """Return the settings by a key in which they differ, or by the mean of a number; without it last.
+
+    Raises:
+        UserError: neither a key nor a number.
+    """
+    if key in table.keys or f"{key}.name" in table.keys:
+        key = key if key in table.keys else f"{key}.name"
+        return sorted(table.settings, key=lambda one: value_order(one.values[key]), reverse=reverse)
+    check_metric(key, table.runs)
+    means = {id(one): fmean(values) for one in table.settings if (values := table.values(one, key))}
+    with_mean = sorted((one for one in table.settings if id(one) in means), key=lambda one: means[id(one)])
+    return [*(reversed(with_mean) if reverse else with_mean), *(o for o in table.settings if id(o) not in means)]
+
+
+def value_text(value: float | None, *, share: bool) -> str:
+    """Return a number with four digits, or a share in percent with two decimals and without the sign."""
+    return percent_text(value, 2).removesuffix(" %") if share else number_text(value)
+
+
+def _by_seed(one: RunGroup, metric: str) -> dict[str, float]:
+    """Return the metric of a setting by seed; of several runs with one seed the mean."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for run in one.finished:
+        if (value := value_of(run, metric)) is not None:
+            found[str(run.value("config", "seed"))].append(value)
+    return {seed: fmean(values) for seed, values in found.items()}
+
+
+def _widened(between: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if between is None else (between[0] - between[1], between[1] - between[0])
+
+
+def _under(node: Any, path: Sequence[str]) -> Any:
+    for word in path:
+        if isinstance(node, Mapping):
+            node = node.get(word)
+        elif isinstance(node, list) and word.isdecimal() and int(word) < len(node):
+            node = node[int(word)]
+        else:
+            return None
+    return node
+
+
+def _paths(node: Mapping[str, Any], where: str = "") -> list[str]:
+    found = []
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            found += _paths(value, f"{where}{name}.")
+        elif finite(value) is not None:
+            found.append(f"{where}{name}")
+    return found

@@ -1,0 +1,106 @@
+"""Tables for other programs: CSV, Parquet, and LaTeX with booktabs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradinc.base.errors import UserError
+from gradinc.base.files import storing, write_whole
+from gradinc.base.text import NONE, printable
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "…": r"\ldots{}",
+}
+
+
+def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return records as CSV with one heading; a missing value is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns_of(records), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def columns_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of all records' values, in their order."""
+    return list(dict.fromkeys(name for record in records for name in record))
+
+
+def write_parquet(records: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Write records as a Parquet file.
+
+    Raises:
+        UserError: pyarrow is not installed.
+        StorageError: the file could not be written.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError("--parquet", "needs the package pyarrow", "pip install 'gradinc[pandas]'") from None
+    content = io.BytesIO()
+    columns = {name: [record.get(name) for record in records] for name in columns_of(records)}
+    parquet.write_table(pyarrow.table(columns), content)
+    write_text(file, content.getvalue())
+
+
+def write_text(file: Path, content: str | bytes) -> None:
+    """Write a whole file, and its folder if necessary.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    with storing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, content.encode() if isinstance(content, str) else content)
+
+
+def latex_escaped(text: object) -> str:
+    """Return a text that LaTeX prints unchanged."""
+    return "".join(_LATEX.get(letter, letter) for letter in printable(text))
+
+
+def latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, comment: str = "", texts: int = 1) -> str:
+    r"""Return a ``tabular`` with the lines of booktabs.
+
+    Args:
+        head, rows: cells as LaTeX; the cells of texts should be `latex_escaped`.
+        comment: a sentence that is written above the table as a comment.
+        texts: the number of columns, from the left, that are texts; the others are numbers.
+    """
+    align = "l" * texts + "r" * (len(head) - texts)
+    lines = [*([f"% {printable(comment)}"] if comment else []), r"% \usepackage{booktabs}"]
+    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _line(head), r"\midrule"]
+    return "\n".join([*lines, *map(_line, rows), r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def latex_number(mean: float | None, deviation: float | None, decimals: int, scale: float = 1.0) -> str:
+    """Return a mean with its standard deviation in LaTeX: ``$97.31 \\pm 0.42$``."""
+    if mean is None:
+        return latex_escaped(NONE)
+    more = "" if deviation is None else rf" \pm {scale * deviation:.{decimals}f}"
+    return f"${scale * mean:.{decimals}f}{more}$"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
