@@ -9,19 +9,21 @@ if TYPE_CHECKING:
     from gradinc.api.attach import attach
     from gradinc.api.load import load
     from gradinc.api.matrix_metrics import metrics
+    from gradinc.api.results import results
     from gradinc.api.sweep import sweep
     from gradinc.api.train import train
     from gradinc.api.use import use
     from gradinc.base.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "__version__", "attach", "load", "metrics", "sweep", "train", "use"]
+__all__ = ["UserError", "__version__", "attach", "load", "metrics", "results", "sweep", "train", "use"]
 
 _MODULES = {
     "UserError": "gradinc.base.errors",
     "attach": "gradinc.api.attach",
     "load": "gradinc.api.load",
     "metrics": "gradinc.api.matrix_metrics",
+    "results": "gradinc.api.results",
     "sweep": "gradinc.api.sweep",
     "train": "gradinc.api.train",
     "use": "gradinc.api.use",

@@ -64,7 +64,9 @@ def _by_setting(options: Namespace, table: ResultTable) -> bool:
     """Return whether settings are compared: on request, if there are several runs of them, or too many runs."""
     if options.by is not None:
         return bool(options.by == "setting")
-    asked = any(getattr(options, name) is not None for name in ("against", "metrics", "sort", "csv", "parquet", "latex"))
+    asked = any(
+        getattr(options, name) is not None for name in ("against", "metrics", "sort", "csv", "parquet", "latex")
+    )
     several = 1 < len(table.settings) < len([run for run in table.runs if run.config and run.status != "damaged"])
     return asked or several or len(table.runs) > SIDE_BY_SIDE
 
@@ -150,7 +152,7 @@ def _document(run: Any, keys: dict[str, str]) -> dict[str, Any]:
 def _parser() -> Parser:
     parser = Parser(
         "compare",
-        "Compare settings (runs that differ in the seed only) by the mean of their finished runs ± standard deviation,\n"
+        "Compare settings (runs that differ in the seed only) by the mean of their finished runs ± deviation,\n"
         "with Student's 95 % interval of the mean, and by their differences paired by seed. Two to six runs of one\n"
         "seed each are shown side by side with the keys that differ. Intervals of shares are cut at 0 and 100 %.",
         "gradinc compare outputs/RUN outputs/RUN …\n"

@@ -13,9 +13,9 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from gradinc.base.errors import UserError
-from gradinc.config.composer import HYDRA_BASE, Composer, refuse_sweeps
+from gradinc.config.composer import HYDRA_BASE, Composer
 from gradinc.config.groups import conf_folder
-from gradinc.config.overrides import parse
+from gradinc.config.overrides import parse, refuse_sweeps
 
 
 def inspect(options: Namespace, overrides: Sequence[str], config_dirs: Sequence[Path]) -> int:

@@ -28,7 +28,9 @@ def add_result_options(parser: Parser) -> None:
     """Add the options that `gradinc runs` and `gradinc compare` share."""
     several = "by commas: acc, bwt, test, test.loss, seconds, train.loss, or any other number of a run"
     parser.add_argument("--metrics", "-m", metavar="A,B", help=f"the numbers to show, separated {several}")
-    parser.add_argument("--by", choices=("run", "setting"), help="one row for each run, or for runs that differ in seed")
+    parser.add_argument(
+        "--by", choices=("run", "setting"), help="one row for each run, or for runs that differ in seed"
+    )
     parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     for name, ending in ENDINGS.items():

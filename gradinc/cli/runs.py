@@ -107,8 +107,12 @@ def _print(table: Any, *, chosen: bool) -> None:
     columns: list[tuple[str, Sequence[str], int]] = [("status", [run.status for run in runs], 1)]
     if not chosen and not all(run.measure is None or value_of(run, "acc") is not None for run in runs):
         columns.append(("test", [score_text(run.score, run.measure) for run in runs], 0))
-    metrics = table.metrics if chosen else [name for name in table.metrics if name not in ("test", "loss", "validation")]
-    columns += [(f"{name}, %" if name in table.shares else name, numbers(name), 2 + n) for n, name in enumerate(metrics)]
+    metrics = (
+        table.metrics if chosen else [name for name in table.metrics if name not in ("test", "loss", "validation")]
+    )
+    columns += [
+        (f"{name}, %" if name in table.shares else name, numbers(name), 2 + n) for n, name in enumerate(metrics)
+    ]
     columns += [
         ("protocol", [run.protocol or "" for run in runs], 25),
         ("samples", [count_text(run.number("result", "samples")) for run in runs], 22),

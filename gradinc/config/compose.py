@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 
 from gradinc.base.errors import UserError
 from gradinc.config.cluster import Cluster
-from gradinc.config.composer import Composer, refuse_sweeps, resolved, set_value
+from gradinc.config.composer import Composer, resolved, set_value
 from gradinc.config.identity import identity_digest, run_directory
-from gradinc.config.overrides import check_choice, latest, parse
+from gradinc.config.overrides import check_choice, latest, parse, refuse_sweeps
 from gradinc.config.schema import Config, DataSection, common_keys
 from gradinc.config.validation import validate
 

@@ -20,10 +20,18 @@ from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.cluster import Cluster, cluster
 from gradinc.config.documents import flat
-from gradinc.config.implied import offer
 from gradinc.config.identity import as_name, strategy_label
+from gradinc.config.implied import offer
 from gradinc.config.names import choose, nearest_key, shown, written
-from gradinc.config.overrides import Assignment, check_choice, combinations, latest, parse, sweep_parameters
+from gradinc.config.overrides import (
+    Assignment,
+    check_choice,
+    combinations,
+    latest,
+    parse,
+    refuse_sweeps,
+    sweep_parameters,
+)
 from gradinc.config.parts_folder import shown_path, used_folders
 from gradinc.config.placing import Chosen, chosen, refuse_without_part
 from gradinc.config.replaced import replaced
@@ -116,7 +124,6 @@ class Composer:
         if any(key.startswith("strategy.methods.") for key in typed):
             refuse_without_part(typed, self._chosen(by_key).methods, self._strategies(by_key))
         document = resolved(self.tree(by_key))
-        self._name_strategy(document, by_key)
         where = document.pop("cluster", {})
         if not isinstance(where, dict):
             raise UserError(written("cluster", where), "is a section, not a value", "Give cluster.<key>=…")
@@ -125,16 +132,15 @@ class Composer:
         except catalog.UnknownPart as error:
             raise self._not_installed(error, by_key) from error
 
-    def _name_strategy(self, document: dict[str, Any], assignments: Sequence[Assignment]) -> None:
-        """Name the strategy by its chosen files, unless it has a name or values have changed its rule or methods."""
-        strategy, choices = document.get("strategy"), [a for a in assignments if a.is_choice]
-        if isinstance(strategy, dict) and strategy.get("name") is None:
-            texts = tuple(a.text for a in choices)
-            if texts not in self._named:
-                label, names = strategy_label(_container(self.base(choices))), self._strategies(choices)
-                self._named[texts] = label, as_name("+".join(names)) if names else None
-            label, name = self._named[texts]
-            strategy["name"] = name if label == strategy_label(document) else None
+    def _named_strategy(self, strategy: dict[str, Any], assignments: Sequence[Assignment]) -> str | None:
+        """Return the name of a strategy by its chosen files; None if values have changed its rule or its methods."""
+        choices = [a for a in assignments if a.is_choice]
+        texts = tuple(a.text for a in choices)
+        if texts not in self._named:
+            label, names = strategy_label(_container(self.base(choices))), self._strategies(choices)
+            self._named[texts] = label, as_name("+".join(names)) if names else None
+        label, name = self._named[texts]
+        return name if label == strategy_label(strategy) else None
 
     def _not_installed(self, error: catalog.UnknownPart, assignments: Iterable[Assignment]) -> UserError:
         """Return the error for a part requested by a user's file, with the file and the package in its header."""
@@ -156,9 +162,13 @@ class Composer:
 
     def tree(self, assignments: Iterable[Assignment]) -> DictConfig:
         """Compose one run as Hydra's tree, with its ``hydra`` node and nothing resolved."""
-        tree, stale = self._merged(list(latest(assignments).values()))
+        by_key = list(latest(assignments).values())
+        tree, stale = self._merged(by_key)
         for key in stale:
             set_value(Assignment(key, None, "", deletes=True), tree)
+        own = _container(OmegaConf.masked_copy(tree, ["strategy", "stream"]))
+        if isinstance(own["strategy"], dict) and own["strategy"].get("name") is None:
+            tree["strategy"]["name"] = self._named_strategy(own, by_key)
         return tree
 
     def _merged(self, assignments: Sequence[Assignment]) -> tuple[DictConfig, list[str]]:
@@ -204,8 +214,8 @@ class Composer:
     def _strategies(self, assignments: Iterable[Assignment]) -> list[str]:
         """Return the strategies that a run chooses, by its arguments or by its experiment."""
         choices = {a.key: a for a in assignments if a.is_choice}
-        if "strategy" in choices:
-            return check_choice(choices["strategy"], self.config_dirs)
+        if (own := choices.get("strategy")) is not None:
+            return [] if own.deletes else check_choice(own, self.config_dirs)
         for name in check_choice(choices["experiment"], self.config_dirs) if "experiment" in choices else []:
             for entry in groups.content("experiment", name, self.config_dirs).get("defaults") or []:
                 if isinstance(entry, dict) and (names := entry.get("override /strategy")):
@@ -292,19 +302,6 @@ class Composer:
                     "gradinc runs the jobs itself and reads hydra.mode and hydra.sweeper.params only",
                     f"Take it out of the file that {' '.join(picks)} chooses".replace("'", ""),
                 )
-
-
-def refuse_sweeps(assignments: Iterable[Assignment]) -> None:
-    """Refuse arguments with several values where only one run is possible.
-
-    Raises:
-        UserError: an argument has several values.
-    """
-    for assignment in assignments:
-        if assignment.sweep:
-            listed = ",".join(assignment.sweep)
-            fix = f"Add -m to run each, or write {assignment.key}=[{listed}] for a list"
-            raise UserError(assignment.text, "has several values", fix)
 
 
 def set_value(assignment: Assignment, tree: DictConfig) -> None:

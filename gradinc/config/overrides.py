@@ -203,3 +203,16 @@ def sweep_parameters(hydra: Mapping[str, Any]) -> list[str]:
     """Return ``hydra.sweeper.params`` as arguments of the command line."""
     parameters = (hydra.get("sweeper") or {}).get("params") or {}
     return [f"{key}={shown(value)}" for key, value in parameters.items()]
+
+
+def refuse_sweeps(assignments: Iterable[Assignment]) -> None:
+    """Refuse arguments with several values where only one run is possible.
+
+    Raises:
+        UserError: an argument has several values.
+    """
+    for assignment in assignments:
+        if assignment.sweep:
+            listed = ",".join(assignment.sweep)
+            fix = f"Add -m to run each, or write {assignment.key}=[{listed}] for a list"
+            raise UserError(assignment.text, "has several values", fix)

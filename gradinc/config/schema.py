@@ -117,7 +117,7 @@ class StrategySection:
     """A window and a chain of methods: their options by name, in the order in which they act."""
 
     window: WindowSection
-    name: RunName | None = None
+    name: RunName | None = field(default=None, compare=False)
     scale_lr: Literal["none", "linear", "sqrt"] = "none"
     scale_beta2: bool = False
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)

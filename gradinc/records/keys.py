@@ -17,7 +17,7 @@ SIZE = "strategy.window.size"
 STRATEGY = "strategy"
 """A key of `settings` that is not a value of the config."""
 
-NAME = "strategy.name"
+TYPED = "strategy.name"
 
 SEEDS = ("seed", "init")
 """Keys in which the runs of one setting differ."""
@@ -31,7 +31,7 @@ def settings(run: RecordedRun) -> dict[str, str]:
 
     ``strategy`` is one more key: its name as it was chosen, else its rule and methods by name, in their order.
     """
-    keys = {key: shown(value) for key, value in flat(run.config) if key != NAME}
+    keys = {key: shown(value) for key, value in flat(run.config) if key != TYPED}
     if run.config:
         keys[STRATEGY] = strategy_name(run.config)
     return keys
@@ -46,25 +46,27 @@ def named_settings(runs: Sequence[RecordedRun]) -> list[dict[str, str]]:
     names: dict[str, str] = {}
     chosen: defaultdict[str, set[str]] = defaultdict(set)
     for run, values in zip(runs, found, strict=True):
-        if run.config and run.value("config", *NAME.split(".")) is not None:
+        if run.config and run.value("config", *TYPED.split(".")) is not None:
             values[STRATEGY] = names.setdefault(_content(run), values[STRATEGY])
             chosen[strategy_label(run.config)].add(values[STRATEGY])
     for run, values in zip(runs, found, strict=True):
         only = chosen.get(strategy_label(run.config), set()) if run.config else set()
-        if len(only) == 1 and run.value("config", *NAME.split(".")) is None:
+        if len(only) == 1 and run.value("config", *TYPED.split(".")) is None:
             values[STRATEGY] = next(iter(only))
     return found
 
 
 def _content(run: RecordedRun) -> str:
     """Return everything that a run computes, except for its seed."""
-    return repr(sorted((key, shown(value)) for key, value in flat(run.config) if key not in SEEDS and not _is_free(key)))
+    return repr(
+        sorted((key, shown(value)) for key, value in flat(run.config) if key not in SEEDS and not _is_free(key))
+    )
 
 
 def chosen_settings(config: Mapping[str, Any]) -> dict[str, str]:
     """Return a config's choices by name, and the label of its strategy; without numbers and methods' options."""
     texts = {key: value for key, value in flat(config) if isinstance(value, str) and ".methods." not in key}
-    return {**{key: value for key, value in texts.items() if key != NAME}, STRATEGY: strategy_label(config)}
+    return {**{key: value for key, value in texts.items() if key != TYPED}, STRATEGY: strategy_label(config)}
 
 
 def differing(runs: Sequence[RecordedRun], *, free: bool = False) -> list[str]:
@@ -110,5 +112,7 @@ def label(values: Mapping[str, str], keys: Sequence[str]) -> str:
     The name of a strategy, a model or another part needs no key.
     """
     known = [(key, values[key]) for key in keys if values.get(key, MISSING) != MISSING]
-    named = [value if key == STRATEGY or key.endswith(".name") else f"{short(key, keys)}={value}" for key, value in known]
+    named = [
+        value if key == STRATEGY or key.endswith(".name") else f"{short(key, keys)}={value}" for key, value in known
+    ]
     return " ".join(named) or NONE

@@ -12,7 +12,7 @@ from typing import Any
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import number_text, percent_text
-from gradinc.config.names import nearest_key
+from gradinc.config.names import nearest_key, short
 from gradinc.records.groups import RunGroup, group, value_order
 from gradinc.records.keys import named_settings
 from gradinc.records.recorded import RecordedRun, finite
@@ -159,7 +159,7 @@ class ResultTable:
         records = []
         for run, values in zip(self.runs, named_settings(self.runs), strict=True):
             record: dict[str, Any] = {"run": run.name, "status": run.status, "setting": names.get(id(run))}
-            record |= {key: values.get(key) for key in ("seed", *(key for key in self.keys if key != "seed"))}
+            record |= {key: values.get(key) for key in dict.fromkeys(["seed", "strategy", *self.keys])}
             records.append({**record, **{name: value_of(run, name) for name in self.metrics}, "path": str(run.path)})
         return records
 
@@ -171,7 +171,9 @@ class ResultTable:
                 for metric in self.metrics:
                     mine, other = (_by_seed(each, metric) for each in (one, base))
                     pairs = [mine[seed] - other[seed] for seed in sorted(mine.keys() & other.keys())]
-                    found.append(PairedDifference(one.name, metric, estimate(pairs, _widened(bounds(metric, self.runs)))))
+                    found.append(
+                        PairedDifference(one.name, metric, estimate(pairs, _widened(bounds(metric, self.runs))))
+                    )
         return found
 
 
@@ -193,8 +195,9 @@ def sorted_settings(table: ResultTable, key: str, *, reverse: bool = False) -> l
     Raises:
         UserError: neither a key nor a number.
     """
-    if key in table.keys or f"{key}.name" in table.keys:
-        key = key if key in table.keys else f"{key}.name"
+    named = {short(each, table.keys): each for each in table.keys} | {each: each for each in table.keys}
+    if key in named:
+        key = named[key]
         return sorted(table.settings, key=lambda one: value_order(one.values[key]), reverse=reverse)
     check_metric(key, table.runs)
     means = {id(one): fmean(values) for one in table.settings if (values := table.values(one, key))}

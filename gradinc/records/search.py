@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from gradinc.base.errors import UserError
+from gradinc.config.identity import strategy_label
 from gradinc.config.names import shown, written
 from gradinc.config.schema import Config
-from gradinc.config.identity import strategy_label
 from gradinc.records.schemas import is_search, read_json
 from gradinc.records.seal import CHANGED, is_intact
 

@@ -9,7 +9,7 @@ import pytest
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.config.composer import Composer
-from gradinc.config.identity import run_name
+from gradinc.config.identity import identity_digest
 from gradinc.config.overrides import parse
 
 
@@ -24,7 +24,7 @@ from gradinc.config.overrides import parse
 def test_the_last_rule_counts_and_takes_the_options_of_those_before_it_away(arguments: list[str]) -> None:
     config, median = load_config(arguments), load_config(["strategy=median"])
     assert config == median
-    assert run_name(config) == run_name(median)
+    assert identity_digest(config) == identity_digest(median)
     assert load_config(["strategy=[median,trimmed]"]) == load_config(["strategy=trimmed"])
 
 

@@ -41,9 +41,16 @@ def reseal(run: Path) -> None:
 
 
 def write_run(
-    folder: Path, name: str, *, test: float = 0.9, status: str = "finished", sealed: bool = False, **changes: Any
+    folder: Path,
+    name: str,
+    *,
+    test: float = 0.9,
+    status: str = "finished",
+    sealed: bool = False,
+    result: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Path:
-    """Write one run; `changes` are dotted keys of the config, with ``__`` for the dot."""
+    """Write one run; `changes` are dotted keys of the config, with ``__`` for the dot; `result` is added to it."""
     config, path = copy.deepcopy(CONFIG), folder / name
     for key, value in changes.items():
         *sections, last = key.split("__")
@@ -71,11 +78,11 @@ def write_run(
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (path / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
     if status != "unfinished":
-        result = {"status": status, "test": measures if status == "finished" else None, "validation": measures}
+        own = {"status": status, "test": measures if status == "finished" else None, "validation": measures}
         counts = {"samples": 5176, "steps": 164, "seconds": 0.4, "peak_memory": 1e6}
         counts |= {"rows": 5176, "forward_rows": 5176, "backward_rows": 5176, "passes": 161.75}
         end = {"ended_by": "epochs", "diverged_at": 165, "tensor": "loss", "weights_digest": "d1"}
-        (path / "result.json").write_text(json.dumps({**result, **counts, **end}))
+        (path / "result.json").write_text(json.dumps({**own, **counts, **end, **(result or {})}))
         if sealed:
             reseal(path)
     return path

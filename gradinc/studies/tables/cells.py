@@ -10,10 +10,10 @@ from pathlib import Path
 from gradinc.base.errors import UserError
 from gradinc.config import groups
 from gradinc.config.compose import Job, named_alike
-from gradinc.config.composer import Composer, refuse_sweeps
+from gradinc.config.composer import Composer
 from gradinc.config.identity import changed
 from gradinc.config.names import choose, shown
-from gradinc.config.overrides import Assignment, latest, parse
+from gradinc.config.overrides import Assignment, latest, parse, refuse_sweeps
 from gradinc.config.schema import Config
 from gradinc.records.metrics import NEED_ALL
 from gradinc.studies.tables.reading import read_table

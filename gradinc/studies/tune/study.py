@@ -18,10 +18,10 @@ from gradinc.base.signals import Interruption
 from gradinc.config.code import code_digests
 from gradinc.config.compose import Job
 from gradinc.config.composer import Composer
+from gradinc.config.identity import strategy_label
 from gradinc.config.names import shown
 from gradinc.config.overrides import parse
 from gradinc.config.parts_folder import with_options
-from gradinc.config.identity import strategy_label
 from gradinc.records.log import read_log
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.schemas import read_json

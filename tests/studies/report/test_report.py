@@ -327,7 +327,7 @@ def test_training_on_all_tasks_together_is_a_point_beside_the_curves(report: Any
         (path / "result.json").write_text(json.dumps({**result, "matrix": matrix}))
     page = report("outputs")
     words = next(text for text in page.text["desc"] if text.startswith("mean accuracy"))
-    assert "strategy=joint ends at 90 %; strategy=sgd ends at 73.33 %" in words
+    assert "joint ends at 90 %; sgd ends at 73.33 %" in words
     assert not any("joint" in text for text in page.text["desc"] if text.startswith("forgetting"))
     assert page.row("all")[1:] == ["90.00 %"] * 3
 
