@@ -22,7 +22,7 @@ from gradinc.config.cluster import Cluster, cluster
 from gradinc.config.documents import flat
 from gradinc.config.identity import as_name, strategy_label
 from gradinc.config.implied import offer
-from gradinc.config.names import choose, nearest_key, shown, written
+from gradinc.config.names import nearest_key, shown, written
 from gradinc.config.overrides import (
     Assignment,
     check_choice,
@@ -37,6 +37,7 @@ from gradinc.config.placing import Chosen, chosen, refuse_without_part
 from gradinc.config.replaced import replaced
 from gradinc.config.schema import Config
 from gradinc.config.validation import validate
+from gradinc.config.yaml_error import first_lines, missing_file
 from gradinc.config.yaml_size import check_yaml_size
 
 HYDRA_BASE = "1.3"
@@ -285,11 +286,11 @@ class Composer:
             with initialize_config_dir(str(self._folders[0]), job_name="gradinc", version_base=HYDRA_BASE):
                 return compose("config", overrides=overrides, return_hydra_config=True)
         except MissingConfigException as error:
-            raise _missing_file(error) from error
+            raise missing_file(error) from error
         except Exception as error:
             # Hydra and the YAML reader raise many types; each of them means that a file is wrong.
             where = " ".join(picks).replace("'", "") or "conf"
-            raise UserError(where, f"cannot be composed: {_first_lines(error)}", "Correct the file") from error
+            raise UserError(where, f"cannot be composed: {first_lines(error)}", "Correct the file") from error
 
     def _check_hydra(self, tree: DictConfig, picks: tuple[str, ...]) -> None:
         """Refuse files that would make Hydra import or start something, which gradinc does not allow."""
@@ -314,7 +315,7 @@ def set_value(assignment: Assignment, tree: DictConfig) -> None:
         node = OmegaConf.select(tree, parent) if parent else tree
         present = OmegaConf.select(tree, key)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
-        raise UserError(written(key, value), _first_lines(error), "See gradinc train --help") from error
+        raise UserError(written(key, value), first_lines(error), "See gradinc train --help") from error
     if not isinstance(node, DictConfig) or last not in node:
         near = nearest_key(key, (found for found, _ in flat(_container(tree)) if "hydra" not in found))
         raise UserError(f"~{key}", "no such key", f"Did you mean ~{near}?" if near else "See gradinc train --help")
@@ -340,21 +341,6 @@ def resolved(tree: DictConfig) -> dict[str, Any]:
         raise UserError(error.full_key or "the config", "is missing", f"Give {error.full_key}=…") from error
     except OmegaConfBaseException as error:
         where = error.full_key or "the config"
-        raise UserError(where, _first_lines(error), "Correct the ${…}, or give a value") from error
+        raise UserError(where, first_lines(error), "Correct the ${…}, or give a value") from error
     assert isinstance(document, dict)
     return {str(key): value for key, value in document.items()}
-
-
-def _missing_file(error: MissingConfigException) -> UserError:
-    group, _, name = (error.missing_cfg_file or "").partition("/")
-    if not name:
-        return UserError("conf", "the configuration folder is not complete", "Install gradinc again")
-    return UserError(f"{group}={name}", "unknown", choose(name, sorted(error.options or ())))
-
-
-def _first_lines(error: Exception) -> str:
-    """Return the summary at the beginning of an exception's text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
-    causes = [str(error.__cause__).splitlines()[0]] if not lines and error.__cause__ is not None else []
-    return "; ".join([*lines, *causes][:2]).replace(":;", ":").rstrip(".") or type(error).__name__
