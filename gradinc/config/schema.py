@@ -154,7 +154,7 @@ class EvaluateSection:
 
     epochs: Count = 1
     rows: Literal["test", "validation"] = "test"
-    tasks: Literal["seen", "all", "needed"] = "seen"
+    tasks: Literal["auto", "seen", "all", "needed", "current", "none"] = "auto"
 
 
 @dataclass(frozen=True)

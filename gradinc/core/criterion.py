@@ -21,10 +21,12 @@ class Criterion(ABC):
     Attributes:
         score: name of the measure that decides the best checkpoint and that `budget.accuracy` is compared with.
         higher: whether a higher score is better.
+        online: name of the measure whose sum `prequential` returns.
     """
 
     score: ClassVar[str]
     higher: ClassVar[bool]
+    online: ClassVar[str]
 
     @abstractmethod
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:
@@ -79,6 +81,16 @@ class Criterion(ABC):
         return one + other
 
     @abstractmethod
+    def prequential(self, batch: Batch, out: Tensor) -> Tensor:
+        """Return the sum of the measure `online` over the stream's rows of a batch, a scalar on the device.
+
+        Paper: Dawid 1984, Present position and potential developments: some personal views (the prequential approach)
+
+        Args:
+            out: the model's outputs for the batch before it is trained on, shape (rows, outputs).
+        """
+
+    @abstractmethod
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
         """Return the reported numbers, from the merged `sums` of all `rows` rows."""
 
@@ -104,7 +116,7 @@ class CrossEntropy(Criterion):
             ``accuracy_in_task`` is also reported: the accuracy of the same logits with other tasks' outputs masked.
     """
 
-    score = "accuracy"
+    score = online = "accuracy"
     higher = True
 
     def __init__(self, outputs: Outputs | None = None) -> None:
@@ -125,6 +137,11 @@ class CrossEntropy(Criterion):
         if self.outputs is not None and self.outputs.test != "task":
             found.append(((out + self.outputs.of_task[task]).argmax(1) == y).sum().double())
         return torch.stack(found)
+
+    def prequential(self, batch: Batch, out: Tensor) -> Tensor:
+        fresh = batch.fresh
+        logits, y = out.detach()[:fresh], batch.y[:fresh]
+        return ((logits if self.outputs is None else self.outputs.judged(batch, logits)).argmax(1) == y).sum()
 
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
         return dict(zip(("loss", "accuracy", "accuracy_in_task"), (each / rows for each in sums), strict=False))
@@ -170,7 +187,7 @@ class SquaredError(Criterion):
     constant target has R² 1 if every prediction is exact and 0 otherwise, as in scikit-learn's ``r2_score``.
     """
 
-    score = "mse"
+    score = online = "mse"
     higher = False
 
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:
@@ -189,6 +206,10 @@ class SquaredError(Criterion):
         mean = differences.mean(0)
         error = torch.stack((y.new_tensor(len(y)), squares.mean(1).sum()))
         return torch.cat((error, squares.sum(0), y[0] + mean, (differences - mean).square().sum(0)))
+
+    def prequential(self, batch: Batch, out: Tensor) -> Tensor:
+        fresh = batch.fresh
+        return (out.detach()[:fresh] - batch.y[:fresh]).square().mean(1).sum(dtype=torch.float64)
 
     def merged(self, one: Tensor, other: Tensor) -> Tensor:
         """Return the `sums` of two batches together.

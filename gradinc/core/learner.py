@@ -31,6 +31,7 @@ class Learner:
         passes: the forward and backward passes of the model.
         rate: the optimizer with its learning rate.
         methods: the strategy's methods by name, in the order in which they act.
+        online: whether the rows of the stream are also measured before they are trained on (`Criterion.prequential`).
         first, last: methods that act before and after `methods`, for example diagnostics; they may differ after a
             restart.
     """
@@ -42,6 +43,7 @@ class Learner:
         window: Window,
         methods: Mapping[str, Method],
         *,
+        online: bool = False,
         first: Mapping[str, Method] = {},
         last: Mapping[str, Method] = {},
     ) -> None:
@@ -54,6 +56,7 @@ class Learner:
         self.rng, self.note = self.place.generator, self.notes.add
         self.gradient, self.row_gradients = passes.gradient, passes.row_gradients
         self.input_gradient, self.outputs = passes.input_gradient, passes.outputs
+        self._online = online
         self.around = {**first, **last}
         chain = [*first.values(), *self.methods, *last.values()]
         self._batch, self._loss = _hooks(chain, "batch"), _hooks(chain, "loss")
@@ -90,6 +93,8 @@ class Learner:
         objective = self.objective(batch, out)
         self.window.collect(objective, batch, out, self)
         self.notes.loss(self.finite.loss(objective), batch.items)
+        if self._online and not batch.repeat:
+            self.notes.online(self.criterion.prequential(batch, out), batch.fresh)
         if self.weights.heads:
             self.weights.reach(batch)
         self.work.samples += batch.fresh

@@ -20,7 +20,7 @@ def about(stream: Stream) -> str:
         counts[0] += f" ({stream.options.samples_per_task:,} per task)"
     parts = ["+".join(dict.fromkeys(each.name for each in datasets.values())), _targets(first.classes, first.outputs)]
     if stream.is_sequence:
-        parts[1] += f" in {stream.tested} tasks, {stream.protocol}"
+        parts[1] += f" in {stream.tested} tasks" + (f", {stream.protocol}" if stream.protocol else "")
     return " · ".join([*parts, f"{', '.join(counts)} rows of {_shape(first.shape)}"])
 
 

@@ -34,6 +34,7 @@ class Batch:
         terms: terms of the loss in each row, as the criterion counts them (`Criterion.terms`): tokens that count, or
             the weight of the row's class; float, shape (rows,); None if each row is one term.
         tokens: tokens of the stream's rows that were read for this batch; 0 if the data have no tokens.
+        repeat: number of earlier updates from the same rows of the stream (``stream.updates_per_batch``).
     """
 
     x: Tensor
@@ -49,6 +50,7 @@ class Batch:
     heads: tuple[int, ...] = ()
     terms: Tensor | None = None
     tokens: int = 0
+    repeat: int = 0
 
     @property
     def fresh(self) -> int:
@@ -152,6 +154,7 @@ class Batch:
             mask,
             self.heads,
             None if self.terms is None or terms is None else torch.cat((self.terms, terms)),
+            repeat=self.repeat,
         )
 
     def state(self) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +53,7 @@ class Dataset:
         origin: source of the rows.
         raw: values of the rows before normalisation; None in an outline.
         groups: the group of each row; None if the set has no groups.
+        law: `Source.law`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Dataset:
     origin: str
     raw: RawValues | None = None
     groups: Groups | None = None
+    law: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def fill(self) -> Tensor:
@@ -164,6 +166,7 @@ def prepare_dataset(config: DataSection, source: Source, device: torch.device, d
         origin=source.origin,
         raw=RawValues.of(source, config.pad),
         groups=_groups(source, part),
+        law=source.law,
     )
 
 
@@ -187,9 +190,9 @@ def outline(config: DataSection) -> Dataset:
     )
     zeros, ones = (0.0,) * source.shape[0], (1.0,) * source.shape[0]
     head = (config.name, source.classes, source.shape, _outputs(source))
-    return Dataset(
-        *head, train, validation, test, zeros, ones, mean, std, "", source.origin, groups=_groups(source, part)
-    )
+    statistics = (zeros, ones, mean, std)
+    groups = _groups(source, part)
+    return Dataset(*head, train, validation, test, *statistics, "", source.origin, groups=groups, law=source.law)
 
 
 def _parts(config: DataSection, source: Source) -> np.ndarray:

@@ -47,6 +47,9 @@ class Material:
         return tuple(range(len(self.dataset.classes)))
 
 
+Targets = Callable[[str, Rows], Tensor]
+
+
 @dataclass(frozen=True)
 class Experience:
     """One task: its rows of a data set, and the change of its inputs.
@@ -58,6 +61,8 @@ class Experience:
         change: function applied to the inputs of training, validation and test rows alike, when they are taken; or
             None. No changed copy is stored, so that memory does not grow with the number of tasks.
         group: number of the data set's group to which its rows belong; None for the rows of all groups.
+        targets: function of a part's name and all of its rows, with their inputs before the change, to their targets in
+            this task, shaped like the rows' own; None for the rows' own targets.
     """
 
     dataset: Dataset
@@ -65,6 +70,7 @@ class Experience:
     train: Tensor | None = None
     change: Change | None = None
     group: int | None = None
+    targets: Targets | None = None
 
     def indices(self, part: str) -> Tensor | None:
         """Return the numbers of a part's rows, int64, on the CPU; None for all of the part.
@@ -94,12 +100,16 @@ class Experience:
 
     def size(self, part: str) -> int:
         """Return the number of rows of a part in the data set."""
-        return len(self._rows(part))
+        return len(getattr(self.dataset, part))
 
     def _rows(self, part: str) -> Rows:
         rows = getattr(self.dataset, part)
         assert isinstance(rows, Rows)
-        return rows
+        return rows if self.targets is None else rows.labelled(self.targets(part, rows))
+
+    def y(self, part: str) -> Tensor:
+        """Return the targets of all rows of a part, shape (rows,) or (rows, targets)."""
+        return self._rows(part).y
 
 
 KEPT = 256

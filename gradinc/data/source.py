@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,8 @@ class Source:
         standardize_target: whether to standardise regression targets by the training rows.
         groups: the group of each row, e.g. its speaker, int64, shape (n,); None without groups.
         group_names: the groups' names, by number.
+        law: the function from raw inputs, shape (n, …), to targets, shape (n, targets), if it is known. A stream can
+            compute the targets of changed inputs with it.
     """
 
     x: np.ndarray | RowFiles
@@ -129,6 +132,7 @@ class Source:
     standardize_target: bool = False
     groups: np.ndarray | None = None
     group_names: tuple[str, ...] = ()
+    law: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -51,6 +51,9 @@ class Stream(Sequence[Task]):
         self.device = first.train.y.device
         self.regression = first.classes is None
         self.labels: Labels | None = None
+        if self.regression and options.data == "memory":
+            what = f"balances classes, and data={first.name} has none"
+            raise UserError("stream.data=memory", what, "Use stream.data=cumulative, or strategy=er")
         if not self.regression:
             classes = [each.classes for each in self.experiences]
             self.labels = assign(classes, protocol(scenario, options, shared=is_shared(classes)))
@@ -64,7 +67,9 @@ class Stream(Sequence[Task]):
             first.std,
             first.shape,
         )
-        if any(each.train is not None for each in self.experiences) and not (self.labels and self.labels.all_count):
+        if any(each.train is not None and each.targets is None for each in self.experiences) and not (
+            self.labels and self.labels.all_count
+        ):
             fix = "Use scenario=class without stream.train_logits, where every output counts"
             raise UserError(f"stream={options.name}", "its tasks have rows of each other's classes", fix)
         if options.scored_tasks is not None and options.scored_tasks > self.tested:
@@ -163,8 +168,13 @@ class Stream(Sequence[Task]):
 
     @property
     def is_sequence(self) -> bool:
-        """Return whether the stream is more than ordinary training: it then has an accuracy matrix."""
+        """Return whether the stream is more than ordinary training."""
         return self.options.name != "iid"
+
+    @property
+    def has_matrix(self) -> bool:
+        """Return whether the accuracy on each task is measured after each task; a regression has no accuracy."""
+        return self.is_sequence and not self.regression
 
     @property
     def outputs(self) -> Outputs | None:
@@ -209,7 +219,9 @@ class Stream(Sequence[Task]):
         return name == "test" or task in self.parts(index)
 
     def _pairs(self, labels: Labels) -> int:
-        if any(each.train is not None for each in self.experiences):  # tasks may have rows of other tasks' classes
+        if any(
+            each.train is not None and each.targets is None for each in self.experiences
+        ):  # tasks may have rows of other tasks' classes
             return len(self.experiences) * labels.outputs
         return sum(len(own) for own in labels.of_task)
 
@@ -265,7 +277,7 @@ class Stream(Sequence[Task]):
             dataset = self.experiences[task].dataset
             random = Material(dataset, self.seed, load=_never).generator("arrival", task)
             order = torch.randperm(len(numbers), generator=random)
-            labels.append(self.labels.map(task, dataset.train.y.cpu()[numbers[order]]))
+            labels.append(self.labels.map(task, self.experiences[task].y("train").cpu()[numbers[order]]))
             places += [(task, int(number)) for number in numbers[order]]
         random = Material(self.experiences[0].dataset, self.seed, load=_never).generator("greedy", len(rows))
         kept = greedy.balanced(torch.cat(labels).tolist(), self.setting.capacity(self.options.memory), random)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, overload
 
 from gradinc.base.files import open_plain
 from gradinc.records import metrics
@@ -27,17 +27,39 @@ def cells(row: MatrixRow, tasks: int) -> list[float | None]:
     return [*row[:tasks], *[None] * (tasks - len(row))]
 
 
-def filled(rows: Sequence[MatrixRow]) -> list[list[float | None]]:
-    """Return the matrix of recorded rows, of which the first has every task."""
-    return [cells(row, len(rows[0])) for row in rows]
+class Filled(Sequence[list[float | None]]):
+    """The matrix of recorded rows, each row made when it is read: of thousands of tasks, most cells are not measured.
+
+    Args:
+        rows: the recorded rows.
+        tasks: number of tasks.
+    """
+
+    def __init__(self, rows: Sequence[MatrixRow], tasks: int) -> None:
+        self._rows, self._tasks = rows, tasks
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> list[float | None]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[list[float | None]]: ...
+    def __getitem__(self, index: int | slice) -> list[float | None] | Sequence[list[float | None]]:
+        if isinstance(index, slice):
+            return Filled(self._rows[index], self._tasks)
+        return cells(self._rows[index], self._tasks)
 
 
-def logged_rows(log: Path, length: int) -> dict[str, list[MatrixRow]]:
-    """Return the rows of the matrices in the first bytes of a run's log, by their keys in its lines."""
-    rows: dict[str, list[MatrixRow]] = {"row": [], "task_row": []}
+def logged_rows(log: Path, length: int) -> dict[str, list[Any]]:
+    """Return what the first bytes of a run's log have for each task, by the keys in its lines.
+
+    The keys are ``row`` and ``task_row``, the rows of the matrices, and ``task_online``, the online measure of a task.
+    """
+    rows: dict[str, list[Any]] = {"row": [], "task_row": [], "task_online": []}
     with suppress(OSError, ValueError), open_plain(log) as file:  # opening the log for writing reports any damage
         for text in file.read(length).splitlines():
-            line = json.loads(text) if b'"row"' in text else {}
+            line = json.loads(text) if b'"row"' in text or b'"task_online"' in text else {}
             for key in rows.keys() & line.keys():
                 rows[key].append(line[key])
     return rows
@@ -48,7 +70,8 @@ def accuracy_matrix(run: RecordedRun, name: str = "matrix") -> Matrix | None:
     rows: Any = run.result.get(name)
     if not isinstance(rows, list) or len(rows) < 2 or not all(isinstance(row, list | dict) for row in rows):
         return None
-    tasks = max(len(row) for row in rows)
+    whole = [len(row) for row in rows if isinstance(row, list)]
+    tasks = max(whole, default=len(rows) - 1)  # without a whole row there is one for each task, and one before them
     if tasks < 2 or len(rows) not in (2, tasks + 1):
         return None
     return [[finite(value) for value in cells(row, tasks)] for row in rows]

@@ -15,7 +15,7 @@ A run that was trained on all tasks together has two rows: before training, and 
 """
 
 ONE_TASK = "there is one task only"
-UNMEASURED = "not measured with evaluate.tasks=needed"
+UNMEASURED = "not measured"
 TOGETHER = "all tasks were trained on together"
 
 
@@ -60,10 +60,6 @@ def fwt(matrix: Matrix) -> float:
     return _mean([_cell(matrix, j - 1, j - 1) - _cell(matrix, 0, j - 1) for j in range(2, last + 1)])
 
 
-NEED_ALL = ("aia", "forgetting")
-"""Metrics that need the accuracy on every earlier task after each task; for the others the cells of
-``evaluate.tasks=needed`` are enough."""
-
 METRICS: dict[str, Callable[[Matrix], float]] = {
     "acc": acc,
     "aia": aia,
@@ -75,18 +71,40 @@ METRICS: dict[str, Callable[[Matrix], float]] = {
 """The metrics of a single run, by name."""
 
 
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "needed": ("aia", "forgetting"),
+    "current": ("aia", "forgetting", "fwt"),
+    "none": tuple(METRICS),
+}
+"""Metrics that need other accuracies than a value of ``evaluate.tasks`` measures."""
+
+
+MOST_SEEN = 100
+"""Largest number of tasks for which ``evaluate.tasks=auto`` measures all tasks so far after each task."""
+
+
+def measured_tasks(chosen: str, tasks: int) -> str:
+    """Return the value of ``evaluate.tasks``; auto depends on the number of tasks that are trained one by one."""
+    if chosen != "auto":
+        return chosen
+    return "seen" if tasks <= MOST_SEEN else "current"
+
+
 def measured_metrics(
-    matrix: Matrix, scored: Sequence[int] | None = None
+    matrix: Matrix, scored: Sequence[int] | None = None, measured: str = "needed"
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     """Return all metrics of a matrix.
 
     Args:
         scored: the tasks that count, a contiguous range; by default all. The stream then begins with the first of
             them, untrained as it was at that time.
+        measured: the value of ``evaluate.tasks`` that the reasons name.
 
     Returns:
         The metrics by name, None for an undefined metric; and the reason for each undefined metric.
     """
+    if measured == "none" and len(matrix) == 0:
+        return dict.fromkeys(METRICS), dict.fromkeys(METRICS, _unmeasured(measured))
     matrix = _scored(matrix, scored)
     values: dict[str, float | None] = {}
     reasons = {}
@@ -94,8 +112,13 @@ def measured_metrics(
         try:
             values[name] = metric(matrix)
         except Undefined as reason:
-            values[name], reasons[name] = None, str(reason)
+            text = str(reason)
+            values[name], reasons[name] = None, _unmeasured(measured) if text == UNMEASURED else text
     return values, reasons
+
+
+def _unmeasured(measured: str) -> str:
+    return f"{UNMEASURED} with evaluate.tasks={measured}"
 
 
 def _scored(matrix: Matrix, scored: Sequence[int] | None) -> Matrix:

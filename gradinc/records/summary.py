@@ -32,17 +32,25 @@ MEASURES = {
     "bwt": "BWT, backward transfer",
     "forgetting": "forgetting, from the best accuracy",
     "fwt": "FWT, forward transfer (vs. untrained)",
+    "online": "online accuracy (prequential)",
+    "online_mse": "online MSE (prequential)",
 }
-"""Measures of the accuracy matrix, under ``metrics`` in a result (shares of 1), with their labels."""
+"""Measures of the accuracy matrix, and of the stream's rows before they are trained on, under ``metrics`` in a result
+(accuracies are shares of 1), with their labels."""
 
 
 def metric_text(run: RecordedRun, part: str, name: str) -> str:
     """Return a metric of an accuracy matrix, under `part` of a result, or that its cells were not measured."""
     value = run.number("result", part, name)
-    measured = run.value("result", "undefined", name) != UNMEASURED
-    if value is None and run.value("result", part) and not measured:
-        return "not measured"
-    return score_text(value, "accuracy")
+    unmeasured = str(run.value("result", "undefined", name)).startswith(UNMEASURED)
+    if value is None and run.value("result", part) and unmeasured:
+        return UNMEASURED
+    return NONE if value is None else metric_shown(name, value)
+
+
+def metric_shown(name: str, value: float) -> str:
+    """Return a value of `MEASURES` with its unit."""
+    return score_text(value, "mse" if name.endswith("mse") else "accuracy")
 
 
 def _metric(part: str, name: str) -> Callable[[RecordedRun], str]:

@@ -23,9 +23,11 @@ def compare_with_bounds(directory: RunDirectory, display: Display) -> None:
     for name, bound in bounds.items():
         other = RunDirectory(bound)
         found = other.result() if other.path != directory.path else None
-        if found is None or found["status"] != "finished" or check_seal(found, other.path) or "metrics" not in found:
+        if found is None or found["status"] != "finished" or check_seal(found, other.path):
             continue
-        parts.append(f"{name} {100 * found['metrics']['acc']:.2f} %")
+        if (acc := found.get("metrics", {}).get("acc")) is None:
+            continue
+        parts.append(f"{name} {100 * acc:.2f} %")
         if name == "finetune" and config.strategy.methods:
             logs = (read_log(run.path / "metrics.jsonl") for run in (directory, other))
             if no_effect(*logs):

@@ -108,7 +108,8 @@ def build_learner(
     window = chain.window(weights, notes=config.diagnostics)
     first, last = _around(config, window, world, waits=bool(chain.waits))
     passes = _passes(config, model, weights, criterion, world, by_row=chain.rule.by_row)
-    return Learner(passes, rate, window, chain.methods, first=first, last=last)
+    online = stream is not None and stream.is_sequence
+    return Learner(passes, rate, window, chain.methods, online=online, first=first, last=last)
 
 
 @dataclass(frozen=True)

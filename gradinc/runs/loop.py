@@ -50,7 +50,7 @@ class Loop:
             Diverged: a number is not finite; the last checkpoint is the last good state.
         """
         try:
-            if self.stream.is_sequence and not self.position.matrix:
+            if self.stream.has_matrix and not self.position.matrix:
                 self.saver.offer(self.position)
                 self.measurer.row(self.position, 0)
             for index in range(self.position.task, len(self.stream)):
@@ -161,6 +161,7 @@ class Loop:
             position.stage = "training"
             return
         self.learner.end(task)
+        self.reporter.finished_task(position)
         position.stage = "test"
         crash_point("task-end")
 

@@ -11,6 +11,7 @@ from gradinc.data.rows import Rows
 from gradinc.data.stream import Stream
 from gradinc.data.task import Task
 from gradinc.records.matrix import MatrixRow
+from gradinc.records.metrics import measured_tasks
 from gradinc.records.schemas import Measures
 from gradinc.runs.evaluate import evaluate
 from gradinc.runs.position import Position
@@ -30,6 +31,7 @@ class Measurer:
     ) -> None:
         self._learner, self._stream, self._options = learner, stream, options
         self._reporter, self._check = reporter, check
+        self._tasks = measured_tasks(options.tasks, len(stream))
 
     def validation(self, position: Position) -> Measures:
         """Return the mean measures on the validation rows of every task in training; empty without validation rows."""
@@ -48,22 +50,24 @@ class Measurer:
         Returns:
             The measures on test data, None if test data are not used.
         """
-        if self._stream.is_sequence:
+        if self._stream.has_matrix:
             return self.row(position, task.index + 1)
-        if self._options.rows != "test":
+        if self._options.rows != "test" or (self._stream.is_sequence and self._tasks == "none"):
             return None
-        test = self._measure(task.test)
+        test = self._measure(task.test, task.index)
         self._reporter.tested(position, test)
         return test
 
     def row(self, position: Position, done: int) -> Measures | None:
-        """Add the row after `done` tasks to the accuracy matrix.
+        """Add the row after `done` tasks to the accuracy matrix, unless no task is measured.
 
         Returns:
             The means over the tasks seen so far (only scored tasks, once one was seen); None if test data are not
             used, or if not all of these tasks were measured.
         """
         stream = self._stream
+        if self._tasks == "none":
+            return None
         wanted = self._wanted(done)
         measured: dict[int, Measures] = {}
         for task in wanted:
@@ -72,7 +76,7 @@ class Measurer:
             self._reporter.measuring_row([*position.matrix, row], len(measured), len(wanted))
             crash_point("task-measured")
         position.matrix.append(self._row(measured, "accuracy", wanted))
-        if "accuracy_in_task" in measured[wanted[0]]:
+        if any("accuracy_in_task" in each for each in measured.values()):
             position.task_matrix.append(self._row(measured, "accuracy_in_task", wanted))
         tasks = range(stream.scored.start, done) or range(done)
         seen = [measured[task] for task in tasks if task in measured]
@@ -83,14 +87,16 @@ class Measurer:
 
     def _wanted(self, done: int) -> range:
         """Return the tasks to measure after `done` tasks."""
-        stream, options = self._stream, self._options
-        if options.tasks == "needed" and done not in (0, stream.scored.start, stream.tested):
+        stream = self._stream
+        if self._tasks == "current" and done < stream.tested:
+            return range(max(0, done - 1), done)
+        if self._tasks == "needed" and done not in (0, stream.scored.start, stream.tested):
             return range(done - 1, done + 1)
-        return range(stream.tested if done == 0 or options.tasks != "seen" else min(done + 1, stream.tested))
+        return range(stream.tested if done == 0 or self._tasks != "seen" else min(done + 1, stream.tested))
 
     def _row(self, measured: dict[int, Measures], name: str, wanted: range) -> MatrixRow:
         """Return one measure of the measured tasks, and None for the others in a row of all tasks."""
-        if wanted.start:
+        if wanted.start or len(wanted) < min(2, self._stream.tested):
             return {str(task): each[name] for task, each in measured.items()}
         return [*(each[name] for each in measured.values()), *[None] * (self._stream.tested - len(measured))]
 

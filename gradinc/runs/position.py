@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from gradinc.records.matrix import MatrixRow
 
-LOGGED = ("matrix", "task_matrix")
+LOGGED = ("matrix", "task_matrix", "online")
 """Fields that a restart reads from the log: a checkpoint's size does not grow with the number of tasks."""
 
 
@@ -24,10 +24,13 @@ class Position:
         ended_by: the limit that has ended the task, or None.
         began: steps, samples and seconds of the run when the task began; `gradinc.core.work.Work` counts rows.
         best: score and step of the best validation in this task.
+        predicted: sum of the online measure over the rows of the task so far, and their number: each row was predicted
+            before it was trained on.
         validation: the last measures on validation data.
         tasks: a list with the result of the last finished task, or an empty list.
         matrix: accuracy on each task, before any training and after each task.
         task_matrix: the same with the outputs of other tasks masked, unless the scenario already masks them.
+        online: the mean of the online measure in each finished task.
     """
 
     task: int = 0
@@ -38,10 +41,12 @@ class Position:
     ended_by: str | None = None
     began: list[float] = field(default_factory=lambda: [0, 0, 0.0])
     best: list[float] = field(default_factory=list)
+    predicted: list[float] = field(default_factory=lambda: [0.0, 0])
     validation: dict[str, float] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
     matrix: list[MatrixRow] = field(default_factory=list)
     task_matrix: list[MatrixRow] = field(default_factory=list)
+    online: list[float | None] = field(default_factory=list)
 
     @property
     def is_new_task(self) -> bool:
@@ -73,9 +78,10 @@ class Position:
             tasks=[result],
             matrix=self.matrix,
             task_matrix=self.task_matrix,
+            online=self.online,
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint stores of the position: all but `LOGGED`."""
-        state = asdict(replace(self, matrix=[], task_matrix=[]))
+        state = asdict(replace(self, matrix=[], task_matrix=[], online=[]))
         return {name: value for name, value in state.items() if name not in LOGGED}

@@ -92,6 +92,10 @@ class Reporter:
         loss = values.pop("loss")
         if loss is None:
             return
+        if "online" in values:
+            total, rows = values["online"]
+            values["online"] = {self._learner.criterion.online: total / rows}
+            position.predicted = [position.predicted[0] + total, position.predicted[1] + rows]
         self._log(position, lr=self._learner.lr, train={"loss": loss}, **values)
         self._watch(position, loss, values.get("notes", {}))
         seconds, (samples, tokens) = self._clock.seconds, self._speeds()
@@ -114,6 +118,13 @@ class Reporter:
             self._next_shown = now + SHOWN_EVERY
             self._display.numbers(self._spending.share(position), speed=self._shown(*self._speeds()))
             self._display.reached(position.epoch_name)
+
+    def finished_task(self, position: Position) -> None:
+        """The training on a task has ended: the mean of the online measure over its rows is logged."""
+        if self._stream.is_sequence:
+            total, rows = position.predicted
+            position.online.append(total / rows if rows else None)
+            self._log(position, task_online=position.online[-1])
 
     # ---- measuring ----
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
 from gradinc.data.stream import Stream
-from gradinc.records.matrix import filled
-from gradinc.records.metrics import measured_metrics
+from gradinc.records.matrix import Filled
+from gradinc.records.metrics import measured_metrics, measured_tasks
 from gradinc.runs import checkpoint
 from gradinc.runs.position import Position
 
@@ -29,7 +30,7 @@ def finished(config: Config, stream: Stream, learner: Learner, position: Positio
         "seconds": round(seconds, 3),
         "weights_digest": checkpoint.digest(learner.model.state_dict()),
         "kept_bytes": sum(method.nbytes for method in learner.methods),
-        **_matrices(stream, position),
+        **_tasks(config, stream, position),
     }
 
 
@@ -52,14 +53,22 @@ def stopped(
     }
 
 
-def _matrices(stream: Stream, position: Position) -> dict[str, Any]:
-    """Return the accuracy matrices of a stream of tasks, and their metrics."""
+def _tasks(config: Config, stream: Stream, position: Position) -> dict[str, Any]:
+    """Return the accuracy matrices of a stream of tasks, the online measure of each task, and their metrics."""
     if not stream.is_sequence:
         return {}
-    values, reasons = measured_metrics(filled(position.matrix), stream.scored)
-    found: dict[str, Any] = {"protocol": None if stream.protocol is None else stream.protocol.record()}
-    found |= {"matrix": position.matrix, "metrics": values, "undefined": reasons}
+    values: dict[str, float | None] = {}
+    found: dict[str, Any] = {"metrics": values, "undefined": {}, "online": position.online}
+    if stream.has_matrix:
+        measured = measured_tasks(config.evaluate.tasks, len(stream))
+        of_matrix, reasons = measured_metrics(Filled(position.matrix, stream.tested), stream.scored, measured)
+        values |= of_matrix
+        found |= {"protocol": None if stream.protocol is None else stream.protocol.record(), "undefined": reasons}
+        found |= {"matrix": position.matrix} if position.matrix else {}
     if position.task_matrix:
-        in_task, _ = measured_metrics(filled(position.task_matrix), stream.scored)
+        in_task, _ = measured_metrics(Filled(position.task_matrix, stream.tested), stream.scored)
         found |= {"task_matrix": position.task_matrix, "task_metrics": in_task}
+    scored = position.online[stream.scored.start :] or position.online
+    online = [value for value in scored if value is not None]
+    values["online_mse" if stream.regression else "online"] = fmean(online) if online else None
     return found

@@ -247,7 +247,7 @@ class FinishedRun:
             "weights": "best" if best else "last",
             "rows": sum(len(stream.part("test", task)) for task in range(stream.tested)),
             "test": {name: sum(each[name] for each in scored) / len(scored) for name in scored[0]},
-            "row": [each["accuracy"] for each in row],
+            "row": [each[criterion.score] for each in row],
         }
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gradinc.base.text import bytes_text, duration_text, percent_text, printable
 from gradinc.records.matrix import MatrixRow
-from gradinc.records.summary import MEASURES
+from gradinc.records.summary import MEASURES, metric_shown
 from gradinc.runs.display import LINE_EVERY
 from gradinc.studies.heatmap import heat_map
 
@@ -195,10 +195,13 @@ def summary(result: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    several = "matrix" in result
+    several = "metrics" in result
     rows = [
         *(_metric_rows(result) if several else []),
-        ("test, mean of tasks" if several else "test", _measures(result["test"], "not measured")),
+        (
+            "test" if not several else "test, mean of tasks" if "acc" in result["metrics"] else "test, last task",
+            _measures(result["test"], "not measured"),
+        ),
         ("validation, current task" if several else "validation", _measures(result["validation"], "no rows")),
         *([("values found on", str(result["search"]["judged_by"]))] if result.get("search") else []),
         ("ended by", f"budget.{result['ended_by']}"),
@@ -220,7 +223,7 @@ def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     for name, value in result["metrics"].items():
         known = result.get("task_metrics", {}).get(name)
         more = "" if known is None else f"   {100 * known:.2f} with known task"
-        shown = f"– ({result['undefined'].get(name)})" if value is None else percent_text(value, 2) + more
+        shown = f"– ({result['undefined'].get(name)})" if value is None else metric_shown(name, value) + more
         rows.append((MEASURES[name], shown))
     return rows
 

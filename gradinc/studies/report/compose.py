@@ -12,6 +12,7 @@ from gradinc.records.recorded import STATUSES, RecordedRun
 from gradinc.studies.report.charts import Numbers
 from gradinc.studies.report.document import Report
 from gradinc.studies.report.sections.learning import diagnostics_section, learning_section
+from gradinc.studies.report.sections.online import online_section
 from gradinc.studies.report.sections.outcome import runs_section, settings_section
 from gradinc.studies.report.sections.provenance import config_section, mixed, provenance_section
 from gradinc.studies.report.sections.search import best_score, judged_by, search_doubts, search_section, searches
@@ -41,6 +42,7 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
         settings or every,
         sweep_section(page),
         learning_section(page),
+        online_section(page),
         tasks_section(page),
         diagnostics_section(page),
         every if settings else None,

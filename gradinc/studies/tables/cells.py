@@ -15,7 +15,7 @@ from gradinc.config.identity import changed
 from gradinc.config.names import choose, shown
 from gradinc.config.overrides import Assignment, latest, parse, refuse_sweeps
 from gradinc.config.schema import Config
-from gradinc.records.metrics import NEED_ALL
+from gradinc.records.metrics import LEFT_OUT
 from gradinc.studies.tables.reading import read_table
 from gradinc.studies.tables.specification import Row, Table
 
@@ -134,8 +134,12 @@ def _check_measured(table: Table, cell: Cell) -> None:
         UserError: they do not.
     """
     name = table.columns[cell.column].quantity.name
-    if any(job.config.evaluate.tasks == "needed" for job in cell.jobs.values()) and name.split(".")[-1] in NEED_ALL:
-        what = f"{name} is not measured with evaluate.tasks=needed"
+    for tasks in {job.config.evaluate.tasks for job in cell.jobs.values()}:
+        if name.partition(".")[0] not in ("metrics", "task_metrics") or name.split(".")[-1] not in LEFT_OUT.get(
+            tasks, ()
+        ):
+            continue
+        what = f"{name} is not measured with evaluate.tasks={tasks}"
         raise UserError(f"table {table.name}: rows.{cell.row}, column {cell.column}", what, "Use evaluate.tasks=seen")
 
 

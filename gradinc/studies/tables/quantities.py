@@ -27,7 +27,7 @@ RECORDED: dict[str, Sequence[str]] = {
     "test": _MEASURES,
     "validation": _MEASURES,
     "best": ("score", "step"),
-    "metrics": tuple(METRICS),
+    "metrics": (*METRICS, "online", "online_mse"),
     "task_metrics": tuple(METRICS),
 }
 """Names that runs record in the parts of ``result.json``, to detect a misspelling before runs of hours."""
@@ -244,6 +244,18 @@ def options(run: RecordedRun) -> float:
     return float(count + sum(len(each) for each in window.values() if isinstance(each, Mapping)))
 
 
+def online(run: RecordedRun, *, first: Fraction = 0.0, last: Fraction = 1.0) -> float:
+    """The online accuracy, or MSE of a regression: mean over the tasks between two shares of their number."""
+    found = run.value("result", "online")
+    values = [finite(value) for value in found] if isinstance(found, list) else []
+    start = min(int(first * len(values)), len(values) - 1)
+    chosen = values[max(start, 0) : max(start + 1, round(last * len(values)))]
+    numbers = [value for value in chosen if value is not None]
+    if not numbers or len(numbers) < len(chosen):
+        raise NoValue("its rows were not predicted before they were trained on; it needs a stream of tasks")
+    return statistics.fmean(numbers)
+
+
 QUANTITIES: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
@@ -259,6 +271,7 @@ QUANTITIES: dict[str, Callable[..., float]] = {
         rising_losses,
         final_loss,
         loss_gap,
+        online,
         options,
     )
 }

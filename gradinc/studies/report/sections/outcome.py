@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gradinc.base.text import count_text, duration_text, number_text, percent_text
+from gradinc.base.text import NONE, count_text, duration_text, number_text
 from gradinc.config.names import short
 from gradinc.records import summary
 from gradinc.records.groups import RunGroup
@@ -53,8 +53,12 @@ def _setting_row(subject: Subject, one: RunGroup) -> list[Entry]:
         Entry(summary.score_text(found.mean if found else None, subject.measure), found.mean if found else None),
         Entry(summary.score_text(half, subject.measure).removeprefix("MSE "), half),
     ]
-    kept = [_mean_cell(one, "metrics", name, show=partial(percent_text, digits=2)) for name in _measures(subject.runs)]
+    kept = [_mean_cell(one, "metrics", name, show=partial(_metric, name)) for name in _measures(subject.runs)]
     return [*names, *scored, *kept, *(_mean_cell(one, key, show=show) for key, show in _COUNTS.values())]
+
+
+def _metric(name: str, value: float | None) -> str:
+    return NONE if value is None else summary.metric_shown(name, value)
 
 
 def _mean_cell(one: RunGroup, *keys: str, show: Shown) -> Entry:

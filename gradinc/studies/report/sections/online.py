@@ -1,0 +1,83 @@
+"""Online accuracy: each row of the stream is predicted before it is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from gradinc.base.text import NONE
+from gradinc.records.curves import GRID, Band, Points, thinned
+from gradinc.records.groups import RunGroup
+from gradinc.records.recorded import RecordedRun
+from gradinc.records.statistics import estimate
+from gradinc.records.summary import metric_shown
+from gradinc.studies.report.charts import Line, chart
+from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
+from gradinc.studies.report.subject import COLOURS, Page
+
+_SHARES = {"all tasks": (0.0, 1.0), "first tenth": (0.0, 0.1), "last tenth": (0.9, 1.0)}
+
+
+def online_section(page: Page) -> Section | None:
+    """The online measure of each task, of all settings; None if no run has two tasks or more."""
+    subject = page.subject
+    curves = {
+        one: found for one in subject.settings if (found := [c for run in one.drawn if len(c := _curve(run)) > 1])
+    }
+    if not curves:
+        return None
+    losses = all(run.value("result", "metrics", "online_mse") is not None for one in curves for run in one.drawn)
+    title, measure = ("online MSE", "mse") if losses else ("online accuracy", "accuracy")
+    shown = dict(list(curves.items())[: 2 * COLOURS])
+    styles = {one: f"c{place % COLOURS + 1}" + (" more" if place >= COLOURS else "") for place, one in enumerate(shown)}
+    lines = [Line(one.name, points, styles[one], band) for one in shown for points, band in [_interval(shown[one])]]
+    picture = chart(page.numbers, title, lines, "task", percent=not losses)
+    notes = [
+        f"The {title} of a task is the mean over its rows, each predicted by the forward pass of its own step, "
+        "before the update. It needs no evaluation. Replayed rows do not count.",
+        "A line is the mean of a setting's runs, and the band is its 95 % CI (Student); a single run has no band. "
+        f"More than {GRID} tasks are divided into equal parts, and a point is the mean of a part.",
+    ]
+    if len(shown) < len(curves):
+        notes.append(f"The figure shows {len(shown)} of {len(curves)} settings; the table shows all.")
+    legend = [(styles[one], one.name) for one in shown] if len(subject.runs) > 1 else []
+    figure = Figure(picture, f"{title} of each task, before its rows are trained on")
+    return Section("Online learning", notes, legend, [figure], tables=[_table(title, curves, measure)])
+
+
+def _curve(run: RecordedRun) -> Points:
+    column = run.columns.get(("task_online",))
+    return [] if column is None else [(float(task), value) for task, value in enumerate(column.values, start=1)]
+
+
+def _interval(curves: Sequence[Points]) -> tuple[Points, Band]:
+    """Return the mean of curves with its interval, as far as all of them reach."""
+    tasks = min(len(points) for points in curves)
+    line, band = [], []
+    for each in zip(*(thinned(points[:tasks])[0] for points in curves), strict=True):
+        found = estimate([y for _, y in each])
+        assert found is not None
+        line.append((each[0][0], found.mean))
+        if found.half is not None:
+            band.append((each[0][0], found.mean - found.half, found.mean + found.half))
+    return line, band
+
+
+def _table(title: str, curves: dict[RunGroup, list[Points]], measure: str) -> ReportTable:
+    rows = []
+    for one, found in curves.items():
+        entries = [Entry(one.name), Entry(str(len(found)), len(found))]
+        for low, high in _SHARES.values():
+            mean = estimate([_over(points, low, high) for points in found])
+            assert mean is not None
+            half = NONE if mean.half is None else metric_shown(measure, mean.half).removeprefix("MSE ")
+            entries += [Entry(metric_shown(measure, mean.mean), mean.mean), Entry(half, mean.half)]
+        rows.append(entries)
+    head = ["setting", "runs", *(text for name in _SHARES for text in (name, "±"))]
+    return ReportTable(title, head, rows)
+
+
+def _over(points: Points, low: float, high: float) -> float:
+    """Return the mean over the tasks between two shares of their number, of one task at least."""
+    first = min(int(low * len(points)), len(points) - 1)
+    return fmean(y for _, y in points[first : max(first + 1, round(high * len(points)))])
