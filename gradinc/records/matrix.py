@@ -32,11 +32,13 @@ class Filled(Sequence[list[float | None]]):
 
     Args:
         rows: the recorded rows.
-        tasks: number of tasks.
+        tasks: number of tasks; None follows from the rows. Without a whole row there is one row for each task, and one
+            row before them.
     """
 
-    def __init__(self, rows: Sequence[MatrixRow], tasks: int) -> None:
-        self._rows, self._tasks = rows, tasks
+    def __init__(self, rows: Sequence[MatrixRow], tasks: int | None = None) -> None:
+        whole = [len(row) for row in rows if isinstance(row, list)] if tasks is None else [tasks]
+        self._rows, self._tasks = rows, max(whole, default=len(rows) - 1)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -70,11 +72,11 @@ def accuracy_matrix(run: RecordedRun, name: str = "matrix") -> Matrix | None:
     rows: Any = run.result.get(name)
     if not isinstance(rows, list) or len(rows) < 2 or not all(isinstance(row, list | dict) for row in rows):
         return None
-    whole = [len(row) for row in rows if isinstance(row, list)]
-    tasks = max(whole, default=len(rows) - 1)  # without a whole row there is one for each task, and one before them
+    matrix = Filled(rows)
+    tasks = len(matrix[0])
     if tasks < 2 or len(rows) not in (2, tasks + 1):
         return None
-    return [[finite(value) for value in cells(row, tasks)] for row in rows]
+    return [[finite(value) for value in row] for row in matrix]
 
 
 def mean_matrix(matrices: Sequence[Matrix]) -> Matrix:

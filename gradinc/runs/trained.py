@@ -22,7 +22,7 @@ from gradinc.data import dataset as data
 from gradinc.data.stream import open_stream
 from gradinc.records.directory import AGAIN, find_run, read_config
 from gradinc.records.log import read_log
-from gradinc.records.matrix import filled
+from gradinc.records.matrix import Filled
 from gradinc.records.schemas import read_meta, read_result
 from gradinc.records.seal import SEAL, check_seal
 from gradinc.runs import checkpoint
@@ -108,7 +108,7 @@ class FinishedRun:
         have two rows.
         """
         rows = self.result.get("matrix")
-        return None if rows is None else np.array(filled(rows), dtype=float)
+        return None if rows is None else np.array(list(Filled(rows)), dtype=float)
 
     @cached_property
     def model(self) -> nn.Module:
