@@ -73,6 +73,7 @@ class StreamSection:
     test_logits: Visible | None = None
     memory_unit: Literal["total", "task", "class"] = "total"
     restart: Literal["nothing", "optimizer", "weights"] = "nothing"
+    updates_per_batch: Count = 1
     seed: Seed | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -153,6 +154,7 @@ class EvaluateSection:
     """Times of validation, and the data for the measurement at a task's end."""
 
     epochs: Count = 1
+    steps: Count | None = None
     rows: Literal["test", "validation"] = "test"
     tasks: Literal["auto", "seen", "all", "needed", "current", "none"] = "auto"
 

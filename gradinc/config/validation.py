@@ -190,6 +190,13 @@ def _check_together(config: Config) -> None:
         what = "counts micro-batches, whose size depends on the machine with strategy.window.micro_batch=auto"
         raise UserError(written("budget.passes", config.budget.passes), what, "Use budget.rows")
     _check_windows(config.strategy)
+    if config.stream.updates_per_batch > 1:
+        window = config.strategy.window
+        for key, value, wanted in (("due", window.due, "size"), ("last", window.last, "flush")):
+            if value != wanted:
+                where = written("stream.updates_per_batch", config.stream.updates_per_batch)
+                what = f"goes with strategy.window.{key}={wanted} only"
+                raise UserError(where, what, "Leave out one of the two")
 
 
 def _check_windows(strategy: StrategySection) -> None:

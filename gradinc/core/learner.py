@@ -97,7 +97,7 @@ class Learner:
             self.notes.online(self.criterion.prequential(batch, out), batch.fresh)
         if self.weights.heads:
             self.weights.reach(batch)
-        self.work.samples += batch.fresh
+        self.work.samples += 0 if batch.repeat else batch.fresh
         self.place.taken(self.window.taken)
 
     @torch.no_grad()

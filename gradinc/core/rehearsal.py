@@ -88,6 +88,8 @@ def fill(memory: Memory, window: Window, **fields: Sequence[Tensor]) -> None:
         fields: further fields to store, for each micro-batch, shape (rows, …) with the stream's rows first.
     """
     for index, batch in enumerate(window.batches):
+        if batch.repeat:  # the memory has been offered these rows
+            continue
         fresh = slice(batch.fresh)
         more = {name: values[index][fresh] for name, values in fields.items()}
         memory.add(x=batch.x[fresh], y=batch.y[fresh], tasks=batch.task_of_rows[fresh], **more)

@@ -54,7 +54,9 @@ class GSS(Method):
         return replay(batch, self.memory, self.replay, learner, "gss")
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
-        memory, new = self.memory, [batch.rows(0, batch.fresh) for batch in window.batches]
+        memory, new = self.memory, [batch.rows(0, batch.fresh) for batch in window.batches if not batch.repeat]
+        if not new:
+            return
         # From the memory's own position: a window of micro-batches makes the same draws as the large batch.
         random = generator(memory.seed, "gss", memory.seen, device=learner.weights.value.device)
         rows = {"x": padded_together(*(b.x for b in new)), "y": padded_together(*(b.y for b in new))}

@@ -32,6 +32,7 @@ MEASURES = {
     "bwt": "BWT, backward transfer",
     "forgetting": "forgetting, from the best accuracy",
     "fwt": "FWT, forward transfer (vs. untrained)",
+    "aaa": "AAA, average anytime accuracy",
     "online": "online accuracy (prequential)",
     "online_mse": "online MSE (prequential)",
 }
@@ -66,6 +67,7 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "best validation": lambda run: score_text(run.number("result", "best", "score"), run.measure),
     **{name: _metric("metrics", name) for name in MEASURES},
     **{f"{name}, task known": _metric("task_metrics", name) for name in ("acc", "forgetting")},
+    "best measurement (oracle)": lambda run: score_text(run.number("result", "oracle", "score"), run.measure),
     "values found on": lambda run: str(run.value("result", "search", "judged_by") or NONE),
     "ended by": lambda run: str(run.value("result", "ended_by") or NONE),
     "samples": lambda run: count_text(run.number("result", "samples")),

@@ -217,7 +217,7 @@ def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = 
     window, schedule = config.strategy.window, config.schedule
     size = due.size(0, window.size, config.data.batch_size)
     spans = plan(math.ceil(rows / config.data.batch_size), size, 0, window.last)
-    per_epoch = sum(span.closes for span in spans)
+    per_epoch = sum(span.closes for span in spans) * config.stream.updates_per_batch
     least = rows if stream is None else min(stream.lengths)
     if window.last == "drop" and math.ceil(least / config.data.batch_size) < size:
         of = "" if least == rows else " of the smallest task"

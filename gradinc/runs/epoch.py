@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gradinc.base.randomness import generator
 from gradinc.config.schema import DataSection
+from gradinc.core.plan import Last, extent
 from gradinc.core.world import World
 from gradinc.data.augment import augment
 from gradinc.data.batch import Batch
@@ -55,19 +56,31 @@ class Epoch:
                 items = self._sums(self.task.terms, self._order(number))
         return total
 
-    def batches(self, begun: int) -> Iterator[Batch]:
-        """Yield this process's micro-batches from number `begun` on; each is read on demand."""
+    def window(self, first: int, size: int, last: Last) -> int:
+        """Return the number of micro-batches of the window that begins with number `first` (`extent`)."""
+        return extent(first, self.length, size, last)
+
+    def batches(self, begun: int, end: int | None = None, repeat: int = 0) -> Iterator[Batch]:
+        """Yield this process's micro-batches from number `begun` on; each is read on demand.
+
+        Args:
+            end: number after the last one; None for all, which several processes need.
+            repeat: number of earlier updates from these micro-batches.
+        """
         task, size, order = self.task, self.options.batch_size, self._own_order
         lengths, terms = task.train.lengths, task.terms
-        numbers = range(begun + self.world.rank, self.length, self.world.size)
+        numbers = range(begun + self.world.rank, self.length if end is None else end, self.world.size)
+        if end is not None:
+            order = order[: end * size]
         for index, (x, y) in zip(numbers, task.train.batches(*self._own(order, begun)), strict=True):
             if self.options.augment:
-                draws = generator(self.seed, "augment", task.index, self.number, index, device=self.device)
+                again = [repeat] if repeat else []
+                draws = generator(self.seed, "augment", task.index, self.number, index, *again, device=self.device)
                 x = augment(x, self.options.augment, draws, self.fill)
             own = order[index * size : index * size + len(y)]
             tasks = None if task.tasks is None else task.tasks[own.to(self.device, non_blocking=True)]
-            batch = Batch(x, y, task.index, y.shape[0], tasks=tasks)
-            if lengths is not None:
+            batch = Batch(x, y, task.index, y.shape[0], tasks=tasks, repeat=repeat)
+            if lengths is not None and not repeat:
                 batch = replace(batch, tokens=int(lengths[own].sum()))
             if terms is not None:
                 counts = terms[own].to(self.device, non_blocking=True)

@@ -6,13 +6,13 @@ from gradinc.base.crash import crash_point
 from gradinc.base.errors import Interrupted
 from gradinc.base.signals import Interruption
 from gradinc.core.criterion import with_terms
-from gradinc.core.plan import extent
 from gradinc.data.task import Task
 from gradinc.runs.build import build_model
 from gradinc.runs.epoch import Epoch
 from gradinc.runs.measuring import Measurer
 from gradinc.runs.position import Position
 from gradinc.runs.prepare import Prepared
+from gradinc.runs.repeats import Repeats
 from gradinc.runs.reporting import Reporter
 from gradinc.runs.saving import Saving
 from gradinc.runs.spending import Spending
@@ -107,9 +107,13 @@ class Loop:
     def _train_windows(self, task: Task) -> str | None:
         """Train on the remaining micro-batches of an epoch; return the limit that ends the task, or None."""
         position, learner, world = self.position, self.learner, self.world
-        data = self.config.data
+        data, steps = self.config.data, self.config.evaluate.steps
         fill = self.parts.dataset.fill if data.augment else 0.0
-        epoch = Epoch(task, position.epoch, self.config.seed, data, fill, world, self.parts.device)
+        once = Epoch(task, position.epoch, self.config.seed, data, fill, world, self.parts.device)
+        times = self.config.stream.updates_per_batch
+        epoch = once if times == 1 else Repeats(once, times, self.config.strategy.window.size)
+        if position.measures:
+            self._measure_anytime()
         begun, length = position.batch, epoch.length
         batches = epoch.batches(begun)
         end = begun + learner.window.size - learner.window.taken if learner.window.taken else begun
@@ -125,18 +129,27 @@ class Loop:
             position.batch = index + 1
             if index + 1 == end and learner.update():
                 self.reporter.updated(position)
+                if steps is not None and learner.updates % steps == 0:
+                    position.measures = True
+                    self._measure_anytime()
             if index + 1 == end or world.alone:  # processes that share a window save and stop at its end
                 self._pause()
         return self.spending.reached(position)
 
-    def _open(self, epoch: Epoch, first: int) -> int:
+    def _measure_anytime(self) -> None:
+        """Measure the tasks so far, between two windows; a run that is interrupted here repeats it."""
+        self.world.copy_(self.learner.model.buffers())
+        self.measurer.anytime(self.position)
+        self.position.measures = False
+
+    def _open(self, epoch: Epoch | Repeats, first: int) -> int:
         """Open the window that begins with micro-batch `first`; return its number of micro-batches, 0 for no window."""
-        window, length = self.config.strategy.window, epoch.length
+        window = self.config.strategy.window
         size = self.learner.window.due.size(self.learner.place.updates, window.size, self.config.data.batch_size)
         size *= self.world.size
-        count = extent(first, length, size, window.last)
+        count = epoch.window(first, size, window.last)
         if count:
-            ends = extent(first + count, length, size, window.last) == 0
+            ends = epoch.window(first + count, size, window.last) == 0
             self.learner.open(epoch.planned(first, count), count, ends=ends)
         return count
 

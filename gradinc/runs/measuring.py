@@ -58,6 +58,23 @@ class Measurer:
         self._reporter.tested(position, test)
         return test
 
+    def anytime(self, position: Position) -> None:
+        """Measure the tasks so far between two updates (``evaluate.steps``): their mean counts in the anytime accuracy.
+
+        The best of these means in a task is the oracle's: it is chosen on the rows of the results themselves, so it
+        decides nothing.
+        """
+        stream = self._stream
+        tasks = range(stream.tested if len(stream) == 1 else position.task + 1)
+        found = [self._measure(stream.part(self._options.rows, task), task) for task in tasks]
+        means = {name: sum(each[name] for each in found) / len(found) for name in found[0]}
+        criterion, step = self._learner.criterion, self._learner.updates
+        score = means[criterion.score]
+        position.anytime = [position.anytime[0] + 1, position.anytime[1] + score]
+        if criterion.better(score, position.oracle[0] if position.oracle else None):
+            position.oracle = [score, step]
+        self._reporter.measured_between(position, means)
+
     def row(self, position: Position, done: int) -> Measures | None:
         """Add the row after `done` tasks to the accuracy matrix, unless no task is measured.
 

@@ -26,6 +26,9 @@ class Position:
         best: score and step of the best validation in this task.
         predicted: sum of the online measure over the rows of the task so far, and their number: each row was predicted
             before it was trained on.
+        measures: whether the measurement of the tasks so far, every ``evaluate.steps`` updates, is the next action.
+        anytime: the number of these measurements, and the sum of their scores.
+        oracle: the best score of these measurements in this task and its step.
         validation: the last measures on validation data.
         tasks: a list with the result of the last finished task, or an empty list.
         matrix: accuracy on each task, before any training and after each task.
@@ -41,6 +44,9 @@ class Position:
     ended_by: str | None = None
     began: list[float] = field(default_factory=lambda: [0, 0, 0.0])
     best: list[float] = field(default_factory=list)
+    measures: bool = False
+    anytime: list[float] = field(default_factory=lambda: [0, 0.0])
+    oracle: list[float] = field(default_factory=list)
     predicted: list[float] = field(default_factory=lambda: [0.0, 0])
     validation: dict[str, float] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
@@ -71,10 +77,12 @@ class Position:
             "test": test,
             "validation": self.validation,
             "best": {"score": self.best[0], "step": int(self.best[1])} if self.best else None,
+            "oracle": {"score": self.oracle[0], "step": int(self.oracle[1])} if self.oracle else None,
         }
         return Position(
             self.task + 1,
             began=self.began,
+            anytime=self.anytime,
             tasks=[result],
             matrix=self.matrix,
             task_matrix=self.task_matrix,

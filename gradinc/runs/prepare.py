@@ -75,6 +75,9 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     learner = build_learner(config, model, criterion, stream.longest, stream, world)
     if not world.alone:
         check_shared(config, learner.methods)
+        if config.stream.updates_per_batch > 1:
+            where = f"stream.updates_per_batch={config.stream.updates_per_batch}"
+            raise UserError(where, "is not divided between several processes", "Leave it out, or use one process")
     return Prepared(config, micro_batch, device, dataset, stream, learner)
 
 

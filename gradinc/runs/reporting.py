@@ -138,6 +138,10 @@ class Reporter:
         """The model was measured on test data, in ordinary training."""
         self._log(position, test=test)
 
+    def measured_between(self, position: Position, means: dict[str, float]) -> None:
+        """The tasks so far were measured between two updates."""
+        self._log(position, anytime=means)
+
     def measuring_row(self, matrix: list[MatrixRow], done: int, wanted: int) -> None:
         """Report the number of measured tasks of a row."""
         self._display.matrix(matrix)

@@ -26,6 +26,7 @@ def finished(config: Config, stream: Stream, learner: Learner, position: Positio
     return {
         "status": "finished",
         **{name: last[name] for name in ("test", "validation", "best", "ended_by", "epochs")},
+        **({"oracle": last["oracle"]} if last.get("oracle") else {}),
         **counts(learner, config.data.batch_size),
         "seconds": round(seconds, 3),
         "weights_digest": checkpoint.digest(learner.model.state_dict()),
@@ -68,6 +69,8 @@ def _tasks(config: Config, stream: Stream, position: Position) -> dict[str, Any]
     if position.task_matrix:
         in_task, _ = measured_metrics(Filled(position.task_matrix, stream.tested), stream.scored)
         found |= {"task_matrix": position.task_matrix, "task_metrics": in_task}
+    if position.anytime[0] and not stream.regression:
+        values["aaa"] = position.anytime[1] / position.anytime[0]
     scored = position.online[stream.scored.start :] or position.online
     online = [value for value in scored if value is not None]
     values["online_mse" if stream.regression else "online"] = fmean(online) if online else None

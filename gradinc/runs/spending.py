@@ -57,7 +57,8 @@ class Spending:
 
     def share(self, position: Position) -> float:
         """Return the finished share of the whole run, from 0 to 1."""
-        epoch = position.batch * self._config.data.batch_size / max(1, self._rows)
+        rows = max(1, self._rows * self._config.stream.updates_per_batch)
+        epoch = position.batch * self._config.data.batch_size / rows
         task = self.limits.share(self._spent(position), min(1.0, epoch))
         return (position.task + task) / len(self._stream)
 

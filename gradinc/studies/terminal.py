@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gradinc.base.text import bytes_text, duration_text, percent_text, printable
 from gradinc.records.matrix import MatrixRow
-from gradinc.records.summary import MEASURES, metric_shown
+from gradinc.records.summary import MEASURES, metric_shown, score_text
 from gradinc.runs.display import LINE_EVERY
 from gradinc.studies.heatmap import heat_map
 
@@ -203,6 +203,7 @@ def summary(result: dict[str, Any]) -> Table:
             _measures(result["test"], "not measured"),
         ),
         ("validation, current task" if several else "validation", _measures(result["validation"], "no rows")),
+        *(_oracle(result["oracle"], result["test"]) if result.get("oracle") else []),
         *([("values found on", str(result["search"]["judged_by"]))] if result.get("search") else []),
         ("ended by", f"budget.{result['ended_by']}"),
         ("samples", f"{result['samples']:,}"),
@@ -226,6 +227,13 @@ def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         shown = f"– ({result['undefined'].get(name)})" if value is None else metric_shown(name, value) + more
         rows.append((MEASURES[name], shown))
     return rows
+
+
+def _oracle(best: dict[str, Any], test: dict[str, float] | None) -> list[tuple[str, str]]:
+    """Return the best of the measurements during training: it was chosen on the rows of the result."""
+    measure = "mse" if test is not None and "mse" in test else "accuracy"
+    shown = f"{score_text(best['score'], measure)} at update {best['step']:,}, chosen on these rows"
+    return [("best measurement (oracle)", shown)]
 
 
 def _rows(result: dict[str, Any]) -> str:

@@ -67,6 +67,7 @@ CHANGES: dict[str, Any] = {
     "stream.scored_tasks": 1,
     "stream.memory_unit": "task",
     "stream.restart": "optimizer",
+    "stream.updates_per_batch": 2,
     "stream.seed": 1,
     "strategy.window.size": 2,
     "strategy.window.rule": "sum",
@@ -91,6 +92,7 @@ CHANGES: dict[str, Any] = {
     "budget.seconds": 3.0,
     "budget.accuracy": 0.9,
     "evaluate.rows": "validation",
+    "evaluate.steps": 5,
 }
 
 

@@ -27,7 +27,8 @@ RECORDED: dict[str, Sequence[str]] = {
     "test": _MEASURES,
     "validation": _MEASURES,
     "best": ("score", "step"),
-    "metrics": (*METRICS, "online", "online_mse"),
+    "oracle": ("score", "step"),
+    "metrics": (*METRICS, "online", "online_mse", "aaa"),
     "task_metrics": tuple(METRICS),
 }
 """Names that runs record in the parts of ``result.json``, to detect a misspelling before runs of hours."""
