@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
-from gradinc.api.train import check_code
+from gradinc.api.own import Own, separated
+from gradinc.api.train import call_text, check_code, refuse_elsewhere, run_name_in, train_job
 from gradinc.base.command import called_as
 from gradinc.base.errors import UserError
 from gradinc.base.streams import going_on
 from gradinc.config.arguments import arguments
-from gradinc.config.compose import compose_jobs
+from gradinc.config.compose import Job, compose_jobs
 from gradinc.config.documents import flat
 from gradinc.config.names import short
+from gradinc.records.directory import RunDirectory
 from gradinc.records.keys import STRATEGY, differing, strategy_label
 from gradinc.records.recorded import RecordedRun
 from gradinc.runs.trained import FinishedRun
@@ -70,10 +71,33 @@ def sweep(*words: str | Mapping[str, Any], **keys: Any) -> Runs:
         gradinc.UserError: a key or a value is wrong, and nothing was created; or a run failed, after the others ended.
         KeyboardInterrupt: Ctrl-C has stopped the sweep; the same call resumes it.
     """
-    given = arguments(words, keys, sweeps=True)
-    jobs = compose_jobs(given, multirun=True)
-    command = ["train", "-m", *given]
-    with called_as(shlex.join(["gradinc", *command])), going_on():
-        code = run_jobs(jobs, Console(), command)
+    rest, own = separated(keys, run_name_in(words, keys))
+    given = [*arguments([own.keys], {}), *arguments(words, rest, sweeps=True)]
+    jobs = list({job.directory: job for job in compose_jobs(given, multirun=True)}.values())
+    if own.objects:
+        return _here(jobs, given, own)
+    with called_as(call_text("sweep", given, own)), going_on():
+        code = run_jobs(jobs, Console(), ["train", "-m", *given])
     check_code(code, jobs)
-    return Runs(FinishedRun.open(path) for path in dict.fromkeys(job.directory for job in jobs))
+    return Runs(FinishedRun.open(job.directory) for job in jobs)
+
+
+def _here(jobs: Sequence[Job], given: list[str], own: Own) -> Runs:
+    """Run jobs one after the other in this process, which has their objects."""
+    if not jobs[0].cluster.is_here or jobs[0].cluster.options.get("n_jobs", 1) != 1:
+        refuse_elsewhere(own)
+    runs, failures = Runs(), list[UserError]()
+    for number, job in enumerate(jobs, start=1):
+        if job.config.progress != "quiet":
+            print(f"[{number}/{len(jobs)}] {' '.join(job.swept)}")
+        try:
+            runs.append(train_job(job, given, own))
+        except UserError as error:
+            if (RunDirectory(job.config).result() or {}).get("status") == "diverged":
+                runs.append(FinishedRun.open(job.directory, own.objects))
+            else:
+                failures.append(error)
+    if failures:
+        what = f"{len(failures)} of {len(jobs)} runs failed; the first: {failures[0]}"
+        raise UserError("gradinc.sweep", what.rstrip("."), "The same call tries them again")
+    return runs

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from gradinc.api.own import Own, separated
 from gradinc.base.command import called_as
 from gradinc.base.errors import UserError
 from gradinc.base.streams import going_on
@@ -33,7 +34,10 @@ def train(*words: str | Mapping[str, Any], **keys: Any) -> FinishedRun:
 
     Args:
         words: arguments as on the command line, ``"optimizer.lr=0.1"``, or mappings ``{"optimizer.lr": 0.1}``.
-        keys: more keys; a mapping is a section, a list one value.
+        keys: more keys; a mapping is a section, a list one value. These can be your own objects:
+            ``model``, an nn.Module, or a function or class that returns one; ``data``, a pair (x, y) of tensors or
+            arrays, or a torch Dataset; ``stream``, a list of such data, one for each task; ``test`` and
+            ``validation``, data of these parts.
 
     Returns:
         The run, as `gradinc.load` opens it.
@@ -42,29 +46,59 @@ def train(*words: str | Mapping[str, Any], **keys: Any) -> FinishedRun:
         gradinc.UserError: a key or a value is wrong, and nothing was created; or the run diverged.
         KeyboardInterrupt: Ctrl-C has stopped the run; the same call resumes it.
     """
-    given = arguments(words, keys)
+    rest, own = separated(keys, run_name_in(words, keys))
+    given = arguments([own.keys, *words], rest)
     jobs = compose_jobs(given)
     if len(jobs) != 1:
         raise UserError(" ".join(given), f"has {len(jobs)} runs", "Use gradinc.sweep")
-    return train_job(jobs[0], given)
+    return train_job(jobs[0], given, own)
 
 
-def train_job(job: Job, given: list[str]) -> FinishedRun:
+def train_job(job: Job, given: list[str], own: Own) -> FinishedRun:
     """Run a job to its end, here or on its cluster, and open its run.
 
     Args:
         given: its arguments.
+        own: the program's own objects, among them.
     """
     words = ["train", *given]
-    with called_as(shlex.join(["gradinc", *words])), going_on():
+    with called_as(call_text("train", given, own)), going_on():
         console = Console(quiet=os.environ.get("RANK", "0") != "0")
         if job.cluster.is_here:
             with TerminalDisplay(console, job.config.progress) as display, own_surroundings():
                 code = execute(job.config, display)
         else:
+            refuse_elsewhere(own)
             code = run_jobs([job], console, words)
     check_code(code, [job])
-    return FinishedRun.open(job.directory)
+    return FinishedRun.open(job.directory, own.objects)
+
+
+def run_name_in(words: Sequence[str | Mapping[str, Any]], keys: Mapping[str, Any]) -> str | None:
+    """Return the run's name among arguments, or None."""
+    found = [each["name"] for each in (*words, keys) if isinstance(each, Mapping) and "name" in each]
+    found += [each.partition("=")[2] for each in words if isinstance(each, str) and each.startswith("name=")]
+    return str(found[-1]) if found else None
+
+
+def call_text(function: str, given: Sequence[str], own: Own) -> str:
+    """Return the command of a call, or the call itself if a command has no way to give its objects."""
+    if not own.objects:
+        return shlex.join(["gradinc", "train", *(["-m"] if function == "sweep" else []), *given])
+    ours = set(arguments([own.keys], {}))
+    words = [repr(word) for word in given if word not in ours]
+    return f"gradinc.{function}({', '.join([*words, *(f'{name}={label}' for name, label in own.shown.items())])})"
+
+
+def refuse_elsewhere(own: Own) -> None:
+    """Refuse objects of this program for runs in other processes.
+
+    Raises:
+        UserError: there are objects.
+    """
+    if own.objects:
+        what = "is an object of this program, which has no worker processes for it"
+        raise UserError(next(iter(own.shown)), what, "Leave out cluster and n_jobs")
 
 
 def check_code(code: int, jobs: list[Job]) -> None:

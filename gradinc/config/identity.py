@@ -74,7 +74,10 @@ def run_name(config: Config) -> str:
     named = [strategy_name(config.document), *([optimizer] if optimizer != NEUTRAL else [])]
     label = "-".join(named[1:] if named[0] == NEUTRAL and len(named) > 1 else named)
     stream = "" if config.stream.name == "iid" else f"{config.stream.name}-"
-    head = f"{config.data.name}-{config.model.name}-{stream}{label}"
+    model = config.model.name
+    if model == "module":  # an object of a Python program: named by its class
+        model = re.sub(r"\W", "_", str(config.model.options["net"]).rpartition(".")[2]) or model
+    head = f"{config.data.name}-{model}-{stream}{label}"
     tail = name_tail(config)
     return head[: LONGEST_NAME - len(tail)] + tail
 

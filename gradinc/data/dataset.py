@@ -18,7 +18,7 @@ from gradinc.data.digest import content_digest
 from gradinc.data.file_rows import FileRows
 from gradinc.data.raw import RawValues
 from gradinc.data.rows import OutlinedRows, Rows, Standardize, TensorRows
-from gradinc.data.source import DATA_PARTS, TEST, TRAIN, VALIDATION, RowFiles, Source
+from gradinc.data.source import DATA_PARTS, REFERENCE, TEST, TRAIN, VALIDATION, RowFiles, Source
 from gradinc.data.split import split_rows
 from gradinc.data.statistics import moments
 from gradinc.data.survey import Survey
@@ -197,9 +197,12 @@ def outline(config: DataSection) -> Dataset:
 
 def _parts(config: DataSection, source: Source) -> np.ndarray:
     """Return the part of each row, after a check that the options fit the set."""
-    part = split_rows(
-        source.y, source.classes is not None, source.part, config.validation, config.test, config.split_seed
-    )
+    y, labelled = source.y, source.classes is not None
+    if source.groups is not None and (source.part is None or not (source.part == TEST).any()):
+        # Each group has its share of each part.
+        y = source.groups * len(source.classes or "1") + (source.y if labelled else 0)
+        labelled = True
+    part = split_rows(y, labelled, source.part, config.validation, config.test, config.split_seed)
     if config.augment and len(source.shape) != 3:
         what = f"{config.name} has rows of shape {source.shape}, not images"
         raise UserError(f"data.augment={','.join(config.augment)}", what, "Use data.augment=[]")
@@ -240,7 +243,8 @@ def _normalisation(
         return 0 * ones, ones / source.scale
     if kind == "unit":
         return 0 * ones, ones
-    mean, std = rows.moments(part == TRAIN)
+    reference = part == REFERENCE
+    mean, std = rows.moments(reference if reference.any() else part == TRAIN)
     return mean / source.scale, std / source.scale
 
 

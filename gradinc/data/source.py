@@ -14,6 +14,9 @@ import numpy as np
 TRAIN, VALIDATION, TEST = 0, 1, 2
 """The three parts, as numbers in `Source.part` and in a split."""
 
+REFERENCE = 3
+"""A fourth part: rows that decide the normalisation, and that no other part includes."""
+
 DATA_PARTS = ("train", "validation", "test")
 """Names of the parts, by number."""
 

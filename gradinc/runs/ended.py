@@ -44,7 +44,9 @@ def tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) 
     display.ended(result)
     if "matrix" in result:
         compare_with_bounds(directory, display)
-    words = ["gradinc", "test", str(directory.path), *with_options()]
+    config = directory.config  # of an object of a Python program only its record can be read by a command
+    known = not any(section.options.get("digest") for section in (config.model, config.data))
+    words = ["gradinc", "test" if known else "report", str(directory.path), *with_options()]
     display.say(f"next: {shlex.join(words)}", style="bold")
 
 

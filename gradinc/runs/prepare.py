@@ -120,7 +120,7 @@ def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
 
 
 def _weights_to_start_from(init: str, model: nn.Module, device: torch.device) -> dict[str, Tensor]:
-    from gradinc.runs.trained import last_weights
+    from gradinc.runs.saved_weights import last_weights
 
     weights = last_weights(init, device)
     own = model.state_dict()

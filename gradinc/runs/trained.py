@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
+from gradinc.base.objects import Held
 from gradinc.base.text import printable
 from gradinc.config.code import edited
 from gradinc.config.identity import identity_digest
@@ -23,16 +25,14 @@ from gradinc.data.stream import open_stream
 from gradinc.records.directory import AGAIN, find_run, read_config
 from gradinc.records.log import read_log
 from gradinc.records.matrix import Filled
-from gradinc.records.schemas import read_meta, read_result
-from gradinc.records.seal import SEAL, check_seal
-from gradinc.runs import checkpoint
+from gradinc.records.schemas import read_meta
+from gradinc.records.seal import check_seal
 from gradinc.runs.build import Shape, build_criterion, build_model
 from gradinc.runs.device import autocast_dtype, choose_device, storage_dtype
 from gradinc.runs.evaluate import evaluate
 from gradinc.runs.logged import Curve, logged_curve
 from gradinc.runs.prediction import Predictor
-
-_BEST_FILE = f"ckpt/{checkpoint.BEST}"
+from gradinc.runs.saved_weights import BEST_FILE, best_weights, newest_weights, read_ended, tell_unsealed
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,21 @@ class FinishedRun:
         config: the run's config.
         result: ``result.json``; its ``status`` says how the run ended.
         meta: ``meta.json``: data, software, hardware.
+        objects: objects of the calling program that its config names by digests.
     """
 
     path: Path
     config: Config
     result: dict[str, Any]
     meta: dict[str, Any]
+    objects: Sequence[Held] = ()
 
     @classmethod
-    def open(cls, run: str | os.PathLike[str]) -> FinishedRun:
+    def open(cls, run: str | os.PathLike[str], objects: Sequence[Held] = ()) -> FinishedRun:
         """Open the run at a path, or with a name under ``outputs``.
+
+        Args:
+            objects: objects of the calling program that the run's config names.
 
         Warnings on standard error report an ended run without a seal, or a run of other code.
 
@@ -67,14 +72,14 @@ class FinishedRun:
             raise UserError(str(path / "config.yaml"), "is not the config that the run was started with", AGAIN)
         result = read_ended(path)
         for name, what in check_seal(result, path).items():
-            if name != _BEST_FILE:
-                _last_weights(path)  # raises with the step that the run can resume from, if any
+            if name != BEST_FILE:
+                newest_weights(path)  # raises with the step that the run can resume from, if any
                 raise UserError(str(path / name), what, "Restore it, or run the experiment again with fresh=true")
-        _tell_unsealed(path, result)
+        tell_unsealed(path, result)
         if meta and (whose := edited(meta, config.document)) is not None:
             line = f"warning: {path} was made by another version of {whose} code: its model may be another one now."
             sys.stderr.write(printable(line) + "\n")
-        return cls(path, config, result, meta)
+        return cls(path, config, result, meta, tuple(objects))
 
     @property
     def status(self) -> str:
@@ -164,7 +169,7 @@ class FinishedRun:
             UserError: the run has no such checkpoint, it is damaged, or it is of another model than the config's.
         """
         model = build_model(self.config, self.shape, torch.device(device))
-        weights = best_weights(self.path, device) if best else _last_weights(self.path, device)
+        weights = best_weights(self.path, device) if best else newest_weights(self.path, device)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
@@ -249,93 +254,3 @@ class FinishedRun:
             "test": {name: sum(each[name] for each in scored) / len(scored) for name in scored[0]},
             "row": [each[criterion.score] for each in row],
         }
-
-
-def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Return the weights and buffers of a run's newest whole checkpoint.
-
-    For an unfinished run they can be of an earlier step; a line on standard error reports this, and also an ended
-    run without a seal.
-
-    Raises:
-        UserError: there are none; or the run is finished, and they differ from the weights that it ended with.
-    """
-    path = find_run(run)
-    _tell_unsealed(path, read_ended(path))
-    return _last_weights(path, device)
-
-
-def _last_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    result = read_ended(path)
-    finished = result.get("status") == "finished"
-    damaged: list[str] = []
-    for mark, state in checkpoint.newest(path / "ckpt", read_identity(path), device):
-        if isinstance(state, checkpoint.Damaged):
-            damaged.append(f"{path / 'ckpt' / str(mark)} is damaged ({state})")
-            continue
-        weights: dict[str, Tensor] = state["learner"]["model"]
-        if finished and result.get("weights_digest") not in (None, checkpoint.digest(weights)):
-            what = f"has lost its last weights: {damaged[0]}" if damaged else "has lost its last weights"
-            fix = f"Remove {path / 'result.json'} and run the run's command again: it resumes from step {mark.updates}"
-            raise UserError(str(path), what, fix)
-        for line in damaged:
-            sys.stderr.write(printable(f"warning: {line}. These are the weights of step {mark.updates}.") + "\n")
-        return weights
-    what = f"has no checkpoint that is whole: {damaged[0]}" if damaged else "has no checkpoint"
-    fix = "Give its command again, with fresh=true" if finished else "Train it first, with the command in its meta.json"
-    raise UserError(str(path), what, fix)
-
-
-def best_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Return the weights and buffers of a run's best validation.
-
-    Raises:
-        UserError: it never validated, or the file is damaged or missing.
-    """
-    path = find_run(run)
-    wrong = check_seal(read_ended(path), path)
-    file = path / _BEST_FILE
-    fix = "Use its last weights, or run it again with fresh=true"
-    if not file.exists() and _BEST_FILE in wrong:
-        raise UserError(str(file), wrong[_BEST_FILE], fix)
-    if not file.exists():
-        raise UserError(str(path), "has no best checkpoint, since it has no validation rows", "Use its last weights")
-    try:
-        state = checkpoint.read(file, read_identity(path), device)
-        if "model" not in state:
-            raise checkpoint.Damaged("a checkpoint under another name")
-        if _BEST_FILE in wrong:
-            raise checkpoint.Damaged(f"it {wrong[_BEST_FILE]}")
-    except checkpoint.Damaged as damage:
-        raise UserError(str(file), f"is damaged ({damage})", fix) from damage
-    weights: dict[str, Tensor] = state["model"]
-    return weights
-
-
-def read_ended(path: Path) -> dict[str, Any]:
-    """Return ``result.json`` of a run, empty if missing. Readers of checkpoints check their part of the seal.
-
-    Raises:
-        UserError: it is damaged, or the log, config or record of an ended run differs from the one that it ended with.
-    """
-    file = path / "result.json"
-    result = read_result(file)
-    if result is None:
-        if os.path.lexists(file):
-            raise UserError(str(file), "is damaged", "Give the run's own command again, which writes it")
-        return {}
-    for name, what in check_seal(result, path).items():
-        if not name.startswith("ckpt/"):
-            raise UserError(str(path / name), what, "Restore it, or run the experiment again with fresh=true")
-    return result
-
-
-def _tell_unsealed(path: Path, result: dict[str, Any]) -> None:
-    if result.get("status") == "finished" and SEAL not in result:
-        line = f"warning: {path} unsealed (ended before gradinc sealed runs; damage may go unnoticed)."
-        sys.stderr.write(printable(line) + "\n")
-
-
-def read_identity(path: Path) -> str | None:
-    """Return the identity that the checkpoints of a run directory must have."""
-    return (read_meta(path / "meta.json") or {}).get("identity")

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import gradinc
+from gradinc.api.sweep import Runs
 from gradinc.cli.main import main
 from gradinc.config.arguments import arguments, literal
 from gradinc.config.compose import load_config
@@ -163,7 +164,7 @@ def test_a_sweep_has_the_runs_of_the_command_and_a_table():
 
 
 def test_a_table_without_pandas_says_what_to_install(monkeypatch):
-    runs = gradinc.sweep(SMALL, seed=[0])
+    runs = Runs([gradinc.train(SMALL)])
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(gradinc.UserError, match=r'needs pandas.*pip install "gradinc\[pandas\]"'):
         runs.table()

@@ -31,7 +31,7 @@ from gradinc.data.dataset import load_dataset
 from gradinc.runs.build import Shape, build_criterion, build_model
 from gradinc.runs.device import pin, storage_dtype
 from gradinc.runs.fit import fitted, largest
-from gradinc.runs.trained import last_weights
+from gradinc.runs.saved_weights import last_weights
 from gradinc.studies.bench.cuda_speed import TRAININGS, TimedTraining, speeds
 from gradinc.studies.bench.harness import CPU, Skipped
 from gradinc.studies.bench.waits import WAITS, waits
