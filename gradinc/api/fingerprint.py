@@ -26,10 +26,10 @@ from gradinc.api.sources import NoSource, methods_of, of_class, of_function
 from gradinc.config.catalog import PACKAGE
 from gradinc.config.code import package_digest
 
-LENGTH = 16
+_LENGTH = 16
 """Hexadecimal digits of a digest in a config."""
 
-RECORDED = ("torch", "numpy", "gradinc", "builtins")
+_RECORDED = ("torch", "numpy", "gradinc", "builtins")
 """Packages whose versions or digests a run records anyway."""
 
 _STATE = ("training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
@@ -69,7 +69,7 @@ class Fingerprint:
         self._alive: list[Any] = []  # else another object could get the same address
 
     def digest(self) -> str:
-        return self._hash.hexdigest()[:LENGTH]
+        return self._hash.hexdigest()[:_LENGTH]
 
     def value(self, thing: Any) -> None:
         """Feed a value."""
@@ -229,7 +229,7 @@ class Fingerprint:
 def _is_recorded(thing: Any, module: str) -> bool:
     """Return whether a module, function or class belongs to Python, PyTorch, NumPy or gradinc."""
     package = module.partition(".")[0]
-    if package not in RECORDED and package not in sys.stdlib_module_names - {"__main__"}:
+    if package not in _RECORDED and package not in sys.stdlib_module_names - {"__main__"}:
         return False
     if isinstance(thing, ModuleType | BuiltinFunctionType) or _is_installed(_file(thing, module)):
         return True

@@ -77,6 +77,8 @@ def availability(name: str, root: str | None = None) -> Availability:
     if name == "fsdd":
         here = root is not None and any(Path(root).expanduser().glob("**/0_*_0.wav"))
         return Availability(name, here, str(root) if here else "", "2,700 + 300", f"data.root={FSDD}")
+    if name == "arrays":
+        return Availability(name, False, "", None, "your own: gradinc.train(data=(x, y)) in Python")
     if name in MADE:
         package, rows = MADE[name]
         here = package is None or find_spec(package) is not None

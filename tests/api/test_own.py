@@ -108,7 +108,11 @@ def test_own_tasks_train_the_bits_of_the_stream_that_splits_the_classes(rows):
     np.savez("set.npz", x_train=x[:400], y_train=y[:400], x_test=x[400:], y_test=y[400:])
     tasks = {"strategy": ["accumulate", "agem"], "scenario": "class", "data.validation": 0}
     file = gradinc.train(
-        QUIET, tasks, {"data": {"name": "npz", "root": "set.npz"}}, model="linear", stream={"name": "split", "tasks": 2}
+        QUIET,
+        tasks,
+        {"data": {"name": "npz", "root": "set.npz"}},
+        model="linear",
+        stream={"name": "split", "tasks": 2},
     )
     low, train, test = y < 5, np.arange(500) < 400, np.arange(500) >= 400
 
@@ -122,7 +126,7 @@ def test_own_tasks_train_the_bits_of_the_stream_that_splits_the_classes(rows):
     np.testing.assert_array_equal(own.matrix, alone.matrix)
     digests = [run.result["weights_digest"] for run in (own, alone, file)]
     assert digests[0] == digests[1] == digests[2]
-    assert own.meta["data"]["tasks"] == [{"classes": [0, 1, 2, 3, 4]}, {"classes": [5, 6, 7, 8, 9]}]
+    assert [task["classes"] for task in own.meta["data"]["tasks"]] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 def test_each_task_is_split_separately_and_data_decide_the_normalisation(net, rows):

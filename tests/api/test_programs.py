@@ -34,15 +34,14 @@ class Mine(nn.Module):
 LAYERS = "import torch\n\ndef activation(x):\n    return torch.relu(x)\n\ndef unused(x):\n    return x\n"
 PROGRAM = """\
 import sys
-import torch, gradinc
-from sklearn.datasets import load_digits
+import numpy as np, torch, gradinc
 from network import Mine
 
 torch.manual_seed(0)
-digits = load_digits()
+x = np.random.default_rng(0).random((200, 64), np.float32)
 run = gradinc.train(
     {"progress": "quiet", "checkpoint.seconds": 0, "log.steps": 5, "data.batch_size": 8},
-    model=Mine(), data=(digits.images[:200], digits.target[:200]),
+    model=Mine(), data=(x, np.arange(200) % 10),
     strategy=["accumulate", "clip"], budget={"steps": 40}, output=sys.argv[1],
 )
 """

@@ -46,11 +46,11 @@ def campaigns() -> dict[str, tuple[str, ...]]:
         found[f"optimizer {name}"] = (*SMALL, *words)
     for name in groups.names("schedule"):
         found[f"schedule {name}"] = (*SMALL, f"schedule={name}", *STREAMS["split"])
-    for name in groups.names("model"):
+    for name in set(groups.names("model")) - {"module"}:  # a module is a Python program's
         tiny = ("model.width=4",) if name != "linear" else ()
         data = ("data=modular",) if name in SEQUENCES else ()
         found[f"model {name}"] = (f"model={name}", *data, *tiny, "data.batch_size=100", "budget.steps=12")
-    for name in set(groups.names("stream")) - {"iid", "domains"}:
+    for name in set(groups.names("stream")) - {"iid", "domains", "given"}:
         found[f"stream {name}"] = (*SMALL, "strategy=accumulate", f"stream={name}", "stream.tasks=2", *TASKS)
     return found
 
