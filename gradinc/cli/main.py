@@ -22,6 +22,7 @@ COMMANDS = {
     "test": "measure a finished run again: gradinc test RUN data=…",
     "runs": "list runs and their results: gradinc runs model.name=cnn --sort test",
     "compare": "results and differing keys side by side: gradinc compare RUN RUN",
+    "figure": "figures for papers: gradinc figure bars outputs --to bars.pdf",
     "table": "compare published numbers with ours: gradinc table mnist1d",
     "report": "write an HTML page about runs: gradinc report outputs",
     "diff": "differences between two runs: gradinc diff RUN RUN",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
 from gradinc.records.recorded import POSITIONS, RecordedRun, finite
-from gradinc.records.statistics import quantile
+from gradinc.records.statistics import estimate, quantile
 
 AXES = {"samples": "samples", "updates": "step", "rows": "rows", "passes": "passes", "seconds": "step"}
 """Axes of curves, and the key of a log line for each; seconds are in ``timing.jsonl``."""
@@ -139,3 +139,19 @@ def _grid(curves: Sequence[Points], first: float, last: float) -> list[float]:
     if last <= first:
         return [last] if last == first else []
     return [first + (last - first) * index / (GRID - 1) for index in range(GRID)]
+
+
+def with_interval(curves: Sequence[Points], bounds: tuple[float, float] | None = None) -> tuple[Points, Band]:
+    """Return the mean of several curves where all have values, and its 95 % interval, which no share leaves."""
+    curves = [points for points in curves if points]
+    if len(curves) < 2:
+        return (thinned(curves[0])[0] if curves else []), []
+    first = max(points[0][0] for points in curves)
+    last = min(points[-1][0] for points in curves)
+    line, band = [], []
+    for x, ys in _read(curves, _grid(curves, first, last)):
+        found = estimate(ys, bounds)
+        if found is not None and found.interval is not None:
+            line.append((x, found.mean))
+            band.append((x, *found.interval))
+    return line, band

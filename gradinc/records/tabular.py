@@ -29,6 +29,11 @@ _LATEX = {
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "…": r"\ldots{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after \\ a bracket begins a length, and * forbids a page break
+    "*": "{*}",
 }
 
 

@@ -41,7 +41,7 @@ def table_document(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedR
     return {
         "table": table.name,
         "title": table.title,
-        "citation": str(table.citation),
+        "citation": None if table.citation is None else str(table.citation),
         "data": table.data,
         "budget": table.budget,
         "protocol": list(table.protocol),

@@ -53,6 +53,8 @@ def read_table(name: str, document: Mapping[str, Any]) -> Table:
     columns = {key: _column(item, f"{where}columns.{key}.") for key, item in _named(given, "columns", where)}
     printed = any(row.published for row in rows.values())
     plain: dict[str, Any] = {key: given[key] for key in _PLAIN if key in given}
+    if not printed:
+        plain.setdefault("budget", "cpu minutes")
     table = section(
         Table,
         plain,
@@ -114,7 +116,9 @@ def _check_claim(claim: Claim, table: Table, where: str) -> None:
         raise UserError(where, what, "Give columns of one unit, or compare: ratio")
 
 
-def _citation(given: Any, where: str, printed: bool) -> Citation | Article:
+def _citation(given: Any, where: str, printed: bool) -> Citation | Article | None:
+    if given is None and not printed:
+        return None
     if given is None:
         raise UserError(f"{where}citation", "is missing", "Give authors, title, arxiv and table")
     kind: type[Citation] | type[Article] = Citation if printed else Article

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradinc.base.text import printable
+from gradinc.records.tabular import latex_escaped, latex_number, latex_table
 from gradinc.studies.tables.specification import PRINTED
 from gradinc.studies.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
 
@@ -64,12 +65,19 @@ def comma_separated(document: Mapping[str, Any]) -> str:
 
 
 def latex(document: Mapping[str, Any]) -> str:
-    """Return a ``tabular`` of the cells, and one of the claims."""
-    head, body = grid_texts(document)
-    parts = [f"% {_one_line(document['title'])}. {_one_line(document['citation'])}", _tex_grid(head, body)]
+    """Return a ``tabular`` with a row for each method and a column for each quantity, and others of the comparison with
+    printed numbers and of the claims."""
+    said = [document["title"], *([document["citation"]] if document["citation"] else [])]
+    columns = {cell["column"]: cell for row in document["rows"] for cell in row["cells"]}
+    heads = [_tex(cell["title"] + (f" ({cell['unit']})" if cell["unit"] else "")) for cell in columns.values()]
+    rows = [{**row, "cells": [_cell_of(row, column) for column in columns]} for row in document["rows"]]
+    ours = latex_table(["", *heads], [_tex_row(row) for row in rows], comment=_one_line(". ".join(said)))
+    parts = [ours.rstrip("\n")]
+    if document["rule"]:
+        parts.append(_tex_grid(*grid_texts(document)))
     if document["claims"]:
         parts.append(_tex_grid(CLAIM_HEAD, claim_lines(document)))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
 def as_json(document: Mapping[str, Any]) -> str:
@@ -105,35 +113,25 @@ def _md_grid(head: Any, body: Any) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": r"$-$",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"\textbar{}",
-    "[": "{[}",  # after \\ a bracket begins a length, and * forbids a page break
-    "*": "{*}",
-}
+def _cell_of(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
+    return next((cell for cell in row["cells"] if cell["column"] == column), {"ours": None, "decimals": 0})
+
+
+def _tex_row(row: Mapping[str, Any]) -> list[str]:
+    """Return a method and our numbers, one for each column of the table."""
+    numbers = [
+        latex_number((cell["ours"] or {}).get("mean"), (cell["ours"] or {}).get("sd"), cell["decimals"])
+        for cell in row["cells"]
+    ]
+    return [_tex(row["title"]), *numbers]
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in _one_line(text))
+    return latex_escaped(_one_line(text))
 
 
 def _tex_grid(head: Any, body: Any) -> str:
-    rows = [" & ".join(map(_tex, line)) + r" \\" for line in body]
-    heading = " & ".join(map(_tex, head)) + r" \\ \hline"
-    return "\n".join([rf"\begin{{tabular}}{{{'l' * len(head)}}}", heading, *rows, r"\end{tabular}"])
+    return latex_table([_tex(name) for name in head], [[_tex(text) for text in line] for line in body], texts=len(head))
 
 
 def _csv(item: Any) -> Any:

@@ -67,9 +67,12 @@ class Article:
     """The subject of a table without published numbers."""
 
     title: Text
+    authors: Text | None = None
+    year: Annotated[int, Ge(1900), Le(2100)] | None = None
 
     def __str__(self) -> str:
-        return self.title
+        year = "" if self.year is None else f" {self.year}"
+        return self.title if self.authors is None else f"{self.authors}{year}, {self.title}"
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ class Table:
 
     name: str
     title: Text
-    citation: Citation | Article
+    citation: Citation | Article | None
     budget: Literal["cpu minutes", "cpu hours", "gpu"]
     seeds: tuple[int, ...]
     protocol: Overrides

@@ -80,7 +80,7 @@ def verdict_text(cell: Mapping[str, Any]) -> str:
 
 def facts(document: Mapping[str, Any]) -> list[str]:
     """Return the lines between the title and the table."""
-    found = [document["citation"]]
+    found = [document["citation"]] if document["citation"] else []
     if document["grades"]:
         grades = "; ".join(f"{grade}: {words}" for grade, words in document["grades"].items())
         found.append(f"Grades of the printed numbers: {grades}.")

@@ -1,0 +1,321 @@
+"""The kinds of figures: curves, average accuracy, tasks over time, accuracy matrices, bars, and sweeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradinc.base.errors import UserError
+from gradinc.config.names import choose, short
+from gradinc.records.curves import curve, with_interval
+from gradinc.records.groups import RunGroup, value_order
+from gradinc.records.matrix import accuracy_matrix, mean_accuracy, mean_matrix, together
+from gradinc.records.metrics import Matrix
+from gradinc.records.recorded import finite
+from gradinc.records.results import ResultTable, bounds, is_share
+from gradinc.studies.figures.style import MARKERS, colour, look, new_figure, paper_style
+
+RATIO = 0.68
+"""Height of a panel, as a share of its width."""
+
+WIDE_RANGE = 8.0
+"""Ratio of values above which an axis is logarithmic."""
+
+MOST_PANELS = 12
+"""Largest number of settings that have a panel each."""
+
+BRIGHT = 0.55
+"""Accuracy above which a cell needs dark letters."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A figure that was asked for.
+
+    Attributes:
+        table: the runs, their settings and their metrics.
+        width, height: size in inches; without a height it follows from the width.
+        over: the horizontal axis of curves.
+        key: the key on the horizontal axis of a sweep.
+        labels: other names of settings and metrics.
+    """
+
+    table: ResultTable
+    width: float
+    height: float | None = None
+    over: str = "samples"
+    key: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def named(self, name: str) -> str:
+        """Return the name in the figure."""
+        return self.labels.get(name, name)
+
+
+def draw(kind: str, request: Request) -> Any:
+    """Return the figure of a kind.
+
+    Raises:
+        UserError: the kind is unknown, or the runs do not have what it shows.
+    """
+    if kind not in FIGURES:
+        raise UserError(kind, "no such figure", choose(kind, list(FIGURES)))
+    with paper_style():
+        return FIGURES[kind](request)
+
+
+def draw_curves(request: Request) -> Any:
+    """Numbers of the log during training: the mean of a setting's runs, and its 95 % interval."""
+    table, names = request.table, request.table.metrics
+    figure, axes = _panels(request, len(names))
+    for axis, name in zip(axes, names, strict=True):
+        keys = tuple(name.split("."))
+        share, between = is_share(name, table.runs), bounds(name, table.runs)
+        any_line = False
+        for index, one in enumerate(table.settings):
+            line, band = with_interval([curve(run, request.over, *keys) for run in one.drawn], between)
+            any_line |= bool(line)
+            _line(axis, index, request.named(one.name), line, band, scale=100 if share else 1)
+        if not any_line:
+            raise UserError(name, f"no log has it over {request.over}", "Such as train.loss or validation.accuracy")
+        _axis(axis, request.over, _with_unit(request.named(name.replace(".", " ")), share))
+        if not share and keys[-1] == "loss":
+            axis.set_yscale("log")
+    _legend(figure, axes)
+    return figure
+
+
+def draw_average(request: Request) -> Any:
+    """Average accuracy on the tasks so far after each task, and its 95 % interval."""
+    figure, (axis,) = _panels(request, 1)
+    tasks = 0
+    for index, one in enumerate(_with_matrix(request.table)):
+        found = [mean_accuracy(matrix) for matrix in _matrices(one)]
+        line, band = with_interval(found, (0.0, 1.0))
+        tasks = max(tasks, *(int(x) for x, _ in line)) if line else tasks
+        _line(axis, index, request.named(one.name), line, band, scale=100, marker=MARKERS[index % len(MARKERS)])
+    _axis(axis, "tasks learnt", "average accuracy (%)")
+    _whole_ticks(axis, tasks)
+    _legend(figure, [axis])
+    return figure
+
+
+def draw_tasks(request: Request) -> Any:
+    """Accuracy on each task after each task, one panel for each setting; the black line is the average so far."""
+    settings = _with_matrix(request.table)
+    figure, axes = _panels(request, len(settings))
+    for axis, one in zip(axes, settings, strict=True):
+        matrix = mean_matrix(_matrices(one))
+        if together(matrix):
+            raise UserError(one.name, "trained on all tasks together, so it has no tasks over time", "Leave it out")
+        count = len(matrix[0])
+        for j in range(count):
+            points = [(i, 100 * v) for i in range(j + 1, count + 1) if (v := matrix[i][j]) is not None]
+            axis.plot(*zip(*points, strict=True), **_shade(j, count), marker=".")
+        mean = mean_accuracy(matrix)
+        if mean:
+            axis.plot([x for x, _ in mean], [100 * y for _, y in mean], color="black", linewidth=1.6)
+        _axis(axis, "tasks learnt", "accuracy (%)")
+        _whole_ticks(axis, count)
+        axis.set_title(request.named(one.name))
+        axis.set_ylim(-2, 102)
+    _legend(figure, axes)
+    return figure
+
+
+def draw_matrices(request: Request) -> Any:
+    """Accuracy matrices side by side, with one scale of colours: rows after each task, columns for each task."""
+    settings = _with_matrix(request.table)
+    figure, axes = _panels(request, len(settings), ratio=0.95)
+    image = None
+    for axis, one in zip(axes, settings, strict=True):
+        found = mean_matrix(_matrices(one))
+        rows = found[1:]
+        values = [[math.nan if value is None else 100 * value for value in row] for row in rows]
+        image = axis.imshow(values, vmin=0, vmax=100, cmap="cividis", aspect="auto")
+        axis.grid(visible=False)
+        axis.set_title(request.named(one.name))
+        axis.set_xlabel("accuracy on task")
+        axis.set_ylabel("after task")
+        step = 1 + (len(found[0]) - 1) // 10
+        axis.set_xticks(range(0, len(found[0]), step), range(1, len(found[0]) + 1, step))
+        axis.set_yticks(range(0, len(rows), step), ["all"] if together(found) else range(1, len(rows) + 1, step))
+        if len(found[0]) <= 6:
+            for i, row in enumerate(values):
+                for j, value in enumerate(row):
+                    if value == value:
+                        shade = "black" if value > 100 * BRIGHT else "white"
+                        axis.text(j, i, f"{value:.0f}", ha="center", va="center", color=shade, fontsize=6)
+    figure.colorbar(image, ax=list(axes), label="accuracy (%)", shrink=0.9)
+    return figure
+
+
+def draw_bars(request: Request) -> Any:
+    """Means of settings with their 95 % intervals, one panel for each metric."""
+    table = request.table
+    figure, axes = _panels(request, len(table.metrics))
+    for axis, name in zip(axes, table.metrics, strict=True):
+        scale = 100 if name in table.shares else 1
+        for index, one in enumerate(table.settings):
+            if (found := table.found(one, name)) is None:
+                continue
+            mean = scale * found.mean
+            low, high = (scale * end for end in found.interval) if found.interval else (mean, mean)
+            axis.bar(index, mean, color=colour(index), width=0.7)
+            axis.errorbar(index, mean, [[mean - low], [high - mean]], color="black", capsize=2, linewidth=0.8)
+        names = [request.named(one.name) for one in table.settings]
+        slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 8 else {}
+        axis.set_xticks(range(len(names)), names, **slanted)
+        axis.grid(visible=False, axis="x")
+        axis.set_ylabel(_with_unit(request.named(name), name in table.shares))
+    return figure
+
+
+def draw_sweep(request: Request) -> Any:
+    """A metric over a key, with 95 % intervals: a line for each combination of the other keys that differ."""
+    table = request.table
+    key = _swept(table, request.key)
+    numeric = all(_number(one.values[key]) is not None for one in table.settings)
+    values = sorted({one.values[key] for one in table.settings}, key=value_order)
+    places = {value: float(value) if numeric else float(place) for place, value in enumerate(values)}
+    families: dict[str, list[RunGroup]] = {}
+    others = [each for each in table.keys if each != key]
+    for one in table.settings:
+        families.setdefault(_family(one, others), []).append(one)
+    figure, axes = _panels(request, len(table.metrics))
+    for axis, name in zip(axes, table.metrics, strict=True):
+        scale = 100 if name in table.shares else 1
+        for index, (family, members) in enumerate(families.items()):
+            points = []
+            for one in members:
+                if (found := table.found(one, name)) is not None:
+                    low, high = found.interval or (found.mean, found.mean)
+                    points.append((places[one.values[key]], *(scale * v for v in (found.mean, low, high))))
+            points.sort()
+            xs, means = [p[0] for p in points], [p[1] for p in points]
+            errors = [[p[1] - p[2] for p in points], [p[3] - p[1] for p in points]]
+            style = {**look(index), "marker": MARKERS[index % len(MARKERS)], "capsize": 2, "elinewidth": 0.7}
+            axis.errorbar(xs, means, errors, label=request.named(family), **style)
+        if numeric and min(places.values()) > 0 and max(places.values()) / min(places.values()) >= WIDE_RANGE:
+            axis.set_xscale("log")
+        if not numeric:
+            axis.set_xticks(list(places.values()), values)
+        _axis(
+            axis,
+            request.named(short(key, table.keys)),
+            _with_unit(request.named(name), name in table.shares),
+            zero=False,
+        )
+    _legend(figure, axes)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Request], Any]] = {
+    "curves": draw_curves,
+    "average": draw_average,
+    "tasks": draw_tasks,
+    "matrix": draw_matrices,
+    "bars": draw_bars,
+    "sweep": draw_sweep,
+}
+"""The kinds of figures, by name."""
+
+
+def _panels(request: Request, count: int, ratio: float = RATIO) -> tuple[Any, list[Any]]:
+    """Return a figure with panels beside and below each other, about as wide as a third of a page at least."""
+    columns = min(count, max(1, round(request.width / 2.1)))
+    rows = -(-count // columns)
+    height = request.height or request.width / columns * ratio * rows
+    figure = new_figure(request.width, height)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count]
+
+
+def _line(axis: Any, index: int, name: str, line: Any, band: Any, *, scale: float, **style: Any) -> None:
+    if not line:
+        return
+    axis.plot([x for x, _ in line], [scale * y for _, y in line], label=name, **look(index), **style)
+    if band:
+        ends = [scale * low for _, low, _ in band], [scale * high for _, _, high in band]
+        axis.fill_between([x for x, _, _ in band], *ends, color=colour(index), alpha=0.18, linewidth=0)
+
+
+def _axis(axis: Any, x: str, y: str, *, zero: bool = True) -> None:
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    if zero and axis.get_xlim()[0] < 0:
+        axis.set_xlim(left=0)
+    if y.endswith("(%)"):
+        low, high = axis.get_ylim()
+        axis.set_ylim(low if low < -3 else max(low, -1), min(high, 101))
+
+
+def _whole_ticks(axis: Any, count: int) -> None:
+    axis.set_xticks(range(1, count + 1, 1 + (count - 1) // 10))
+    axis.set_xlim(0.8, count + 0.2)
+
+
+def _legend(figure: Any, axes: Sequence[Any]) -> None:
+    handles, names = axes[0].get_legend_handles_labels()
+    if len(names) > 1:
+        figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 3))
+
+
+def _shade(task: int, count: int) -> dict[str, Any]:
+    if count <= 8:
+        return {"color": colour(task), "label": f"task {task + 1}"}
+    from matplotlib import colormaps
+
+    return {"color": colormaps["cividis"](task / count), "linewidth": 0.8}
+
+
+def _with_unit(name: str, share: bool) -> str:
+    return f"{name} (%)" if share else name
+
+
+def _matrices(one: RunGroup) -> list[Matrix]:
+    found = [matrix for run in one.drawn if (matrix := accuracy_matrix(run)) is not None]
+    return [m for m in found if (len(m), len(m[0])) == (len(found[0]), len(found[0][0]))]
+
+
+def _with_matrix(table: ResultTable) -> list[RunGroup]:
+    found = [one for one in table.settings if _matrices(one)]
+    if not found:
+        raise UserError(
+            "gradinc figure", "none of these runs has several tasks", "Train with a stream, as stream=split"
+        )
+    if len(found) > MOST_PANELS:
+        what = f"would have {len(found)} settings, more than {MOST_PANELS}"
+        raise UserError("gradinc figure", what, "Give fewer with a condition, such as strategy=er,finetune")
+    return found
+
+
+def _swept(table: ResultTable, key: str | None) -> str:
+    """Return the key on the axis: the named one, else the one with the most numbers."""
+    named = {short(each, table.keys): each for each in table.keys} | {each: each for each in table.keys}
+    if key is not None and key not in named:
+        raise UserError(f"--key {key}", "does not differ between these runs", choose(key, list(table.keys)))
+    if key is not None:
+        return named[key]
+    counts = {each: len({one.values[each] for one in table.settings}) for each in table.keys}
+    numbers = [each for each in counts if all(_number(one.values[each]) is not None for one in table.settings)]
+    if not counts:
+        raise UserError("gradinc figure sweep", "no key differs between these runs", "Give runs of a sweep")
+    return max(numbers or list(counts), key=lambda each: counts[each])
+
+
+def _family(one: RunGroup, keys: Sequence[str]) -> str:
+    from gradinc.records.keys import label
+
+    return label(one.values, keys) if keys else "all"
+
+
+def _number(value: str) -> float | None:
+    try:
+        return finite(float(value))
+    except ValueError:
+        return None
