@@ -1,0 +1,56 @@
+"""The folder on the page "Bring your own" is complete: every file of it is listed and trained with."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from command import Command, in_process
+
+import gradinc
+
+PAGE = Path(__file__).parents[2] / "docs" / "own_parts.md"
+FILES = dict(
+    re.findall(r"^`mylab/([\w/]+\.py)`\n\n```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+)
+SMALL = ("data=rings", "budget.steps=6", "threads=1", "device=cpu", "progress=quiet", "evaluate.epochs=100")
+CHOICES = ("model=mynet", "stream=mirrored", "strategy=[largest,sign]", "strategy.window.size=2", "criterion=logistic")
+MORE = ("strategy.window.due=doubling", "optimizer=plain", "schedule=halving", "criterion.class_weights=balanced")
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES.items():
+        path = Path("mylab", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return in_process(capsys)
+
+
+def test_a_run_with_every_part_of_the_page(command: Command) -> None:
+    assert len(FILES) == 9
+    end = command("train", "--with", "mylab", *SMALL, *CHOICES, *MORE, "name=mine")
+    assert (end.code, end.err) == (0, ""), end
+    meta = json.loads(Path("outputs/mine/meta.json").read_text())
+    assert meta["folders"] == list(meta["plugins"]) == ["mylab"]
+    again = command("test", "--with", "mylab", "outputs/mine")
+    assert (again.code, again.err) == (0, "")
+    gradinc.use()
+
+
+def test_a_criterion_that_returns_a_mean_is_refused_before_anything_is_created(command: Command) -> None:
+    path = Path("mylab/criteria/logistic.py")
+    path.write_text(path.read_text().replace(".mean(1)", ".mean()"))
+    words = ("train", "--with", "mylab", *SMALL, "model=linear", "criterion=logistic")
+    line = (
+        "mylab/criteria/logistic.py: criterion logistic: returns the shape () for two rows, not the loss of each row."
+    )
+    assert command(*words).err.startswith(line)
+    path.write_text(path.read_text().replace("F.one_hot(y, ", "F.one_hot(z, "))
+    gradinc.use()
+    assert "fails for two rows of labels (NameError: name 'z' is not defined)" in command(*words).err
+    assert not Path("outputs").exists()
+    gradinc.use()
