@@ -1,199 +1,255 @@
-"""The learner that `gradinc.attach` returns."""
+"""The update as an object in a loop of one's own: what `gradinc.attach` returns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch import nn
 
+from gradinc.api.loaders import Served, pair, served
 from gradinc.base.errors import UserError
-from gradinc.config.schema import WindowSection
+from gradinc.config.schema import Config
 from gradinc.core.criterion import with_terms
 from gradinc.core.learner import Learner
+from gradinc.core.method import Method
 from gradinc.core.plan import extent
 from gradinc.data.batch import Batch, items_of
-from gradinc.data.rows import OutlinedRows, Rows, TensorRows
+from gradinc.data.rows import TensorRows
 from gradinc.data.task import Setting, Task
+
+IN_TASK = "Use `with learner.task(loader):`"
 
 
 class Attached:
-    """The updates of a strategy: `step` takes a micro-batch, and makes an update at the end of each window.
+    """Updates a net from the micro-batches of a loop of one's own (`gradinc.attach`).
 
     Attributes:
-        net: the network.
-        optimizer: the optimizer.
-        taken: micro-batches of the current task so far.
+        net: the net, as it was given.
+        optimizer: the optimizer, as it was given or made by its name; only `step` and `flush` call it.
+        taken: calls of `step` in the current task.
     """
 
-    def __init__(self, learner: Learner, window: WindowSection, setting: Setting, tasks: int | None) -> None:
-        self.net, self.optimizer = learner.model, learner.optimizer
+    def __init__(self, learner: Learner, config: Config, setting: Setting) -> None:
+        self.net: nn.Module = learner.model
+        self.optimizer = learner.optimizer
         self.taken = 0
-        self._learner, self._window, self._setting, self._tasks = learner, window, setting, tasks
+        self._learner, self._config, self._setting = learner, config, setting
+        self._calls = 0  # calls of the current epoch
+        self._served = Served()
         self._task: Task | None = None
-        self._begun = 0  # tasks begun
-        self._resumes = False  # whether the next task was begun before the state was saved
-        self._first = self._length = self._rows = 0  # where the open window began in its epoch; the epoch's sizes
+        self._next = 0  # number of the next task
+        self._resumed = False  # whether a state in the middle of a task was loaded
+        self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.net.modules())
 
-    @property
-    def updates(self) -> int:
-        """Number of updates made so far."""
-        return self._learner.updates
-
-    def task(
-        self, rows: DataLoader[Any] | Dataset[Any] | tuple[Tensor, Tensor] | None = None
-    ) -> AbstractContextManager[Task]:
-        """Begin a task; its end makes the update of a window that is still open, and lets the methods look back.
-
-        Args:
-            rows: the task's training rows as `step` gets them: tensors ``(x, y)``, a Dataset, or a DataLoader, whose
-                length also tells where an epoch ends, so that its short last window makes an update too. None for
-                strategies that do not look at a task's rows again.
-
-        Raises:
-            gradinc.UserError: another task is open, or there are more tasks than `gradinc.attach` was told.
-        """
-        return self._in_task(rows)
+    # ---- the loop ----
 
     @contextmanager
-    def _in_task(self, given: Any) -> Iterator[Task]:
-        if self._task is not None:
-            raise UserError("learner.task", "another task is open, or step was called before it", "End it first")
-        if self._tasks is not None and self._begun - self._resumes >= self._tasks:
-            raise UserError("learner.task", f"attach was told of {self._tasks} tasks", "Give attach more tasks")
-        self._begin(given)
-        assert self._task is not None
-        yield self._task
-        self.flush()
-        self._learner.end(self._task)
-        self._task = None
+    def task(self, loader: Any = None) -> Iterator[None]:
+        """Train on one task inside. On exit a short last window makes its update, and the methods read the task's rows.
 
-    def step(self, x: Tensor, y: Tensor) -> bool:
-        """Train on a micro-batch, in the network's mode of training; return whether an update was made.
+        An epoch has ``len(loader)`` calls of `step`; its last window may be short. If the length is not known, or the
+        epoch ends early, call `flush` at its end. After an error inside, the task stays open and its end is not called.
 
         Args:
-            x: inputs, shape (rows, …), on the network's device.
-            y: labels, shape (rows,), or targets, shape (rows, targets).
+            loader: what the task is trained on: a ``DataLoader`` over a map-style data set, a list of batches (x, y),
+                all rows (x, y), or a data set. `step` does not read it. None if no method reads the rows of tasks.
 
         Raises:
-            gradinc.UserError: the network was moved after `gradinc.attach`, or the batch is empty.
-            gradinc.core.finite.Diverged: the loss is not finite.
+            gradinc.UserError: a task is open already, or a method needs rows that the loader does not give.
         """
-        learner = self._learner
-        if self._task is None:
-            self._begin(None)
-        if (moved := learner.weights.rejoined()) is not None:
-            raise UserError("net", f"was moved or converted after attach ({moved})", "Attach after net.to(…)")
-        if all(p.grad is None for group in self.optimizer.param_groups for p in group["params"]):
-            raise UserError("optimizer.zero_grad", "removed the gradients' vector", "Leave it out: step clears it")
-        if len(x) == 0:
-            raise UserError("learner.step", "the batch has no rows", "Give at least one")
+        if self._task is not None and not self._resumed:
+            raise UserError("learner.task", "another task is open, or step was called before it", "End it first")
+        if not self._resumed and self._next >= (self._setting.tasks or math.inf):
+            raise UserError("learner.task", f"attach was told of {self._setting.tasks} tasks", "Give attach more tasks")
+        self._begin(loader)
+        yield
+        self.flush()
         assert self._task is not None
+        self._learner.end(self._task)
+        self._task, self._next, self.taken = None, self._next + 1, 0
+
+    def step(self, x: Any, y: Any) -> bool:
+        """Add the gradient of one micro-batch; make an update if it completes a window.
+
+        Args:
+            x: inputs, shape (rows, …); they are moved to the net's device.
+            y: targets, shape (rows, …).
+
+        Returns:
+            Whether an update was made; step a scheduler of PyTorch then.
+
+        Raises:
+            gradinc.UserError: there is no task, and a method needs it; or the net's weights were replaced.
+            Diverged: the loss is not finite.
+        """
+        self._check_net()
+        if self._task is None or self._resumed:
+            self._refuse_no_task()
+        assert self._task is not None
+        learner = self._learner
+        device = learner.weights.value.device
+        x, y = (value.to(device, non_blocking=True) for value in pair((x, y), "learner.step"))
         terms = learner.criterion.terms(y)
         batch = Batch(x, y, self._task.index, items_of(len(y), None, terms), terms=terms)
-        opened = learner.window.taken > 0 or self._open(batch) > 0
-        self.taken += 1
-        if not opened:  # `last=drop` leaves out the short last window of an epoch
+        ends = self._calls + 1 == self._length
+        if learner.window.taken == 0 and not self._open(batch):  # the end of an epoch without a full window
+            self._count(ends)
             return False
-        learner.take(batch)
-        return learner.update() if learner.window.taken == learner.window.size else False
+        with self._generators():
+            learner.take(batch)
+        self._count(ends)
+        return self._update() if learner.window.taken == learner.window.size else False
 
     def flush(self) -> bool:
-        """Make the update of a window that is still open; return whether an update was made."""
-        if self._learner.window.taken == 0:
+        """End the epoch: make the update of a window that is not full; return whether an update was made."""
+        self._calls = 0
+        if not self._learner.window.taken:
             return False
+        self._check_net()
         self._learner.window.ends = True
-        return self._learner.update()
+        return self._update()
 
     def evaluating(self) -> AbstractContextManager[None]:
-        """Use the weights that the strategy measures, such as Lookahead's slow weights, inside."""
+        """Use the weights that a method provides for evaluation inside, for example Lookahead's slow weights."""
         return self._learner.evaluating()
 
     def numbers(self) -> dict[str, Any]:
-        """Return the mean loss since the last call, and what the methods report; waits for a GPU."""
+        """Return the mean loss since the last call, and the methods' numbers under ``notes``."""
         return self._learner.drain()
 
+    @property
+    def updates(self) -> int:
+        """Return the number of updates made so far."""
+        return self._learner.updates
+
+    # ---- state ----
+
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a restart needs, at any place between two steps: weights, optimizer, methods, window."""
-        inside = [self._begun, self._task is not None, self.taken, self._first]
-        return {"learner": self._learner.state_dict(), "inside": inside}
+        """Return everything that a restart needs, also in the middle of a task and of a window: the net's weights, the
+        optimizer's state, methods and their memories, and the position.
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from the result of `state_dict`, before `task`.
-
-        If it was saved in a task, open this task again with the same rows; it is then not begun a second time.
-        `taken` is the number of its micro-batches that `step` had.
+        As in PyTorch, its tensors are the live ones: save it, or copy it with ``copy.deepcopy``.
         """
-        self._learner.load_state_dict(state["learner"])
-        self._begun, self._resumes, self.taken, self._first = state["inside"]
-        self._task = None
+        position = [self._next, self._calls, self.taken, self._task is not None]
+        return {"learner": self._learner.state_dict(), "position": position}
 
-    def _begin(self, given: Any) -> None:
-        index = self._begun - self._resumes
-        self._length, self._rows = _sizes(given)
-        rows = _rows(given, self._learner.weights.value.device)
-        none = OutlinedRows(torch.zeros(0, dtype=torch.int64), rows.shape)
-        task = Task(index, _labels(rows.y), rows, none, none, replace(self._setting, shape=rows.shape))
-        self._task = with_terms(task, self._learner.criterion)
-        if not self._resumes:
-            self.taken = self._first = 0
-            self._learner.begin(self._task)
-            self._begun += 1
-        self._resumes = False
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from the result of `state_dict`, with a net, an optimizer and a strategy like those of the state.
 
-    def _open(self, batch: Batch) -> int:
-        """Open a window with its planned number of micro-batches and items; return this number, 0 for no window."""
-        learner, window = self._learner, self._window
-        size = learner.window.due.size(learner.updates, window.size, len(batch.y))
-        self._first = self.taken % self._length if self._length else 0
-        count = extent(self._first, self._length, size, window.last) if self._length else size
-        if count:
-            end = self._first + count
-            whole = batch.terms is not None or not self._length or end < self._length
-            items = count * batch.items if whole else self._rows - self._first * len(batch.y)
-            ends = bool(self._length) and extent(end, self._length, size, window.last) == 0
-            learner.open(items, count, ends=ends)
-        return count
+        In the middle of a task, enter `task` again with the same loader and give `step` the batches after the first
+        `taken` ones.
 
+        Raises:
+            gradinc.UserError: the state is of another net, optimizer or strategy.
+        """
+        self._check_net()
+        try:
+            state = copy.deepcopy(dict(state))
+            self._next, self._calls, self.taken, opened = state["position"]
+            self._learner.load_state_dict(state["learner"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            why = " ".join(str(error).split())
+            fix = "Attach the same net, optimizer and strategy"
+            raise UserError("learner.load_state_dict", f"the state is of another learner: {why}", fix) from error
+        self._resumed = bool(opened)
+        self._task = self._named(self._next) if opened else None
 
-class _NoRows(OutlinedRows):
-    """The rows of a task that the program did not give."""
+    # ---- inside ----
 
-    def __init__(self) -> None:
-        super().__init__(torch.zeros(0, dtype=torch.int64), ())
+    @property
+    def _length(self) -> int | None:
+        return None if self._served.sizes is None else len(self._served.sizes)
 
-    def batches(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        raise UserError("learner.task", "the strategy reads a task's rows again", "Give them: learner.task(loader)")
+    def _begin(self, loader: Any) -> None:
+        learner = self._learner
+        self._check_net()
+        readers = [name for name, method in learner.named.items() if method.reads_task]
+        self._served = found = served(loader, learner.weights.value.device)
+        if readers and found.rows is None:
+            what = f"the loader {found.why}, and {' and '.join(readers)} read{'s' * (len(readers) == 1)} a task's rows"
+            raise UserError("learner.task", what, "Give learner.task(…) a DataLoader over a map-style data set")
+        if self._config.strategy.window.last == "drop" and found.sizes is None:
+            what = "needs the length of an epoch, and the loader has none"
+            raise UserError("strategy.window.last=drop", what, "Give a DataLoader, or use last=flush")
+        self._task = task = self._named(self._next)
+        if self._resumed:
+            self._resumed = False
+            return
+        self._calls = self.taken = 0
+        learner.begin(task, restart=task.index > 0 and self._config.stream.restart == "optimizer")
 
+    def _named(self, index: int) -> Task:
+        device = self._learner.weights.value.device
+        none = TensorRows(torch.empty(0, device=device), torch.empty(0, dtype=torch.int64, device=device))
+        rows = none if self._served.rows is None else self._served.rows
+        classes = None
+        if rows.y.dim() == 1 and not rows.y.is_floating_point():
+            classes = tuple(sorted(rows.y.unique().tolist()))
+        setting = replace(self._setting, shape=None if rows is none else rows.shape)
+        task = Task(index, classes, rows, none, none, setting)
+        return task if rows is none else with_terms(task, self._learner.criterion)
 
-def _sizes(given: Any) -> tuple[int, int]:
-    """Return the micro-batches and the rows of an epoch, or zeros if they are not known."""
-    if not isinstance(given, DataLoader) or given.batch_size is None or not hasattr(given.dataset, "__len__"):
-        return 0, 0
-    return len(given), min(len(given.dataset), len(given) * given.batch_size)
+    def _refuse_no_task(self) -> None:
+        """Begin the only task, unless a method needs to know where tasks begin and end."""
+        if self._resumed:
+            raise UserError("learner.step", "the state was saved inside a task, and this call is outside", IN_TASK)
+        for name, method in self._learner.named.items():
+            if method.needs_past or method.reads_task or type(method).end is not Method.end:
+                what = f"is called outside a task, and {name} needs to know where tasks begin and end"
+                raise UserError("learner.step", what, IN_TASK)
+        if self._next:
+            raise UserError("learner.step", "is called between two tasks", IN_TASK)
+        self._begin(None)
 
+    def _open(self, batch: Batch) -> bool:
+        """Open the window that begins with a batch; return False if the epoch's other batches are left out."""
+        options, learner, length = self._config.strategy.window, self._learner, self._length
+        rows = next(iter(self._served.sizes or [0])) or len(batch.y)
+        size = count = learner.window.due.size(learner.updates, options.size, rows)
+        ends = False
+        if length is not None:
+            count = extent(self._calls, length, size, options.last)
+            if count == 0:
+                return False
+            ends = extent(self._calls + count, length, size, options.last) == 0
+        learner.open(self._planned(batch, count), count, ends=ends)
+        return True
 
-def _rows(given: Any, device: torch.device) -> Rows:
-    if given is None:
-        return _NoRows()
-    data = given.dataset if isinstance(given, DataLoader) else given
-    if isinstance(data, TensorDataset):
-        data = data.tensors
-    if isinstance(data, Dataset):
-        items = [data[index] for index in range(len(data))]  # type: ignore[arg-type]
-        data = tuple(torch.stack([torch.as_tensor(item[part]) for item in items]) for part in (0, 1))
-    if not isinstance(data, Sequence) or len(data) != 2 or not all(isinstance(each, Tensor) for each in data):
-        what = f"{type(given).__name__} has no rows of pairs (x, y)"
-        raise UserError("learner.task", what, "Give tensors (x, y), a Dataset of pairs, or its DataLoader")
-    x, y = data
-    return TensorRows(x.to(device), y.to(device))
+    def _planned(self, batch: Batch, count: int) -> float:
+        """Return the items of a window: exactly, if the rows of its batches are known and each row is one term."""
+        sizes = list(self._served.sizes or ())
+        if sizes and batch.terms is None:
+            own = [sizes[(self._calls + number) % len(sizes)] for number in range(count)]
+            if all(own):
+                return float(sum(own))
+        return batch.items * count
 
+    def _count(self, ends: bool) -> None:
+        self.taken += 1
+        self._calls = 0 if ends else self._calls + 1
 
-def _labels(y: Tensor) -> tuple[int, ...] | None:
-    if y.ndim != 1 or y.is_floating_point() or len(y) == 0:
-        return None
-    return tuple(y.unique().tolist())
+    def _update(self) -> bool:
+        with self._generators():
+            return self._learner.update()
+
+    def _generators(self) -> AbstractContextManager[Any]:
+        """Dropout masks are drawn from PyTorch's default generators, whose states stay unchanged outside."""
+        if not self._drops:
+            return nullcontext()
+        device = self._learner.weights.value.device
+        return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+    def _check_net(self) -> None:
+        if (name := self._learner.weights.rejoined()) is not None:
+            what = (
+                "is no longer what was attached: the net was moved, converted or frozen, or its weights were replaced"
+            )
+            raise UserError(f"net.{name}", what, "Do that first, then attach")
+        if all(p.grad is None for group in self.optimizer.param_groups for p in group["params"]):
+            raise UserError("optimizer.zero_grad", "removed the gradients' vector", "Leave it out: step clears it")

@@ -11,7 +11,15 @@ from gradinc.data.task import Setting, Task
 
 
 def share(memory: int, setting: Setting) -> int:
-    """Return the number of examples of one task, for a method's option ``memory``."""
+    """Return the number of examples of one task, for a method's option ``memory``.
+
+    Raises:
+        UserError: the number of tasks is needed, and it is not known.
+    """
+    if setting.memory_unit == "task":
+        return memory
+    if not setting.tasks:
+        raise UserError("tasks", "is not given, and the memory is shared by all tasks", "Give the number of tasks")
     return setting.capacity(memory) // setting.tasks
 
 

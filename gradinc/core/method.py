@@ -48,6 +48,7 @@ class Method:
         needs_past: whether the method acts only after the first task; on one task a run then trains without it.
         rests: parts of a model's normalisations that the method leaves unchanged after the first task:
             ``statistics``, or ``weights and statistics``; empty for none.
+        reads_task: whether `begin` or `end` reads the task's training rows.
         by_row: whether the method uses the gradient of each row's own loss.
         capacity: examples stored for training or comparison, as set by its option; 0 for a method without memory.
     """
@@ -57,6 +58,7 @@ class Method:
     rereads: ClassVar[bool] = False
     needs_past: ClassVar[bool] = False
     rests: ClassVar[str] = ""
+    reads_task: ClassVar[bool] = False
     by_row: bool = False
     capacity: int = 0
 

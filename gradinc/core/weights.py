@@ -148,10 +148,11 @@ class Weights:
         """Give every parameter its view of `grad` again, for a program that clears gradients itself.
 
         Returns:
-            The name of a parameter that is no view of `value`, since the model was moved or converted; or None.
+            The name of a parameter that is no view of `value`, since the model was moved or converted, or that
+            is frozen; or None.
         """
         for name, p, value, grad in zip(self.names, self.parameters, self._values, self._grads, strict=True):
-            if p.data_ptr() != value.data_ptr():
+            if p.data_ptr() != value.data_ptr() or p.dtype != value.dtype or not p.requires_grad:
                 return name
             if p.grad is not grad:
                 p.grad = grad

@@ -17,7 +17,7 @@ class Setting:
     """Properties that all tasks of a stream share.
 
     Attributes:
-        tasks: number of tasks.
+        tasks: number of tasks; 0 if it is not known.
         outputs: number of outputs of the model.
         memory_unit: unit of a method's ``memory``: examples in all, per task, or per class.
         classes: number of classes in all tasks together.

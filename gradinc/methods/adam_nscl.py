@@ -43,6 +43,7 @@ class AdamNSCL(Method):
     role = "confines"
     needs_past = True
     rests = "weights and statistics"
+    reads_task = True
 
     def __init__(
         self,

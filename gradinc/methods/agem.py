@@ -32,6 +32,7 @@ class AGEM(Method):
     state = ("memory", "chosen", "task")
     role = "steers"
     needs_past = True
+    reads_task = True
 
     def __init__(self, *, memory: Count = 256, sample: Count = 256) -> None:
         self.capacity, self.sample = memory, sample

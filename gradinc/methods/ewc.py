@@ -45,6 +45,7 @@ class EWC(Method):
 
     state = ("fisher", "pull")
     needs_past = True
+    reads_task = True
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class FDR(Method):
 
     state = ("memory",)
     needs_past = True
+    reads_task = True
 
     def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: Strength = 1.0) -> None:
         self.capacity, self.replay, self.alpha = memory, replay, alpha

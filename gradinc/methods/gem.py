@@ -34,6 +34,7 @@ class GEM(Method):
     state = ("memory", "task")
     role = "steers"
     needs_past = True
+    reads_task = True
 
     def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5) -> None:
         self.capacity, self.margin = memory, margin

@@ -38,6 +38,7 @@ class GPM(Method):
     role = "confines"
     needs_past = True
     rests = "weights and statistics"
+    reads_task = True
 
     def __init__(
         self, *, threshold: Fraction | list[Fraction] = 0.95, increase: NonNegative = 0.0, rows: Count = 300

@@ -40,6 +40,7 @@ class MAS(Method):
 
     state = ("importance", "anchor")
     needs_past = True
+    reads_task = True
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class OGD(Method):
     role = "confines"
     needs_past = True
     rests = "statistics"
+    reads_task = True
     by_row = True
 
     def __init__(self, *, memory: Count = 200, kind: Literal["gtl", "ave", "all"] = "gtl") -> None:

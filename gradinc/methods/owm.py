@@ -39,6 +39,7 @@ class OWM(Method):
     role = "confines"
     needs_past = True
     rests = "weights and statistics"
+    reads_task = True
 
     def __init__(
         self, *, alpha: Positive = 1.0, decay: Positive = 0.001, batch: Count = 32, rows: Count | None = None

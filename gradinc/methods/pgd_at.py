@@ -33,6 +33,7 @@ class PGDAT(Method):
     """
 
     state = ("std", "low", "high")
+    reads_task = True
 
     def __init__(
         self, *, eps: NonNegative = 0.1, steps: Count = 7, start: Literal["random", "image"] = "random"
@@ -46,6 +47,9 @@ class PGDAT(Method):
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         mean, std = task.setting.mean, task.setting.std
+        if not mean:
+            what = "needs the normalisation of the images, because eps is in input units"
+            raise UserError("strategy.methods.pgd_at", what, "Give mean=… and std=…, one number for each channel")
         space = InputSpace.around(mean, std, (x for x, _ in task.train.chunks(4096)), task.train.y.device)
         space = space.to(learner.weights.value.dtype)
         self.std, self.low, self.high = space.std, space.low, space.high

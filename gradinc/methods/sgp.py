@@ -39,6 +39,7 @@ class SGP(Method):
     role = "confines"
     needs_past = True
     rests = "weights and statistics"
+    reads_task = True
 
     def __init__(
         self,

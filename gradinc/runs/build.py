@@ -147,13 +147,39 @@ def build_learner(
     setting, heads = (Setting(), ()) if stream is None else (stream.setting, stream.heads)
     chain = build_chain(strategy, model, setting, heads, corrupted=config.corrupt.prob > 0)
     weights = Weights(model, heads, chain.waits)
-    optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config, chain.due))
-    rate = Rate(optimizer, build_schedule(config, chain.due, rows, stream), strategy.scale_lr)
+    rate = named_rate(config, weights, chain.due, build_schedule(config, chain.due, rows, stream))
+    online = stream is not None and stream.is_sequence
+    return assemble(config, chain, weights, model, criterion, rate, world, online=online)
+
+
+def assemble(
+    config: Config,
+    chain: Chain,
+    weights: Weights,
+    model: nn.Module,
+    criterion: Criterion,
+    rate: Rate,
+    world: World,
+    *,
+    online: bool = False,
+) -> Learner:
+    """Return the learner of a strategy's parts, for any model, criterion and optimizer.
+
+    Args:
+        weights: the model's.
+        rate: the optimizer over these weights.
+        online: as for `Learner`.
+    """
     window = chain.window(weights, notes=config.diagnostics)
     first, last = _around(config, window, world, waits=bool(chain.waits))
     passes = _passes(config, model, weights, criterion, world, by_row=chain.rule.by_row)
-    online = stream is not None and stream.is_sequence
     return Learner(passes, rate, window, chain.methods, online=online, first=first, last=last)
+
+
+def named_rate(config: Config, weights: Weights, due: Due, schedule: Schedule) -> Rate:
+    """Return the config's optimizer for a model's weights, with its learning rate."""
+    optimizer = load_part("optimizer", config.optimizer.name)(weights, **_optimizer_options(config, due))
+    return Rate(optimizer, schedule, config.strategy.scale_lr)
 
 
 @dataclass(frozen=True)

@@ -183,30 +183,28 @@ def test_what_attach_cannot_do_is_refused_in_one_line() -> None:
     net = network()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"strategy": "gdumb"}, "strategy=gdumb: sets stream.data"),
-        ({"strategy": "joint"}, "strategy=joint: sets stream.data"),
-        ({"strategy": "agem"}, "strategy=agem: divides its memory among the tasks"),
+        ({"strategy": "gdumb"}, "stream.data=memory: trains each task on a memory of rows"),
+        ({"strategy": "joint"}, "stream.data=joint: trains each task on the rows of all tasks"),
+        ({"strategy": "agem"}, "tasks: is not given, and the memory is shared by all tasks"),
         ({"strategy": "agme"}, "strategy=agme: unknown"),
         ({"strategy": ["agem", "sam"]}, "strategy=\\[agem,sam\\]"),
-        ({"data.batch_size": 3}, "data.batch_size=3: belongs to a run"),
-        ({"optimizer.lr": 3}, "optimizer.lr=3: belongs to gradinc's optimizers"),
+        ({"data.batch_size": 3}, r"attach\(batch_size=…\): is neither a key of an own loop"),
+        ({"optimizer.lr": 3}, "optimizer: changes the optimizer, and yours is made already"),
         ({"window": 0}, "strategy.window.size=0"),
-        ({"criterion": lambda out, y: out}, "criterion=<lambda>: is no loss of single rows"),
-        ({"criterion": nn.CrossEntropyLoss(label_smoothing=0.1)}, "criterion=CrossEntropyLoss"),
+        ({"criterion": 3}, "criterion=3: is no loss"),
     ]
     for keys, message in cases:
         with pytest.raises(gradinc.UserError, match=f"^{message}"):
             gradinc.attach(net, optimizer, **keys)
-    with pytest.raises(gradinc.UserError, match=r"^optimizer: steps 2 parameters that net does not train"):
+    with pytest.raises(gradinc.UserError, match=r"^optimizer=SGD: has a parameter that is not one of the net's"):
         gradinc.attach(net[2], optimizer)
-    with pytest.raises(gradinc.UserError, match=r"^optimizer: does not step 2.weight, 2.bias"):
+    with pytest.raises(gradinc.UserError, match=r"^optimizer=SGD: lacks the net's 2.weight"):
         gradinc.attach(net, torch.optim.SGD(net[0].parameters(), lr=0.1))
 
 
 def test_a_loop_that_breaks_the_vector_is_told() -> None:
     x, y = blobs()
-    net = network()
-    learner = gradinc.attach(net, "sgd", {"optimizer.lr": 0.1})
+    learner = gradinc.attach(network(), "sgd", {"optimizer.lr": 0.1})
     learner.optimizer.zero_grad()
     with pytest.raises(gradinc.UserError, match=r"^optimizer.zero_grad: removed the gradients"):
         learner.step(x, y)
@@ -219,7 +217,7 @@ def test_a_loop_that_breaks_the_vector_is_told() -> None:
     with pytest.raises(gradinc.UserError, match="attach was told of 1 tasks"), learner.task():
         pass
     net.float()
-    with pytest.raises(gradinc.UserError, match=r"^net: was moved or converted after attach"):
+    with pytest.raises(gradinc.UserError, match=r"^net.0.weight: is no longer what was attached"):
         learner.step(x, y)
 
 
@@ -241,7 +239,12 @@ def test_a_method_that_looks_back_reads_the_rows_of_any_data_set_or_asks_for_the
         learner = gradinc.attach(net, torch.optim.SGD(net.parameters(), lr=0.1), strategy="gpm")
         x, y = blobs(20)
         if given is None:
-            with pytest.raises(gradinc.UserError, match=r"^learner.task: the strategy reads"), learner.task():
+            with (
+                pytest.raises(
+                    gradinc.UserError, match=r"^learner.task: the loader is not given, and gpm reads a task's rows"
+                ),
+                learner.task(),
+            ):
                 learner.step(x, y)
             continue
         for _ in range(2):
