@@ -21,14 +21,18 @@ def main(arguments: Sequence[str]) -> int:
     out = None if options.out is None else Path(options.out)
     if out is not None and out.suffix not in (".html", ".htm"):
         raise UserError(f"--out {options.out}", "is not an HTML file", "Give a name that ends in .html")
-    from gradinc.records.find import find_runs
+    from gradinc.records.find import found_and_chosen
+    from gradinc.records.query import known_key
     from gradinc.studies.report.compose import compose
     from gradinc.studies.report.write import write_report
 
-    runs = find_runs(options.runs, options.output)
+    runs = found_and_chosen([*options.runs, *options.only], options.output)
+    if not runs:
+        raise UserError(" ".join(options.only), "no run meets this", "Leave a condition out")
+    by = [known_key(key, runs) for key in (options.group or "").split(",") if key]
     title = options.title or (runs[0].name if len(runs) == 1 else _common(options.runs, options.output))
     _read_logs(runs, quiet=options.quiet)
-    report = compose(title, runs)
+    report = compose(title, runs, by)
     page = out or Path("reports") / f"{_file_name(title)}.html"
     for path in write_report(report, page):
         if not options.quiet:
@@ -68,6 +72,10 @@ def _parser() -> Parser:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
     parser.add_argument("--out", metavar="FILE.html", help="output file (default reports/NAME.html)")
+    parser.add_argument("--only", action="append", default=[], metavar="key=value", help="only runs that meet this")
+    parser.add_argument(
+        "--group", metavar="A,B", help="keys that make settings (default: all that differ but the seed)"
+    )
     parser.add_argument("--title", help="heading (default: the name of the run or runs)")
     parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from gradinc.records.keys import MISSING, SEEDS, differing, label, named_settings, settings
 from gradinc.records.recorded import SCORES, RecordedRun
@@ -37,16 +38,20 @@ class RunGroup:
     def score(self, measure: str) -> Estimate | None:
         """Return the measure on the rows that results are measured on, over the finished runs."""
         values = [run.number("result", run.part, measure) for run in self.finished]
-        return estimate([value for value in values if value is not None])
+        bounds = (0.0, 1.0) if measure == "accuracy" else (0.0, inf)
+        return estimate([value for value in values if value is not None], bounds)
 
 
-def group(runs: Sequence[RecordedRun]) -> tuple[list[str], list[RunGroup]]:
+def group(runs: Sequence[RecordedRun], by: Sequence[str] = ()) -> tuple[list[str], list[RunGroup]]:
     """Return the keys besides the seed in which runs differ, and the settings of these keys.
 
     Runs with an unreadable config belong to no setting. The order follows the runs' values.
+
+    Args:
+        by: the keys that make settings instead; their runs may differ in other keys too.
     """
     readable = [run for run in runs if run.config and run.status != "damaged"]
-    keys = [key for key in differing(readable) if key not in SEEDS]
+    keys = list(by) or [key for key in differing(readable) if key not in SEEDS]
     by_values: dict[tuple[str, ...], list[RecordedRun]] = {}
     for run, values in zip(readable, named_settings(readable), strict=True):
         by_values.setdefault(tuple(values.get(key, MISSING) for key in keys), []).append(run)

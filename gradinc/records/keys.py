@@ -112,7 +112,10 @@ def label(values: Mapping[str, str], keys: Sequence[str]) -> str:
     The name of a strategy, a model or another part needs no key.
     """
     known = [(key, values[key]) for key in keys if values.get(key, MISSING) != MISSING]
-    named = [
-        value if key == STRATEGY or key.endswith(".name") else f"{short(key, keys)}={value}" for key, value in known
-    ]
-    return " ".join(named) or NONE
+    names = [value for key, value in known if _names_part(key)]
+    others = [f"{short(key, keys)}={value}" for key, value in known if not _names_part(key)]
+    return " ".join([*names, *others]) or NONE
+
+
+def _names_part(key: str) -> bool:
+    return key == STRATEGY or key.endswith(".name")

@@ -58,6 +58,13 @@ def fit(values: Sequence[float], start: float, end: float, *, wide: float = 50.0
     return Scale(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, start, end)
 
 
+def fit_share(values: Sequence[float], start: float, end: float) -> Scale:
+    """Return a scale with round ends for shares, which does not leave 0 to 1 unless a value does."""
+    found = fit(values, start, end, wide=math.inf)
+    low = max(found.low, 0.0) if min(values) >= 0 else max(found.low, -1.0)
+    return Scale(low, min(found.high, 1.0) if max(values) <= 1 else found.high, start, end)
+
+
 def tick_text(value: float, *, percent: bool = False) -> str:
     """Return a tick's number as a short text: ``20k``, ``0.05``, ``1e-5``, ``85 %``."""
     if percent:

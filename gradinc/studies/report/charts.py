@@ -17,7 +17,7 @@ from gradinc.base.text import percent_text, printable
 from gradinc.records.curves import Band, Points
 from gradinc.records.matrix import together
 from gradinc.records.metrics import Matrix
-from gradinc.studies.report.axes import Scale, fit, tick_text
+from gradinc.studies.report.axes import Scale, fit, fit_share, tick_text
 
 CHART_WIDTH, HEIGHT = 300, 210
 LEFT, RIGHT, TOP, BOTTOM = 48, 10, 10, 40
@@ -39,6 +39,8 @@ class Line:
         band: the range around it.
         errors: intervals at single points.
         dots: whether its points are marked.
+        place: the number of its setting in the page, by which a reader chooses it; None for other lines.
+        faint: whether it is faint until its setting is chosen.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Line:
     band: Band = field(default_factory=list)
     errors: Band = field(default_factory=list)
     dots: bool = False
+    place: int | None = None
+    faint: bool = False
 
 
 class Numbers:
@@ -101,15 +105,26 @@ def chart(
         return Markup("")
     ys = [y for line in lines for y in _heights(line)]
     across = _across([p[0] for line in lines for p in line.points], ticks, logarithmic)
-    up = fit(ys, HEIGHT - BOTTOM, TOP) if not percent else fit(ys, HEIGHT - BOTTOM, TOP, wide=float("inf"))
+    up = fit_share(ys, HEIGHT - BOTTOM, TOP) if percent else fit(ys, HEIGHT - BOTTOM, TOP)
     inside = [mark for mark in marks if across.low < mark < across.high]
     parts = [_frame(across, up, x, percent, ticks)]
     parts += [Markup('<path class="mark" d="M{} {}V{}"/>').format(_n(across(m)), TOP, HEIGHT - BOTTOM) for m in inside]
     for line in lines:
-        parts += _drawn(line, across, up)
-    ends_at = [f"{line.name} ends at {tick_text(round(line.points[-1][1], 6), percent=percent)}" for line in lines[:8]]
+        parts.append(_chosen(line, Markup("").join(_drawn(line, across, up))))
+    told = [line for line in lines if not line.faint][:8]
+    ends_at = [f"{line.name} ends at {tick_text(round(line.points[-1][1], 6), percent=percent)}" for line in told]
+    if len(lines) > len(told):
+        ends_at.append(f"{len(lines) - len(told)} other lines")
     scale = " The vertical axis is logarithmic." if up.logarithmic else ""
     return _figure(numbers, title, f"{title} against {x}.{scale} {'; '.join(ends_at)}.", parts, CHART_WIDTH, HEIGHT)
+
+
+def _chosen(line: Line, drawing: Markup) -> Markup:
+    """Return the drawing of a line, in a group by which a reader can choose its setting."""
+    if line.place is None:
+        return drawing
+    faint = Markup(' class="off"') if line.faint else ""
+    return Markup('<g data-s="{}"{}>{}<title>{}</title></g>').format(line.place, faint, drawing, text(line.name))
 
 
 def _across(xs: Sequence[float], ticks: Sequence[tuple[float, str]], logarithmic: bool) -> Scale:

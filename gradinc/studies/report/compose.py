@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gradinc.base.errors import UserError
-from gradinc.base.text import duration_text
+from gradinc.base.text import count_text, duration_text
 from gradinc.records import summary
-from gradinc.records.recorded import STATUSES, RecordedRun
+from gradinc.records.recorded import STATUSES, RecordedRun, finite
 from gradinc.studies.report.charts import Numbers
 from gradinc.studies.report.document import Report
 from gradinc.studies.report.sections.learning import diagnostics_section, learning_section
@@ -21,13 +21,16 @@ from gradinc.studies.report.sections.tasks import tasks_section
 from gradinc.studies.report.subject import Page, Subject
 
 
-def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
+def compose(title: str, runs: Sequence[RecordedRun], by: Sequence[str] = ()) -> Report:
     """Return the report of some runs: a function of their directories, so that the same runs give the same report.
+
+    Args:
+        by: the keys that make settings; by default all keys besides the seed in which the runs differ.
 
     Raises:
         UserError: no run can be read.
     """
-    subject = Subject(title, sorted(runs, key=lambda run: (run.name, str(run.path))))
+    subject = Subject(title, sorted(runs, key=lambda run: (run.name, str(run.path))), by)
     if not subject.settings:
         what, fix = "has no run that can be read", "Run the run's own command again: it writes the missing files"
         damaged = next((run for run in subject.runs if run.damage is not None), None)
@@ -49,12 +52,13 @@ def compose(title: str, runs: Sequence[RecordedRun]) -> Report:
         config_section(page),
         provenance_section(page),
     ]
-    return Report(title, _facts(subject), _warnings(subject), [section for section in sections if section])
+    return Report(title, _facts(subject), _warnings(subject), [s for s in sections if s], subject.legend)
 
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:
     if len(subject.runs) == 1:
-        return [(name, values[0]) for name, values in summary.results_of(list(subject.runs)).items()]
+        results = [(name, values[0]) for name, values in summary.results_of(list(subject.runs)).items()]
+        return [*results, *_data_facts(subject)]
     best = subject.ranked[0]
     found = best.score(subject.measure)
     facts = [("runs", f"{len(subject.runs):,}"), ("settings", f"{len(subject.settings):,}")]
@@ -66,7 +70,23 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
         facts.append((f"best {subject.score_name}{mean}", summary.score_text(found.mean, subject.measure)))
         facts.append(("best setting", best.name))
     seconds = [value for run in subject.runs if (value := run.number("result", "seconds")) is not None]
+    facts += _data_facts(subject)
     return [*facts, ("total time", duration_text(sum(seconds) if seconds else None))]
+
+
+def _data_facts(subject: Subject) -> list[tuple[str, str]]:
+    """Return the number of classes and the numbers of rows of each data set."""
+    found: dict[str, None] = {}
+    for run in subject.runs:
+        data = run.meta.get("data")
+        data = data if isinstance(data, Mapping) else {}
+        rows, classes = data.get("rows"), data.get("classes")
+        parts = [str(data["name"])] if "name" in data else []
+        parts += [f"{len(classes)} classes"] if isinstance(classes, list) else []
+        counts = [f"{count_text(finite(n))} {part}" for part, n in rows.items()] if isinstance(rows, Mapping) else []
+        parts += [f"rows: {', '.join(counts)}"] if counts else []
+        found["; ".join(parts)] = None
+    return [("data", text) for text in list(found)[:3] if text]
 
 
 def _warnings(subject: Subject) -> list[str]:

@@ -46,6 +46,22 @@ class Figure:
     caption: str
 
 
+class LegendEntry(NamedTuple):
+    """One line of a legend.
+
+    Attributes:
+        style: style of its lines.
+        name: the setting.
+        place: its number in the page, by which a reader chooses it; None if it cannot be chosen.
+        faint: whether it is faint until it is chosen.
+    """
+
+    style: str
+    name: str
+    place: int | None = None
+    faint: bool = False
+
+
 @dataclass(frozen=True)
 class Section:
     """One part of a report.
@@ -61,7 +77,7 @@ class Section:
 
     title: str
     notes: Sequence[str] = ()
-    legend: Sequence[tuple[str, str]] = ()
+    legend: Sequence[LegendEntry] = ()
     figures: Sequence[Figure] = ()
     wide: Sequence[Figure] = ()
     tables: Sequence[ReportTable] = ()
@@ -77,9 +93,11 @@ class Report:
         facts: names and values of the main results.
         warnings: sentences that a reader must know before comparing runs.
         sections: its parts, in order.
+        settings: the settings that a reader can choose.
     """
 
     title: str
     facts: Sequence[tuple[str, str]]
     warnings: Sequence[str]
     sections: Sequence[Section] = field(default_factory=list)
+    settings: Sequence[LegendEntry] = ()

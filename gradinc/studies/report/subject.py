@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from gradinc.base.text import counted
-from gradinc.records.curves import Points, average, spread
+from gradinc.records.curves import Band, Points, average, thinned
 from gradinc.records.groups import RunGroup, group, ranked
 from gradinc.records.recorded import SCORES, RecordedRun
 from gradinc.studies.report.charts import Line, Numbers
+from gradinc.studies.report.document import LegendEntry
 
-COLOURS = 6
-"""Largest number of settings that all have a line; of more settings, only the best have lines, over a band of all."""
+COLOURS = 12
+"""Largest number of settings that are all shown in full; of more settings, the others are faint until chosen."""
 
 _BEST = 3
-"""Number of settings that each have a line if there are more than `COLOURS`."""
+"""Number of settings that are shown in full if there are more than `COLOURS`."""
+
+_COARSE = 24
+"""Points of the curve of a faint setting."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,16 @@ class Subject:
     Attributes:
         title: the heading of the page.
         runs: all runs.
+        by: the keys that make settings; by default all keys besides the seed in which the runs differ.
     """
 
     title: str
     runs: Sequence[RecordedRun]
+    by: Sequence[str] = ()
 
     @cached_property
     def _grouped(self) -> tuple[list[str], list[RunGroup]]:
-        return group(self.runs)
+        return group(self.runs, self.by)
 
     @property
     def keys(self) -> list[str]:
@@ -68,40 +74,51 @@ class Subject:
 
     @property
     def many(self) -> bool:
-        """Return whether there are too many settings to draw each of them."""
+        """Return whether there are too many settings to show all of them in full."""
         return len(self.settings) > COLOURS
 
     @cached_property
+    def styles(self) -> dict[RunGroup, str]:
+        """The style of every setting; the styles repeat after `COLOURS`."""
+        order = self.ranked if self.many else self.settings
+        return {one: f"c{index % COLOURS + 1}" for index, one in enumerate(order)}
+
+    @cached_property
+    def places(self) -> dict[RunGroup, int]:
+        """The number of each setting in the page, by which it is chosen there."""
+        return {one: index for index, one in enumerate(self.styles)}
+
+    @cached_property
     def coloured(self) -> dict[str, RunGroup]:
-        """The settings that each have a line, by their style."""
+        """The settings that are shown in full at first, by their style."""
         chosen = self.ranked[:_BEST] if self.many else self.settings
-        return {f"c{number}": one for number, one in enumerate(chosen, start=1)}
+        return {self.styles[one]: one for one in chosen}
 
     @property
-    def legend(self) -> list[tuple[str, str]]:
-        """Meanings of the styles of `lines`."""
-        own = [(style, _counted(one)) for style, one in self.coloured.items()]
-        if not self.many:
-            return own if len(self.runs) > 1 else []
+    def legend(self) -> list[LegendEntry]:
+        """The styles of `lines`; settings that are faint at first are not listed until they are chosen."""
+        if len(self.runs) < 2:
+            return []
+        shown = set(self.coloured.values())
         return [
-            *own,
-            (
-                "all",
-                f"all {len(self.settings)} settings: the median, and bands of the middle 80 % and of the whole range",
-            ),
+            LegendEntry(style, _counted(one), self.places[one], one not in shown) for one, style in self.styles.items()
         ]
 
     def lines(self, curves: dict[RunGroup, list[Points]]) -> list[Line]:
-        """Return the lines of the settings with a colour, and bands of all settings if there are many."""
+        """Return the lines of all settings: the mean of their curves, with the range."""
+        return self.with_places({one: average(found) for one, found in curves.items()})
+
+    def with_places(self, found: Mapping[RunGroup, tuple[Points, Band]], *, dots: bool = False) -> list[Line]:
+        """Return lines with the settings' styles, the faint ones first, with fewer points and without bands."""
+        shown = set(self.coloured.values())
         lines = []
-        if self.many:
-            means = [average(of_runs)[0] for of_runs in curves.values()]
-            middle, most, whole = spread(means)
-            lines = [Line("the whole range", middle, "all none", whole), Line("the median", middle, "all", most)]
-        for style, one in self.coloured.items():
-            points, band = average(curves.get(one, []))
-            lines.append(Line(one.name, points, style, band))
-        return lines
+        for one, style in self.styles.items():
+            points, band = found.get(one, ([], []))
+            faint = one not in shown
+            if faint:
+                points, band = thinned(points, _COARSE)[0], []
+            lines.append(Line(one.name, points, style, band, dots=dots, place=self.places[one], faint=faint))
+        return sorted(lines, key=lambda line: not line.faint)
 
 
 @dataclass(frozen=True)

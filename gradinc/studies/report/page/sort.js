@@ -21,3 +21,22 @@ for (const table of document.querySelectorAll("table.sort")) {
     });
   });
 }
+
+// Shows the chosen settings in full; without it those that were chosen first stay so.
+const chooser = document.querySelector(".chooser");
+if (chooser) {
+  const boxes = [...chooser.querySelectorAll("input")];
+  const show = box => {
+    for (const part of document.querySelectorAll(`[data-s="${box.value}"]`)) {
+      part.classList.toggle("off", !box.checked);
+      if (box.checked && part.matches("g")) part.parentNode.append(part);
+    }
+  };
+  chooser.hidden = false;
+  for (const box of boxes) box.addEventListener("change", () => show(box));
+  for (const button of chooser.querySelectorAll("button")) {
+    button.addEventListener("click", () => {
+      for (const box of boxes) { box.checked = Boolean(button.dataset.all); show(box); }
+    });
+  }
+}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from statistics import fmean
 
-from gradinc.base.text import count_text
+from gradinc.base.text import count_text, number_text
 from gradinc.records import summary
 from gradinc.records.curves import AXES, GRID, NOTES, Points, average, curve, diagnostics, value_at
 from gradinc.records.groups import RunGroup
+from gradinc.records.statistics import estimate
 from gradinc.studies.report.charts import chart
 from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
 from gradinc.studies.report.subject import Page
@@ -47,7 +49,21 @@ def diagnostics_section(page: Page) -> Section | None:
     if not figures:
         return None
     note = "A value is the mean over the updates since the previous line of the log."
-    return Section("Diagnostics", [note], page.subject.legend, figures)
+    return Section("Diagnostics", [note], page.subject.legend, figures, tables=[_diagnostics_table(page, names)])
+
+
+def _diagnostics_table(page: Page, names: list[str]) -> ReportTable:
+    """Return the mean of each diagnostic over the whole log, ± 95 % CI over a setting's runs."""
+    rows = []
+    for one in page.subject.styles:
+        row = [Entry(one.name)]
+        for name in names:
+            columns = [column for run in one.drawn if (column := run.columns.get((NOTES, name))) is not None]
+            found = estimate([fmean(column.values) for column in columns])
+            half = f" ± {number_text(found.half)}" if found is not None and found.half is not None else ""
+            row.append(Entry(number_text(found.mean if found else None) + half, found.mean if found else None))
+        rows.append(row)
+    return ReportTable("Diagnostics, means over the log ± 95 % CI", ["setting", *names], rows, folded=True)
 
 
 def _curves(page: Page, axis: str, keys: tuple[str, ...]) -> dict[RunGroup, list[Points]]:
@@ -75,7 +91,7 @@ def _task_ends(page: Page, axis: str) -> list[float]:
 
 def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[ReportTable]:
     rows = []
-    for one in page.subject.coloured.values():
+    for one in page.subject.styles:
         points, _ = average([curve(run, "samples", *keys) for run in one.drawn])
         if points:
             places = [points[0][0] + share * (points[-1][0] - points[0][0]) for share in SHARES]

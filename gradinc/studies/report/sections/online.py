@@ -11,9 +11,9 @@ from gradinc.records.groups import RunGroup
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.statistics import estimate
 from gradinc.records.summary import metric_shown
-from gradinc.studies.report.charts import Line, chart
+from gradinc.studies.report.charts import chart
 from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
-from gradinc.studies.report.subject import COLOURS, Page
+from gradinc.studies.report.subject import Page
 
 _SHARES = {"all tasks": (0.0, 1.0), "first tenth": (0.0, 0.1), "last tenth": (0.9, 1.0)}
 
@@ -28,9 +28,9 @@ def online_section(page: Page) -> Section | None:
         return None
     losses = all(run.value("result", "metrics", "online_mse") is not None for one in curves for run in one.drawn)
     title, measure = ("online MSE", "mse") if losses else ("online accuracy", "accuracy")
-    shown = dict(list(curves.items())[: 2 * COLOURS])
-    styles = {one: f"c{place % COLOURS + 1}" + (" more" if place >= COLOURS else "") for place, one in enumerate(shown)}
-    lines = [Line(one.name, points, styles[one], band) for one in shown for points, band in [_interval(shown[one])]]
+    lines = subject.with_places(
+        {one: _interval(found, None if losses else (0.0, 1.0)) for one, found in curves.items()}
+    )
     picture = chart(page.numbers, title, lines, "task", percent=not losses)
     notes = [
         f"The {title} of a task is the mean over its rows, each predicted by the forward pass of its own step, "
@@ -38,11 +38,8 @@ def online_section(page: Page) -> Section | None:
         "A line is the mean of a setting's runs, and the band is its 95 % CI (Student); a single run has no band. "
         f"More than {GRID} tasks are divided into equal parts, and a point is the mean of a part.",
     ]
-    if len(shown) < len(curves):
-        notes.append(f"The figure shows {len(shown)} of {len(curves)} settings; the table shows all.")
-    legend = [(styles[one], one.name) for one in shown] if len(subject.runs) > 1 else []
     figure = Figure(picture, f"{title} of each task, before its rows are trained on")
-    return Section("Online learning", notes, legend, [figure], tables=[_table(title, curves, measure)])
+    return Section("Online learning", notes, subject.legend, [figure], tables=[_table(title, curves, measure)])
 
 
 def _curve(run: RecordedRun) -> Points:
@@ -50,16 +47,16 @@ def _curve(run: RecordedRun) -> Points:
     return [] if column is None else [(float(task), value) for task, value in enumerate(column.values, start=1)]
 
 
-def _interval(curves: Sequence[Points]) -> tuple[Points, Band]:
+def _interval(curves: Sequence[Points], bounds: tuple[float, float] | None = None) -> tuple[Points, Band]:
     """Return the mean of curves with its interval, as far as all of them reach."""
     tasks = min(len(points) for points in curves)
     line, band = [], []
     for each in zip(*(thinned(points[:tasks])[0] for points in curves), strict=True):
-        found = estimate([y for _, y in each])
+        found = estimate([y for _, y in each], bounds)
         assert found is not None
         line.append((each[0][0], found.mean))
-        if found.half is not None:
-            band.append((each[0][0], found.mean - found.half, found.mean + found.half))
+        if found.interval is not None:
+            band.append((each[0][0], *found.interval))
     return line, band
 
 

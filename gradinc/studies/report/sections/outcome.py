@@ -37,7 +37,8 @@ def settings_section(page: Page) -> Section | None:
     rows = [_setting_row(subject, one) for one in subject.ranked]
     note = (
         "A setting is a set of runs that differ only in the seed. Its score is the mean of its finished runs ± 95 % CI "
-        "(Student); a single run has no interval. The other numbers are means too."
+        "(Student); a single run has no interval. The other numbers are means ± 95 % CI too. In figures, intervals of "
+        "shares are cut at 0 and 100 %."
     )
     table = ReportTable("Settings", [*heads, "runs", subject.score_name, "±", *_measures(subject.runs), *_COUNTS], rows)
     return Section("Settings", [note], tables=[table])
@@ -65,7 +66,8 @@ def _mean_cell(one: RunGroup, *keys: str, show: Shown) -> Entry:
     values = [value for run in one.finished if (value := run.number("result", *keys)) is not None]
     found = estimate(values)
     value = found.mean if found else None
-    return Entry(show(value), value)
+    half = f" ± {show(found.half)}" if found is not None and found.half else ""
+    return Entry(show(value) + half, value)
 
 
 def runs_section(page: Page) -> Section:

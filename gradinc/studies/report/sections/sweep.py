@@ -12,8 +12,8 @@ from gradinc.records.groups import RunGroup, value_order
 from gradinc.records.recorded import SCORES
 from gradinc.studies.report.axes import fit, tick_text
 from gradinc.studies.report.charts import Line, Upright, chart, cut, parallel
-from gradinc.studies.report.document import Figure, Section
-from gradinc.studies.report.subject import COLOURS, Page
+from gradinc.studies.report.document import Figure, LegendEntry, Section
+from gradinc.studies.report.subject import Page
 
 WIDE = 8.0
 """Ratio of values above which an axis is logarithmic."""
@@ -46,7 +46,7 @@ def sweep_section(page: Page) -> Section | None:
             "In parallel coordinates, a line is a setting: the darker the line, the better the score. A dashed line "
             "has no finished run. The settings of the legend have their colours."
         )
-    legend: list[tuple[str, str]] = []
+    legend: list[LegendEntry] = []
     if len(subject.keys) == 1:
         figures.append(_one_factor(page, keys[0], scored))
         notes.append(
@@ -88,8 +88,8 @@ def _one_factor(page: Page, key: str, scored: Sequence[RunGroup]) -> Figure:
         found = one.score(measure)
         assert found is not None  # these settings have a score
         points.append((places[one.values[key]], found.mean))
-        if found.half is not None:
-            errors.append((places[one.values[key]], found.mean - found.half, found.mean + found.half))
+        if found.interval is not None:
+            errors.append((places[one.values[key]], *found.interval))
     style = "c1" if numeric else "c1 dots"
     line = Line(page.subject.score_name, points, style, errors=errors, dots=True)
     title = f"{page.subject.score_name} by {key.removesuffix('.name')}"
@@ -104,15 +104,15 @@ def _marginal(page: Page, key: str, scored: Sequence[RunGroup]) -> Figure:
     for one in scored:
         found = one.score(measure)
         values.setdefault(places[one.values[key]], []).append(found.mean if found else math.nan)
-    dots = [(x, y) for x, ys in sorted(values.items()) for y in ys]
     lines = [
-        Line("settings", dots, "all dots", dots=True),
         Line("median", [(x, median(ys)) for x, ys in sorted(values.items())], "all", dots=False),
     ]
-    for style, one in page.subject.coloured.items() if len(page.subject.settings) > COLOURS else ():
+    shown = page.subject.coloured.values()
+    for one, style in page.subject.styles.items():
         found = one.score(measure)
         if found is not None:
-            lines.append(Line(one.name, [(places[one.values[key]], found.mean)], f"{style} dots", dots=True))
+            dot, place = [(places[one.values[key]], found.mean)], page.subject.places[one]
+            lines.append(Line(one.name, dot, f"{style} dots", dots=True, place=place, faint=one not in shown))
     title = f"{page.subject.score_name} by {key.removesuffix('.name')}"
     return _by_key(page, title, lines, key, places)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gradinc.records import summary
 from gradinc.records.curves import Points
 from gradinc.records.groups import RunGroup
 from gradinc.records.matrix import accuracy_matrix, forgetting_curve, mean_accuracy, mean_matrix, together
 from gradinc.records.metrics import Matrix
+from gradinc.records.statistics import estimate
 from gradinc.studies.report.charts import Line, chart, heat_map_figure
 from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
 from gradinc.studies.report.subject import Page
@@ -21,6 +24,9 @@ DEFINITIONS = (
 _MOST_TASKS = 10
 """Largest number of tasks whose lines have colours."""
 
+MOST_MATRICES = 24
+"""Largest number of settings with figures of their own: a matrix and the accuracy on each task."""
+
 _MOST_COLUMNS = 200
 """Largest number of tasks for which the matrix is also a table; ``result.json`` has every matrix."""
 
@@ -33,15 +39,15 @@ def tasks_section(page: Page) -> Section | None:
         own = {one: mean_matrix(found) for one in subject.settings if (found := _of_one_shape(one, kind))}
         if own:
             figures += _over_tasks(page, own, kind)
-        for one in subject.coloured.values():
-            if one in own:
-                name = "accuracy matrix" + words + (f": {one.name}" if len(subject.settings) > 1 else "")
-                figures.append(Figure(heat_map_figure(page.numbers, name, own[one]), f"{name} (columns: tasks)"))
-                tables += [_table(name, own[one])] if len(own[one][0]) <= _MOST_COLUMNS else []
-        if len(subject.settings) == 1 and own and not together(matrix := own[subject.settings[0]]):
-            figures.append(_each_task(page, matrix, words))
+        for one in [one for one in subject.styles if one in own][:MOST_MATRICES]:
+            name = "accuracy matrix" + words + (f": {one.name}" if len(subject.settings) > 1 else "")
+            figures.append(Figure(heat_map_figure(page.numbers, name, own[one]), f"{name} (columns: tasks)"))
+            tables += [_table(name, own[one])] if len(own[one][0]) <= _MOST_COLUMNS else []
+        for one in [one for one in subject.styles if one in own and not together(own[one])][:MOST_MATRICES]:
+            figures.append(_each_task(page, own[one], words, one.name if len(subject.settings) > 1 else ""))
     if not figures:
         return None
+    figures += _stability(page)
     protocols = sorted({run.protocol for run in subject.runs if run.protocol})
     notes = [
         DEFINITIONS,
@@ -80,20 +86,41 @@ def _over_tasks(page: Page, own: dict[RunGroup, Matrix], kind: str) -> list[Figu
     return figures
 
 
+def _stability(page: Page) -> list[Figure]:
+    """Stability (BWT) against plasticity (LA) of the settings, with 95 % intervals of the stability."""
+    lines = []
+    for line in page.subject.with_places({}):
+        one = next(one for one, place in page.subject.places.items() if place == line.place)
+        found = [
+            estimate([v for run in one.finished if (v := run.number("result", "metrics", name)) is not None], between)
+            for name, between in (("la", (0.0, 1.0)), ("bwt", (-1.0, 1.0)))
+        ]
+        if found[0] is not None and found[1] is not None:
+            x = 100 * found[0].mean
+            errors = [(x, *found[1].interval)] if found[1].interval is not None else []
+            points = [(x, found[1].mean)]
+            lines.append(replace(line, points=points, errors=errors, style=f"{line.style} dots", dots=True))
+    if not lines:
+        return []
+    title = "stability (BWT) against plasticity (LA)"
+    picture = chart(page.numbers, title, lines, "learning accuracy, %", percent=True)
+    return [Figure(picture, f"{title}; up and right is better")]
+
+
 def _ticks(tasks: int) -> list[tuple[float, str]]:
     return [(float(task), str(task)) for task in range(1, tasks + 1)]
 
 
-def _each_task(page: Page, matrix: Matrix, words: str) -> Figure:
+def _each_task(page: Page, matrix: Matrix, words: str, setting: str) -> Figure:
     """Return the accuracy on every task during the training on later tasks."""
     lines = []
     for j in range(len(matrix[0])):
         points = [(float(i), v) for i in range(j + 1, len(matrix)) if (v := matrix[i][j]) is not None]
         style = f"c{j + 1}" if len(matrix[0]) <= 6 else "faint" if len(matrix[0]) > _MOST_TASKS else f"c{j % 6 + 1}"
         lines.append(Line(f"task {j + 1}", points, style, dots=len(matrix[0]) <= 6))
-    title = f"accuracy on each task{words}"
+    title = f"accuracy on each task{words}" + (f": {setting}" if setting else "")
     return Figure(
-        chart(page.numbers, title, lines, "tasks learnt", percent=True),
+        chart(page.numbers, title, lines, "tasks learnt", percent=True, ticks=_ticks(len(matrix[0]))),
         f"{title}, each from the end of its training",
     )
 
