@@ -36,7 +36,6 @@ FILE_ROOMS = {
     "method": "methods",
     "rule": "rules",
     "due": "dues",
-    "criterion": "criteria",
     "cluster": "studies/sweep/engines",
 }
 """Kinds with one file per part, and their folder in the package."""
@@ -47,13 +46,12 @@ MODULE_ROOMS = {"optimizer": ("core/optimizers.py", "weights"), "schedule": ("co
 KINDS = (*FILE_ROOMS, *MODULE_ROOMS)
 
 FORMS = {
-    "model": Form(("shape", "outputs"), ("shape", "outputs", "text")),
+    "model": Form(("shape", "outputs")),
     "data": Form(("root",)),
     "stream": Form(("material",)),
     "method": Form(base="gradinc.core.method.Method"),
     "rule": Form(base="gradinc.core.rule.Rule"),
     "due": Form(base="gradinc.core.due.Due"),
-    "criterion": Form(("out", "y"), ("targets",)),
     "cluster": Form(),
     "optimizer": Form(("weights",)),
     "schedule": Form(("update", "updates")),
@@ -72,7 +70,6 @@ PLURALS = {
     "method": "methods",
     "rule": "rules",
     "due": "dues",
-    "criterion": "criteria",
     "cluster": "clusters",
 }
 """The kind's name in listings; after ``gradinc.`` it is the entry point group of parts in other packages."""

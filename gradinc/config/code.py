@@ -18,7 +18,6 @@ MAKING = (
     "base/randomness.py",
     "config",
     "core",
-    "criteria",
     "data",
     "dues",
     "methods",

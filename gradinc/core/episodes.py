@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.data.batch import Batch, items_of
+from gradinc.data.padding import padded_together
 from gradinc.data.task import Setting, Task
 
 
@@ -50,3 +51,21 @@ def batch_of(rows: dict[str, Tensor], task: int) -> Batch:
     terms = rows.get("terms")
     items = items_of(len(rows["y"]), None, terms)
     return Batch(rows["x"], rows["y"], task, items, tasks=rows["tasks"], terms=terms)
+
+
+def sampled(memory: dict[str, Tensor], sample: int, random: torch.Generator) -> Tensor | None:
+    """Draw positions of a sample from a memory, int64, shape (sample,), or None if the memory is not larger."""
+    size = len(memory.get("y", ()))
+    if size <= sample:
+        return None
+    return torch.randperm(size, generator=random, device=random.device)[:sample]
+
+
+def with_examples(memory: dict[str, Tensor], task: Task, capacity: int, random: torch.Generator) -> dict[str, Tensor]:
+    """Return a memory with the task's share of examples after those of earlier tasks.
+
+    Args:
+        capacity: a method's option ``memory``.
+    """
+    new = drawn(task, share(capacity, task.setting), random)
+    return {name: padded_together(memory[name], rows) if memory else rows for name, rows in new.items()}

@@ -53,7 +53,7 @@ class Learner:
         self.optimizer = rate.optimizer
         self.place, self.work, self.notes = passes.place, passes.work, passes.notes
         self.finite = FiniteCheck(self.weights, self.place)
-        self.rng, self.note = self.place.generator, self.notes.add
+        self.rng, self.update_rng, self.note = self.place.generator, self.place.update_generator, self.notes.add
         self.gradient, self.row_gradients = passes.gradient, passes.row_gradients
         self.input_gradient, self.outputs = passes.input_gradient, passes.outputs
         self._online = online
@@ -61,8 +61,9 @@ class Learner:
         chain = [*first.values(), *self.methods, *last.values()]
         self._batch, self._loss = _hooks(chain, "batch"), _hooks(chain, "loss")
         self._transforms = _hooks(chain, "transform")
-        # Methods that move the weights come first, so that the others see the final update.
-        self._stepped = _hooks(sorted(chain, key=lambda method: method.role not in MOVES), "stepped")
+        # Methods that move the weights come first, so that the others see the final update; methods that replace
+        # weights come last, because what they write is no step.
+        self._stepped = _hooks(sorted(chain, key=_turn), "stepped")
         self._begins = _hooks(chain, "begin")
         self._ends = _hooks(sorted(chain, key=lambda method: method.role != "averages"), "end")
         self._step = rate.step
@@ -140,6 +141,13 @@ class Learner:
         """Return the gradient of this window's own objective at the current weights, shape (P,)."""
         return self.window.again(self)
 
+    @torch.no_grad()
+    def window_loss(self) -> Tensor:
+        """Return the mean loss of the window's rows when they were trained on, a scalar."""
+        total = self.window.loss(self.criterion)
+        self.place.world.sum_(total)
+        return total / self.window.items
+
     def part(self, batch: Batch, factor: float, out: Tensor | None = None) -> Tensor:
         """Return the gradient of one micro-batch's objective times a factor, computed again, shape (P,)."""
         with self.passes.undisturbed(self.place.index):
@@ -169,9 +177,13 @@ class Learner:
         self.weights.reached.clear()  # heads that a method evaluated here must not move in the next window
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Use the weights that a method provides for evaluation, if any; restore the training weights on exit."""
-        standing = [weights for method in self.methods if (weights := method.standing()) is not None]
+    def evaluating(self, task: int | None = None) -> Iterator[None]:
+        """Use the weights that a method provides for evaluation, if any; restore the training weights on exit.
+
+        Args:
+            task: the task of the rows, for methods with weights of their own for each task.
+        """
+        standing = [weights for method in self.methods if (weights := method.standing(self, task)) is not None]
         if not standing:
             yield
             return
@@ -200,6 +212,10 @@ class Learner:
         for name, part in self._saved.items():
             part.load_state_dict(state[name])
         self.place.taken(self.window.taken)
+
+
+def _turn(method: Method) -> int:
+    return 0 if method.role in MOVES else 2 if method.role == "resets" else 1
 
 
 def _hooks(chain: Iterable[Method], name: str) -> list[Any]:

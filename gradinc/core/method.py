@@ -12,7 +12,7 @@ from gradinc.core.window import Window
 from gradinc.data.batch import Batch
 from gradinc.data.task import Setting, Task
 
-Role = Literal["free", "recomputes", "steers", "confines", "bounds", "layerwise", "masks", "averages"]
+Role = Literal["free", "recomputes", "steers", "confines", "bounds", "layerwise", "masks", "averages", "resets"]
 """Effect of a method on the gradient or on the update, as far as other methods in the chain depend on it:
 
 - ``recomputes``: `transform` discards earlier changes of the gradient.
@@ -22,10 +22,11 @@ Role = Literal["free", "recomputes", "steers", "confines", "bounds", "layerwise"
 - ``layerwise``: `transform` treats every layer separately and stores nothing about it.
 - ``masks``: `stepped` drops entries of the update.
 - ``averages``: `stepped` and `end` change the weights by more than the update.
+- ``resets``: `stepped` replaces weights by new ones, which are no step from the old weights.
 - ``free``: none of these.
 
 `gradinc.core.order` defines which roles go together. The learner first calls the `stepped` of methods that move the
-weights.
+weights, and last the `stepped` of methods that replace weights.
 """
 
 MOVES = ("confines", "masks", "averages")
@@ -74,8 +75,12 @@ class Method:
         """Return the bytes of its stored examples, gradients, bases and importances."""
         return sum(_bytes(getattr(self, name)) for name in self.state)
 
-    def standing(self) -> Tensor | None:
-        """Return the weights, shape (P,), to measure and save instead of the weights in training, or None."""
+    def standing(self, learner: LearnerView, task: int | None = None) -> Tensor | None:
+        """Return the weights, shape (P,), to measure and save instead of the weights in training, or None.
+
+        Args:
+            task: the task of the measured rows; None for weights that are saved.
+        """
         return None
 
     def begin(self, task: Task, learner: LearnerView) -> None:

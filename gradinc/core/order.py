@@ -48,6 +48,12 @@ def _table() -> Iterator[tuple[tuple[Role, Role], Conflict]]:
     what = " drops entries of the update, which leaves the subspace that "
     yield ("confines", "masks"), Conflict("{1}" + what + "{0} keeps it in", None, False)
     yield ("masks", "confines"), Conflict("{0}" + what + "{1} keeps it in", None, False)
+    what = "both {0} and {1} average the weights, so one would average what the other has averaged"
+    yield ("averages", "averages"), Conflict(what, "stepped", False)
+    what = "{1} replaces weights, which leaves the subspace that {0} keeps them in"
+    yield ("confines", "resets"), Conflict(what, None, False)
+    what = "{0} replaces weights, which leaves the subspace that {1} keeps them in"
+    yield ("resets", "confines"), Conflict(what, None, False)
 
 
 CONFLICTS: Mapping[tuple[Role, Role], Conflict] = dict(_table())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,7 @@ class Passes:
         self.layers = RowLayers(model, weights)
         self._by_row = by_row and self.layers.factored(evaluated=False)
         self._calls: list[Call] = []
+        self._watched: list[tuple[str, Callable[[Tensor], None]]] = []
         self._factors: dict[float, Tensor] = {}
         self._drops = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules())
         self._norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
@@ -78,6 +80,25 @@ class Passes:
         """Return the model's output for a micro-batch of the window, with the micro-batch's own dropout masks."""
         if self._drops:
             self._reseed(self.place.index)
+        if self._watched:
+            with self._watching():
+                return self._train(batch)
+        return self._train(batch)
+
+    def watch(self, layer: str, receive: Callable[[Tensor], None]) -> None:
+        """Give the inputs of a layer, detached, to a function in the next `train`, for a method's `batch`."""
+        self._watched.append((layer, receive))
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        with ExitStack() as hooks:
+            for layer, receive in self._watched:
+                hook = partial(_received, receive)
+                hooks.callback(self.model.get_submodule(layer).register_forward_pre_hook(hook).remove)
+            self._watched = []
+            yield
+
+    def _train(self, batch: Batch) -> Tensor:
         if not self._by_row:
             return self.forward(batch)
         with self.layers.recorded() as self._calls:
@@ -281,3 +302,7 @@ class Passes:
         rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0), randomness="different")
         grads = rows(trained, {name: field for name, field in fields.items() if field is not None})
         return self.weights.flatten([grads[name] for name in self.weights.names], rows=len(batch.x))
+
+
+def _received(receive: Callable[[Tensor], None], module: nn.Module, given: tuple[Tensor, ...]) -> None:
+    receive(given[0].detach())

@@ -52,6 +52,14 @@ class Place:
             generator = self._generators[purpose] = torch.Generator(device=self._device)
         return generator.manual_seed(self.derived(purpose, self.here))
 
+    def update_generator(self, purpose: str) -> torch.Generator:
+        """Return a generator like `generator`, newly seeded in every update, for any number of micro-batches."""
+        return self.generator(purpose).manual_seed(self.derived(purpose, -1))
+
+    def chance(self, purpose: str) -> float:
+        """Return a number in [0, 1) that is drawn once for each update, known without a wait for the device."""
+        return self.derived(purpose, -1) / 2**63
+
     def taken(self, members: int) -> None:
         """Count micro-batches as processed."""
         self.member = self.here = members

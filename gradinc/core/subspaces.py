@@ -46,15 +46,23 @@ def change_layers(vector: Tensor, weights: Weights, change: Mapping[str, Callabl
         change: for each layer, a function from its matrix to the new matrix.
     """
     views = dict(weights.layers(vector))
-    for name, make in change.items():
+    for name, matrix in layer_matrices(vector, weights, change).items():
         weight, bias = views[f"{name}.weight"], views.get(f"{name}.bias")
-        matrix = weight.flatten(1)
+        matrix = change[name](matrix)
         if bias is None:
-            weight.copy_(make(matrix).view(weight.shape))
+            weight.copy_(matrix.view(weight.shape))
         else:
-            matrix = make(torch.cat((matrix, bias[:, None]), 1))
             weight.copy_(matrix[:, :-1].reshape(weight.shape))
             bias.copy_(matrix[:, -1])
+
+
+def layer_matrices(vector: Tensor, weights: Weights, names: Iterable[str]) -> dict[str, Tensor]:
+    """Return layers of a vector of shape (P,), as matrices of shape (outputs, n); a bias is the last column."""
+    views, found = dict(weights.layers(vector)), {}
+    for name in names:
+        weight, bias = views[f"{name}.weight"].flatten(1), views.get(f"{name}.bias")
+        found[name] = weight if bias is None else torch.cat((weight, bias[:, None]), 1)
+    return found
 
 
 def inside(matrix: Tensor, u: Tensor) -> Tensor:

@@ -42,6 +42,12 @@ class LearnerView(Protocol):
     def rng(self, purpose: str) -> torch.Generator:
         """Return a generator on the model's device for one purpose, newly seeded in every micro-batch."""
 
+    def update_rng(self, purpose: str) -> torch.Generator:
+        """Return a generator like `rng`, newly seeded in every update: for `transform` and `stepped`."""
+
+    def window_loss(self) -> Tensor:
+        """Return the mean loss of the window's rows when they were trained on, a scalar; for methods that reread."""
+
     def gradient(self, batch: Batch, objective: Objective | None = None, *, evaluated: bool = False) -> Tensor:
         """Return the gradient of the mean of an objective over any batch, at the current weights, shape (P,).
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradinc.core.criterion import Criterion
 from gradinc.core.due import Due
 from gradinc.core.rule import Rule
 from gradinc.core.spread import Spread
@@ -100,6 +101,13 @@ class Window:
         place.world.sum_(total)
         work.share()
         rule.reduce(total, self.items, self.planned)
+        return total
+
+    def loss(self, criterion: Criterion) -> Tensor:
+        """Return Σᵢ cᵢ ℓᵢ over the stored micro-batches, when they were trained on, a scalar."""
+        total = self.weights.value.new_zeros(())
+        for batch, out in zip(self.batches, self.outputs, strict=True):
+            total = total + criterion.total(batch, out)
         return total
 
     def close(self) -> None:

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count
-from gradinc.core.episodes import batch_of, check_share, drawn, share
+from gradinc.core.episodes import batch_of, check_share, sampled, with_examples
 from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
-from gradinc.data.padding import padded_together
 from gradinc.data.task import Setting, Task
 
 
@@ -47,10 +46,8 @@ class AGEM(Method):
         self.task = task.index
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        size = len(self.memory.get("y", ()))
-        if self.chosen is None and size > self.sample:  # once, with the window's first micro-batch
-            random = learner.rng("agem")
-            self.chosen = torch.randperm(size, generator=random, device=random.device)[: self.sample]
+        if self.chosen is None:  # once, with the window's first micro-batch
+            self.chosen = sampled(self.memory, self.sample, learner.rng("agem"))
         return batch
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:
@@ -67,7 +64,4 @@ class AGEM(Method):
         g.addcmul_(ref, harm / square, value=-1)
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        new = drawn(task, share(self.capacity, task.setting), learner.rng("agem"))
-        self.memory = {
-            name: padded_together(self.memory[name], rows) if self.memory else rows for name, rows in new.items()
-        }
+        self.memory = with_examples(self.memory, task, self.capacity, learner.rng("agem"))

@@ -39,7 +39,7 @@ class Lookahead(Method):
         self.slow = learner.weights.value.clone()
         self.t = 0
 
-    def standing(self) -> Tensor | None:
+    def standing(self, learner: LearnerView, task: int | None = None) -> Tensor | None:
         return self.slow if len(self.slow) else None
 
     def stepped(self, window: Window, learner: LearnerView) -> None:

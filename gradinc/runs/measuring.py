@@ -119,7 +119,7 @@ class Measurer:
 
     def _measure(self, rows: Rows, task: int = 0) -> Measures:
         learner = self._learner
-        with learner.evaluating():
+        with learner.evaluating(task):
             return evaluate(
                 learner.model,
                 rows,

@@ -2,18 +2,33 @@
 
 import pytest
 import torch
-from learners import distance, learner, train
+from learners import distance, learner, network, train
 
 from gradinc.core.rule import SeparateRule
+from gradinc.data.task import Setting
 from gradinc.methods.agc import AGC
 from gradinc.methods.asam import ASAM
+from gradinc.methods.c_flat import CFlat
 from gradinc.methods.cautious import Cautious
 from gradinc.methods.centralize import Centralize
 from gradinc.methods.clip import Clip
+from gradinc.methods.continual_backprop import ContinualBackprop
 from gradinc.methods.grokfast import Grokfast
+from gradinc.methods.l2_init import L2Init
 from gradinc.methods.lookahead import Lookahead
 from gradinc.methods.noise import Noise
 from gradinc.methods.sam import SAM, gradient_uphill
+from gradinc.methods.shrink_perturb import ShrinkPerturb
+from gradinc.methods.snoo import Snoo
+from gradinc.methods.upgd import UPGD
+
+
+def renewing() -> ContinualBackprop:
+    """Renews units of the network of `learner` from the third update on."""
+    method = ContinualBackprop(rate=0.05, maturity=1)
+    method.check(network(), Setting())
+    return method
+
 
 CHAINS = {
     "grokfast": lambda: [Grokfast(alpha=0.7)],
@@ -25,6 +40,12 @@ CHAINS = {
     "agc": lambda: [AGC()],
     "sam": lambda: [SAM(rho=0.1)],
     "asam": lambda: [ASAM()],
+    "c_flat": lambda: [CFlat(rho=0.1)],
+    "l2_init": lambda: [L2Init(strength=0.1)],
+    "shrink_perturb": lambda: [ShrinkPerturb()],
+    "continual_backprop": lambda: [renewing()],
+    "upgd": lambda: [UPGD()],
+    "snoo": lambda: [Snoo(k=2)],
     "lookahead": lambda: [Lookahead(k=2)],
     "cautious": lambda: [Cautious()],
     "sam, clip": lambda: [SAM(), Clip(norm=0.3)],

@@ -6,14 +6,28 @@ import pytest
 import torch
 from learners import distance, learner, network, train
 
+from gradinc.core.method import Method
+from gradinc.data.task import Setting
 from gradinc.methods.agc import AGC
 from gradinc.methods.asam import ASAM
+from gradinc.methods.c_flat import CFlat
 from gradinc.methods.cautious import Cautious
 from gradinc.methods.clip import Clip
+from gradinc.methods.continual_backprop import ContinualBackprop
 from gradinc.methods.grokfast import Grokfast
+from gradinc.methods.l2_init import L2Init
 from gradinc.methods.lookahead import Lookahead
 from gradinc.methods.noise import Noise
 from gradinc.methods.sam import SAM
+from gradinc.methods.shrink_perturb import ShrinkPerturb
+from gradinc.methods.snoo import Snoo
+
+
+def checked(method: Method) -> Method:
+    """A method that has seen the model, as a run shows it."""
+    method.check(network(norm=True, dropout=0.2), Setting())
+    return method
+
 
 NEUTRAL = {
     "grokfast": (lambda: Grokfast(lamb=0), lambda: Grokfast()),
@@ -23,6 +37,14 @@ NEUTRAL = {
     "agc": (lambda: AGC(ratio=math.inf), lambda: AGC()),
     "sam": (lambda: SAM(rho=0), lambda: SAM()),
     "asam": (lambda: ASAM(rho=0), lambda: ASAM()),
+    "snoo": (lambda: Snoo(k=3, lr=1, momentum=0), lambda: Snoo(k=3)),
+    "c_flat": (lambda: CFlat(rho=0), lambda: CFlat()),
+    "l2_init": (lambda: L2Init(strength=0), lambda: L2Init()),
+    "shrink_perturb": (lambda: ShrinkPerturb(shrink=0, perturb=0), lambda: ShrinkPerturb()),
+    "continual_backprop": (
+        lambda: checked(ContinualBackprop(rate=0)),
+        lambda: checked(ContinualBackprop(rate=0.1, maturity=2)),
+    ),
     "lookahead": (lambda: Lookahead(k=3, alpha=1), lambda: Lookahead(k=3)),
 }
 OPTIMIZERS = {

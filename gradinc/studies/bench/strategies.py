@@ -33,7 +33,7 @@ from gradinc.studies.bench.harness import (
     summarized,
 )
 
-METHODS = ("grokfast", "centralize", "noise", "clip", "agc", "sam", "asam", "lookahead", "cautious")
+METHODS = ("grokfast", "centralize", "noise", "clip", "agc", "sam", "asam", "c_flat", "lookahead", "snoo", "cautious")
 """Methods for one stream of data; the cost of methods for sequences depends on their memory and their past."""
 
 GOALS = {

@@ -1,1 +1,0 @@
-"""Criteria: one file for each choice of ``criterion=``."""

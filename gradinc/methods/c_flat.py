@@ -1,0 +1,45 @@
+"""g₁ + λ (g₃ − g₂), with g₁ the gradient of SAM and g₂, g₃ gradients up the slope of ‖∇ℓ‖."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gradinc.config.values import NonNegative
+from gradinc.core.linalg import tiny
+from gradinc.core.method import Method
+from gradinc.core.view import LearnerView
+from gradinc.methods.sam import gradient_uphill
+
+
+class CFlat(Method):
+    """Sharpness of order zero and one: SAM with a penalty on the gradient's norm
+
+    Paper: Bian et al. 2024, arXiv 2404.00986, algorithm 1
+    Neutral: rho=0
+
+    With g₀ the window's gradient at w: g₁ is taken at w + ρ g₀ / ‖g₀‖, g₂ at v = w + ρ (g₁ − g₀) / ‖g₁ − g₀‖, and g₃
+    at v + ρ g₂ / ‖g₂‖. That is four passes over the window instead of one. With λ = 0 the result is SAM's gradient.
+
+    Args:
+        rho: ρ, length of each step.
+        strength: λ.
+    """
+
+    rereads = True
+    role = "recomputes"
+
+    def __init__(self, *, rho: NonNegative = 0.2, strength: NonNegative = 0.2) -> None:
+        self.rho, self.strength = rho, strength
+
+    def transform(self, g: Tensor, learner: LearnerView) -> None:
+        weights = learner.weights.value
+        first = gradient_uphill(g, g.norm(), self.rho, learner)
+        rise = first - g
+        before = weights.clone()
+        try:
+            weights.addcdiv_(rise, rise.norm().clamp(min=tiny(g)), value=self.rho)
+            second = learner.regradient()
+            third = gradient_uphill(second, second.norm(), self.rho, learner)
+        finally:
+            weights.copy_(before)
+        g.copy_(first.add_(third.sub_(second), alpha=self.strength))
