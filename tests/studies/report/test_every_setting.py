@@ -65,7 +65,7 @@ def test_legends_say_only_what_differs_and_no_missing_key(gradinc: Any, empty: P
         write_run(empty / "outputs", f"run-{number}", sealed=True, **change)
     html, _ = page(gradinc, "outputs")
     names = re.findall(r"</svg>([^<]+) \(1 run\)</li>", html)
-    assert {name.split()[0] for name in names} == {"er", "ewc"}
+    assert {" ".join(name.split()[:2]) for name in names} == {"cnn er", "mlp ewc"}
     assert names
     assert all("–" not in name for name in names)
 
