@@ -15,14 +15,15 @@ DESCRIPTIONS = {
     "": "Speed against a hand-written loop, the time of whole commands, and what methods compute from past tasks.",
     "strategies": "Processor time of every rule and method, and of diagnostics, over plain accumulation.",
     "incremental": "Streams of tasks against hand-written loops.",
+    "speech": "Training on spectrograms against a hand-written loop.",
     "cuda": "Checks on a GPU: the CPU's numbers, no waiting, resuming, two GPUs; and speed. Exit code 1: one failed.",
 }
 """The benches by the word after ``gradinc bench``."""
 
-NOUNS = {"": "bench", "strategies": "strategy", "incremental": "stream", "cuda": "check"}
+NOUNS = {"": "bench", "strategies": "strategy", "incremental": "stream", "speech": "bench", "cuda": "check"}
 """Name of a line in each bench's table."""
 
-ROUNDS = {"": 7, "strategies": 9, "incremental": 5, "cuda": 5}
+ROUNDS = {"": 7, "strategies": 9, "incremental": 5, "speech": 7, "cuda": 5}
 """Default number of pairs of turns for a ratio."""
 
 
@@ -77,7 +78,17 @@ def _parser(which: str) -> Parser:
 
 def _benches(which: str, options: Namespace) -> dict[str, Any]:
     """Return the lines of a bench, each with the function that measures it."""
-    from gradinc.studies.bench import commands, cuda, handwritten, images, incremental, micro_batches, past, strategies
+    from gradinc.studies.bench import (
+        commands,
+        cuda,
+        handwritten,
+        images,
+        incremental,
+        micro_batches,
+        past,
+        speech,
+        strategies,
+    )
 
     if which == "cuda":
         return cuda.checks(cuda.gpu())
@@ -85,5 +96,7 @@ def _benches(which: str, options: Namespace) -> dict[str, Any]:
         return strategies.costs()
     if which == "incremental":
         return incremental.streams(options.tasks, options.rows)
+    if which == "speech":
+        return speech.spoken()
     trained = {**handwritten.trainings(), **micro_batches.micro_batches(), **past.past()}
     return {**trained, **images.image_folders(), **commands.commands()}

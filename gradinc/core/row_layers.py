@@ -50,7 +50,8 @@ class RowLayers:
     Attributes:
         unknown: the first layer that has no factored form, with its type; None if every layer has one. A module of
             another class than PyTorch's declares with the class attribute ``rowwise = True`` that its `forward` treats
-            each row alone and uses weights only by calling the layers that have them.
+            each row alone and uses weights only by calling the layers that have them; with ``rowwise_inside = True`` it
+            declares that also for the modules inside it that have no trained weights of their own.
     """
 
     def __init__(self, model: nn.Module, weights: Weights) -> None:
@@ -65,7 +66,15 @@ class RowLayers:
             name.rpartition(".")[0] for name, last in zip(weights.names, weights.channels_last, strict=True) if last
         }
         self._norms = [module for module in modules.values() if isinstance(module, _BATCH_NORMS)]
-        unknown = next(((name, type(module).__name__) for name, module in modules.items() if not _known(module)), None)
+        inside = [f"{name}." if name else "" for name, module in modules.items() if _vouches(module)]
+        unknown = next(
+            (
+                (name, type(module).__name__)
+                for name, module in modules.items()
+                if not _known(module) and (name in self._layers or not any(name.startswith(outer) for outer in inside))
+            ),
+            None,
+        )
         self.unknown = None if unknown is None else f"{unknown[0] or 'the model'} ({unknown[1]})"
         every = [id(p) for _, p in model.named_parameters(remove_duplicate=False)]
         if len(set(every)) < len(every):
@@ -214,6 +223,10 @@ def _known(module: nn.Module) -> bool:
         dim = module.start_dim if kind is nn.Flatten else module.dim
         return isinstance(dim, int) and dim > 0
     return not own and (kind in _PLAIN or vars(kind).get("rowwise") is True)
+
+
+def _vouches(module: nn.Module) -> bool:
+    return vars(type(module)).get("rowwise_inside") is True
 
 
 def _joined(layer: str, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,12 @@ from gradinc.config.schema import Config, DataSection
 from gradinc.core.learner import Learner
 from gradinc.core.order import check_shared
 from gradinc.core.world import World, own_device, processes
-from gradinc.data import dataset as data
 from gradinc.data.dataset import Dataset
 from gradinc.data.stream import Stream, open_stream
 from gradinc.runs import device as devices
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.fit import fitted, largest
+from gradinc.runs.reading import encoding_of, load_rows
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     """
     devices.flush_denormals()  # set before the data are read, which starts threads
     device = devices.choose_device(own_device(config.device))
-    dataset = data.load_dataset(config.data, device, devices.storage_dtype(config.dtype))
-    stream = open_stream(config, dataset)
+    read = partial(load_rows, config, device)
+    dataset = read(config.data)
+    stream = open_stream(config, dataset, read)
     _check_limits(config, dataset, stream)
     devices.pin(1, device)  # the initial state does not depend on the threads of training
     shape = Shape(dataset.shape, stream.setting.outputs)
@@ -90,8 +92,13 @@ def check(config: Config, outlined: Callable[[DataSection], Dataset]) -> None:
     Raises:
         UserError: the config does not fit.
     """
-    dataset, meta = outlined(config.data), torch.device("meta")
-    stream = open_stream(config, dataset, outlined)
+    encoding, meta = encoding_of(config), torch.device("meta")
+
+    def read(section: DataSection) -> Dataset:
+        return outlined(section) if encoding is None else encoding.applied(outlined(section))
+
+    dataset = read(config.data)
+    stream = open_stream(config, dataset, read)
     _check_limits(config, dataset, stream)
     with meta:
         model = build_model(config, Shape(dataset.shape, stream.setting.outputs), meta)

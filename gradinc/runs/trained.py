@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ from gradinc.records.matrix import Filled
 from gradinc.records.schemas import read_meta
 from gradinc.records.seal import check_seal
 from gradinc.runs.build import Shape, build_criterion, build_model
-from gradinc.runs.device import autocast_dtype, choose_device, storage_dtype
+from gradinc.runs.device import autocast_dtype, choose_device
 from gradinc.runs.evaluate import evaluate
 from gradinc.runs.logged import Curve, logged_curve
 from gradinc.runs.prediction import Predictor
+from gradinc.runs.reading import load_rows
 from gradinc.runs.saved_weights import BEST_FILE, best_weights, newest_weights, read_ended, tell_unsealed
 
 
@@ -159,7 +160,7 @@ class FinishedRun:
     @cached_property
     def _predictor(self) -> Predictor:
         shape = self.shape  # raises if there is no record
-        stream = None if self.config.stream.name == "iid" else open_stream(self.config, self.dataset())
+        stream = None if self.config.stream.name == "iid" else open_stream(self.config, self.dataset(), self.dataset)
         return Predictor(self.config, {**self.meta["data"], "shape": shape.inputs}, self.model, stream)
 
     def with_weights(self, *, best: bool, device: torch.device | str = "cpu") -> nn.Module:
@@ -189,7 +190,7 @@ class FinishedRun:
 
     def dataset(self, config: data.DataSection | None = None, device: torch.device | str = "cpu") -> data.Dataset:
         """The run's data set, with the run's split, or another data set."""
-        return data.load_dataset(config or self.config.data, device, storage_dtype(self.config.dtype))
+        return load_rows(self.config, torch.device(device), config or self.config.data)
 
     def evaluate(
         self, config: data.DataSection | None = None, *, best: bool = False, device: str = "auto"
@@ -230,7 +231,7 @@ class FinishedRun:
     ) -> dict[str, Any]:
         """Evaluate a run on a stream of tasks as `evaluate` does, on the test rows of each task."""
         own = replace(self.config, data=config or self.config.data)
-        stream = open_stream(own, dataset)
+        stream = open_stream(own, dataset, partial(self.dataset, device=device))
         fits = Shape(dataset.shape, stream.setting.outputs)
         if fits != self.shape:
             what = f"makes tasks of shape {fits.inputs} with {fits.outputs} outputs; the run was trained for"
