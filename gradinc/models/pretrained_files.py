@@ -13,7 +13,7 @@ from torch import nn
 from gradinc.base.errors import UserError
 from gradinc.data.torchvision_import import import_torchvision
 
-FORM = "config.json, model.safetensors and tokenizer.json, as transformers saves them"
+FOLDER_FORM = "config.json, model.safetensors and tokenizer.json, as transformers saves them"
 
 
 class SpecialTokens(NamedTuple):
@@ -30,16 +30,16 @@ def model_folder(root: str | None) -> Path:
         UserError: it does not.
     """
     if root is None:
-        raise UserError("model.root", "model=pretrained needs a folder", f"Give model.root=DIR with {FORM}")
+        raise UserError("model.root", "model=pretrained needs a folder", f"Give model.root=DIR with {FOLDER_FORM}")
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise UserError(f"model.root={root}", "no such folder", f"Give model.root=DIR with {FORM}")
+        raise UserError(f"model.root={root}", "no such folder", f"Give model.root=DIR with {FOLDER_FORM}")
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
-            raise UserError(f"model.root={root}", f"has no {name}", f"Give model.root=DIR with {FORM}")
+            raise UserError(f"model.root={root}", f"has no {name}", f"Give model.root=DIR with {FOLDER_FORM}")
     if not list(folder.glob("*.safetensors")):
         what = "has no weights in a safetensors file, and other formats can contain code"
-        raise UserError(f"model.root={root}", what, f"Give model.root=DIR with {FORM}")
+        raise UserError(f"model.root={root}", what, f"Give model.root=DIR with {FOLDER_FORM}")
     return folder
 
 
@@ -76,7 +76,7 @@ def load_encoder(folder: Path) -> nn.Module:
         )
     except Exception as error:  # the library and safetensors raise errors of many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(where, f"cannot be loaded ({reason})", f"Give model.root=DIR with {FORM}") from None
+        raise UserError(where, f"cannot be loaded ({reason})", f"Give model.root=DIR with {FOLDER_FORM}") from None
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)  # no pooler is used
     if missing:
         what = f"has no weights for {missing[0]} and {len(missing) - 1} others"
