@@ -121,6 +121,15 @@ class Leaves:
             found.append(self._leaf(value, grad, self._waits.get(name)))
         return found
 
+    def layers(self) -> list[nn.Parameter]:
+        """Return every layer as a leaf tensor: shape (outputs, everything else), or (n,) if it has one dimension."""
+        found = []
+        for name, a, b, shape in self._layers:
+            form = (shape[0], -1) if len(shape) > 1 else (-1,)
+            value, grad = (vector[a:b].view(form) for vector in (self._value, self._grad))
+            found.append(self._leaf(value, grad, self._waits.get(name)))
+        return found
+
     def _pieces(self) -> Iterator[tuple[str, int | None, int, int]]:
         """Yield names, key (a head or a window size) and spans of the layers, with the output layer cut into heads."""
         for name, a, b, shape in self._layers:

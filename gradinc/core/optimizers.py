@@ -12,13 +12,14 @@ RMSprop's ``foreach`` form is not faster.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.optim import Optimizer
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Decay, NonNegative, Positive
+from gradinc.core.collection import from_collection
 from gradinc.core.stepper import Descent, Joint, NAdam, eager
 from gradinc.core.stepper import stepper as stepper
 from gradinc.core.weights import Weights
@@ -314,3 +315,23 @@ def muon(
         fused=True,
     )
     return Joint([matrices, rest])
+
+
+def pytorch_optimizer(
+    weights: Weights,
+    *,
+    algorithm: str = "lion",
+    lr: Positive,
+    options: dict[str, Any] = {},  # noqa: B006  (read, never changed)
+) -> Optimizer:
+    """An optimizer of the collection pytorch-optimizer, by its name there
+
+    Args:
+        algorithm: its name, such as lion, adan or lamb.
+        lr: learning rate.
+        options: its further options, by their names there.
+
+    Raises:
+        UserError: the collection is not installed, has no such optimizer, or gradinc cannot use it.
+    """
+    return from_collection(weights, algorithm, lr, options)
