@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -193,6 +193,11 @@ class Learner:
             yield
         finally:
             self.weights.value.copy_(before)
+
+    def classifier(self) -> Callable[[Tensor], Tensor] | None:
+        """Return the function that evaluation uses instead of the model, if a method provides one."""
+        found = [function for method in self.methods if (function := method.classifier(self)) is not None]
+        return found[-1] if found else None
 
     def drain(self) -> dict[str, Any]:
         """Return the numbers of a log line: the mean loss since the last line, and the methods' notes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -80,6 +81,13 @@ class Method:
 
         Args:
             task: the task of the measured rows; None for weights that are saved.
+        """
+        return None
+
+    def classifier(self, learner: LearnerView) -> Callable[[Tensor], Tensor] | None:
+        """Return a function that evaluation uses instead of the model, from inputs to scores, shape (rows, outputs).
+
+        None for the model. The function is called with the model in evaluation mode, without gradients.
         """
         return None
 

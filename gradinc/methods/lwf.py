@@ -11,6 +11,7 @@ from gradinc.config.values import Positive, Strength
 from gradinc.core.criterion import CrossEntropy
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_classes
+from gradinc.core.teacher import remembered, taught
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.task import Setting, Task
@@ -45,8 +46,8 @@ class LwF(Method):
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if not self.teacher:
             return batch
-        taught = self._taught(batch.rows(0, batch.fresh), learner)
-        return replace(batch.keeping("lwf", 0, batch.fresh, logits=taught), heads=tuple(range(batch.task)))
+        outputs = taught(self.teacher, batch.rows(0, batch.fresh), learner)
+        return replace(batch.keeping("lwf", 0, batch.fresh, logits=outputs), heads=tuple(range(batch.task)))
 
     def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "lwf" not in batch.parts:
@@ -60,18 +61,4 @@ class LwF(Method):
         return self.alpha * divergence.sum((1, 2)).mean()
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        self.teacher = [each.clone() for each in _kept(learner)]
-
-    @torch.no_grad()
-    def _taught(self, rows: Batch, learner: LearnerView) -> Tensor:
-        """Return the old model's outputs for rows, shape (rows, outputs)."""
-        present = _kept(learner)
-        now = [each.clone() for each in present]
-        torch._foreach_copy_(present, self.teacher)
-        taught = learner.outputs(rows)
-        torch._foreach_copy_(present, now)
-        return taught
-
-
-def _kept(learner: LearnerView) -> list[Tensor]:
-    return [learner.weights.value, *learner.model.buffers()]
+        self.teacher = remembered(learner)

@@ -24,6 +24,7 @@ def evaluate(
     *,
     task: int = 0,
     now: int = 0,
+    classifier: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> dict[str, float]:
     """Return mean loss and accuracy, or MSE and R², over all rows, in evaluation mode.
 
@@ -34,6 +35,7 @@ def evaluate(
         check: called before each forward pass; an error that it raises ends the evaluation.
         task: the task of the rows.
         now: the last task that the model was trained on.
+        classifier: used for the forward passes instead of the model.
     """
     training = model.training
     model.eval()
@@ -43,7 +45,7 @@ def evaluate(
             for x, y in rows.chunks(CHUNK):
                 check()
                 with torch.autocast(x.device.type, dtype=autocast, enabled=autocast is not None):
-                    out = model(x)
+                    out = (classifier or model)(x)
                 sums = criterion.sums(y, out.float() if autocast is not None else out, task, now)
                 total = sums if total is None else criterion.merged(total, sums)
                 crash_point("mid-evaluation")

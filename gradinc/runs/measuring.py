@@ -128,4 +128,5 @@ class Measurer:
                 self._check,
                 task=task,
                 now=learner.place.task,
+                classifier=learner.classifier(),
             )

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from gradinc.base.errors import UserError
 from gradinc.base.objects import Held
 from gradinc.base.text import printable
+from gradinc.config.catalog import load_part
 from gradinc.config.code import edited
 from gradinc.config.identity import identity_digest
 from gradinc.config.schema import Config
+from gradinc.core.method import Method
 from gradinc.data import dataset as data
 from gradinc.data.stream import open_stream
 from gradinc.records.directory import AGAIN, find_run, read_config
@@ -203,6 +205,10 @@ class FinishedRun:
         Raises:
             UserError: the other set's rows do not fit the model.
         """
+        for name in self.config.strategy.methods:
+            if getattr(load_part("method", name), "classifier", None) is not Method.classifier:
+                what = f"was measured with the classifier of {name}, which needs the memory of the run"
+                raise UserError(str(self.path), what, "See the run's own result")
         chosen = choose_device(device)
         dataset = self.dataset(config, chosen)
         if self.config.stream.name != "iid":

@@ -28,12 +28,18 @@ WINDOWS = 2
 _MODEL = ("data=digits", "model=mlp", "model.width=12", "model.depth=1", "dtype=float64")
 SMALL = (*_MODEL, "data.batch_size=8", "strategy.window.size=4", "optimizer.momentum=0.9")
 TASKS = ("stream=permuted", "stream.tasks=2")
+OWN_CLASSES = {"icarl": ("stream=split", "stream.tasks=2")}
+"""Streams for strategies that need tasks with their own classes."""
 
 
 def strategy_words(strategy: str) -> tuple[str, ...]:
     """Return the overrides that choose a strategy, with memories that are full after a few windows."""
     fills = any(method.name == strategy and "memory" in method.parameters for method in parts("method"))
-    return (f"strategy={strategy}", *TASKS, *([f"strategy.methods.{strategy}.memory=20"] if fills else []))
+    return (
+        f"strategy={strategy}",
+        *OWN_CLASSES.get(strategy, TASKS),
+        *([f"strategy.methods.{strategy}.memory=20"] if fills else []),
+    )
 
 
 def learner_of(config: Config, device: torch.device) -> tuple[Learner, Stream]:
