@@ -14,7 +14,7 @@ from gradinc.core.weights import output_layer
 UNSEEN = -8.0
 """Score of a class without exemplars: minus twice the largest squared distance of two unit vectors."""
 
-TOGETHER = 512
+FEATURES_TOGETHER = 512
 """Rows of a forward pass whose features are computed outside the training."""
 
 
@@ -68,7 +68,7 @@ def nearest_mean(model: nn.Module, x: Tensor, y: Tensor, outputs: int) -> Callab
     def scores(inputs: Tensor) -> Tensor:
         with last_features(model) as found:
             if not means:
-                for part in x.split(TOGETHER):
+                for part in x.split(FEATURES_TOGETHER):
                     model(part)
                 sums = torch.zeros(outputs, found[0].shape[1], dtype=found[0].dtype, device=x.device)
                 means.append(normalize(sums.index_add_(0, y, torch.cat(found))))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Strength
 from gradinc.core.criterion import CrossEntropy
-from gradinc.core.herding import TOGETHER, herded, last_features, nearest_mean
+from gradinc.core.herding import FEATURES_TOGETHER, herded, last_features, nearest_mean
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_classes
 from gradinc.core.teacher import remembered, taught
@@ -110,7 +110,7 @@ class Icarl(Method):
         """Return the features of a task's training rows, shape (rows, units), and their labels."""
         labels = []
         with last_features(learner.model) as found:
-            for batch in task.batches(TOGETHER):
+            for batch in task.batches(FEATURES_TOGETHER):
                 learner.outputs(batch)
                 labels.append(batch.y)
         return torch.cat(found), torch.cat(labels)
@@ -119,7 +119,7 @@ class Icarl(Method):
         """Return training rows of a task by their numbers, in this order."""
         order, first, parts = numbers.argsort(), 0, []
         sorted_numbers = numbers[order]
-        for batch in task.batches(TOGETHER):
+        for batch in task.batches(FEATURES_TOGETHER):
             inside = (sorted_numbers >= first) & (sorted_numbers < first + len(batch.y))
             own = sorted_numbers[inside] - first
             parts.append((batch.x[own], batch.y[own]))
