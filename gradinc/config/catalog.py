@@ -36,6 +36,7 @@ FILE_ROOMS = {
     "method": "methods",
     "rule": "rules",
     "due": "dues",
+    "criterion": "criteria",
     "cluster": "studies/sweep/engines",
 }
 """Kinds with one file per part, and their folder in the package."""
@@ -46,12 +47,13 @@ MODULE_ROOMS = {"optimizer": ("core/optimizers.py", "weights"), "schedule": ("co
 KINDS = (*FILE_ROOMS, *MODULE_ROOMS)
 
 FORMS = {
-    "model": Form(("shape", "outputs")),
+    "model": Form(("shape", "outputs"), ("shape", "outputs", "text")),
     "data": Form(("root",)),
     "stream": Form(("material",)),
     "method": Form(base="gradinc.core.method.Method"),
     "rule": Form(base="gradinc.core.rule.Rule"),
     "due": Form(base="gradinc.core.due.Due"),
+    "criterion": Form(("out", "y"), ("targets",)),
     "cluster": Form(),
     "optimizer": Form(("weights",)),
     "schedule": Form(("update", "updates")),
@@ -70,6 +72,7 @@ PLURALS = {
     "method": "methods",
     "rule": "rules",
     "due": "dues",
+    "criterion": "criteria",
     "cluster": "clusters",
 }
 """The kind's name in listings; after ``gradinc.`` it is the entry point group of parts in other packages."""

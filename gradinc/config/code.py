@@ -18,6 +18,7 @@ MAKING = (
     "base/randomness.py",
     "config",
     "core",
+    "criteria",
     "data",
     "dues",
     "methods",

@@ -16,7 +16,7 @@ from gradinc.config.parts_folder import shown_path, used_folders
 from gradinc.config.yaml_error import not_yaml
 from gradinc.config.yaml_size import check_yaml_size
 
-GROUPS = ("data", "model", "stream", "optimizer", "schedule", "strategy", "experiment", "cluster")
+GROUPS = ("data", "model", "stream", "optimizer", "schedule", "criterion", "strategy", "experiment", "cluster")
 """The groups that a run chooses from, as ``group=name``."""
 
 LISTED = (*GROUPS, "table")

@@ -37,6 +37,8 @@ the training, which then depends on the times of validation."""
 YOUNGER_KEYS: dict[str, Any] = {
     "budget.rows": None,
     "budget.tokens": None,
+    "criterion.class_weights": None,
+    "criterion.label_smoothing": 0.0,
     "data.task": "auto",
     "evaluate.rows": "test",
     "evaluate.steps": None,
@@ -62,6 +64,9 @@ YOUNGER_KEYS: dict[str, Any] = {
 
 YOUNGER_OF_MODELS: dict[str, dict[str, Any]] = {"mlp": {"model.norm": "none", "model.norm_output": False}}
 """The same for keys that only one model did not have from the beginning, by the model's name."""
+
+_OLDER_NAMES = {"criterion.name": "criterion"}
+"""Keys that had another name in the first runs."""
 
 
 NEUTRAL = "sgd"
@@ -168,6 +173,7 @@ def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     by_accuracy = mapping(document, "budget").get("accuracy") is not None
     free = FREE if by_accuracy else (*FREE, "evaluate.epochs")
     for key, value in flat(document):
+        key = _OLDER_NAMES.get(key, key)
         if value != {} and not any(key == name or key.startswith(f"{name}.") for name in free):
             yield key, value
     # The names of the methods once more, as a list: in a mapping their order would be lost.

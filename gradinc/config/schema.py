@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 from pydantic import StringConstraints
 
 from gradinc.config.check import Words, as_plain
@@ -27,6 +28,8 @@ PathText = Annotated[str, StringConstraints(pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\z
 
 Device = Annotated[str, StringConstraints(pattern=rf"\A({DEVICE})\z"), Words("auto, cpu, cuda or cuda:N")]
 
+
+ClassWeight = Annotated[float, Gt(0), Lt(math.inf)]
 
 Constants = Annotated[tuple[float, Positive], Words("[mean,deviation]")]
 
@@ -96,6 +99,15 @@ class ScheduleSection:
     updates: Count | None = None
     task_factor: Positive = 1.0
     task_floor: Fraction = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CriterionSection:
+    """The loss."""
+
+    name: str = "auto"
+    class_weights: Literal["balanced"] | tuple[ClassWeight, ...] | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -187,7 +199,6 @@ class Config:
     init: PathText | None = None
     search: PathText | None = None
     scenario: Scenario | None = None
-    criterion: Literal["auto", "cross_entropy", "squared_error"] = "auto"
     fresh: bool = False
     strict: bool = False
     diagnostics: bool = False
@@ -197,6 +208,7 @@ class Config:
     stream: StreamSection
     optimizer: OptimizerSection
     schedule: ScheduleSection
+    criterion: CriterionSection
     strategy: StrategySection
     budget: BudgetSection
     corrupt: CorruptSection
@@ -226,6 +238,7 @@ PARTS: dict[str, type] = {
     "stream": StreamSection,
     "optimizer": OptimizerSection,
     "schedule": ScheduleSection,
+    "criterion": CriterionSection,
 }
 """Sections that choose a part by name."""
 

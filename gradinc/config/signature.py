@@ -46,10 +46,12 @@ class Form:
 
     Attributes:
         arguments: the arguments before its options; None for a class without any.
+        others: other arguments that it may take instead.
         base: the class that it must be a subclass of, or None.
     """
 
     arguments: tuple[str, ...] | None = None
+    others: tuple[str, ...] = ()
     base: str | None = None
 
 
@@ -81,7 +83,7 @@ def check_form(
         return
     given = [argument.arg for argument in (*signature.args.posonlyargs, *signature.args.args)][is_class:]
     wanted = list(form.arguments or ())
-    if len(given) != len(wanted) and signature.args.vararg is None:
+    if len(given) not in (len(wanted), len(form.others) or len(wanted)) and signature.args.vararg is None:
         before = ", ".join([*(["self"] if is_class else []), *wanted])
         what = f"{name} takes ({', '.join(given)}) before its options, and a {kind} takes ({', '.join(wanted)})"
         fix = f"Write def {signature.name}({before}, *, …) with every option after the *"

@@ -33,6 +33,8 @@ def validate(document: Mapping[str, Any]) -> Config:
             part has no such name, or keys contradict each other. The first one found is reported.
     """
     refuse_targets(document)
+    if isinstance(criterion := document.get("criterion"), str):  # in the configs of the first runs
+        document = {**document, "criterion": {"name": criterion}}
     parts = _chosen(document)
     _refuse_other_keys(document, parts)
     strategy = mapping(document, "strategy")

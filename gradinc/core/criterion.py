@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -13,6 +14,9 @@ from torch import Tensor
 from gradinc.data.batch import Batch
 from gradinc.data.outputs import Outputs
 from gradinc.data.task import Task
+
+RowLoss = Callable[[Tensor, Tensor], Tensor]
+"""Function of a model's outputs and of targets that returns the loss of each row, shape (rows,)."""
 
 
 class Criterion(ABC):
@@ -114,28 +118,50 @@ class CrossEntropy(Criterion):
     Args:
         outputs: which outputs count, if tasks of the stream differ in their outputs. If all outputs count in testing,
             ``accuracy_in_task`` is also reported: the accuracy of the same logits with other tasks' outputs masked.
+        weights: weight of each class, shape (outputs,); None if all are 1. The loss of a row is multiplied by the
+            weight of its class, and the mean is divided by the sum of these weights, as in PyTorch.
     """
 
     score = online = "accuracy"
     higher = True
 
-    def __init__(self, outputs: Outputs | None = None) -> None:
-        self.outputs = outputs
+    def __init__(self, outputs: Outputs | None = None, weights: Tensor | None = None) -> None:
+        self.outputs, self.weights = outputs, weights
+
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of each row times the weight of its class, shape (rows,).
+
+        Args:
+            logits: the outputs as the loss sees them, shape (rows, outputs): outputs that do not count are -∞.
+        """
+        return F.cross_entropy(logits, y, self.weights_for(logits), reduction="none")
+
+    def summed(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the sum of `losses`, a scalar."""
+        return F.cross_entropy(logits, y, self.weights_for(logits), reduction="sum")
+
+    def weights_for(self, logits: Tensor) -> Tensor | None:
+        """Return the weights of the classes in the dtype of these logits."""
+        return None if self.weights is None else self.weights.to(logits.dtype)
 
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:
-        return F.cross_entropy(self.seen(batch, out), batch.y, reduction="none")
+        return self.losses(self.seen(batch, out), batch.y)
+
+    def terms(self, y: Tensor) -> Tensor | None:
+        return None if self.weights is None else self.weights[y]
 
     def total(self, batch: Batch, out: Tensor) -> Tensor:
         if batch.weight is None:
-            return F.cross_entropy(self.seen(batch, out), batch.y, reduction="sum")
+            return self.summed(self.seen(batch, out), batch.y)
         return (self(batch, out) * batch.weight).sum()
 
     def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
         logits = out if self.outputs is None else self.outputs.tested(out, task, now)
-        loss = F.cross_entropy(logits, y, reduction="sum")
-        found = [loss.double(), (logits.argmax(1) == y).sum().double()]
+        found = [self.summed(logits, y).double(), (logits.argmax(1) == y).sum().double()]
         if self.outputs is not None and self.outputs.test != "task":
             found.append(((out + self.outputs.of_task[task]).argmax(1) == y).sum().double())
+        if self.weights is not None:
+            found.append(self.weights[y].sum().double())
         return torch.stack(found)
 
     def prequential(self, batch: Batch, out: Tensor) -> Tensor:
@@ -144,7 +170,10 @@ class CrossEntropy(Criterion):
         return ((logits if self.outputs is None else self.outputs.judged(batch, logits)).argmax(1) == y).sum()
 
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
-        return dict(zip(("loss", "accuracy", "accuracy_in_task"), (each / rows for each in sums), strict=False))
+        loss, *right = sums
+        terms = float(rows) if self.weights is None else right.pop()
+        names = ("accuracy", "accuracy_in_task")
+        return {"loss": loss / terms, **dict(zip(names, (each / rows for each in right), strict=False))}
 
     def seen(self, batch: Batch, out: Tensor) -> Tensor:
         seen = out if self.outputs is None else self.outputs.trained(batch, out)
@@ -155,24 +184,34 @@ class CrossEntropy(Criterion):
         return self.outputs is not None and self.outputs.train != "all"
 
 
-class OneHotError(CrossEntropy):
+class ClassLoss(CrossEntropy):
+    """Another loss for classes, with the same measures and weights.
+
+    Args:
+        loss: function of logits, shape (rows, outputs), and labels, shape (rows,), that returns the loss of each row.
+            Outputs that do not count are -∞.
+    """
+
+    def __init__(self, loss: RowLoss, outputs: Outputs | None = None, weights: Tensor | None = None) -> None:
+        super().__init__(outputs, weights)
+        self._loss = loss
+
+    def losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        rows, weights = self._loss(logits, y), self.weights_for(logits)
+        return rows if weights is None else rows * weights[y]
+
+    def summed(self, logits: Tensor, y: Tensor) -> Tensor:
+        return self.losses(logits, y).sum()
+
+
+class OneHotError(ClassLoss):
     """Mean squared error to 1 for a row's class and 0 for the other classes; also reports the accuracy.
 
     Masked outputs have the error 0; the sum of the errors is still divided by the number of all outputs.
     """
 
-    def __call__(self, batch: Batch, out: Tensor) -> Tensor:
-        return _one_hot_errors(self.seen(batch, out), batch.y)
-
-    def total(self, batch: Batch, out: Tensor) -> Tensor:
-        rows = self(batch, out)
-        return rows.sum() if batch.weight is None else (rows * batch.weight).sum()
-
-    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
-        found = super().sums(y, out, task, now)
-        logits = out if self.outputs is None else self.outputs.tested(out, task, now)
-        found[0] = _one_hot_errors(logits, y).sum().double()
-        return found
+    def __init__(self, outputs: Outputs | None = None, weights: Tensor | None = None) -> None:
+        super().__init__(_one_hot_errors, outputs, weights)
 
 
 def _one_hot_errors(logits: Tensor, y: Tensor) -> Tensor:
@@ -229,3 +268,26 @@ class SquaredError(Criterion):
         errors, spreads = sums[2 : 2 + targets], sums[2 + 2 * targets :]
         scores = [1 - e / s if s > 0 else float(e == 0) for e, s in zip(errors, spreads, strict=True)]
         return {"mse": sums[1] / rows, "r2": sum(scores) / targets}
+
+
+class ValueLoss(SquaredError):
+    """Another loss for targets that are numbers; reports its mean, the MSE and R².
+
+    Args:
+        loss: function of outputs and targets, shape (rows, targets) each, that returns the loss of each row.
+    """
+
+    def __init__(self, loss: RowLoss) -> None:
+        self._loss = loss
+
+    def __call__(self, batch: Batch, out: Tensor) -> Tensor:
+        return self._loss(out, batch.y)
+
+    def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        return torch.cat((super().sums(y, out, task, now), self._loss(out, y).sum().double().view(1)))
+
+    def merged(self, one: Tensor, other: Tensor) -> Tensor:
+        return torch.cat((super().merged(one[:-1], other[:-1]), one[-1:] + other[-1:]))
+
+    def measures(self, sums: list[float], rows: int) -> dict[str, float]:
+        return {"loss": sums[-1] / rows, **super().measures(sums[:-1], rows)}

@@ -89,4 +89,4 @@ class MIR(Method):
         after = learner.criterion(candidates, learner.outputs(candidates))
         value.copy_(kept)
         rise, terms = after - before, learner.criterion.terms(rows["y"])
-        return rise if terms is None else rise / terms.clamp(min=1)
+        return rise if terms is None else rise / terms.where(terms > 0, 1.0)

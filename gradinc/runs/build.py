@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
 from gradinc.base.randomness import seeded
-from gradinc.config.catalog import load_part, parts
-from gradinc.config.schema import Config, StrategySection
+from gradinc.config.catalog import load_part, part, parts
+from gradinc.config.names import written
+from gradinc.config.parts_folder import shown_path
+from gradinc.config.schema import Config, CriterionSection, StrategySection
 from gradinc.core.corruption import CorruptPasses
-from gradinc.core.criterion import Criterion, CrossEntropy, OneHotError, SquaredError
+from gradinc.core.criterion import ClassLoss, Criterion, RowLoss, ValueLoss
 from gradinc.core.diagnostics import After, Before
 from gradinc.core.due import Due
 from gradinc.core.freezing import freeze
@@ -30,6 +34,7 @@ from gradinc.core.rate import Rate
 from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
 from gradinc.core.shared import SharedGradient
+from gradinc.core.targets import Targets
 from gradinc.core.weights import Weights
 from gradinc.core.window import Window
 from gradinc.core.world import World
@@ -39,6 +44,8 @@ from gradinc.data.stream import Stream
 from gradinc.data.task import Setting
 from gradinc.runs.budget import limits
 from gradinc.runs.device import autocast_dtype, storage_dtype
+
+_AUTO = CriterionSection()
 
 
 @dataclass(frozen=True)
@@ -64,24 +71,61 @@ def build_model(config: Config, shape: Shape, device: torch.device, task: int = 
     return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
 
 
-def build_criterion(dataset: Dataset, outputs: Outputs | None = None, name: str = "auto") -> Criterion:
-    """Return the loss: cross-entropy for data with classes, squared error for regression, or the named loss.
+def build_criterion(
+    dataset: Dataset, outputs: Outputs | None = None, chosen: CriterionSection = _AUTO, count: int | None = None
+) -> Criterion:
+    """Return the loss.
 
     Args:
         outputs: the outputs of the model that count, if tasks differ in them.
-        name: ``auto``, ``cross_entropy`` or ``squared_error``.
+        chosen: the ``criterion`` section of the config, with numbers for ``class_weights=balanced``.
+        count: the number of the model's outputs; by default the data set's.
 
     Raises:
-        UserError: cross-entropy is chosen, but there are no classes.
+        UserError: the criterion or its weights do not fit the targets.
     """
-    if dataset.classes is None:
-        if name == "cross_entropy":
-            what = f"data={dataset.name} has values, not classes"
-            takes_either = any(part.name == dataset.name and "task" in part.parameters for part in parts("data"))
-            fix = "give data.task=classes if y holds labels" if takes_either else "choose a set with classes"
-            raise UserError("criterion=cross_entropy", what, f"Leave it out, or {fix}")
-        return SquaredError()
-    return OneHotError(outputs) if name == "squared_error" else CrossEntropy(outputs)
+    takes_either = any(part.name == dataset.name and "task" in part.parameters for part in parts("data"))
+    fix = "give data.task=classes if y holds labels" if takes_either else "choose a set with classes"
+    count = count or dataset.outputs
+    weights = _class_weights(chosen, dataset, count)
+    targets = Targets(dataset.name, dataset.classes is not None, outputs, weights, fix)
+    make = load_part("criterion", chosen.name)
+    if len(inspect.signature(partial(make, **chosen.options)).parameters) - len(chosen.options) == 1:
+        criterion: Criterion = make(targets, **chosen.options)
+        return criterion
+    loss = partial(make, **chosen.options)
+    _check_loss(chosen.name, loss, count, classes=targets.classes)
+    return ClassLoss(loss, outputs, weights) if targets.classes else ValueLoss(loss)
+
+
+def _class_weights(chosen: CriterionSection, dataset: Dataset, count: int) -> Tensor | None:
+    if chosen.class_weights is None:
+        return None
+    where = written("criterion.class_weights", chosen.class_weights)
+    if dataset.classes is None or isinstance(chosen.class_weights, str):
+        raise UserError(where, f"data={dataset.name} has values, not classes", "Leave it out")
+    if len(chosen.class_weights) != count:
+        fix = f"Give {count} numbers, or balanced"
+        raise UserError(where, f"has {len(chosen.class_weights)} numbers for {count} outputs of the model", fix)
+    return torch.tensor(chosen.class_weights, dtype=torch.float64, device=dataset.train.y.device)
+
+
+def _check_loss(name: str, loss: RowLoss, outputs: int, *, classes: bool) -> None:
+    """Refuse a function that does not return the loss of each row.
+
+    Raises:
+        UserError: it raises an error or returns another shape for two rows.
+    """
+    y = torch.zeros(2, dtype=torch.int64) if classes else torch.zeros(2, outputs)
+    where = f"{shown_path(part('criterion', name).path)}: criterion {name}"
+    try:
+        shape = tuple(loss(torch.zeros(2, outputs), y).shape)
+    except Exception as error:
+        what = f"fails for two rows of {'labels' if classes else 'numbers'} ({type(error).__name__}: {error})"
+        raise UserError(where, what, "Correct it, or choose other data") from error
+    if shape != (2,):
+        what = f"returns the shape {shape} for two rows, not the loss of each row"
+        raise UserError(where, what, 'Use reduction="none", and the mean over the numbers of a row')
 
 
 def build_learner(

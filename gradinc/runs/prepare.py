@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
 from gradinc.config.schema import Config, DataSection
+from gradinc.core.criterion import Criterion
 from gradinc.core.learner import Learner
 from gradinc.core.order import check_shared
 from gradinc.core.world import World, own_device, processes
@@ -18,6 +19,7 @@ from gradinc.data.dataset import Dataset
 from gradinc.data.stream import Stream, open_stream
 from gradinc.runs import device as devices
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
+from gradinc.runs.class_weights import with_class_weights
 from gradinc.runs.fit import fitted, largest
 from gradinc.runs.reading import encoding_of, load_rows
 
@@ -63,7 +65,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     _check_limits(config, dataset, stream)
     devices.pin(1, device)  # the initial state does not depend on the threads of training
     shape = Shape(dataset.shape, stream.setting.outputs)
-    criterion = build_criterion(dataset, stream.outputs, config.criterion)
+    criterion = _criterion(config, dataset, stream)
     if config.strategy.window.micro_batch == "auto":
         if micro_batch is None or config.data.batch_size * config.strategy.window.size % micro_batch:
             micro_batch = largest(config, build_model(config, shape, device), criterion, stream[0].train)
@@ -104,7 +106,12 @@ def check(config: Config, outlined: Callable[[DataSection], Dataset]) -> None:
         model = build_model(config, Shape(dataset.shape, stream.setting.outputs), meta)
     if config.init is not None:
         _weights_to_start_from(config.init, model, torch.device("cpu"))
-    build_learner(config, model, build_criterion(dataset, stream.outputs, config.criterion), stream.longest, stream)
+    build_learner(config, model, _criterion(config, dataset, stream), stream.longest, stream)
+
+
+def _criterion(config: Config, dataset: Dataset, stream: Stream) -> Criterion:
+    chosen = with_class_weights(config.criterion, stream)
+    return build_criterion(dataset, stream.outputs, chosen, stream.setting.outputs)
 
 
 def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:

@@ -20,7 +20,7 @@ from gradinc.base.text import printable
 from gradinc.config.catalog import load_part
 from gradinc.config.code import edited
 from gradinc.config.identity import identity_digest
-from gradinc.config.schema import Config
+from gradinc.config.schema import Config, CriterionSection
 from gradinc.core.method import Method
 from gradinc.data import dataset as data
 from gradinc.data.stream import open_stream
@@ -30,6 +30,7 @@ from gradinc.records.matrix import Filled
 from gradinc.records.schemas import read_meta
 from gradinc.records.seal import check_seal
 from gradinc.runs.build import Shape, build_criterion, build_model
+from gradinc.runs.class_weights import with_class_weights
 from gradinc.runs.device import autocast_dtype, choose_device
 from gradinc.runs.evaluate import evaluate
 from gradinc.runs.logged import Curve, logged_curve
@@ -221,7 +222,7 @@ class FinishedRun:
             )
             raise UserError(f"data={dataset.name}", what, "Choose a set of the same shape")
         model = self.with_weights(best=best, device=chosen)
-        criterion = build_criterion(dataset, name=self.config.criterion)
+        criterion = build_criterion(dataset, None, self._criterion)
         measures = evaluate(model, dataset.test, criterion, autocast_dtype(self.config.dtype))
         weights = "best" if best else "last"
         return {
@@ -231,6 +232,13 @@ class FinishedRun:
             "rows": len(dataset.test),
             "test": measures,
         }
+
+    @property
+    def _criterion(self) -> CriterionSection:
+        """The ``criterion`` section, with balanced weights of the rows that the run was trained on."""
+        if self.config.criterion.class_weights != "balanced":
+            return self.config.criterion
+        return with_class_weights(self.config.criterion, open_stream(self.config, self.dataset()))
 
     def _evaluate_tasks(
         self, config: data.DataSection | None, dataset: data.Dataset, *, best: bool, device: torch.device
@@ -246,7 +254,7 @@ class FinishedRun:
                 where, f"{what} {self.shape.inputs} and {self.shape.outputs}", "Choose a set like the run's"
             )
         model = self.with_weights(best=best, device=device)
-        criterion = build_criterion(dataset, stream.outputs, self.config.criterion)
+        criterion = build_criterion(dataset, stream.outputs, self._criterion, stream.setting.outputs)
         autocast, last = autocast_dtype(self.config.dtype), stream.tested - 1
         row = [
             evaluate(model, stream.part("test", task), criterion, autocast, task=task, now=last)

@@ -15,6 +15,7 @@ from gradinc.core.criterion import Criterion
 from gradinc.data.batch import Batch
 from gradinc.data.stream import open_stream
 from gradinc.runs.build import build_criterion
+from gradinc.runs.class_weights import with_class_weights
 from gradinc.runs.device import choose_device, choose_threads, pin
 from gradinc.runs.trained import FinishedRun
 
@@ -132,7 +133,8 @@ class Hessian:
                 if slope.requires_grad:  # a loss that is linear in all weights has none
                     second = torch.autograd.grad(slope, self._parameters, materialize_grads=True)
                     total += torch.cat([h.reshape(-1) for h in second])
-            rows += batch.items
+            terms = self._criterion.terms(batch.y)
+            rows += batch.items if terms is None else float(terms.sum())
         self._watch()
         return total / rows
 
@@ -174,7 +176,8 @@ def sharpness(
             for x, y in part.batches(torch.arange(count) * len(part) // max(count, 1), _CHUNK):
                 yield Batch(x, y, task, float(len(y)))
 
-    criterion = build_criterion(dataset, stream.outputs, run.config.criterion)
+    section = with_class_weights(run.config.criterion, stream)
+    criterion = build_criterion(dataset, stream.outputs, section, stream.setting.outputs)
     hessian = Hessian(model, criterion, batches, watch)
     found = asdict(largest_eigenvalue(hessian, hessian.start(), tolerance=tolerance, iterations=iterations))
     return {

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
+from gradinc.config.schema import CriterionSection
 from gradinc.core.criterion import CrossEntropy, OneHotError, SquaredError
 from gradinc.data.batch import Batch
 from gradinc.data.dataset import load_dataset
@@ -43,7 +44,7 @@ def test_cross_entropy_needs_classes() -> None:
     config = load_config(["data=diabetes", "model=linear"])
     dataset = load_dataset(config.data, "cpu", torch.float32)
     with pytest.raises(UserError, match="criterion=cross_entropy: data=diabetes has values, not classes"):
-        build_criterion(dataset, name="cross_entropy")
+        build_criterion(dataset, None, CriterionSection("cross_entropy", None, {"label_smoothing": 0.0}))
 
 
 def measured(y: Tensor, out: Tensor) -> dict[str, float]:

@@ -79,8 +79,10 @@ def leaks(run: FinishedRun, settings: InversionSettings, watch: Callable[[], Non
     Raises:
         UserError: the run is not on one stream of images, or has fewer rows than a window needs.
     """
-    if run.config.stream.name != "iid" or run.config.criterion == "squared_error":
-        what = "is a run on tasks, or with squared errors"
+    criterion = run.config.criterion
+    plain = criterion.name in ("auto", "cross_entropy") and criterion.class_weights is None
+    if run.config.stream.name != "iid" or not plain or criterion.options.get("label_smoothing"):
+        what = "is a run on tasks, or with another loss than the plain cross-entropy"
         raise UserError(str(run.path), what, "Invert one on a single stream with cross-entropy")
     run = replace(run, config=replace(run.config, dtype="float64"))
     device = choose_device(settings.device)
