@@ -95,7 +95,7 @@ def fill(memory: Memory, window: Window, **fields: Sequence[Tensor]) -> None:
         memory.add(x=batch.x[fresh], y=batch.y[fresh], tasks=batch.task_of_rows[fresh], **more)
 
 
-def squared_error(batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
+def distance_from_stored(batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
     """Return the mean of (z − h)² over rows and the outputs that count for them, with z the stored ``logits``."""
     squares = (out - batch.kept["logits"]).square()
     if not learner.criterion.masks:

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from gradinc.config.values import Fraction
 from gradinc.core.criterion import Criterion, CrossEntropy
-from gradinc.core.targets import Targets
+from gradinc.core.criterion_setting import CriterionSetting
 from gradinc.data.outputs import Outputs
 
 
-def cross_entropy(targets: Targets, *, label_smoothing: Fraction = 0.0) -> Criterion:
+def cross_entropy(targets: CriterionSetting, *, label_smoothing: Fraction = 0.0) -> Criterion:
     """Softmax cross-entropy, for classes
 
     With label smoothing and class weights the loss is PyTorch's.

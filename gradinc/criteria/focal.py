@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gradinc.config.values import NonNegative
 from gradinc.core.criterion import ClassLoss, Criterion
-from gradinc.core.targets import Targets
+from gradinc.core.criterion_setting import CriterionSetting
 
 
-def focal(targets: Targets, *, gamma: NonNegative = 2.0) -> Criterion:
+def focal(targets: CriterionSetting, *, gamma: NonNegative = 2.0) -> Criterion:
     """Focal loss: rows that are predicted well count less
 
     Paper: Lin et al. 2017, arXiv 1708.02002

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gradinc.core.criterion import Criterion, OneHotError, SquaredError
-from gradinc.core.targets import Targets
+from gradinc.core.criterion_setting import CriterionSetting
 
 
-def squared_error(targets: Targets) -> Criterion:
+def squared_error(targets: CriterionSetting) -> Criterion:
     """The squared error; with classes to 1 for the class and 0 for the others"""
     return OneHotError(targets.outputs, targets.weights) if targets.classes else SquaredError()

@@ -7,7 +7,7 @@ from torch import Tensor
 from gradinc.config.values import Count, Strength
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import fill, open_memory, replay, squared_error
+from gradinc.core.rehearsal import distance_from_stored, fill, open_memory, replay
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
@@ -48,7 +48,7 @@ class DER(Method):
     def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "der" not in batch.parts:
             return out.new_zeros(())
-        return self.alpha * squared_error(*batch.part("der", out), learner)
+        return self.alpha * distance_from_stored(*batch.part("der", out), learner)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window, logits=window.outputs)

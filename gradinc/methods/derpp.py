@@ -7,7 +7,7 @@ from torch import Tensor
 from gradinc.config.values import Count, Strength
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import fill, open_memory, replay, squared_error
+from gradinc.core.rehearsal import distance_from_stored, fill, open_memory, replay
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
@@ -48,7 +48,7 @@ class DERPP(Method):
     def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "derpp_logits" not in batch.parts:
             return out.new_zeros(())
-        distance = squared_error(*batch.part("derpp_logits", out), learner)
+        distance = distance_from_stored(*batch.part("derpp_logits", out), learner)
         return self.alpha * distance + self.beta * learner.criterion.mean(*batch.part("derpp_labels", out))
 
     def stepped(self, window: Window, learner: LearnerView) -> None:

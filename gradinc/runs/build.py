@@ -20,6 +20,7 @@ from gradinc.config.parts_folder import shown_path
 from gradinc.config.schema import Config, CriterionSection, StrategySection
 from gradinc.core.corruption import CorruptPasses
 from gradinc.core.criterion import ClassLoss, Criterion, RowLoss, ValueLoss
+from gradinc.core.criterion_setting import CriterionSetting
 from gradinc.core.diagnostics import After, Before
 from gradinc.core.due import Due
 from gradinc.core.freezing import freeze
@@ -34,7 +35,6 @@ from gradinc.core.rate import Rate
 from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
 from gradinc.core.shared import SharedGradient
-from gradinc.core.targets import Targets
 from gradinc.core.weights import Weights
 from gradinc.core.window import Window
 from gradinc.core.world import World
@@ -88,7 +88,7 @@ def build_criterion(
     fix = "give data.task=classes if y holds labels" if takes_either else "choose a set with classes"
     count = count or dataset.outputs
     weights = _class_weights(chosen, dataset, count)
-    targets = Targets(dataset.name, dataset.classes is not None, outputs, weights, fix)
+    targets = CriterionSetting(dataset.name, dataset.classes is not None, outputs, weights, fix)
     make = load_part("criterion", chosen.name)
     if len(inspect.signature(partial(make, **chosen.options)).parameters) - len(chosen.options) == 1:
         criterion: Criterion = make(targets, **chosen.options)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import gradinc
 from gradinc.config.compose import load_config
 from gradinc.core.criterion import CrossEntropy
-from gradinc.core.targets import Targets
+from gradinc.core.criterion_setting import CriterionSetting
 from gradinc.criteria.cross_entropy import Smoothed
 from gradinc.criteria.focal import focal
 from gradinc.data.batch import Batch
@@ -70,7 +70,7 @@ def test_smoothed_labels_leave_masked_outputs_alone() -> None:
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_the_focal_loss_is_its_formula(gamma: float) -> None:
     out, y = logits()
-    criterion = focal(Targets("digits", True), gamma=gamma)
+    criterion = focal(CriterionSetting("digits", True), gamma=gamma)
     p = out.softmax(1)[torch.arange(40), y]
     wanted = -((1 - p) ** gamma * p.log()).mean()
     assert criterion.mean(Batch(out, y, 0, 40.0), out).item() == pytest.approx(wanted.item(), rel=1e-12)

@@ -18,7 +18,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """The quantity that an adversary maximises, for each row, from logits and labels: shape (rows,)."""
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+def row_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Return the cross-entropy, on which most models are trained. Its gradient vanishes for very confident models."""
     return F.cross_entropy(logits, y, reduction="none")
 
@@ -63,7 +63,7 @@ def input_gradient(logits: Logits, loss: Loss, x: Tensor, y: Tensor) -> tuple[Te
     return gradient.nan_to_num(0.0), out.detach()
 
 
-def fgsm(logits: Logits, x: Tensor, y: Tensor, ball: Ball, loss: Loss = cross_entropy) -> Tensor:
+def fgsm(logits: Logits, x: Tensor, y: Tensor, ball: Ball, loss: Loss = row_cross_entropy) -> Tensor:
     """Take one step of length ε along the sign of the gradient, or along the gradient itself in the Euclidean norm.
 
     Paper: Goodfellow et al. 2015, arXiv 1412.6572.
@@ -81,7 +81,7 @@ def pgd(
     steps: int,
     step_size: float,
     start: Tensor,
-    loss: Loss = cross_entropy,
+    loss: Loss = row_cross_entropy,
 ) -> tuple[Tensor, Tensor]:
     """Take steps of gradient ascent, each projected back onto the ball and the data's range.
 

@@ -18,13 +18,13 @@ from gradinc.studies.attacks import masking
 from gradinc.studies.attacks.evasion import (
     Ball,
     Logits,
-    cross_entropy,
     fgsm,
     input_gradient,
     margin,
     misclassified,
     noisy,
     pgd,
+    row_cross_entropy,
 )
 
 _CHUNK = 256
@@ -33,7 +33,7 @@ _CHUNK = 256
 ATTACKS = ("fgsm", "pgd", "margin", "noise")
 """Attacks at each ε, in this order; then ``worst``, for rows that withstand all of them."""
 
-LOSSES = {"pgd": cross_entropy, "margin": margin}
+LOSSES = {"pgd": row_cross_entropy, "margin": margin}
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _clean(target: Target) -> tuple[Tensor, Tensor]:
     """Return which rows are misclassified without a change, and the largest entry of each row's gradient."""
     wrong, largest = [], []
     for x, y, task in target.chunks:
-        gradient, out = input_gradient(target.logits[task], cross_entropy, x, y)
+        gradient, out = input_gradient(target.logits[task], row_cross_entropy, x, y)
         wrong.append(misclassified(out, y))
         largest.append(masking.largest_entries(gradient, target.space.std))
     return torch.cat(wrong), torch.cat(largest)

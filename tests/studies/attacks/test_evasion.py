@@ -15,7 +15,7 @@ from gradinc.config.compose import load_config
 from gradinc.data.input_space import InputSpace
 from gradinc.runs.execute import execute
 from gradinc.runs.trained import FinishedRun
-from gradinc.studies.attacks.evasion import Ball, cross_entropy, fgsm, input_gradient, margin, noisy, pgd
+from gradinc.studies.attacks.evasion import Ball, fgsm, input_gradient, margin, noisy, pgd, row_cross_entropy
 from gradinc.studies.attacks.masking import largest_entries, stronger, wilson
 from gradinc.studies.attacks.measure import AttackSettings, Target, measure_attack, target_of
 
@@ -299,7 +299,7 @@ def test_bad_input_gets_one_line(runs, monkeypatch, capsys, arguments, line):
 def test_cross_entropy_is_flat_where_the_margin_is_not():
     logits = torch.tensor([[2000.0, 0.0]], requires_grad=True)
     y = torch.tensor([0])
-    (flat,) = torch.autograd.grad(cross_entropy(logits, y).sum(), logits)
+    (flat,) = torch.autograd.grad(row_cross_entropy(logits, y).sum(), logits)
     (steep,) = torch.autograd.grad(margin(logits, y).sum(), logits)
     assert flat.abs().max() == 0
     assert steep.abs().min() == 1
@@ -308,7 +308,7 @@ def test_cross_entropy_is_flat_where_the_margin_is_not():
 def test_a_model_that_is_very_sure_is_not_taken_for_one_that_hides(target):
     """Logits three times as large: the gradients become tiny, and PGD finds as much as before by their signs."""
     sure = dataclasses.replace(target, logits=[lambda x, own=own: 3 * own(x) for own in target.logits])
-    gradients = [input_gradient(sure.logits[task], cross_entropy, x, y)[0] for x, y, task in sure.chunks]
+    gradients = [input_gradient(sure.logits[task], row_cross_entropy, x, y)[0] for x, y, task in sure.chunks]
     largest = torch.cat([largest_entries(gradient, sure.space.std) for gradient in gradients])
     assert (largest < 1e-10).double().mean() > 0.3
     before, after = (by_name(measure_attack(each, QUICK))["pgd", 0.1].accuracy for each in (target, sure))

@@ -11,7 +11,7 @@ from gradinc.data.outputs import Outputs
 
 
 @dataclass(frozen=True)
-class Targets:
+class CriterionSetting:
     """What a criterion is made for.
 
     Attributes:
