@@ -47,23 +47,30 @@ def weights_digest(net: nn.Module) -> str:
     return whole.digest()
 
 
-def fingerprint(*things: Any) -> str:
-    """Return one digest of objects: of code and values, but not of a network's weights.
+def fingerprint(thing: Any, weights: bool = True) -> str:
+    """Return the digest of an object: of its code and its values.
+
+    Args:
+        weights: whether the weights and buffers of a network count, besides their shapes.
 
     Raises:
         NoSource: some code has no source, or some value has no digest.
         UserError: a source file was edited after it was loaded.
     """
-    whole = Fingerprint()
-    for thing in things:
-        whole.value(thing)
+    whole = Fingerprint(thing if isinstance(thing, nn.Module) and not weights else None)
+    whole.value(thing)
     return whole.digest()
 
 
 class Fingerprint:
-    """A digest over objects and everything that they reach, each fed once."""
+    """A digest over objects and everything that they reach, each fed once.
 
-    def __init__(self) -> None:
+    Args:
+        shell: a network whose weights and buffers count by their shapes only.
+    """
+
+    def __init__(self, shell: nn.Module | None = None) -> None:
+        self._shapes_only = set() if shell is None else {id(each) for each in (*shell.parameters(), *shell.buffers())}
         self._hash = hashlib.sha256()
         self._seen: dict[int, int] = {}
         self._alive: list[Any] = []  # else another object could get the same address
@@ -140,14 +147,15 @@ class Fingerprint:
         self._hash.update(array.data)
 
     def _network(self, net: nn.Module) -> None:
-        """Feed a module: its code, its attributes, the shapes of its weights, and its children."""
+        """Feed a module: its code, its attributes, its weights or their shapes, and its children."""
         own = {name: value for name, value in vars(net).items() if name not in _STATE}
         self._sequence("module", [type(net), {name: own[name] for name in sorted(own) if own[name] not in ({}, None)}])
         for tensors in (net._parameters, net._buffers):
             for name, tensor in tensors.items():
                 flag = getattr(tensor, "requires_grad", False)
-                shape = None if tensor is None else [str(tensor.dtype), *tensor.shape]
-                self._sequence("weights", [name, flag, shape])
+                only = tensor is not None and id(tensor) in self._shapes_only
+                fed = [str(tensor.dtype), *tensor.shape] if only and tensor is not None else tensor
+                self._sequence("weights", [name, flag, fed])
         for name, child in net._modules.items():
             self._sequence("child", [name, child])
 

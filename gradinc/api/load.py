@@ -10,11 +10,14 @@ from gradinc.api.own import digest_of, label_of, maker
 from gradinc.api.rows import given_parts
 from gradinc.base.errors import UserError
 from gradinc.base.objects import Held
+from gradinc.config.documents import flat
 from gradinc.data.sets.arrays import arrays_digest
 from gradinc.runs.trained import FinishedRun
 
 
-def load(run: str | os.PathLike[str], *, model: Any = None, **rows: Any) -> FinishedRun:
+def load(
+    run: str | os.PathLike[str], *, model: Any = None, criterion: Any = None, metric: Any = None, **rows: Any
+) -> FinishedRun:
     """Open a run directory in Python: its config, record and trained model.
 
     A run of your own objects needs them where it uses them: ``model`` for `FinishedRun.model` and
@@ -23,7 +26,7 @@ def load(run: str | os.PathLike[str], *, model: Any = None, **rows: Any) -> Fini
 
     Args:
         run: path of a run directory, or the name of one under ``outputs``.
-        model: your own model, as in `gradinc.train`.
+        model, criterion, metric: your own model and functions, as in `gradinc.train`.
         rows: ``data``, ``stream``, ``test`` and ``validation``, as in `gradinc.train`.
 
     Raises:
@@ -31,6 +34,9 @@ def load(run: str | os.PathLike[str], *, model: Any = None, **rows: Any) -> Fini
     """
     opened = FinishedRun.open(run)
     objects = [] if model is None else [_model(opened, model)]
+    for kind, function in (("criterion", criterion), ("metric", metric)):
+        if function is not None:
+            objects.append(_function(opened, kind, function))
     if rows:
         objects.append(_data(opened, rows))
     return replace(opened, objects=objects) if objects else opened
@@ -47,6 +53,20 @@ def _model(run: FinishedRun, model: Any) -> Held:
         raise UserError(f"model={label_of(model)}", what, "Give the object of that code")
     weights = section.options["weights"]
     return Held("model", f"{digest}-{weights}" if weights else digest, maker(model))
+
+
+def _function(run: FinishedRun, kind: str, function: Any) -> Held:
+    label = label_of(function)
+    keys = dict(flat(run.config.document))
+    key = "criterion.digest" if kind == "criterion" else "evaluate.metric"
+    digest = str(keys.get(key) or "").rpartition("-" if kind == "metric" else "\0")[2]
+    if not digest:
+        raise UserError(kind, f"{run.path} has no {kind} of a Python program", "Leave it out")
+    found = digest if str(keys[key]).startswith("none-") else digest_of(kind, function, None)
+    if found != digest:
+        what = f"has the digest {found}, and {run.path} was trained with {digest}"
+        raise UserError(f"{kind}={label}", what, "Give the function of that code")
+    return Held(kind, digest, function)
 
 
 def _data(run: FinishedRun, rows: dict[str, Any]) -> Held:

@@ -21,8 +21,8 @@ from gradinc.base.objects import Held
 from gradinc.data.sets.arrays import ArrayPart, arrays_digest
 from gradinc.models.module import Maker
 
-NAMES = ("model", "data", "stream", "test", "validation")
-"""Arguments that can be a program's own objects."""
+MEASURED = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")
+"""Names of measures that a metric cannot have."""
 
 
 @dataclass
@@ -68,6 +68,9 @@ def separated(keys: Mapping[str, Any], name: str | None = None) -> tuple[dict[st
         _hold_model(own, rest.pop("model"), name)
         if parts is not None and isinstance(model, nn.Module):
             own.keys |= _classes(model, parts)
+    for kind in ("criterion", "metric"):
+        if callable(rest.get(kind)):
+            _hold_function(own, kind, rest.pop(kind), name)
     return rest, own
 
 
@@ -89,7 +92,7 @@ def digest_of(kind: str, thing: Any, name: str | None) -> str:
         UserError: it has no digest, and the run has no name.
     """
     try:
-        return fingerprint(thing)
+        return fingerprint(thing, weights=kind != "model")
     except NoSource as error:
         if name is not None:
             return f"none-{name}"
@@ -106,6 +109,30 @@ def _hold_model(own: Own, model: Any, name: str | None) -> None:
         held = f"{digest}-{own.keys['model.weights']}"
     own.objects.append(Held("model", held, maker(model)))
     own.shown["model"] = label
+
+
+def _hold_function(own: Own, kind: str, function: Any, name: str | None) -> None:
+    label, digest = label_of(function), digest_of(kind, function, name)
+    own.keys |= function_keys(kind, label, digest)
+    own.objects.append(Held(kind, digest, function))
+    own.shown[kind] = label
+
+
+def function_keys(kind: str, label: str, digest: str) -> dict[str, str]:
+    """Return the keys of a config that stand for a function.
+
+    Args:
+        kind: ``criterion`` or ``metric``.
+        label: its name.
+
+    Raises:
+        UserError: its name is the name of another measure.
+    """
+    if kind == "criterion":
+        return {"criterion": "function", "criterion.of": label, "criterion.digest": digest}
+    if label in MEASURED:
+        raise UserError(f"metric={label}", "is the name of a measure that every run has", "Rename the function")
+    return {"evaluate.metric": f"{label}-{digest}"}
 
 
 def maker(model: Any) -> Maker:

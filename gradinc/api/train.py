@@ -37,7 +37,8 @@ def train(*words: str | Mapping[str, Any], **keys: Any) -> FinishedRun:
         keys: more keys; a mapping is a section, a list one value. These can be your own objects:
             ``model``, an nn.Module, or a function or class that returns one; ``data``, a pair (x, y) of tensors or
             arrays, or a torch Dataset; ``stream``, a list of such data, one for each task; ``test`` and
-            ``validation``, data of these parts.
+            ``validation``, data of these parts; ``criterion`` and ``metric``, functions of the model's outputs and the
+            targets that return the loss, or a value, of each row.
 
     Returns:
         The run, as `gradinc.load` opens it.

@@ -40,6 +40,7 @@ YOUNGER_KEYS: dict[str, Any] = {
     "criterion.class_weights": None,
     "criterion.label_smoothing": 0.0,
     "data.task": "auto",
+    "evaluate.metric": None,
     "evaluate.rows": "test",
     "evaluate.steps": None,
     "model.freeze": [],

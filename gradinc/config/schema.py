@@ -31,6 +31,12 @@ Device = Annotated[str, StringConstraints(pattern=rf"\A({DEVICE})\z"), Words("au
 
 ClassWeight = Annotated[float, Gt(0), Lt(math.inf)]
 
+MetricName = Annotated[
+    str,
+    StringConstraints(pattern=r"\A\w{1,60}-[\w.=,+-]{1,110}\z"),
+    Words("the name and the digest of a function that a Python program gives"),
+]
+
 Constants = Annotated[tuple[float, Positive], Words("[mean,deviation]")]
 
 
@@ -169,6 +175,7 @@ class EvaluateSection:
     steps: Count | None = None
     rows: Literal["test", "validation"] = "test"
     tasks: Literal["auto", "seen", "all", "needed", "current", "none"] = "auto"
+    metric: MetricName | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gradinc.data.task import Task
 from gradinc.records.matrix import MatrixRow
 from gradinc.records.metrics import measured_tasks
 from gradinc.records.schemas import Measures
-from gradinc.runs.evaluate import evaluate
+from gradinc.runs.evaluate import evaluate, metric_of
 from gradinc.runs.position import Position
 from gradinc.runs.reporting import Reporter
 
@@ -129,4 +129,5 @@ class Measurer:
                 task=task,
                 now=learner.place.task,
                 classifier=learner.classifier(),
+                metric=metric_of(self._options),
             )

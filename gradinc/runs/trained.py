@@ -32,7 +32,7 @@ from gradinc.records.seal import check_seal
 from gradinc.runs.build import Shape, build_criterion, build_model
 from gradinc.runs.class_weights import with_class_weights
 from gradinc.runs.device import autocast_dtype, choose_device
-from gradinc.runs.evaluate import evaluate
+from gradinc.runs.evaluate import evaluate, metric_of
 from gradinc.runs.logged import Curve, logged_curve
 from gradinc.runs.prediction import Predictor
 from gradinc.runs.reading import load_rows
@@ -223,7 +223,8 @@ class FinishedRun:
             raise UserError(f"data={dataset.name}", what, "Choose a set of the same shape")
         model = self.with_weights(best=best, device=chosen)
         criterion = build_criterion(dataset, None, self._criterion)
-        measures = evaluate(model, dataset.test, criterion, autocast_dtype(self.config.dtype))
+        metric = metric_of(self.config.evaluate)
+        measures = evaluate(model, dataset.test, criterion, autocast_dtype(self.config.dtype), metric=metric)
         weights = "best" if best else "last"
         return {
             "run": str(self.path),
@@ -255,9 +256,10 @@ class FinishedRun:
             )
         model = self.with_weights(best=best, device=device)
         criterion = build_criterion(dataset, stream.outputs, self._criterion, stream.setting.outputs)
+        more = self.config.evaluate
         autocast, last = autocast_dtype(self.config.dtype), stream.tested - 1
         row = [
-            evaluate(model, stream.part("test", task), criterion, autocast, task=task, now=last)
+            evaluate(model, stream.part("test", task), criterion, autocast, task=task, now=last, metric=metric_of(more))
             for task in range(stream.tested)
         ]
         scored = [row[task] for task in stream.scored]

@@ -246,6 +246,10 @@ def _rows(result: dict[str, Any]) -> str:
 def _measures(measures: dict[str, float] | None, otherwise: str) -> str:
     if not measures:
         return f"– ({otherwise})"
+    more = "".join(f"   {name} {value:.4f}" for name, value in measures.items() if name not in _KNOWN)
     if "accuracy" in measures:
-        return f"accuracy {percent_text(measures['accuracy'], 2)}   loss {measures['loss']:.4f}"
-    return f"MSE {measures['mse']:.5g}   R² {measures['r2']:.3f}"
+        return f"accuracy {percent_text(measures['accuracy'], 2)}   loss {measures['loss']:.4f}{more}"
+    return f"MSE {measures['mse']:.5g}   R² {measures['r2']:.3f}{more}"
+
+
+_KNOWN = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")

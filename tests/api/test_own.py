@@ -42,7 +42,7 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     return (digits.images[:500] * 15).astype(np.uint8)[:, None], digits.target[:500]
 
 
-def log(run: gradinc.load) -> bytes:
+def log(run) -> bytes:
     return (run.path / "metrics.jsonl").read_bytes()
 
 
@@ -271,3 +271,44 @@ def test_commands_read_the_record_and_say_that_they_lack_the_objects(net, rows, 
         assert line.count("\n") == 1
     assert main(["train", "model=module"]) == 2
     assert "Give it to gradinc.train(model=…)" in capsys.readouterr().err
+
+
+def margin(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """By how much the output of the class is above the largest of the others."""
+    own = out.gather(1, y[:, None]).squeeze(1)
+    return own - out.scatter(1, y[:, None], -torch.inf).amax(1)
+
+
+def test_a_metric_is_measured_beside_the_others_and_changes_no_weight(net, rows):
+    run = gradinc.train(QUIET, model=net, data=rows, metric=margin)
+    plain = gradinc.train(QUIET, model=net, data=rows)
+    assert run.path != plain.path
+    assert run.result["weights_digest"] == plain.result["weights_digest"]
+    test = run.dataset().test
+    wanted = margin(run.model(test.x), test.y).double().mean().item()
+    assert run.result["test"]["margin"] == pytest.approx(wanted, rel=1e-6)
+    assert run.curves("validation.margin").y[-1] == run.result["validation"]["margin"]
+    assert run.evaluate()["test"] == run.result["test"]
+    again = gradinc.load(run.path, model=net, data=rows, metric=margin)
+    assert again.evaluate()["test"] == run.result["test"]
+    with pytest.raises(gradinc.UserError, match="metric=lambda: has the digest"):
+        gradinc.load(run.path, metric=lambda out, y: out[:, 0])
+    tasks = gradinc.train(QUIET, model=net, stream=[rows, rows], metric=margin)
+    assert "margin" in tasks.result["test"]
+
+
+def accuracy(out, y):
+    return out[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "line"),
+    [
+        (lambda out, y: out.mean(), r"metric=lambda: returns \(\) for \d+ rows, not one value for each"),
+        (lambda out, y: 3.0, "returns float for"),
+        (accuracy, "is the name of a measure that every run has"),
+    ],
+)
+def test_a_metric_that_is_no_value_of_each_row_is_refused(net, rows, metric, line):
+    with pytest.raises(gradinc.UserError, match=line):
+        gradinc.train(QUIET, model=net, data=rows, metric=metric)

@@ -80,9 +80,9 @@ def load(folder, monkeypatch):
 
 
 def test_an_edit_of_reached_code_is_another_digest(load):
-    before = fingerprint(load(None)())
-    assert fingerprint(load(None)()) == before
-    different = [fingerprint(load(number)()) != before for number in range(len(EDITS))]
+    before = fingerprint(load(None)(), weights=False)
+    assert fingerprint(load(None)(), weights=False) == before
+    different = [fingerprint(load(number)(), weights=False) != before for number in range(len(EDITS))]
     assert different == [another for *_, another in EDITS]
 
 
