@@ -21,7 +21,7 @@ from gradinc.base.objects import Held
 from gradinc.data.sets.arrays import ArrayPart, arrays_digest
 from gradinc.models.module import Maker
 
-MEASURED = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")
+_TAKEN = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")
 """Names of measures that a metric cannot have."""
 
 
@@ -130,7 +130,7 @@ def function_keys(kind: str, label: str, digest: str) -> dict[str, str]:
     """
     if kind == "criterion":
         return {"criterion": "function", "criterion.of": label, "criterion.digest": digest}
-    if label in MEASURED:
+    if label in _TAKEN:
         raise UserError(f"metric={label}", "is the name of a measure that every run has", "Rename the function")
     return {"evaluate.metric": f"{label}-{digest}"}
 

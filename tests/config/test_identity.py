@@ -93,6 +93,7 @@ CHANGES: dict[str, Any] = {
     "budget.seconds": 3.0,
     "budget.accuracy": 0.9,
     "evaluate.rows": "validation",
+    "evaluate.metric": "margin-0123456789abcdef",
     "evaluate.steps": 5,
 }
 
