@@ -8,7 +8,7 @@ from torch import Tensor
 from gradinc.config.values import Count, Decay, Fraction, Strength
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import fill, open_memory, replay, squared_error
+from gradinc.core.rehearsal import distance_from_stored, fill, open_memory, replay
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
@@ -75,7 +75,7 @@ class CLSER(Method):
     def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "cls_er" not in batch.parts:
             return out.new_zeros(())
-        return self.strength * squared_error(*batch.part("cls_er", out), learner)
+        return self.strength * distance_from_stored(*batch.part("cls_er", out), learner)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)

@@ -120,6 +120,8 @@ def _check_loss(name: str, loss: RowLoss, outputs: int, *, classes: bool) -> Non
     where = f"{shown_path(part('criterion', name).path)}: criterion {name}"
     try:
         shape = tuple(loss(torch.zeros(2, outputs), y).shape)
+    except UserError:
+        raise
     except Exception as error:
         what = f"fails for two rows of {'labels' if classes else 'numbers'} ({type(error).__name__}: {error})"
         raise UserError(where, what, "Correct it, or choose other data") from error

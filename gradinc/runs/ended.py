@@ -45,7 +45,7 @@ def tell_end(directory: RunDirectory, result: dict[str, Any], display: Display) 
     if "matrix" in result:
         compare_with_bounds(directory, display)
     config = directory.config  # of an object of a Python program only its record can be read by a command
-    known = not any(section.options.get("digest") for section in (config.model, config.data))
+    known = not any(section.options.get("digest") for section in (config.model, config.data, config.criterion))
     words = ["gradinc", "test" if known else "report", str(directory.path), *with_options()]
     display.say(f"next: {shlex.join(words)}", style="bold")
 

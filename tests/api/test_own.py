@@ -312,3 +312,61 @@ def accuracy(out, y):
 def test_a_metric_that_is_no_value_of_each_row_is_refused(net, rows, metric, line):
     with pytest.raises(gradinc.UserError, match=line):
         gradinc.train(QUIET, model=net, data=rows, metric=metric)
+
+
+def smooth_error(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(out, y, reduction="none") * 2
+
+
+def test_an_own_criterion_trains_and_its_windows_equal_the_large_batch(rows):
+    keys = {
+        "progress": "quiet",
+        "dtype": "float64",
+        "budget": {"steps": 4},
+        "optimizer": {"name": "sgd", "momentum": 0},
+    }
+    data = {"model": "linear", "data": rows}
+    one = gradinc.train(keys, {"data.batch_size": 30}, **data, criterion=smooth_error)
+    four = gradinc.train(keys, {"data.batch_size": 10, "strategy.window.size": 3}, **data, criterion=smooth_error)
+    half = {"optimizer.lr": one.config.optimizer.options["lr"] * 2, "data.batch_size": 30}
+    plain = gradinc.train(keys, half, **data)  # twice the loss is twice the rate
+    for name, weight in one.model.state_dict().items():
+        assert torch.allclose(weight, four.model.state_dict()[name], atol=1e-12)
+        assert torch.allclose(weight, plain.model.state_dict()[name], atol=1e-12)
+    assert one.result["test"]["loss"] == pytest.approx(2 * plain.result["test"]["loss"])
+    assert one.result["test"]["accuracy"] == plain.result["test"]["accuracy"]
+    assert one.config.criterion.options["of"] == "smooth_error"
+    opened = gradinc.load(one.path, data=rows, criterion=smooth_error)
+    assert opened.evaluate()["test"] == one.result["test"]
+
+
+def test_a_module_of_pytorch_is_a_criterion_for_values():
+    x = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    y = x[:, 0] ** 2
+    keys = {"progress": "quiet", "budget": {"epochs": 2}}
+
+    def huber(out, y):
+        return nn.functional.huber_loss(out, y, reduction="none").mean(1)
+
+    run = gradinc.train(keys, model="mlp", data=(x, y), criterion=huber)
+    assert set(run.result["test"]) == {"loss", "mse", "r2"}
+    module = gradinc.train(keys, model="mlp", data=(x, y), criterion=nn.HuberLoss(reduction="none"))
+    assert module.path != run.path
+    assert module.result["weights_digest"] == run.result["weights_digest"]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "line"),
+    [
+        (
+            nn.CrossEntropyLoss(),
+            r"criterion=CrossEntropyLoss: returns the shape \(\) for 2 rows, not the loss of each row",
+        ),
+        (lambda out, y: 3.0, "returns a float"),
+        (lambda out, y: (out - y).square().mean(1), "criterion=lambda: fails on outputs of shape"),
+    ],
+)
+def test_a_criterion_that_is_no_loss_of_each_row_is_refused(rows, folder, criterion, line):
+    with pytest.raises(gradinc.UserError, match=line):
+        gradinc.train(QUIET, model="linear", data=rows, criterion=criterion)
+    assert list(folder.iterdir()) == []
