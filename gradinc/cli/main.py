@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a terminal without a character shows its number
-                stream.reconfigure(errors="backslashreplace")
+                stream.reconfigure(errors="backslashreplace", line_buffering=True)  # a pipe gets each line at once
         sys.stderr = cast(Any, Enduring(sys.stderr))  # errors in writing errors are ignored
         try:
             return main(sys.argv[1:])

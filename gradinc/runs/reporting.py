@@ -131,7 +131,8 @@ class Reporter:
     def validated(self, position: Position) -> None:
         """The model was measured on validation data."""
         self._log(position, validation=position.validation)
-        self._display.numbers(self._spending.share(position), validation=score_shown(position.validation))
+        which = f" (task {position.task + 1})" if len(self._stream) > 1 else ""
+        self._display.numbers(self._spending.share(position), validation=score_shown(position.validation) + which)
         self._display.evaluated(position.epoch_name)
 
     def tested(self, position: Position, test: dict[str, float]) -> None:

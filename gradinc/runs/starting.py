@@ -125,7 +125,7 @@ def _introduce(parts: Prepared, run: Run, directory: RunDirectory, threads: int,
         display.warn(line)
     facts = [f"{config.model.name} ({len(learner.weights):,} weights)", str(parts.device), counted(threads, "thread")]
     if config.strategy.window.micro_batch == "auto":
-        facts.append(f"windows of {config.strategy.window.size} × {counted(config.data.batch_size, 'row')}")
+        facts.append(f"micro_batch=auto: {config.strategy.window.size} × {counted(config.data.batch_size, 'row')}")
     step = run.restored.step
     going_on = "" if step is None else f", resuming from step {step}"
     display.say(f"{' · '.join(facts)} → {directory.path}{going_on}")

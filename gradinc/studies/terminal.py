@@ -114,8 +114,8 @@ class TerminalDisplay:
     def reached(self, where: str) -> None:
         """Show the position in training: without a bar, a line every ten seconds."""
         self._numbers["at"] = where
-        if self._progress is None and time.monotonic() - self._last_line > LINE_EVERY:
-            self._plain_line()
+        if self._progress is None and self._share < 1 and time.monotonic() - self._last_line > LINE_EVERY:
+            self._plain_line()  # the line at the end is that of the last evaluation
 
     def matrix(self, matrix: list[MatrixRow]) -> None:
         """Show the accuracy matrix so far, with the row that is being measured."""
@@ -202,7 +202,10 @@ def summary(result: dict[str, Any]) -> Table:
             "test" if not several else "test, mean of tasks" if "acc" in result["metrics"] else "test, last task",
             _measures(result["test"], "not measured"),
         ),
-        ("validation, current task" if several else "validation", _measures(result["validation"], "no rows")),
+        (
+            f"validation, task {len(result['matrix'][0])}" if several else "validation",
+            _measures(result["validation"], "no rows"),
+        ),
         *(_oracle(result["oracle"], result["test"]) if result.get("oracle") else []),
         *([("values found on", str(result["search"]["judged_by"]))] if result.get("search") else []),
         ("ended by", f"budget.{result['ended_by']}"),
