@@ -1,7 +1,8 @@
-"""``gradinc export``: the logs of runs for other programs."""
+"""``gradinc export``: the logs and the weights of runs for other programs."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from gradinc.base.errors import UserError
 from gradinc.base.text import print_warnings, printable
 from gradinc.cli.arguments import Parser
 
-OTHERS = "Give --tensorboard DIR; gradinc runs --json lists results, and a run's metrics.jsonl is one JSON per line"
+OTHERS = "Give --tensorboard DIR or --safetensors DIR; gradinc runs --csv lists results"
 """The fix, with the places of numbers for other programs."""
 
 
@@ -24,9 +25,11 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         if not error.where.startswith("--"):
             raise
-        raise UserError(error.where, "runs are exported for TensorBoard only", OTHERS) from error
+        raise UserError(error.where, "is no format that runs are exported in", OTHERS) from error
+    if options.safetensors is not None:
+        return _weights(options)
     if options.tensorboard is None:
-        raise UserError("gradinc export", "needs --tensorboard DIR, the only format that it writes", OTHERS)
+        raise UserError("gradinc export", "needs --tensorboard DIR or --safetensors DIR", OTHERS)
     from gradinc.records import tensorboard
     from gradinc.records.find import find_runs
     from gradinc.records.scalars import scalars
@@ -54,13 +57,34 @@ def main(arguments: Sequence[str]) -> int:
     return int(len(runs) < len(found))
 
 
+def _weights(options: Namespace) -> int:
+    """Write the weights of one run."""
+    if options.tensorboard is not None or len(options.runs) > 1:
+        raise UserError("--safetensors", "exports one run at a time, alone", "Give one RUN and one format")
+    from gradinc.base.loading import loading
+    from gradinc.records.find import find_one
+
+    path = find_one(options.runs[0], options.output).path
+    with loading():
+        from gradinc.runs.trained import FinishedRun
+        from gradinc.studies.weights_export import export_weights
+
+    for file in export_weights(FinishedRun.open(path), Path(options.safetensors), best=options.best):
+        if not options.quiet:
+            print(f"{printable(file)}  {file.stat().st_size / 1000:,.0f} kB")
+    return 0
+
+
 def _parser() -> Parser:
     parser = Parser(
         "export",
-        "Write the numbers of metrics.jsonl as event files that TensorBoard reads.",
-        "gradinc export outputs --tensorboard events\ngradinc export outputs/RUN --tensorboard events",
+        "Write the numbers of metrics.jsonl as event files that TensorBoard reads, or the weights of a run with\n"
+        "a model card that says how to load them without gradinc.",
+        "gradinc export outputs --tensorboard events\ngradinc export outputs/RUN --safetensors model",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
     parser.add_argument("--tensorboard", metavar="DIR", help="output directory, with a folder for each run")
+    parser.add_argument("--safetensors", metavar="DIR", help="output directory of one run's weights and model card")
+    parser.add_argument("--best", action="store_true", help="the weights of the best validation instead of the last")
     parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     return parser

@@ -26,7 +26,7 @@ COMMANDS = {
     "table": "compare published numbers with ours: gradinc table mnist1d",
     "report": "write an HTML page about runs: gradinc report outputs",
     "diff": "differences between two runs: gradinc diff RUN RUN",
-    "export": "logs for TensorBoard: gradinc export outputs --tensorboard DIR",
+    "export": "logs for TensorBoard, weights as safetensors: gradinc export RUN --safetensors DIR",
     "sharpness": "the Hessian's largest eigenvalue: gradinc sharpness RUN",
     "attack": "count images that an adversary can fool: gradinc attack RUN",
     "invert": "reconstruct images from a run's gradients: gradinc invert RUN",

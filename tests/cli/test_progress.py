@@ -84,3 +84,25 @@ def test_an_output_link_to_nowhere_is_one_line_and_nothing_is_made(gradinc: Any,
     assert [path.name for path in empty.iterdir()] == ["link"]
     (empty / "nowhere").mkdir()
     assert gradinc("train", "model=linear", "budget.steps=2", "output=link").code == 0
+
+
+def test_a_pipe_gets_each_line_while_the_run_trains(empty: Path, environment: dict[str, str]) -> None:
+    words = ["train", "model=mlp", "model.width=8", "budget.seconds=600", "budget.epochs=null", "threads=1"]
+    command = [sys.executable, "-m", "gradinc", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=empty, env=environment, text=True) as run:
+        assert run.stdout is not None
+        lines = [run.stdout.readline() for _ in range(3)]
+        assert run.poll() is None
+        run.kill()
+    assert "10 classes" in lines[0]
+    assert "1,294 training" in lines[0]
+    assert "validation" in lines[2]
+
+
+def test_validation_of_a_stream_names_its_task(gradinc: Any) -> None:
+    words = ["model=mlp", "model.width=8", "stream=split", "stream.tasks=2", "budget.epochs=1", "threads=1"]
+    text = gradinc("train", *words, "progress=plain").out
+    assert re.search(r"validation [\d.]+ % \(task 1\)", text)
+    assert re.search(r"validation [\d.]+ % \(task 2\)", text)
+    assert re.search(r"^validation, task 2 ", text, re.MULTILINE)
+    assert len(re.findall(r"^100 %", text, re.MULTILINE)) == 1

@@ -22,7 +22,7 @@ WIDTHS = {"column": 3.25, "text": 5.5, "page": 6.75}
 
 FORMATS = (".pdf", ".svg", ".png")
 
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {
     "pdf.fonttype": 42,  # TrueType, whole letters: publishers refuse Type 3
     "ps.fonttype": 42,
     "svg.fonttype": "path",
