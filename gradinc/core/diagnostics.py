@@ -8,7 +8,7 @@ last two (`gradinc.core.spread`) are ratios of means over all windows since the 
 They need windows of two micro-batches or more. They compare the mean gradient over a window's rows, whatever the rule
 computes from these rows, with the mean gradient of its first micro-batch.
 
-Everything stays on the device until the log line.
+Everything stays on the device until the log line. `gradinc.core.plasticity` adds measures of the network itself.
 """
 
 from __future__ import annotations

@@ -6,8 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
+from gradinc.core.plasticity import ROWS, plasticity
 from gradinc.data.stream import Stream
 from gradinc.data.task import Task
 from gradinc.records.log import Log, NoLog, whole_lines
@@ -67,11 +71,15 @@ class Reporter:
         self._last_line = (clock.seconds, self._taken)
         self._watched: tuple[int, float, set[str]] = (-1, 0.0, set())
         self._next_shown = 0.0
+        self._probe: Tensor | None = None  # inputs of the task, for diagnostics
 
     # ---- training ----
 
     def task(self, task: Task, position: Position) -> None:
         """The training on a task begins or resumes."""
+        if self._config.diagnostics:
+            count = min(len(task.train), ROWS)
+            self._probe, _ = next(task.train.batches(torch.arange(count), count))
         if task.index == 0 and position.is_new_task:
             for line in small_memories(self._learner.named, self._stream.setting, self._config.data.batch_size):
                 self._display.warn(line)
@@ -92,6 +100,8 @@ class Reporter:
         loss = values.pop("loss")
         if loss is None:
             return
+        if self._probe is not None:
+            values["notes"] = {**values.get("notes", {}), **plasticity(self._learner.passes, self._probe)}
         if "online" in values:
             total, rows = values["online"]
             values["online"] = {self._learner.criterion.online: total / rows}

@@ -120,3 +120,15 @@ def test_a_table_and_a_report_show_it(tmp_path: Path, gradinc: Any, monkeypatch:
     each = run.result["online"]
     for given, wanted in (("metrics.online", sum(each) / 4), ({"online": {"first": 0.5}}, (each[2] + each[3]) / 2)):
         assert read_quantity(given, "here").read(run) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("model", ["cnn", "mlp"])
+def test_measures_of_plasticity_are_in_every_line_and_leave_the_training_alone(tmp_path: Path, model: str) -> None:
+    words = (f"model={model}", "model.width=4", "budget.epochs=1", "log.steps=2", *STREAM)
+    results = [trained(tmp_path / name, *words, f"diagnostics={name}").result() for name in ("false", "true")]
+    assert {**results[0], "seconds": 0} == {**results[1], "seconds": 0}
+    lines = [json.loads(line) for line in (tmp_path / "true" / "mine" / "metrics.jsonl").read_text().splitlines()]
+    notes = [line["notes"] for line in lines if "train" in line]
+    assert len(notes) > 3
+    assert all({"dormant_units", "effective_rank", "mean_weight"} <= set(each) for each in notes)
+    assert all(0 <= each["dormant_units"] <= 1 <= each["effective_rank"] for each in notes)
