@@ -19,7 +19,7 @@ from gradinc.core.weights import output_layer
 
 DORMANT = 0.025
 
-ROWS = 64
+PROBED_ROWS = 64
 """Rows of the pass. The effective rank is at most this number."""
 
 _OTHERS = (nn.Flatten, nn.Unflatten, nn.Identity, nn.modules.dropout._DropoutNd)

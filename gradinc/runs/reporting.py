@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
-from gradinc.core.plasticity import ROWS, plasticity
+from gradinc.core.plasticity import PROBED_ROWS, plasticity
 from gradinc.data.stream import Stream
 from gradinc.data.task import Task
 from gradinc.records.log import Log, NoLog, whole_lines
@@ -78,7 +78,7 @@ class Reporter:
     def task(self, task: Task, position: Position) -> None:
         """The training on a task begins or resumes."""
         if self._config.diagnostics:
-            count = min(len(task.train), ROWS)
+            count = min(len(task.train), PROBED_ROWS)
             self._probe, _ = next(task.train.batches(torch.arange(count), count))
         if task.index == 0 and position.is_new_task:
             for line in small_memories(self._learner.named, self._stream.setting, self._config.data.batch_size):
