@@ -12,6 +12,9 @@ from gradinc.config import groups
 from gradinc.config.catalog import PLURALS
 from gradinc.config.names import choose
 
+WRITTEN = {"due": "strategy.window.due", "metric": "metrics", "augmentation": "data.augment"}
+"""Keys that choose parts without a group."""
+
 LISTED_KINDS = {PLURALS[group]: group for group in groups.LISTED}
 
 
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     for plural, choices in found.items():
         if not options.kind:
-            print(f"{plural} ({LISTED_KINDS[plural]}=…)")
+            print(f"{plural} ({WRITTEN.get(LISTED_KINDS[plural], LISTED_KINDS[plural])}=…)")
         rows = [[c.name, c.summary + (f" [{c.paper}]" if c.paper else "")] for c in choices]
         print_columns(rows or [["none yet", ""]], indent="" if options.kind else "  ")
     return 0

@@ -37,6 +37,8 @@ FILE_ROOMS = {
     "rule": "rules",
     "due": "dues",
     "criterion": "criteria",
+    "metric": "core/metrics",
+    "augmentation": "data/augmentations",
     "cluster": "studies/sweep/engines",
 }
 """Kinds with one file per part, and their folder in the package."""
@@ -54,6 +56,8 @@ FORMS = {
     "rule": Form(base="gradinc.core.rule.Rule"),
     "due": Form(base="gradinc.core.due.Due"),
     "criterion": Form(("out", "y"), ("targets",)),
+    "metric": Form(base="gradinc.core.metric.Metric"),
+    "augmentation": Form(("x", "generator"), ("x", "generator", "fill")),
     "cluster": Form(),
     "optimizer": Form(("weights",)),
     "schedule": Form(("update", "updates")),
@@ -73,6 +77,8 @@ PLURALS = {
     "rule": "rules",
     "due": "dues",
     "criterion": "criteria",
+    "metric": "metrics",
+    "augmentation": "augmentations",
     "cluster": "clusters",
 }
 """The kind's name in listings; after ``gradinc.`` it is the entry point group of parts in other packages."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from gradinc.config import catalog
 from gradinc.config.catalog import OWN
+from gradinc.config.documents import mapping
 from gradinc.config.parts_folder import PartsFolder, used_folders
 from gradinc.config.placing import chosen
 
@@ -48,6 +49,8 @@ def code_digests(document: Mapping[str, Any]) -> dict[str, str]:
     """
     parts = chosen(document)
     names = [*parts.parts.items(), *(("method", name) for name in parts.methods)]
+    names += [("metric", str(name)) for name in document.get("metrics") or ()]
+    names += [("augmentation", str(name)) for name in mapping(document, "data").get("augment") or ()]
     packages = {catalog.part(kind, name).package for kind, name in names}
     return {package: package_digest(package) for package in (OWN, *sorted(packages - {OWN}))}
 

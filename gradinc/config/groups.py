@@ -19,7 +19,7 @@ from gradinc.config.yaml_size import check_yaml_size
 GROUPS = ("data", "model", "stream", "optimizer", "schedule", "criterion", "strategy", "experiment", "cluster")
 """The groups that a run chooses from, as ``group=name``."""
 
-LISTED = (*GROUPS, "table")
+LISTED = (*GROUPS, "due", "metric", "augmentation", "table")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def without_file(config_dirs: Sequence[Path] = ()) -> dict[tuple[str, str], dict
 
 def choices(group: str, config_dirs: Sequence[Path] = ()) -> list[Choice]:
     """Return the choices of ``group=``, by name, each with its summary and paper."""
+    if group in catalog.KINDS and group not in GROUPS:
+        return [Choice(group, part.name, part.summary, part.paper) for part in catalog.parts(group)]
     found = {name: _choice(group, name, path) for name, path in _files(group, config_dirs)}
     for name, said in implied(group, found).items():
         (part,) = _chosen_parts(group, name, said)

@@ -45,6 +45,7 @@ YOUNGER_KEYS: dict[str, Any] = {
     "evaluate.steps": None,
     "model.freeze": [],
     "stream.updates_per_batch": 1,
+    "metrics": [],
     "model.bias_init": None,
     "schedule.warmup_factor": None,
     "strategy.methods.adam_nscl.means": None,

@@ -53,7 +53,7 @@ class DataSection:
     normalize: Literal["channel", "unit", "none"] | Constants = "channel"
     pad: Whole = 0
     shuffle: bool = True
-    augment: tuple[Literal["flip", "crop"], ...] = ()
+    augment: tuple[str, ...] = ()
     workers: Whole = 0
     memory: Literal["auto", "tensor", "stream"] = "auto"
     options: dict[str, Any] = field(default_factory=dict)
@@ -206,6 +206,7 @@ class Config:
     init: PathText | None = None
     search: PathText | None = None
     scenario: Scenario | None = None
+    metrics: tuple[str, ...] = ()
     fresh: bool = False
     strict: bool = False
     diagnostics: bool = False
@@ -226,7 +227,7 @@ class Config:
     @cached_property
     def document(self) -> dict[str, Any]:
         """Return the config as plain nested dicts and lists, keys in a fixed order; `validate` restores the config."""
-        document = {name: getattr(self, name) for name in TOP_KEYS}
+        document = {name: as_plain(getattr(self, name)) for name in TOP_KEYS}
         document.update({kind: _section_document(getattr(self, kind)) for kind in PARTS})
         document["strategy"] = {
             "name": self.strategy.name,

@@ -174,7 +174,15 @@ def _no_such_word(key: str, section: str, last: str, words: set[str]) -> UserErr
 
 
 def _check_together(config: Config) -> None:
-    """Check combinations of keys."""
+    """Check names in lists, and combinations of keys."""
+    for kind, key, names in (
+        ("metric", "metrics", config.metrics),
+        ("augmentation", "data.augment", config.data.augment),
+    ):
+        for name in names:
+            catalog.part(kind, name, written(key, names))
+        if len(set(names)) < len(names):
+            raise UserError(written(key, names), "has a name twice", "Write each name once")
     limits = [getattr(config.budget, name) for name in common_keys(BudgetSection)]
     if all(limit is None or limit == math.inf for limit in limits):
         raise UserError("budget", "every limit is null, so training would not end", "Set budget.epochs or another one")

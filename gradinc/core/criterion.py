@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gradinc.core.metric import Metric
 from gradinc.data.batch import Batch
 from gradinc.data.outputs import Outputs
 from gradinc.data.task import Task
@@ -25,11 +26,13 @@ class Criterion(ABC):
     Attributes:
         score: name of the measure that decides the best checkpoint and that `budget.accuracy` is compared with.
         higher: whether a higher score is better.
+        metrics: further numbers that are measured, by name.
         online: name of the measure whose sum `prequential` returns.
     """
 
     score: ClassVar[str]
     higher: ClassVar[bool]
+    metrics: Mapping[str, Metric] = {}
     online: ClassVar[str]
 
     @abstractmethod
@@ -60,6 +63,10 @@ class Criterion(ABC):
 
     def seen(self, batch: Batch, out: Tensor) -> Tensor:
         """Return the model's outputs as the loss sees them, shape (rows, outputs): outputs that do not count are -∞."""
+        return out
+
+    def tested(self, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        """Return the model's outputs for rows of a task as they are measured: outputs that do not count are -∞."""
         return out
 
     @property
@@ -156,7 +163,7 @@ class CrossEntropy(Criterion):
         return (self(batch, out) * batch.weight).sum()
 
     def sums(self, y: Tensor, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
-        logits = out if self.outputs is None else self.outputs.tested(out, task, now)
+        logits = self.tested(out, task, now)
         found = [self.summed(logits, y).double(), (logits.argmax(1) == y).sum().double()]
         if self.outputs is not None and self.outputs.test != "task":
             found.append(((out + self.outputs.of_task[task]).argmax(1) == y).sum().double())
@@ -174,6 +181,9 @@ class CrossEntropy(Criterion):
         terms = float(rows) if self.weights is None else right.pop()
         names = ("accuracy", "accuracy_in_task")
         return {"loss": loss / terms, **dict(zip(names, (each / rows for each in right), strict=False))}
+
+    def tested(self, out: Tensor, task: int = 0, now: int = 0) -> Tensor:
+        return out if self.outputs is None else self.outputs.tested(out, task, now)
 
     def seen(self, batch: Batch, out: Tensor) -> Tensor:
         seen = out if self.outputs is None else self.outputs.trained(batch, out)

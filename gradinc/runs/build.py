@@ -72,7 +72,11 @@ def build_model(config: Config, shape: Shape, device: torch.device, task: int = 
 
 
 def build_criterion(
-    dataset: Dataset, outputs: Outputs | None = None, chosen: CriterionSection = _AUTO, count: int | None = None
+    dataset: Dataset,
+    outputs: Outputs | None = None,
+    chosen: CriterionSection = _AUTO,
+    count: int | None = None,
+    metrics: Sequence[str] = (),
 ) -> Criterion:
     """Return the loss.
 
@@ -80,6 +84,7 @@ def build_criterion(
         outputs: the outputs of the model that count, if tasks differ in them.
         chosen: the ``criterion`` section of the config, with numbers for ``class_weights=balanced``.
         count: the number of the model's outputs; by default the data set's.
+        metrics: names of further metrics.
 
     Raises:
         UserError: the criterion or its weights do not fit the targets.
@@ -89,13 +94,23 @@ def build_criterion(
     count = count or dataset.outputs
     weights = _class_weights(chosen, dataset, count)
     targets = CriterionSetting(dataset.name, dataset.classes is not None, outputs, weights, fix)
+    criterion = _made_criterion(chosen, targets, count)
+    criterion.metrics = {name: load_part("metric", name)() for name in metrics}
+    for name, metric in criterion.metrics.items():
+        if metric.classes and not targets.classes:
+            raise UserError(f"metrics=[{name}]", f"data={dataset.name} has values, not classes", f"Leave out {name}")
+    return criterion
+
+
+def _made_criterion(chosen: CriterionSection, targets: CriterionSetting, count: int) -> Criterion:
+    """Return the criterion of a part: what its function makes of the setting, or a loss of rows by its function."""
     make = load_part("criterion", chosen.name)
     if len(inspect.signature(partial(make, **chosen.options)).parameters) - len(chosen.options) == 1:
         criterion: Criterion = make(targets, **chosen.options)
         return criterion
     loss = partial(make, **chosen.options)
     _check_loss(chosen.name, loss, count, classes=targets.classes)
-    return ClassLoss(loss, outputs, weights) if targets.classes else ValueLoss(loss)
+    return ClassLoss(loss, targets.outputs, targets.weights) if targets.classes else ValueLoss(loss)
 
 
 def _class_weights(chosen: CriterionSection, dataset: Dataset, count: int) -> Tensor | None:

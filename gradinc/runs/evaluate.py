@@ -11,11 +11,11 @@ from gradinc.base.crash import crash_point
 from gradinc.base.errors import UserError
 from gradinc.base.objects import held
 from gradinc.config.schema import EvaluateSection
-from gradinc.core.criterion import Criterion, CrossEntropy
+from gradinc.core.criterion import Criterion
 from gradinc.data.rows import Rows
 
 
-class Metric:
+class FunctionMetric:
     """The mean over rows of a function of outputs and targets, which a Python program gives.
 
     Args:
@@ -33,9 +33,7 @@ class Metric:
         Raises:
             UserError: the function does not return one value for each row.
         """
-        if isinstance(criterion, CrossEntropy) and criterion.outputs is not None:
-            out = criterion.outputs.tested(out, task, now)
-        values = self._function(out, y)
+        values = self._function(criterion.tested(out, task, now), y)
         if not isinstance(values, Tensor) or tuple(values.shape) != (len(y),):
             given = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             what = f"returns {given} for {len(y)} rows, not one value for each"
@@ -49,9 +47,9 @@ class Metric:
         return float(self._total) / rows
 
 
-def metric_of(options: EvaluateSection) -> Metric | None:
+def metric_of(options: EvaluateSection) -> FunctionMetric | None:
     """Return a new metric for one evaluation, as the ``evaluate`` section of a config names it."""
-    return None if options.metric is None else Metric(options.metric)
+    return None if options.metric is None else FunctionMetric(options.metric)
 
 
 CHUNK = 512
@@ -68,9 +66,9 @@ def evaluate(
     task: int = 0,
     now: int = 0,
     classifier: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    metric: Metric | None = None,
+    metric: FunctionMetric | None = None,
 ) -> dict[str, float]:
-    """Return mean loss and accuracy, or MSE and R², over all rows, in evaluation mode.
+    """Return mean loss and accuracy, or MSE and R², and the criterion's metrics over all rows, in evaluation mode.
 
     Draws no random numbers, and restores the model's mode.
 
@@ -87,6 +85,7 @@ def evaluate(
     try:
         with torch.inference_mode():
             total: torch.Tensor | None = None
+            more: dict[str, torch.Tensor] = {}
             for x, y in rows.chunks(CHUNK):
                 check()
                 with torch.autocast(x.device.type, dtype=autocast, enabled=autocast is not None):
@@ -94,6 +93,9 @@ def evaluate(
                 out = out.float() if autocast is not None else out
                 sums = criterion.sums(y, out, task, now)
                 total = sums if total is None else criterion.merged(total, sums)
+                for name, part_metric in criterion.metrics.items():
+                    part = part_metric.sums(criterion.tested(out, task, now), y).double()
+                    more[name] = more[name] + part if name in more else part
                 if metric is not None:
                     metric.add(criterion, y, out, task, now)
                 crash_point("mid-evaluation")
@@ -101,5 +103,6 @@ def evaluate(
         model.train(training)
     if total is None:
         return {}
-    more = {} if metric is None else {metric.name: metric.mean(len(rows))}
-    return {**criterion.measures(total.tolist(), len(rows)), **more}
+    found = {name: criterion.metrics[name].value(sums.tolist(), len(rows)) for name, sums in more.items()}
+    given = {} if metric is None else {metric.name: metric.mean(len(rows))}
+    return {**criterion.measures(total.tolist(), len(rows)), **found, **given}

@@ -111,7 +111,7 @@ def check(config: Config, outlined: Callable[[DataSection], Dataset]) -> None:
 
 def _criterion(config: Config, dataset: Dataset, stream: Stream) -> Criterion:
     chosen = with_class_weights(config.criterion, stream)
-    return build_criterion(dataset, stream.outputs, chosen, stream.setting.outputs)
+    return build_criterion(dataset, stream.outputs, chosen, stream.setting.outputs, config.metrics)
 
 
 def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:

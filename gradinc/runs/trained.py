@@ -222,7 +222,7 @@ class FinishedRun:
             )
             raise UserError(f"data={dataset.name}", what, "Choose a set of the same shape")
         model = self.with_weights(best=best, device=chosen)
-        criterion = build_criterion(dataset, None, self._criterion)
+        criterion = build_criterion(dataset, None, self._criterion, metrics=self.config.metrics)
         metric = metric_of(self.config.evaluate)
         measures = evaluate(model, dataset.test, criterion, autocast_dtype(self.config.dtype), metric=metric)
         weights = "best" if best else "last"
@@ -255,8 +255,8 @@ class FinishedRun:
                 where, f"{what} {self.shape.inputs} and {self.shape.outputs}", "Choose a set like the run's"
             )
         model = self.with_weights(best=best, device=device)
-        criterion = build_criterion(dataset, stream.outputs, self._criterion, stream.setting.outputs)
-        more = self.config.evaluate
+        count, more = stream.setting.outputs, self.config.evaluate
+        criterion = build_criterion(dataset, stream.outputs, self._criterion, count, self.config.metrics)
         autocast, last = autocast_dtype(self.config.dtype), stream.tested - 1
         row = [
             evaluate(model, stream.part("test", task), criterion, autocast, task=task, now=last, metric=metric_of(more))

@@ -73,7 +73,7 @@ WRONG = [
     (("train", "seed=-1"), "seed=-1: need a whole number ≥ 0"),
     (("train", "seed.x=1"), "seed={x:1}: need a whole number ≥ 0"),
     (("train", "model.activation=rleu"), "model.activation=rleu: unknown. Choose from: relu, "),
-    (("train", "data.augment=[flop]"), "data.augment=[flop]: need a list of flip or crop."),
+    (("train", "data.augment=[flop]"), "data.augment=[flop]: unknown. Choose from: flip, crop."),
     (("train", "device=gpu"), "device=gpu: need auto, cpu, cuda or cuda:N."),
     (("train", "fresh=maybe"), "fresh=maybe: unknown. Choose from: true, false."),
     (("train", "budget.epochs=null"), "budget: every limit is null"),

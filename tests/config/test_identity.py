@@ -52,6 +52,7 @@ CHANGES: dict[str, Any] = {
     "criterion.name": "squared_error",
     "criterion.class_weights": "balanced",
     "data.augment": ["flip"],
+    "metrics": ["top5"],
     "model.freeze": ["conv1"],
     "model.width": 33,
     "model.norm": "batch",

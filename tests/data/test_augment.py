@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from gradinc.data.augment import PADDING, augment, crop, flip
+from gradinc.data.augment import augment
+from gradinc.data.augmentations.crop import PADDING, crop
+from gradinc.data.augmentations.flip import flip
 
 X = torch.rand(200, 3, 6, 5, generator=torch.Generator().manual_seed(0)) + 1
 

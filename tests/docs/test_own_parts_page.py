@@ -17,7 +17,13 @@ FILES = dict(
 )
 SMALL = ("data=rings", "budget.steps=6", "threads=1", "device=cpu", "progress=quiet", "evaluate.epochs=100")
 CHOICES = ("model=mynet", "stream=mirrored", "strategy=[largest,sign]", "strategy.window.size=2", "criterion=logistic")
-MORE = ("strategy.window.due=doubling", "optimizer=plain", "schedule=halving", "criterion.class_weights=balanced")
+MORE = (
+    "strategy.window.due=doubling",
+    "optimizer=plain",
+    "schedule=halving",
+    "criterion.class_weights=balanced",
+    "metrics=[worst_class]",
+)
 
 
 @pytest.fixture
@@ -31,7 +37,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_a_run_with_every_part_of_the_page(command: Command) -> None:
-    assert len(FILES) == 9
+    assert len(FILES) == 11
     end = command("train", "--with", "mylab", *SMALL, *CHOICES, *MORE, "name=mine")
     assert (end.code, end.err) == (0, ""), end
     meta = json.loads(Path("outputs/mine/meta.json").read_text())
