@@ -17,13 +17,7 @@ FILES = dict(
 )
 SMALL = ("data=rings", "budget.steps=6", "threads=1", "device=cpu", "progress=quiet", "evaluate.epochs=100")
 CHOICES = ("model=mynet", "stream=mirrored", "strategy=[largest,sign]", "strategy.window.size=2", "criterion=logistic")
-MORE = (
-    "strategy.window.due=doubling",
-    "optimizer=plain",
-    "schedule=halving",
-    "criterion.class_weights=balanced",
-    "metrics=[worst_class]",
-)
+MORE = ("strategy.window.due=doubling", "optimizer=plain", "schedule=halving", "criterion.class_weights=balanced")
 
 
 @pytest.fixture
@@ -44,6 +38,12 @@ def test_a_run_with_every_part_of_the_page(command: Command) -> None:
     assert meta["folders"] == list(meta["plugins"]) == ["mylab"]
     again = command("test", "--with", "mylab", "outputs/mine")
     assert (again.code, again.err) == (0, "")
+    images = ("data=digits", "model=mynet", "data.augment=[flip,dim]", "metrics=[worst_class]", "name=images")
+    assert command("train", "--with", "mylab", *SMALL, *images).code == 0
+    assert "worst_class" in json.loads(Path("outputs/images/result.json").read_text())["test"]
+    listed = command("list", "--with", "mylab").out
+    for words in ("dim ", "worst_class ", "doubling ", "logistic ", "plain ", "halving ", "largest ", "sign "):
+        assert f"\n  {words}" in listed
     gradinc.use()
 
 

@@ -9,7 +9,7 @@ from gradinc.core.metric import Metric
 
 
 class BalancedAccuracy(Metric):
-    """Balanced accuracy, or macro recall: the mean of the accuracy of each class that occurs
+    """Balanced accuracy, or macro recall: the mean accuracy of the classes
 
     Paper: Brodersen et al. 2010, The balanced accuracy and its posterior distribution
     """

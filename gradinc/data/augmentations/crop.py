@@ -11,7 +11,7 @@ PADDING = 4
 
 
 def crop(x: Tensor, generator: torch.Generator, fill: Tensor | float = 0.0) -> Tensor:
-    """Pad each image by `PADDING` pixels and cut out an image of the old size at a random position."""
+    """Pad each image by 4 pixels and cut out the old size at a random place"""
     rows, _, height, width = x.shape
     places = torch.randint(2 * PADDING + 1, (2, rows), generator=generator, device=generator.device)
     top, left = places.to(x.device)
