@@ -10,7 +10,11 @@ from typing import Any
 
 from gradinc.data import locations
 
-MADE = {"mnist1d": ("mnist1d", "4,000 + 1,000"), "modular": (None, "9,312")}
+MADE = {
+    "bit_flipping": (None, "10,000 + 1,000"),
+    "mnist1d": ("mnist1d", "4,000 + 1,000"),
+    "modular": (None, "9,312"),
+}
 """Generated sets: their package, if it is not gradinc, and the rows of the default."""
 
 YOURS = {
