@@ -19,7 +19,7 @@ from gradinc.runs.build import Shape, build_model
 from gradinc.runs.device import choose_threads, pin
 from gradinc.studies.bench.harness import CPU, Bench, BenchResult, in_turns, summarized, timed_run
 
-_ROWS, _CLASSES, _STEPS = 1024, 10, 60
+_ROWS, _CLASSES, _STEPS = 1024, 10, 120
 
 _LOG_MEL = LogMel(rate=8000, mels=40, window=240, hop=80)
 
