@@ -15,6 +15,7 @@ from gradinc.config import groups
 from gradinc.config.arguments import arguments
 from gradinc.config.compose import load_config
 from gradinc.config.schema import Config
+from gradinc.core.learner import Learner
 from gradinc.core.loss_function import Terms, criterion_of
 from gradinc.core.rate import Rate
 from gradinc.core.schedules import Schedule
@@ -71,6 +72,25 @@ def attach(
         gradinc.UserError: a key is wrong, the strategy changes what the loop does itself, or the optimizer is not of
             this net.
     """
+    options = {"criterion": criterion, "terms": terms, "window": window, "tasks": tasks, "classes": classes}
+    return Attached(*attached_parts(net, optimizer, words, keys, **options, mean=mean, std=std))
+
+
+def attached_parts(
+    net: nn.Module,
+    optimizer: Optimizer | str | Mapping[str, Any],
+    words: Sequence[str | Mapping[str, Any]],
+    keys: Mapping[str, Any],
+    *,
+    criterion: Any,
+    terms: Terms | None = None,
+    window: Any = None,
+    tasks: int | None = None,
+    classes: Any = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> tuple[Learner, Config, Setting]:
+    """Return the learner of `attach`, the config of its strategy, and the properties of its tasks."""
     own = isinstance(optimizer, Optimizer)
     given = _given(words, keys, window, None if own else optimizer)
     config = load_config(given)
@@ -92,7 +112,7 @@ def attach(
     else:
         rate = named_rate(config, weights, chain.due, _schedule(config))
     learner = assemble(config, chain, weights, net, loss, rate, World())
-    return Attached(learner, config, setting)
+    return learner, config, setting
 
 
 def _given(words: Sequence[str | Mapping[str, Any]], keys: Mapping[str, Any], window: Any, optimizer: Any) -> list[str]:

@@ -19,6 +19,7 @@ from gradinc.core.criterion import with_terms
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.plan import extent
+from gradinc.core.rate import Rate
 from gradinc.data.batch import Batch, items_of
 from gradinc.data.rows import TensorRows
 from gradinc.data.task import Setting, Task
@@ -88,7 +89,7 @@ class Attached:
             gradinc.UserError: there is no task, and a method needs it; or the net's weights were replaced.
             Diverged: the loss is not finite.
         """
-        self._check_net()
+        self.check_net()
         if self._task is None or self._resumed:
             self._refuse_no_task()
         assert self._task is not None
@@ -111,9 +112,14 @@ class Attached:
         self._calls = 0
         if not self._learner.window.taken:
             return False
-        self._check_net()
+        self.check_net()
         self._learner.window.ends = True
         return self._update()
+
+    def renew(self, optimizer: torch.optim.Optimizer) -> None:
+        """Use another optimizer of PyTorch over the same parameters from now on, for example in each task."""
+        self.optimizer = optimizer
+        self._learner.replace_rate(Rate(optimizer, None))
 
     def evaluating(self) -> AbstractContextManager[None]:
         """Use the weights that a method provides for evaluation inside, for example Lookahead's slow weights."""
@@ -148,7 +154,7 @@ class Attached:
         Raises:
             gradinc.UserError: the state is of another net, optimizer or strategy.
         """
-        self._check_net()
+        self.check_net()
         try:
             state = copy.deepcopy(dict(state))
             self._next, self._calls, self.taken, opened = state["position"]
@@ -168,7 +174,7 @@ class Attached:
 
     def _begin(self, loader: Any) -> None:
         learner = self._learner
-        self._check_net()
+        self.check_net()
         readers = [name for name, method in learner.named.items() if method.reads_task]
         self._served = found = served(loader, learner.weights.value.device)
         if readers and found.rows is None:
@@ -245,7 +251,8 @@ class Attached:
         device = self._learner.weights.value.device
         return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
-    def _check_net(self) -> None:
+    def check_net(self) -> None:
+        """Refuse a net that is no longer what was attached."""
         if (name := self._learner.weights.rejoined()) is not None:
             what = (
                 "is no longer what was attached: the net was moved, converted or frozen, or its weights were replaced"

@@ -66,7 +66,6 @@ class Learner:
         self._stepped = _hooks(sorted(chain, key=_turn), "stepped")
         self._begins = _hooks(chain, "begin")
         self._ends = _hooks(sorted(chain, key=lambda method: method.role != "averages"), "end")
-        self._step = rate.step
         self._saved: dict[str, Any] = {
             "model": Parameters(self.model),
             "optimizer": rate,
@@ -88,8 +87,7 @@ class Learner:
         """Process one micro-batch: run both passes, and add its gradient to the window's gradient."""
         self.place.here = self.place.index
         self.work.tokens += batch.tokens
-        for hook in self._batch:
-            batch = hook(batch, self)
+        batch = self.announce(batch)
         out = self.passes.train(batch)
         objective = self.objective(batch, out)
         self.window.collect(objective, batch, out, self)
@@ -105,12 +103,26 @@ class Learner:
     def update(self) -> bool:
         """Make the update of the window; return whether its rule made an update."""
         if made := self.window.reduce(self):
-            for transform in self._transforms:
-                transform(self.weights.grad, self)
+            self.transform()
             if self.weights.heads:
                 self.weights.wake_heads()
             self.rate.set(self.place, self.work, self.window.taken)
-            self._step()
+            self.rate.step()
+        self.finish(made)
+        return made
+
+    def transform(self) -> None:
+        """Let the methods change the window's gradient, before the optimizer's step."""
+        for transform in self._transforms:
+            transform(self.weights.grad, self)
+
+    def finish(self, made: bool) -> None:
+        """End the window.
+
+        Args:
+            made: whether an update was made: the methods then act on it.
+        """
+        if made:
             for stepped in self._stepped:
                 stepped(self.window, self)
             self.work.items += self.window.items
@@ -118,7 +130,12 @@ class Learner:
         self.weights.reached.clear()
         self.place.close(made)
         self.work.close(self.place.world)
-        return made
+
+    def announce(self, batch: Batch) -> Batch:
+        """Let the methods choose the batch to train on; return it."""
+        for hook in self._batch:
+            batch = hook(batch, self)
+        return batch
 
     def objective(self, batch: Batch, out: Tensor) -> Tensor:
         """Return Σᵢ cᵢ ℓᵢ + n Σ m.loss of a batch, a scalar, with the row weights c and the batch's items n."""
@@ -126,6 +143,10 @@ class Learner:
         for hook in self._loss:
             total = total + batch.items * hook(batch, out, self)
         return total
+
+    def replace_rate(self, rate: Rate) -> None:
+        """Use another optimizer over the same weights from now on."""
+        self.rate, self.optimizer, self._saved["optimizer"] = rate, rate.optimizer, rate
 
     @property
     def updates(self) -> int:
