@@ -28,12 +28,14 @@ class Criterion(ABC):
         higher: whether a higher score is better.
         metrics: further numbers that are measured, by name.
         online: name of the measure whose sum `prequential` returns.
+        chunk: rows in one forward pass of an evaluation; fixed, since the last bits of a sum depend on it.
     """
 
     score: ClassVar[str]
     higher: ClassVar[bool]
     metrics: Mapping[str, Metric] = {}
     online: ClassVar[str]
+    chunk: ClassVar[int] = 512
 
     @abstractmethod
     def __call__(self, batch: Batch, out: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class Learner:
     def take(self, batch: Batch) -> None:
         """Process one micro-batch: run both passes, and add its gradient to the window's gradient."""
         self.place.here = self.place.index
-        self.work.tokens += batch.tokens
+        self.work.tokens += 0 if batch.repeat else batch.tokens
         batch = self.announce(batch)
         out = self.passes.train(batch)
         objective = self.objective(batch, out)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Kept
+from gradinc.core.ragged_field import RaggedField
 
 _DRAWN_TOGETHER = 4096
 """Rows for which a reservoir draws slots together."""
@@ -28,12 +29,15 @@ class Memory(ABC):
         capacity: largest number of rows.
         seed: seed of the memory's choices.
         seen: rows that were offered so far.
+        ragged: whether rows have different lengths; they are then stored without padding.
     """
+
+    ragged = False
 
     def __init__(self) -> None:
         self.capacity = self.seed = self.seen = 0
         self._size = 0
-        self._fields: MemoryRows = {}
+        self._fields: dict[str, Tensor | RaggedField] = {}
 
     def open(self, capacity: int, seed: int, pairs: int = 1) -> None:
         """Give the memory its capacity.
@@ -49,7 +53,10 @@ class Memory(ABC):
     @property
     def nbytes(self) -> int:
         """Return the bytes of the stored rows."""
-        return sum(field[: self._size].nbytes for field in self._fields.values())
+        return sum(
+            field.nbytes if isinstance(field, RaggedField) else field[: self._size].nbytes
+            for field in self._fields.values()
+        )
 
     def add(self, **rows: Tensor) -> None:
         """Offer rows.
@@ -72,7 +79,12 @@ class Memory(ABC):
         """
         if not self._fields:
             # calloc: pages that no row was written to take no memory
-            self._fields = {name: row.new_zeros(self.capacity, *row.shape[1:]) for name, row in rows.items()}
+            self._fields = {
+                name: RaggedField(row, self.capacity)
+                if self.ragged and name in ("x", "y") and row.dim() > 1
+                else row.new_zeros(self.capacity, *row.shape[1:])
+                for name, row in rows.items()
+            }
         if len(slots) == 0:
             return
         self._size = max(self._size, int(slots.numpy().max()) + 1)
@@ -113,12 +125,13 @@ class Memory(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return the state that a restart needs."""
         rows = {name: field.clone() for name, field in self.rows().items()}
-        return {"capacity": self.capacity, "seed": self.seed, "seen": self.seen, "rows": rows}
+        state = {"capacity": self.capacity, "seed": self.seed, "seen": self.seen, "rows": rows}
+        return {**state, "ragged": True} if self.ragged else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from the result of `state_dict`."""
         self.capacity, self.seed, self.seen = state["capacity"], state["seed"], state["seen"]
-        self._fields, self._size = {}, 0
+        self._fields, self._size, self.ragged = {}, 0, state.get("ragged", False)
         if state["rows"]:
             places = torch.arange(len(state["rows"]["y"]))
             self.place(places, places, **state["rows"])

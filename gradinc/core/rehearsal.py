@@ -26,8 +26,26 @@ def check_classes(name: str, setting: Setting) -> None:
         UserError: the targets are numbers.
     """
     if setting.outputs and not setting.classes:
-        what = "needs classes, and the targets of these data are numbers"
-        raise UserError(f"strategy.methods.{name}", what, "Use er, der or ewc")
+        what = f"needs classes, and the targets of these data are {_targets(setting)}"
+        raise UserError(f"strategy.methods.{name}", what, "Use er or ewc")
+
+
+def check_outputs(name: str, setting: Setting) -> None:
+    """Refuse a language model, which has outputs for each token, where a method needs the outputs of a row.
+
+    Args:
+        name: name of the method.
+
+    Raises:
+        UserError: the targets are tokens.
+    """
+    if setting.text is not None and setting.text.each:
+        what = "needs one vector of outputs for a row, and a language model has one for each token"
+        raise UserError(f"strategy.methods.{name}", what, "Use er, agem, gem, ewc or si")
+
+
+def _targets(setting: Setting) -> str:
+    return "tokens" if setting.text is not None and setting.text.each else "numbers"
 
 
 def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
@@ -41,7 +59,7 @@ def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
         UserError: the memory is too small or needs classes.
     """
     if kind != "reservoir" and setting.outputs and not setting.classes:
-        what = "needs classes, and the targets of these data are numbers"
+        what = f"needs classes, and the targets of these data are {_targets(setting)}"
         raise UserError(f"strategy.methods.{name}.kind={kind}", what, "Use kind=reservoir")
     if kind == "ring" and setting.capacity(rows) < setting.pairs:
         what = f"leaves a ring less than one row for each of {setting.pairs} classes of {setting.tasks} tasks"
@@ -60,6 +78,7 @@ def open_memory(memory: Memory, rows: int, task: Task, learner: LearnerView, nam
     if memory.capacity == 0:
         seed = learner.rng(f"{name}_memory").initial_seed()  # all 63 bits, the same on every device
         pairs = task.setting.pairs or len(task.classes or ()) or 1
+        memory.ragged = task.train.lengths is not None
         memory.open(task.setting.capacity(rows), seed, pairs)
 
 

@@ -21,6 +21,10 @@ YOURS = {
     "image_folder": "DIR, one folder for each class",
     "audio_folder": "DIR, one folder for each class",
     "npz": "FILE.npz",
+    "text_folder": "DIR, one folder for each class",
+    "text": "DIR with .txt files",
+    "table": "FILE.csv, .tsv, .jsonl or .parquet",
+    "huggingface": "DIR of save_to_disk",
 }
 """Sets of the user's own, and where their files are."""
 
@@ -83,6 +87,10 @@ def availability(name: str, root: str | None = None) -> Availability:
         return Availability(name, here, str(root) if here else "", "2,700 + 300", f"data.root={FSDD}")
     if name == "arrays":
         return Availability(name, False, "", None, "your own: gradinc.train(data=(x, y)) in Python")
+    if name == "clinc150":
+        here = root is not None and (Path(root).expanduser() / "data_full.json").is_file()
+        how = "data.root=DIR with data_full.json and domains.json (github.com/clinc/oos-eval)"
+        return Availability(name, here, str(root) if here else "", "18,000 + 4,500", how)
     if name in MADE:
         package, rows = MADE[name]
         here = package is None or find_spec(package) is not None
@@ -120,4 +128,6 @@ def _found(name: str, root: str | None, rows: str, how: str) -> Availability:
 
 
 def _there(name: str, path: Path) -> bool:
+    if name in ("table", "text"):
+        return path.exists()
     return path.is_file() if name == "npz" else path.is_dir()

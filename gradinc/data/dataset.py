@@ -22,6 +22,8 @@ from gradinc.data.source import DATA_PARTS, REFERENCE, TEST, TRAIN, VALIDATION, 
 from gradinc.data.split import split_rows
 from gradinc.data.statistics import moments
 from gradinc.data.survey import Survey
+from gradinc.data.text import Sequences, Tokens
+from gradinc.data.token_rows import TokenRows
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Dataset:
         raw: values of the rows before normalisation; None in an outline.
         groups: the group of each row; None if the set has no groups.
         law: `Source.law`.
+        text: the tokens of rows of text; None for other rows.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Dataset:
     raw: RawValues | None = None
     groups: Groups | None = None
     law: Callable[[np.ndarray], np.ndarray] | None = None
+    text: Tokens | None = None
 
     @property
     def fill(self) -> Tensor:
@@ -88,6 +92,8 @@ class Dataset:
         record |= {"mean": list(self.mean), "std": list(self.std)}
         if self.target_mean is not None and self.target_std is not None:
             record |= {"target_mean": list(self.target_mean), "target_std": list(self.target_std)}
+        if self.text is not None:
+            record["text"] = self.text.record()
         return record if self.raw is None else {**record, "raw": self.raw.record()}
 
 
@@ -133,6 +139,8 @@ def padded(source: Source, pixels: int, name: str) -> Source:
 
 def prepare_dataset(config: DataSection, source: Source, device: torch.device, dtype: torch.dtype) -> Dataset:
     """Split and normalise the result of a data set's function. See `load_dataset`."""
+    if isinstance(source.x, Sequences):
+        return _text(config, source, source.x, device, dtype)
     part = _parts(config, source)
     in_memory = _in_memory(config, source, device, dtype)
     rows = Survey(source, part, in_memory)
@@ -180,6 +188,12 @@ def outline(config: DataSection) -> Dataset:
     """
     source = padded(open_source(config.name, config.root, config.options), config.pad, config.name)
     device, dtype = torch.device("cpu"), torch.float32
+    if isinstance(source.x, Sequences):
+        whole = _text(config, source, source.x, device, dtype)  # texts are read as a whole
+        if source.x.text.words is not None:  # the words of the first task are numbered: see `with_vocabulary`
+            return whole
+        outlined = {name: OutlinedRows(getattr(whole, name).y, source.shape) for name in DATA_PARTS}
+        return replace(whole, **outlined)  # type: ignore[arg-type]
     part = _parts(config, source)
     _in_memory(config, source, device, dtype)
     if isinstance(source.x, RowFiles):
@@ -193,6 +207,27 @@ def outline(config: DataSection) -> Dataset:
     statistics = (zeros, ones, mean, std)
     groups = _groups(source, part)
     return Dataset(*head, train, validation, test, *statistics, "", source.origin, groups=groups, law=source.law)
+
+
+def _text(config: DataSection, source: Source, rows: Sequences, device: torch.device, dtype: torch.dtype) -> Dataset:
+    """Return a data set of text: its rows are split, and have no mean or deviation."""
+    if config.memory == "stream":
+        raise UserError("data.memory=stream", f"{config.name} is read as a whole", "Use data.memory=auto")
+    part, text = _parts(config, source), rows.text
+    values = torch.from_numpy(rows.values).to(device)
+    starts, lengths = torch.from_numpy(rows.starts), torch.from_numpy(rows.lengths)
+    y = None if text.each else torch.from_numpy(source.y).to(device)
+    whole = TokenRows(values, starts, lengths, y, rows.length, dtype)
+    train, validation, test = (
+        whole.subset(torch.from_numpy(np.flatnonzero(part == number))) for number in (TRAIN, VALIDATION, TEST)
+    )
+    outputs = text.tokens if source.classes is None else len(source.classes)
+    head = (config.name, source.classes, source.shape, outputs)
+    digest = content_digest(source, part, None)
+    return Dataset(
+        *head, train, validation, test, (0.0,), (1.0,), None, None, digest, source.origin,
+        groups=_groups(source, part), text=text,
+    )  # fmt: skip
 
 
 def _parts(config: DataSection, source: Source) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradinc.data.source import RowFiles, Source
+from gradinc.data.text import Sequences
 
 
 def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | None) -> str:
@@ -27,7 +28,7 @@ def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | No
     x = source.x
     head = {
         "rows": [len(x), *source.shape],
-        "values": str(x.dtype) if isinstance(x, np.ndarray) else "files",
+        "values": _kind(x),
         "targets": [str(source.y.dtype), *source.y.shape],
         "classes": source.classes,
         "scale": source.scale,
@@ -37,6 +38,10 @@ def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | No
         assert files is not None
         for path, content in zip(x.paths, files, strict=True):
             whole.update(path.encode(errors="surrogateescape") + b"\0" + content)
+    elif isinstance(x, Sequences):
+        whole.update(json.dumps([x.text.words, x.text.each, x.text.packed]).encode())
+        for array in (x.values, x.starts, x.lengths):
+            whole.update(np.ascontiguousarray(array).data)
     else:
         whole.update(np.ascontiguousarray(x).data)
     whole.update(np.ascontiguousarray(source.y).data)
@@ -44,3 +49,7 @@ def content_digest(source: Source, part: np.ndarray, files: Sequence[bytes] | No
     if source.groups is not None:
         whole.update(json.dumps(source.group_names).encode() + np.ascontiguousarray(source.groups).tobytes())
     return whole.hexdigest()
+
+
+def _kind(x: np.ndarray | RowFiles | Sequences) -> str:
+    return str(x.dtype) if isinstance(x, np.ndarray) else "tokens" if isinstance(x, Sequences) else "files"

@@ -51,7 +51,7 @@ class Encoding:
             values = self._values(parts, digest)
             converted = {name: TensorRows(values[name], rows.y) for name, rows in parts.items()}
         zeros, ones = (0.0,) * self.shape[0], (1.0,) * self.shape[0]
-        changed = replace(dataset, shape=self.shape, mean=zeros, std=ones, raw=None, digest=digest)
+        changed = replace(dataset, shape=self.shape, mean=zeros, std=ones, raw=None, digest=digest, text=None)
         return replace(changed, **converted)  # type: ignore[arg-type]
 
     def _values(self, parts: dict[str, Rows], digest: str) -> dict[str, Tensor]:

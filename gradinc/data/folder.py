@@ -35,6 +35,7 @@ class FileKind(NamedTuple):
 
 
 IMAGE_FILES = FileKind("images", (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+TEXT_FILES = FileKind("texts", (".txt",))
 SOUND_FILES = FileKind("recordings", (".wav", ".flac", ".ogg"))
 
 PART_FOLDERS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from gradinc.data.available_memory import fits
 from gradinc.data.file_rows import FileRows
 from gradinc.data.rows import Pair, Rows, SelectedRows, TensorRows
+from gradinc.data.token_rows import TokenRows
 
 _BLOCK, _EACH = 2048, 8
 """Rows that are taken at once from parts in memory, in all and on average from each part, whichever is more: few rows
@@ -92,6 +94,9 @@ def joined(parts: Sequence[Callable[[], Rows]], sizes: Sequence[int], device: to
     first = parts[0]()
     if len(parts) == 1:
         return first
+    if isinstance(first, TokenRows):
+        tokens = [first, *(part() for part in parts[1:])]
+        return reduce(TokenRows.joined, tokens)  # type: ignore[arg-type]
     if isinstance(first, FileRows):
         files = [first, *(part() for part in parts[1:])]
         if all(isinstance(rows, FileRows) and rows.files is first.files for rows in files):

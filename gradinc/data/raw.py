@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from gradinc.base.errors import UserError
 from gradinc.data.rows import Standardize
 from gradinc.data.source import RowFiles, Source
+from gradinc.data.text import Sequences
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class RawValues:
         """Return the values of a data set, without its padding: images of whole numbers have values from 0 to `scale`,
         others the range of the set."""
         x = source.x
+        assert not isinstance(x, Sequences)
         dtype = str(np.dtype(x.dtype))
         if dtype == "uint8":
             return cls(dtype, source.scale, 0.0, source.scale, padding)

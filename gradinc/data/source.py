@@ -11,6 +11,8 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from gradinc.data.text import Sequences
+
 TRAIN, VALIDATION, TEST = 0, 1, 2
 """The three parts, as numbers in `Source.part` and in a split."""
 
@@ -112,8 +114,8 @@ class Source:
     """A data set as it was read.
 
     Attributes:
-        x: uint8 images, shape (n, C, H, W); or float32 rows, shape (n, …); or files with one row each.
-        y: int64 labels, shape (n,); or float32 targets, shape (n, targets).
+        x: uint8 images, shape (n, C, H, W); or float32 rows, shape (n, …); or files with one row each; or text.
+        y: int64 labels, shape (n,); or float32 targets, shape (n, targets); zeros, int64, if the targets are tokens.
         classes: the classes' names, by label; None for regression.
         part: the official part of each row (`TRAIN`, `VALIDATION`, `TEST`), int8, shape (n,); None
             without official parts.
@@ -126,7 +128,7 @@ class Source:
             compute the targets of changed inputs with it.
     """
 
-    x: np.ndarray | RowFiles
+    x: np.ndarray | RowFiles | Sequences
     y: np.ndarray
     classes: tuple[str, ...] | None
     part: np.ndarray | None

@@ -26,6 +26,8 @@ from gradinc.data.labels import Labels, assign, is_shared
 from gradinc.data.outputs import Outputs
 from gradinc.data.rows import Rows, TensorRows
 from gradinc.data.task import Setting, Task
+from gradinc.data.token_rows import TokenRows
+from gradinc.data.vocabulary import with_vocabulary
 
 
 class Stream(Sequence[Task]):
@@ -49,12 +51,12 @@ class Stream(Sequence[Task]):
         self.experiences, self.options, self.seed = tuple(experiences), options, seed
         first = self.experiences[0].dataset
         self.device = first.train.y.device
-        self.regression = first.classes is None
+        self.regression = first.classes is None and not (first.text is not None and first.text.each)
         self.labels: Labels | None = None
-        if self.regression and options.data == "memory":
+        if first.classes is None and options.data == "memory":
             what = f"balances classes, and data={first.name} has none"
             raise UserError("stream.data=memory", what, "Use stream.data=cumulative, or strategy=er")
-        if not self.regression:
+        if first.classes is not None:
             classes = [each.classes for each in self.experiences]
             self.labels = assign(classes, protocol(scenario, options, shared=is_shared(classes)))
         self.setting = Setting(
@@ -66,6 +68,7 @@ class Stream(Sequence[Task]):
             first.mean,
             first.std,
             first.shape,
+            first.text,
         )
         if any(each.train is not None and each.targets is None for each in self.experiences) and not (
             self.labels and self.labels.all_count
@@ -316,11 +319,14 @@ def open_stream(config: Config, dataset: Dataset, read: Callable[[DataSection], 
     seed = config.seed if options.seed is None else options.seed
     material = Material(dataset, seed, load_other)
     experiences = load_part("stream", options.name)(material, **options.options)
-    return Stream(experiences, options, config.scenario, seed)
+    together = len(experiences) if options.data == "joint" else 1
+    return Stream(with_vocabulary(experiences, together), options, config.scenario, seed)
 
 
 def _dtype(dataset: Dataset) -> torch.dtype:
     rows = dataset.train
+    if isinstance(rows, TokenRows):
+        return rows.dtype
     return rows.x.dtype if isinstance(rows, TensorRows) else rows.standardize.shift.dtype  # type: ignore[attr-defined]
 
 

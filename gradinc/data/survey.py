@@ -42,6 +42,7 @@ class Survey:
             self.x = source.x
             return
         files = source.x
+        assert isinstance(files, RowFiles)
         self.x = np.empty((len(files), *files.shape), files.dtype) if in_memory else None
         self.files, self.statistics = [], files.statistics()
         record = None if in_memory else Record(files, part)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradinc.data.batch import Batch, items_of
 from gradinc.data.rows import Rows
+from gradinc.data.text import Tokens
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Setting:
         pairs: number of classes, with a class of two tasks counted twice.
         mean, std: subtracted from input units, and divisor, per channel or feature.
         shape: shape of a row; None if not known.
+        text: the tokens of rows of text; None for other rows.
     """
 
     tasks: int = 1
@@ -34,6 +36,7 @@ class Setting:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     shape: tuple[int, ...] | None = None
+    text: Tokens | None = None
 
     def capacity(self, memory: int) -> int:
         """Return the total number of examples in a memory, for a method's option ``memory``."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradinc.config.values import Count, Strength
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import distance_from_stored, fill, open_memory, replay
+from gradinc.core.rehearsal import check_outputs, distance_from_stored, fill, open_memory, replay
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.task import Task
+from gradinc.data.task import Setting, Task
 
 
 class DERPP(Method):
@@ -38,6 +38,9 @@ class DERPP(Method):
     def __init__(self, *, memory: Count = 500, replay: Count = 32, alpha: Strength = 0.5, beta: Strength = 0.5) -> None:
         self.capacity, self.replay, self.alpha, self.beta = memory, replay, alpha, beta
         self.memory = make_memory("reservoir")
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_outputs("derpp", setting)
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "derpp")

@@ -6,14 +6,15 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradinc.config.values import Count, Fraction, Strength
 from gradinc.core.criterion import Criterion
 from gradinc.core.method import Method
+from gradinc.core.rehearsal import check_outputs
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
-from gradinc.data.task import Task
+from gradinc.data.task import Setting, Task
 
 _ROWS = 128
 """Rows whose gradients are computed together."""
@@ -55,6 +56,9 @@ class MAS(Method):
         self.by_row = batch == 1
         self.importance: Tensor | None = None  # Ω, shape (P,)
         self.anchor = torch.empty(0)  # w*, shape (P,)
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_outputs("mas", setting)
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if self.importance is not None:

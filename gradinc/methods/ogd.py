@@ -15,6 +15,7 @@ from gradinc.core.layer_inputs import own_outputs
 from gradinc.core.method import Method
 from gradinc.core.normalization import hold_statistics
 from gradinc.core.passes import ROWS_TOGETHER, Objective
+from gradinc.core.rehearsal import check_outputs
 from gradinc.core.row_gradients import RowGradients, kept
 from gradinc.core.row_span import RowSpan, extended
 from gradinc.core.subspaces import note_removed
@@ -55,6 +56,7 @@ class OGD(Method):
 
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_share("ogd", self.memory, setting)
+        check_outputs("ogd", setting)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.root is not None:

@@ -13,6 +13,7 @@ from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Decay
 from gradinc.data.encoding import Encoding
 from gradinc.data.padding import PAD
+from gradinc.data.text import Tokens
 from gradinc.models.layers import chain
 from gradinc.models.pretrained_files import (
     SpecialTokens,
@@ -29,6 +30,7 @@ Pooling = Literal["mean", "first", "last"]
 def pretrained(
     shape: tuple[int, ...],
     outputs: int,
+    text: Tokens | None = None,
     *,
     root: str | None = None,
     train: Literal["head", "lora", "all"] = "head",
@@ -66,6 +68,9 @@ def pretrained(
         size = "x".join(str(length) for length in shape)
         what = f"needs rows of tokens, but a row of this data has shape {size}"
         raise UserError("model=pretrained", what, "Use data=clinc150 or data=text_folder, or another model")
+    if text is not None and text.each:
+        what = "has one output for a row, and these data have a target for each token"
+        raise UserError("model=pretrained", what, "Use model=decoder")
     if cache:  # the rows are no tokens any more: see `encoding`
         return chain(output=nn.Linear(shape[0], outputs))
     encoder = load_encoder(folder)

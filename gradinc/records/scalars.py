@@ -29,8 +29,8 @@ class Scalar(NamedTuple):
 _PARTS = ("train", "validation", "test", NOTES)
 """Sections of a log line whose numbers are exported."""
 
-_ROWS = ("row", "task_row")
-"""Accuracies on each task, measured after a task."""
+_ROWS = ("row", "task_row", "loss_row")
+"""Accuracies and losses on each task, measured after a task."""
 
 
 def scalars(run: RecordedRun) -> Iterator[Scalar]:

@@ -17,9 +17,11 @@ def score_text(value: float | None, measure: str | None) -> str:
 
 
 def score_shown(measures: dict[str, float] | None) -> str:
-    """Return the main measure of a model: accuracy, or MSE and R²."""
+    """Return the main measure of a model: accuracy, perplexity, or MSE and R²."""
     if not measures:
         return NONE
+    if "perplexity" in measures:
+        return f"perplexity {measures['perplexity']:.2f}"
     if "accuracy" in measures:
         return score_text(measures["accuracy"], "accuracy")
     return f"{score_text(measures['mse'], 'mse')}, R² {measures['r2']:.3f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ from gradinc.core.freezing import freeze
 from gradinc.core.layer_windows import LayerWindows, sizes_of
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
+from gradinc.core.next_token import NextToken
 from gradinc.core.order import check_layer_windows, check_order, check_rows
 from gradinc.core.passes import Passes
 from gradinc.core.place import Place
@@ -42,6 +44,8 @@ from gradinc.data.dataset import Dataset
 from gradinc.data.outputs import Outputs
 from gradinc.data.stream import Stream
 from gradinc.data.task import Setting
+from gradinc.data.text import Tokens
+from gradinc.models.sequences import Counts
 from gradinc.runs.budget import limits
 from gradinc.runs.device import autocast_dtype, storage_dtype
 
@@ -50,10 +54,17 @@ _AUTO = CriterionSection()
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of one input and the number of outputs that a model must fit."""
+    """The shape of one input and the number of outputs that a model must fit; for rows of text also their tokens."""
 
     inputs: tuple[int, ...]
     outputs: int
+    text: Tokens | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, stream: Stream) -> Shape:
+        """Return the shape of a data set's rows, with the outputs and the vocabulary of a stream."""
+        text = stream.setting.text
+        return cls(dataset.shape, stream.setting.outputs, None if text is None else text.plain)
 
 
 def build_model(config: Config, shape: Shape, device: torch.device, task: int = 0) -> nn.Module:
@@ -63,12 +74,33 @@ def build_model(config: Config, shape: Shape, device: torch.device, task: int = 
         task: number of the task: a run that restarts with each task has different initial weights for each.
     """
     with seeded(config.seed, "initialisation", *([task] if task else [])):
-        model: nn.Module = load_part("model", config.model.name)(shape.inputs, shape.outputs, **config.model.options)
+        model = _made(config, shape)
     if config.model.freeze:
         freeze(model, config.model.freeze)
     # Convolutions are twice as fast with the channels last in memory, except in float64, which has no such kernel.
     layout = torch.preserve_format if config.dtype == "float64" else torch.channels_last
     return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
+
+
+def _made(config: Config, shape: Shape) -> nn.Module:
+    """Return the model, which reads tokens if its function has an argument `text`, else the counts of tokens."""
+    make, options, text = load_part("model", config.model.name), config.model.options, shape.text
+    takes = inspect.signature(make).parameters.get("text")
+    if text is None:
+        if takes is not None and takes.default is inspect.Parameter.empty:
+            what = f"reads text, and a row of data={config.data.name} has numbers"
+            raise UserError(f"model={config.model.name}", what, "Use data=clinc150, table, text or text_folder")
+        model: nn.Module = make(shape.inputs, shape.outputs, **options)
+    elif takes is not None:
+        model = make(shape.inputs, shape.outputs, text, **options)
+    elif text.each:
+        what = f"has one output for a row, and data={config.data.name} has a target for each token"
+        raise UserError(f"model={config.model.name}", what, "Use model=decoder")
+    else:
+        model = nn.Sequential(
+            OrderedDict(counts=Counts(text.tokens), model=make((text.tokens,), shape.outputs, **options))
+        )
+    return model
 
 
 def build_criterion(
@@ -89,6 +121,8 @@ def build_criterion(
     Raises:
         UserError: the criterion or its weights do not fit the targets.
     """
+    if dataset.text is not None and dataset.text.each:
+        return _next_token(dataset.text, chosen, dataset.name)
     takes_either = any(part.name == dataset.name and "task" in part.parameters for part in parts("data"))
     fix = "give data.task=classes if y holds labels" if takes_either else "choose a set with classes"
     count = count or dataset.outputs
@@ -111,6 +145,13 @@ def _made_criterion(chosen: CriterionSection, targets: CriterionSetting, count: 
     loss = partial(make, **chosen.options)
     _check_loss(chosen.name, loss, count, classes=targets.classes)
     return ClassLoss(loss, targets.outputs, targets.weights) if targets.classes else ValueLoss(loss)
+
+
+def _next_token(text: Tokens, chosen: CriterionSection, name: str) -> NextToken:
+    if chosen != CriterionSection(chosen.name) or chosen.name not in ("auto", "cross_entropy"):
+        what = f"the targets of data={name} are tokens, whose loss is the cross-entropy of the next one"
+        raise UserError(f"criterion={chosen.name}", what, "Leave out the criterion and its options")
+    return NextToken(text)
 
 
 def _class_weights(chosen: CriterionSection, dataset: Dataset, count: int) -> Tensor | None:

@@ -52,7 +52,7 @@ def metric_of(options: EvaluateSection) -> FunctionMetric | None:
     return None if options.metric is None else FunctionMetric(options.metric)
 
 
-CHUNK = 512
+CHUNK = Criterion.chunk
 """Rows in one forward pass; fixed, since the last bits of a sum depend on it."""
 
 
@@ -86,7 +86,7 @@ def evaluate(
         with torch.inference_mode():
             total: torch.Tensor | None = None
             more: dict[str, torch.Tensor] = {}
-            for x, y in rows.chunks(CHUNK):
+            for x, y in rows.chunks(criterion.chunk):
                 check()
                 with torch.autocast(x.device.type, dtype=autocast, enabled=autocast is not None):
                     out = (classifier or model)(x)

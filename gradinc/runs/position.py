@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from gradinc.records.matrix import MatrixRow
 
-LOGGED = ("matrix", "task_matrix", "online")
+LOGGED = ("matrix", "task_matrix", "online", "loss_matrix")
 """Fields that a restart reads from the log: a checkpoint's size does not grow with the number of tasks."""
 
 
@@ -34,6 +34,7 @@ class Position:
         matrix: accuracy on each task, before any training and after each task.
         task_matrix: the same with the outputs of other tasks masked, unless the scenario already masks them.
         online: the mean of the online measure in each finished task.
+        loss_matrix: the mean loss of a token instead of the accuracy, for language models.
     """
 
     task: int = 0
@@ -53,6 +54,7 @@ class Position:
     matrix: list[MatrixRow] = field(default_factory=list)
     task_matrix: list[MatrixRow] = field(default_factory=list)
     online: list[float | None] = field(default_factory=list)
+    loss_matrix: list[MatrixRow] = field(default_factory=list)
 
     @property
     def is_new_task(self) -> bool:
@@ -87,9 +89,10 @@ class Position:
             matrix=self.matrix,
             task_matrix=self.task_matrix,
             online=self.online,
+            loss_matrix=self.loss_matrix,
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint stores of the position: all but `LOGGED`."""
-        state = asdict(replace(self, matrix=[], task_matrix=[], online=[]))
+        state = asdict(replace(self, matrix=[], task_matrix=[], online=[], loss_matrix=[]))
         return {name: value for name, value in state.items() if name not in LOGGED}

@@ -43,7 +43,7 @@ class Prepared:
     @property
     def shape(self) -> Shape:
         """Return the shapes that the model must fit."""
-        return Shape(self.dataset.shape, self.stream.setting.outputs)
+        return Shape.of(self.dataset, self.stream)
 
 
 def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
@@ -64,7 +64,7 @@ def prepare(config: Config, micro_batch: int | None = None) -> Prepared:
     stream = open_stream(config, dataset, read)
     _check_limits(config, dataset, stream)
     devices.pin(1, device)  # the initial state does not depend on the threads of training
-    shape = Shape(dataset.shape, stream.setting.outputs)
+    shape = Shape.of(dataset, stream)
     criterion = _criterion(config, dataset, stream)
     if config.strategy.window.micro_batch == "auto":
         if micro_batch is None or config.data.batch_size * config.strategy.window.size % micro_batch:
@@ -103,7 +103,7 @@ def check(config: Config, outlined: Callable[[DataSection], Dataset]) -> None:
     stream = open_stream(config, dataset, read)
     _check_limits(config, dataset, stream)
     with meta:
-        model = build_model(config, Shape(dataset.shape, stream.setting.outputs), meta)
+        model = build_model(config, Shape.of(dataset, stream), meta)
     if config.init is not None:
         _weights_to_start_from(config.init, model, torch.device("cpu"))
     build_learner(config, model, _criterion(config, dataset, stream), stream.longest, stream)
@@ -122,7 +122,7 @@ def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
         raise UserError(
             f"budget.accuracy={config.budget.accuracy}", "there are no validation rows", "Set data.validation=0.1"
         )
-    if config.budget.tokens is not None and dataset.train.lengths is None:
+    if config.budget.tokens is not None and dataset.text is None:
         where = f"budget.tokens={config.budget.tokens}"
         raise UserError(where, f"{config.data.name} has no tokens", "Use budget.samples or budget.epochs")
     part = config.evaluate.rows

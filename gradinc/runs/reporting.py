@@ -166,6 +166,8 @@ class Reporter:
             rows["task_row"] = position.task_matrix[-1]
             if (line := known_task_hurts(row, cells(position.task_matrix[-1], self._stream.tested))) is not None:
                 self._display.warn(line)
+        if position.loss_matrix:
+            rows["loss_row"] = position.loss_matrix[-1]
         self._display.measured(done, row)
         self._log(position, **({"test": test} if test else {}), **rows)
 

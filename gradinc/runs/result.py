@@ -7,6 +7,7 @@ from typing import Any
 
 from gradinc.config.schema import Config
 from gradinc.core.learner import Learner
+from gradinc.core.next_token import perplexity
 from gradinc.data.stream import Stream
 from gradinc.records.matrix import Filled
 from gradinc.records.metrics import measured_metrics, measured_tasks
@@ -69,6 +70,12 @@ def _tasks(config: Config, stream: Stream, position: Position) -> dict[str, Any]
     if position.task_matrix:
         in_task, _ = measured_metrics(Filled(position.task_matrix, stream.tested), stream.scored)
         found |= {"task_matrix": position.task_matrix, "task_metrics": in_task}
+    if position.loss_matrix:
+        perplexities = [
+            [None if loss is None else perplexity(loss) for loss in row]
+            for row in Filled(position.loss_matrix, stream.tested)
+        ]
+        found |= {"loss_matrix": position.loss_matrix, "perplexity_matrix": perplexities}
     if position.anytime[0] and not stream.regression:
         values["aaa"] = position.anytime[1] / position.anytime[0]
     scored = position.online[stream.scored.start :] or position.online

@@ -24,6 +24,7 @@ from gradinc.config.schema import Config, CriterionSection
 from gradinc.core.method import Method
 from gradinc.data import dataset as data
 from gradinc.data.stream import open_stream
+from gradinc.data.text import Tokens
 from gradinc.records.directory import AGAIN, find_run, read_config
 from gradinc.records.log import read_log
 from gradinc.records.matrix import Filled
@@ -189,7 +190,9 @@ class FinishedRun:
         if record is None:
             fix = "Restore it, or run the experiment again with fresh=true"
             raise UserError(str(self.path / "meta.json"), "is missing or damaged", fix)
-        return Shape(tuple(record["shape"]), record["outputs"])
+        text = record.get("text")
+        named = None if text is None else Tokens(text["tokens"], text["each"], text["packed"])
+        return Shape(tuple(record["shape"]), record["outputs"], named)
 
     def dataset(self, config: data.DataSection | None = None, device: torch.device | str = "cpu") -> data.Dataset:
         """The run's data set, with the run's split, or another data set."""
@@ -214,7 +217,12 @@ class FinishedRun:
         dataset = self.dataset(config, chosen)
         if self.config.stream.name != "iid":
             return self._evaluate_tasks(config, dataset, best=best, device=chosen)
-        fits = Shape(dataset.shape, dataset.outputs)
+        if config is not None and dataset.text is not None and dataset.text.words is not None:
+            what = "would number its words by its own vocabulary, not by the run's"
+            raise UserError(f"data={dataset.name}", what, "Train with data.tokenizer=bytes, or test on the run's data")
+        own = replace(self.config, data=config or self.config.data)
+        stream = open_stream(own, dataset, partial(self.dataset, device=chosen))
+        fits = Shape.of(dataset, stream)
         if fits != self.shape:
             what = (
                 f"has rows of shape {fits.inputs} and {fits.outputs} outputs; "
@@ -224,7 +232,7 @@ class FinishedRun:
         model = self.with_weights(best=best, device=chosen)
         criterion = build_criterion(dataset, None, self._criterion, metrics=self.config.metrics)
         metric = metric_of(self.config.evaluate)
-        measures = evaluate(model, dataset.test, criterion, autocast_dtype(self.config.dtype), metric=metric)
+        measures = evaluate(model, stream.part("test", 0), criterion, autocast_dtype(self.config.dtype), metric=metric)
         weights = "best" if best else "last"
         return {
             "run": str(self.path),
@@ -247,7 +255,7 @@ class FinishedRun:
         """Evaluate a run on a stream of tasks as `evaluate` does, on the test rows of each task."""
         own = replace(self.config, data=config or self.config.data)
         stream = open_stream(own, dataset, partial(self.dataset, device=device))
-        fits = Shape(dataset.shape, stream.setting.outputs)
+        fits = Shape.of(dataset, stream)
         if fits != self.shape:
             what = f"makes tasks of shape {fits.inputs} with {fits.outputs} outputs; the run was trained for"
             where = f"data={dataset.name}"

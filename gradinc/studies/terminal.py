@@ -249,6 +249,9 @@ def _rows(result: dict[str, Any]) -> str:
 def _measures(measures: dict[str, float] | None, otherwise: str) -> str:
     if not measures:
         return f"– ({otherwise})"
+    if "perplexity" in measures:
+        bits = f"   {measures['bits_per_byte']:.3f} bits per byte" if "bits_per_byte" in measures else ""
+        return f"perplexity {measures['perplexity']:.2f}   loss {measures['loss']:.4f}{bits}"
     more = "".join(f"   {name} {value:.4f}" for name, value in measures.items() if name not in _KNOWN)
     if "accuracy" in measures:
         return f"accuracy {percent_text(measures['accuracy'], 2)}   loss {measures['loss']:.4f}{more}"

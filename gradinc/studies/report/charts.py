@@ -63,7 +63,7 @@ class Numbers:
         return f"f{next(self._next)}"
 
 
-def text(value: object) -> Markup:
+def markup(value: object) -> Markup:
     """Return text from data, escaped and without invalid characters."""
     return escape(printable(value))
 
@@ -124,7 +124,7 @@ def _chosen(line: Line, drawing: Markup) -> Markup:
     if line.place is None:
         return drawing
     faint = Markup(' class="off"') if line.faint else ""
-    return Markup('<g data-s="{}"{}>{}<title>{}</title></g>').format(line.place, faint, drawing, text(line.name))
+    return Markup('<g data-s="{}"{}>{}<title>{}</title></g>').format(line.place, faint, drawing, markup(line.name))
 
 
 def _across(xs: Sequence[float], ticks: Sequence[tuple[float, str]], logarithmic: bool) -> Scale:
@@ -144,7 +144,7 @@ def _heights(line: Line) -> Iterable[float]:
 
 def _drawn(line: Line, across: Scale, up: Scale) -> list[Markup]:
     parts = []
-    style = text(line.style)
+    style = markup(line.style)
     if line.band:
         there = [(across(x), up(high)) for x, _, high in line.band]
         back = [(across(x), up(low)) for x, low, _ in reversed(line.band)]
@@ -170,7 +170,7 @@ def _frame(across: Scale, up: Scale, x: str, percent: bool, ticks: Sequence[tupl
         parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, y, CHART_WIDTH - RIGHT))
         parts.append(
             Markup('<text class="end" x="{}" y="{}" dy=".32em">{}</text>').format(
-                LEFT - 5, y, text(tick_text(tick, percent=percent))
+                LEFT - 5, y, markup(tick_text(tick, percent=percent))
             )
         )
     shown = ticks or [(tick, tick_text(tick)) for tick in across.ticks()]
@@ -181,12 +181,14 @@ def _frame(across: Scale, up: Scale, x: str, percent: bool, ticks: Sequence[tupl
         place = min(across(at), CHART_WIDTH - LETTER * len(name) / 2 - 3)
         if place - LETTER * len(name) / 2 >= room:
             parts.append(
-                Markup('<text class="mid" x="{}" y="{}">{}</text>').format(_n(place), HEIGHT - BOTTOM + 16, text(name))
+                Markup('<text class="mid" x="{}" y="{}">{}</text>').format(
+                    _n(place), HEIGHT - BOTTOM + 16, markup(name)
+                )
             )
             room = place + LETTER * len(name) / 2 + 4
     log = " (log)" if across.logarithmic else ""
     middle = (LEFT + CHART_WIDTH - RIGHT) / 2
-    parts.append(Markup('<text class="mid name" x="{}" y="{}">{}{}</text>').format(middle, HEIGHT - 6, text(x), log))
+    parts.append(Markup('<text class="mid name" x="{}" y="{}">{}{}</text>').format(middle, HEIGHT - 6, markup(x), log))
     return Markup("").join(parts)
 
 
@@ -260,18 +262,18 @@ def parallel(
         path = _path([(x, bottom + (top - bottom) * h) for x, h in zip(places, heights, strict=True)])
         parts.append(
             Markup('<path class="line {}" stroke-opacity="{}" d="{}"><title>{}</title></path>').format(
-                text(style), f"{opacity:.2f}", path, text(name)
+                markup(style), f"{opacity:.2f}", path, markup(name)
             )
         )
     for x, upright in zip(places, uprights, strict=True):
         parts.append(Markup('<path class="axis" d="M{} {}V{}"/>').format(_n(x), top, bottom))
         parts.append(
-            Markup('<text class="mid name" x="{}" y="{}">{}</text>').format(_n(x), 18, text(cut(upright.name, 19)))
+            Markup('<text class="mid name" x="{}" y="{}">{}</text>').format(_n(x), 18, markup(cut(upright.name, 19)))
         )
         names = cut_apart([name for _, name in upright.ticks], 14)
         parts += [
             Markup('<text class="halo" x="{}" y="{}" dy=".32em">{}</text>').format(
-                _n(x + 5), _n(bottom + (top - bottom) * h), text(name)
+                _n(x + 5), _n(bottom + (top - bottom) * h), markup(name)
             )
             for (h, _), name in zip(upright.ticks, names, strict=True)
         ]
@@ -284,7 +286,7 @@ def _figure(numbers: Numbers, title: str, words: str, parts: Sequence[Markup], w
     return Markup(
         '<svg viewBox="0 0 {} {}" role="img" aria-labelledby="{}t {}d">'
         '<title id="{}t">{}</title><desc id="{}d">{}</desc>{}</svg>'
-    ).format(_n(width), _n(height), name, name, name, text(title), name, text(words), Markup("").join(parts))
+    ).format(_n(width), _n(height), name, name, name, markup(title), name, markup(words), Markup("").join(parts))
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
