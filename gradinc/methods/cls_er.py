@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradinc.config.values import Count, Decay, Fraction, Strength
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import distance_from_stored, fill, open_memory, replay
+from gradinc.core.rehearsal import check_outputs, distance_from_stored, fill, open_memory, replay
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
-from gradinc.data.task import Task
+from gradinc.data.task import Setting, Task
 
 
 class CLSER(Method):
@@ -56,6 +56,9 @@ class CLSER(Method):
         self.memory = make_memory("reservoir")
         self.stable = self.plastic = torch.empty(0)  # shape (P,)
         self.t = 0
+
+    def check(self, model: nn.Module, setting: Setting) -> None:
+        check_outputs("cls_er", setting)
 
     def standing(self, learner: LearnerView, task: int | None = None) -> Tensor | None:
         return self.stable if len(self.stable) else None

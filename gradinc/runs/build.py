@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,9 +44,9 @@ from gradinc.data.outputs import Outputs
 from gradinc.data.stream import Stream
 from gradinc.data.task import Setting
 from gradinc.data.text import Tokens
-from gradinc.models.sequences import Counts
 from gradinc.runs.budget import limits
 from gradinc.runs.device import autocast_dtype, storage_dtype
+from gradinc.runs.model_for import model_for
 
 _AUTO = CriterionSection()
 
@@ -74,33 +73,12 @@ def build_model(config: Config, shape: Shape, device: torch.device, task: int = 
         task: number of the task: a run that restarts with each task has different initial weights for each.
     """
     with seeded(config.seed, "initialisation", *([task] if task else [])):
-        model = _made(config, shape)
+        model = model_for(config, shape.inputs, shape.outputs, shape.text)
     if config.model.freeze:
         freeze(model, config.model.freeze)
     # Convolutions are twice as fast with the channels last in memory, except in float64, which has no such kernel.
     layout = torch.preserve_format if config.dtype == "float64" else torch.channels_last
     return model.to(device=device, dtype=storage_dtype(config.dtype), memory_format=layout)  # type: ignore[call-overload]
-
-
-def _made(config: Config, shape: Shape) -> nn.Module:
-    """Return the model, which reads tokens if its function has an argument `text`, else the counts of tokens."""
-    make, options, text = load_part("model", config.model.name), config.model.options, shape.text
-    takes = inspect.signature(make).parameters.get("text")
-    if text is None:
-        if takes is not None and takes.default is inspect.Parameter.empty:
-            what = f"reads text, and a row of data={config.data.name} has numbers"
-            raise UserError(f"model={config.model.name}", what, "Use data=clinc150, table, text or text_folder")
-        model: nn.Module = make(shape.inputs, shape.outputs, **options)
-    elif takes is not None:
-        model = make(shape.inputs, shape.outputs, text, **options)
-    elif text.each:
-        what = f"has one output for a row, and data={config.data.name} has a target for each token"
-        raise UserError(f"model={config.model.name}", what, "Use model=decoder")
-    else:
-        model = nn.Sequential(
-            OrderedDict(counts=Counts(text.tokens), model=make((text.tokens,), shape.outputs, **options))
-        )
-    return model
 
 
 def build_criterion(

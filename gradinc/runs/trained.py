@@ -217,7 +217,8 @@ class FinishedRun:
         dataset = self.dataset(config, chosen)
         if self.config.stream.name != "iid":
             return self._evaluate_tasks(config, dataset, best=best, device=chosen)
-        if config is not None and dataset.text is not None and dataset.text.words is not None:
+        other = config is not None and config != self.config.data
+        if other and dataset.text is not None and dataset.text.words is not None:
             what = "would number its words by its own vocabulary, not by the run's"
             raise UserError(f"data={dataset.name}", what, "Train with data.tokenizer=bytes, or test on the run's data")
         own = replace(self.config, data=config or self.config.data)
