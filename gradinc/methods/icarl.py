@@ -42,6 +42,7 @@ class Icarl(Method):
 
     state = ("rows", "teacher", "herded")
     needs_past = True
+    reads_task = True
 
     def __init__(self, *, memory: Count = 200, replay: Count = 32, alpha: Strength = 1.0) -> None:
         self.capacity, self.replay, self.alpha = memory, replay, alpha

@@ -57,6 +57,7 @@ class TRGP(Method):
     role = "confines"
     needs_past = True
     rests = "weights and statistics"
+    reads_task = True
 
     def __init__(
         self,
