@@ -244,7 +244,6 @@ def test_methods_that_read_rows_of_a_task_say_so():
 
     kinds = [load_part("method", part.name) for part in parts("method")]
     sources = {kind: inspect.getsource(kind) for kind in kinds}
-    reads = {
-        k for k, text in sources.items() if any(word in text for word in ("task.batches(", "drawn(task", "task.train"))
-    }
+    words = ("task.batches(", "drawn(task", "with_examples(", "task.train")
+    reads = {kind for kind, text in sources.items() if any(word in text for word in words)}
     assert reads == {kind for kind in kinds if kind.reads_task}
