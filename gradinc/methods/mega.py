@@ -36,6 +36,7 @@ class MEGA(Method):
     state = ("memory", "drawn", "task")
     rereads = True
     needs_past = True
+    reads_task = True
 
     def __init__(self, *, memory: Count = 256, sample: Count = 256, kind: Literal["I", "II"] = "II") -> None:
         self.capacity, self.sample, self.kind = memory, sample, kind
