@@ -34,7 +34,7 @@ def add_result_options(parser: Parser) -> None:
     parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     for name, ending in ENDINGS.items():
-        text = f"write {name.upper() if name == 'csv' else name.capitalize()}"
+        text = "write " + {"csv": "CSV", "latex": "LaTeX", "parquet": "Parquet"}[name]
         where = "a file" if name == "parquet" else "a file, or without one to the terminal"
         parser.add_argument(f"--{name}", nargs="?", const="-", metavar=f"FILE{ending}", help=f"{text} to {where}")
 

@@ -45,7 +45,7 @@ def from_collection(weights: Weights, algorithm: str, lr: float, options: dict[s
     if weights.heads:
         what = "steps whole layers, and tasks have heads of their own in one layer"
         raise UserError("optimizer=pytorch_optimizer", what, "Use stream.heads=masked, or optimizer=adamw")
-    kind = collection.load_optimizer(algorithm)
+    kind: Any = collection.load_optimizer(algorithm)
     try:
         made: Optimizer = kind(weights.leaves.layers(), lr=lr, **options)
     except (TypeError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,10 @@ class FinishedRun:
     """
 
     path: Path
-    config: Config
-    result: dict[str, Any]
-    meta: dict[str, Any]
-    objects: Sequence[Held] = ()
+    config: Config = field(repr=False)
+    result: dict[str, Any] = field(repr=False)
+    meta: dict[str, Any] = field(repr=False)
+    objects: Sequence[Held] = field(default=(), repr=False)
 
     @classmethod
     def open(cls, run: str | os.PathLike[str], objects: Sequence[Held] = ()) -> FinishedRun:

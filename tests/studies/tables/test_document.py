@@ -75,7 +75,7 @@ def test_a_planted_number_turns_red_and_a_true_one_does_not(runs: Path) -> None:
     true["columns"]["accuracy"]["tolerance"] = 0.01
     assert cell(collected(true), "fast")["verdict"] == "interval too wide"
     assert slow["ours"]["n"] == 3
-    assert cell(found, "none")["reason"] == "method not built (strategy=icarl)"
+    assert cell(found, "none")["reason"] == "method not built (strategy=pnn)"
     assert cell(found, "slow", "steps")["reason"] == "nothing is printed"
 
 
