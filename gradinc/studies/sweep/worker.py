@@ -42,7 +42,7 @@ _SHOWN_EVERY = 0.2
 _PATIENCE = 10.0
 """Seconds in which a job must save its state after the process that started the worker has ended."""
 
-NOT_NEEDED = ("cli", "studies")
+NOT_NEEDED = ("api", "cli", "studies")
 """Packages in gradinc whose code no run uses."""
 
 

@@ -69,3 +69,18 @@ def test_a_process_with_a_thread_is_not_copied(monkeypatch: pytest.MonkeyPatch) 
         over.set()
         other.join()
     assert can_fork() == (threads == 1)
+
+
+def test_a_sweep_needs_no_extra_and_its_workers_import_no_trainer(tmp_path: Path) -> None:
+    program = """
+import sys
+sys.modules |= {"lightning": None, "transformers": None, "datasets": None}
+from gradinc.studies.sweep.worker import load_all
+load_all()
+assert "gradinc.runs.build" in sys.modules
+print([name for name in sys.modules if name.startswith("gradinc.api")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
