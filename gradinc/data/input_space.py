@@ -42,7 +42,8 @@ class InputSpace:
             UserError: the rows are not images with classes.
         """
         if dataset.classes is None or len(dataset.shape) != 3:
-            kind = "regression targets" if dataset.classes is None else f"rows of shape {dataset.shape}"
+            numbers = "regression targets" if dataset.classes is None else f"rows of shape {dataset.shape}"
+            kind = numbers if dataset.text is None else "rows of text"
             raise UserError(f"data={dataset.name}", f"has {kind}, not images with classes", "Attack a run on images")
         images = (x for x, _ in dataset.train.chunks(4096))
         return cls.around(dataset.mean, dataset.std, images, dataset.train.y.device)

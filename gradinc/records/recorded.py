@@ -24,7 +24,7 @@ from gradinc.records.log import read_lines
 from gradinc.records.schemas import ENDED, read_json, read_result
 from gradinc.records.seal import SEAL, check_seal
 
-SCORES = {"accuracy": True, "mse": False}
+SCORES = {"perplexity": False, "accuracy": True, "mse": False}
 """The measures for comparing runs, whether higher is better for each; a run's first one counts."""
 
 STATUSES = ("finished", "running", "interrupted", "unfinished", "diverged", "failed", "damaged")

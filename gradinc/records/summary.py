@@ -10,10 +10,16 @@ from gradinc.records.recorded import RecordedRun
 
 
 def score_text(value: float | None, measure: str | None) -> str:
-    """Return a score with its unit: ``99.16 %``, or ``MSE 0.4812``."""
+    """Return a score with its unit: ``99.16 %``, ``MSE 0.4812``, or ``perplexity 12.34``."""
     if value is None or measure is None:
         return NONE
-    return percent_text(value, 2) if measure == "accuracy" else f"{measure.upper()} {value:.4g}"
+    name = "MSE" if measure == "mse" else measure
+    return percent_text(value, 2) if measure == "accuracy" else f"{name} {value:.4g}"
+
+
+def chosen_text(value: float | None, measure: str | None) -> str:
+    """Return the score that chose the best weights, with its unit: a language model is judged by its loss."""
+    return score_text(value, "loss" if measure == "perplexity" else measure)
 
 
 def score_shown(measures: dict[str, float] | None) -> str:
@@ -64,12 +70,13 @@ RESULTS: dict[str, Callable[[RecordedRun], str]] = {
     "status": lambda run: run.status,
     "protocol": lambda run: run.protocol or NONE,
     "test": lambda run: score_text(run.score, run.measure),
+    "test bits per byte": lambda run: number_text(run.number("result", "test", "bits_per_byte")),
     "test loss": lambda run: number_text(run.number("result", "test", "loss")),
     "validation": lambda run: score_text(run.number("result", "validation", run.measure or ""), run.measure),
-    "best validation": lambda run: score_text(run.number("result", "best", "score"), run.measure),
+    "best validation": lambda run: chosen_text(run.number("result", "best", "score"), run.measure),
     **{name: _metric("metrics", name) for name in MEASURES},
     **{f"{name}, task known": _metric("task_metrics", name) for name in ("acc", "forgetting")},
-    "best measurement (oracle)": lambda run: score_text(run.number("result", "oracle", "score"), run.measure),
+    "best measurement (oracle)": lambda run: chosen_text(run.number("result", "oracle", "score"), run.measure),
     "values found on": lambda run: str(run.value("result", "search", "judged_by") or NONE),
     "ended by": lambda run: str(run.value("result", "ended_by") or NONE),
     "samples": lambda run: count_text(run.number("result", "samples")),

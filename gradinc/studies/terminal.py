@@ -15,7 +15,8 @@ from rich.text import Text
 
 from gradinc.base.text import bytes_text, duration_text, percent_text, printable
 from gradinc.records.matrix import MatrixRow
-from gradinc.records.summary import MEASURES, metric_shown, score_text
+from gradinc.records.recorded import SCORES
+from gradinc.records.summary import MEASURES, chosen_text, metric_shown
 from gradinc.runs.display import LINE_EVERY
 from gradinc.studies.heatmap import heat_map
 
@@ -234,8 +235,8 @@ def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _oracle(best: dict[str, Any], test: dict[str, float] | None) -> list[tuple[str, str]]:
     """Return the best of the measurements during training: it was chosen on the rows of the result."""
-    measure = "mse" if test is not None and "mse" in test else "accuracy"
-    shown = f"{score_text(best['score'], measure)} at update {best['step']:,}, chosen on these rows"
+    measure = next((name for name in SCORES if test is not None and name in test), "accuracy")
+    shown = f"{chosen_text(best['score'], measure)} at update {best['step']:,}, chosen on these rows"
     return [("best measurement (oracle)", shown)]
 
 

@@ -52,7 +52,7 @@ def _setting_row(subject: Subject, one: RunGroup) -> list[Entry]:
     scored = [
         Entry(count, len(one.finished)),
         Entry(summary.score_text(found.mean if found else None, subject.measure), found.mean if found else None),
-        Entry(summary.score_text(half, subject.measure).removeprefix("MSE "), half),
+        Entry(summary.score_text(half, subject.measure).removeprefix("MSE ").removeprefix("perplexity "), half),
     ]
     kept = [_mean_cell(one, "metrics", name, show=partial(_metric, name)) for name in _measures(subject.runs)]
     return [*names, *scored, *kept, *(_mean_cell(one, key, show=show) for key, show in _COUNTS.values())]
