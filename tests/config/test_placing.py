@@ -62,7 +62,7 @@ SWEEPS = {
         "optimizer=sgd optimizer.momentum=0.9",
         "optimizer=adam",
     ],
-    "model=mlp,cnn model.norm=none,batch": ["model=mlp", "model=cnn model.norm=none", "model=cnn model.norm=batch"],
+    "model=mlp,cnn model.hidden=32,64": ["model=mlp", "model=cnn model.hidden=32", "model=cnn model.hidden=64"],
     "stream=iid,split stream.tasks=2,5": ["stream=iid", "stream=split stream.tasks=2", "stream=split stream.tasks=5"],
     "schedule=step,cosine schedule.every=10,20": [
         "schedule=step schedule.every=10",
