@@ -14,7 +14,8 @@ class UserError(Exception):
 
     def __init__(self, where: str, what: str, fix: str = "") -> None:
         self.where, self.what, self.fix = where, what, fix
-        line = f"{where}: {what}." + (f" {fix}." if fix else "")
+        end = "" if fix.endswith("?") else "."
+        line = f"{where}: {what}." + (f" {fix}{end}" if fix else "")
         super().__init__(" ".join(line.split()))
 
 

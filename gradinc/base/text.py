@@ -74,7 +74,6 @@ def number_text(value: float | None) -> str:
 def one_line(error: UserError) -> str:
     """Return an error as one line without characters that control the terminal."""
     line = str(error)
-    line = line[:-1] if line.endswith("?.") else line
     if len(line) > _LONGEST_LINE:  # a value may have thousands of characters; the reason comes last
         line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
     return printable(line)
