@@ -22,7 +22,7 @@ from gradinc.config.validation import validate
         ("batch=8", "Did you mean data.batch_size?"),
         ("budget.iterations=5", "Did you mean budget.steps?"),
         ("stream.first=1", "Did you mean stream.first_identity, an option of stream=permuted, stream=rotated?"),
-        ("evaluate.steps=5", "Choose from: epochs, rows, tasks"),
+        ("evaluate.every=5", "Choose from: epochs, metric, rows, steps, tasks"),
         ("checkpoint.every=3", "Choose from: keep, seconds"),
         ("optimizer.zzz=1", "Choose from: lr, momentum, nesterov, weight_decay"),
         ("strategy=er strategy.methods.er.size=3", "Choose from: kind, memory, replay"),
