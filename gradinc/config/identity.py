@@ -156,7 +156,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, A
     Returns:
         Each key, its old value and its new value; None represents a missing key.
     """
-    before, after = _younger(old) | dict(_identity(old)), _younger(new) | dict(_identity(new))
+    before, after = ({**(own := dict(_identity(each))), **(_younger(each) | own)} for each in (old, new))
     keys = [*before, *(key for key in after if key not in before)]
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 

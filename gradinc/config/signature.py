@@ -83,7 +83,8 @@ def check_form(
         return
     given = [argument.arg for argument in (*signature.args.posonlyargs, *signature.args.args)][is_class:]
     wanted = list(form.arguments or ())
-    if len(given) not in (len(wanted), len(form.others) or len(wanted)) and signature.args.vararg is None:
+    fits = len(given) == len(wanted) or given == list(form.others)
+    if not fits and signature.args.vararg is None:
         before = ", ".join([*(["self"] if is_class else []), *wanted])
         what = f"{name} takes ({', '.join(given)}) before its options, and a {kind} takes ({', '.join(wanted)})"
         fix = f"Write def {signature.name}({before}, *, …) with every option after the *"

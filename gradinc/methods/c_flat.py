@@ -12,7 +12,7 @@ from gradinc.methods.sam import gradient_uphill
 
 
 class CFlat(Method):
-    """Sharpness of order zero and one: SAM with a penalty on the gradient's norm
+    """SAM with a penalty on the norm of the gradient: sharpness of both orders
 
     Paper: Bian et al. 2024, arXiv 2404.00986, algorithm 1
     Neutral: rho=0

@@ -16,7 +16,7 @@ from gradinc.data.task import Setting, Task
 
 
 class CLSER(Method):
-    """Complementary learning systems: replay with a plastic and a stable average of the weights
+    """Complementary learning systems: replay with two averages of the weights
 
     Paper: Arani et al. 2022, arXiv 2201.12604, algorithm 1
 

@@ -17,7 +17,7 @@ from gradinc.data.task import Setting, Task
 
 
 class ContinualBackprop(Method):
-    """Continual backpropagation: replace the least useful hidden units, a few at a time
+    """Continual backpropagation: replace the least useful hidden units
 
     Paper: Dohare et al. 2024, arXiv 2306.13812, algorithm 1
     Neutral: rate=0

@@ -14,7 +14,7 @@ from gradinc.data.task import Task
 
 
 class L2Init(Method):
-    """L2 penalty around the initial weights, so that the network keeps its ability to learn
+    """L2 penalty around the initial weights, to keep the ability to learn
 
     Paper: Kumar et al. 2023, arXiv 2308.11958, equation 1
     Neutral: strength=0

@@ -17,7 +17,7 @@ from gradinc.data.task import Setting, Task
 
 
 class MEGA(Method):
-    """Mixed stochastic gradient: past examples count by the ratio of their loss to the new loss
+    """Mixed stochastic gradient: weigh past and new examples by their losses
 
     Paper: Guo et al. 2020, arXiv 1909.11763, equations 5 and 6
 

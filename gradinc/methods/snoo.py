@@ -13,7 +13,7 @@ from gradinc.data.task import Task
 
 
 class Snoo(Method):
-    """Step-k Nesterov outer optimizer: Nesterov's momentum for the slow weights of Lookahead
+    """Nesterov's momentum for the slow weights of Lookahead
 
     Paper: Kallusky et al. 2025, arXiv 2510.15830, algorithm 1
 

@@ -31,7 +31,7 @@ from gradinc.data.task import Setting, Task
 
 
 class TRGP(Method):
-    """Trust region gradient projection: reuse the weights of related tasks with a scale
+    """Trust region gradient projection: reuse weights of related tasks
 
     Paper: Lin et al. 2022, arXiv 2202.02931
 

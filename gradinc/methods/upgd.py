@@ -13,7 +13,7 @@ from gradinc.data.task import Task
 
 
 class UPGD(Method):
-    """Utility-based perturbed gradient descent: protect useful weights, perturb the others
+    """Utility-based perturbed gradient descent: protect useful weights
 
     Paper: Elsayed & Mahmood 2024, arXiv 2404.00781, algorithm 1
 

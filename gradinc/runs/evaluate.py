@@ -52,10 +52,6 @@ def metric_of(options: EvaluateSection) -> FunctionMetric | None:
     return None if options.metric is None else FunctionMetric(options.metric)
 
 
-CHUNK = Criterion.chunk
-"""Rows in one forward pass; fixed, since the last bits of a sum depend on it."""
-
-
 def evaluate(
     model: nn.Module,
     rows: Rows,

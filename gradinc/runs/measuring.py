@@ -95,7 +95,7 @@ class Measurer:
         position.matrix.append(self._row(measured, "accuracy", wanted))
         if any("accuracy_in_task" in each for each in measured.values()):
             position.task_matrix.append(self._row(measured, "accuracy_in_task", wanted))
-        if "perplexity" in measured[wanted[0]]:
+        if "perplexity" in next(iter(measured.values()), {}):
             position.loss_matrix.append(self._row(measured, "loss", wanted))
         tasks = range(stream.scored.start, done) or range(done)
         seen = [measured[task] for task in tasks if task in measured]

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
 from gradinc.config.schema import Config
+from gradinc.core.criterion import Criterion
 from gradinc.data.dataset import open_source, standardizer
 from gradinc.data.raw import RawValues
 from gradinc.data.stream import Stream
 from gradinc.runs.device import autocast_dtype, storage_dtype
-from gradinc.runs.evaluate import CHUNK
 
 
 class Predictor:
@@ -46,7 +46,7 @@ class Predictor:
         autocast = autocast_dtype(self._config.dtype)
         with torch.inference_mode():
             found = []
-            for x in self.inputs(raw, task).split(CHUNK):
+            for x in self.inputs(raw, task).split(Criterion.chunk):
                 with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None):
                     out = self._model(x)
                 found.append(out.float() if autocast is not None else out)

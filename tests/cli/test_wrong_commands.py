@@ -35,7 +35,10 @@ WRONG = [
     (("train", "+lr=0.1"), "lr: no such key. Did you mean optimizer.lr?"),
     (("train", "++optimizer.lrr=0.1"), "optimizer.lrr: no such key. Did you mean optimizer.lr?"),
     (("train", "modle=cnn"), "modle: no such key. Did you mean model?"),
-    (("train", "model.heads=3"), "model.heads: model=cnn has no such option. It is one of model=decoder, model=vit."),
+    (
+        ("train", "model.heads=3"),
+        "model.heads: model=cnn has no such option. It is one of model=decoder, model=encoder, model=vit.",
+    ),
     (("train", "table=article"), "table: no such key."),
     (("train", "strategy=acumulate"), "strategy=acumulate: unknown. Choose from: accumulate, "),
     (("train", "strategy=[sgd,acumulate]"), "strategy=acumulate: unknown. Choose from: accumulate, "),

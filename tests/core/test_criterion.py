@@ -17,7 +17,7 @@ from gradinc.data.dataset import load_dataset
 from gradinc.data.outputs import Outputs
 from gradinc.data.rows import TensorRows
 from gradinc.runs.build import build_criterion
-from gradinc.runs.evaluate import CHUNK, evaluate
+from gradinc.runs.evaluate import evaluate
 
 
 def test_it_is_the_mean_squared_error_to_one_hot_targets() -> None:
@@ -49,7 +49,7 @@ def test_cross_entropy_needs_classes() -> None:
 
 def measured(y: Tensor, out: Tensor) -> dict[str, float]:
     """As at a run's end: the rows come in several chunks, the last of them short."""
-    assert CHUNK < len(y) < 3 * CHUNK
+    assert CrossEntropy.chunk < len(y) < 3 * CrossEntropy.chunk
     return evaluate(nn.Identity(), TensorRows(out, y), SquaredError())
 
 

@@ -22,6 +22,7 @@ from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.data.batch import Batch
 from gradinc.data.stream import Stream, open_stream
+from gradinc.data.text import Tokens
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.studies.bench.waits import WAITS, waits
 from gradinc.studies.bench.windows import SMALL, strategy_words, train_windows
@@ -42,8 +43,11 @@ CASES = [
     ("corrupt.prob=0.5", "corrupt.kind=noise"),
 ]
 SMALL_MODEL = {"width": 8, "heads": 2, "depth": 1}
-INPUTS = {"cnn1d": (40,), "decoder": (3,), "gru": (3,)}
+INPUTS = {"cnn1d": (40,), "decoder": (3,), "encoder": (3,), "gru": (3,), "text_cnn": (6,), "tc_resnet8": (16, 40)}
 """Shapes of the inputs of models that read sequences; all others read images."""
+
+OTHERS = ("module", "pretrained")
+"""Models of a caller, and of a folder that transformers has saved: their layers are not gradinc's."""
 
 
 @cache
@@ -90,7 +94,7 @@ def test_every_listed_reason_is_that_of_a_case() -> None:
 
 
 @pytest.mark.parametrize("by", ["mean", "dp"])
-@pytest.mark.parametrize("name", [part.name for part in parts("model") if part.name != "module"])  # not a caller's
+@pytest.mark.parametrize("name", [part.name for part in parts("model") if part.name not in OTHERS])
 def test_a_model_stays_on_the_device(name: str, by: str) -> None:
     """With the gradient of a micro-batch, and with those of its rows."""
     part = next(each for each in parts("model") if each.name == name)
@@ -99,7 +103,8 @@ def test_a_model_stays_on_the_device(name: str, by: str) -> None:
     options = {key: value for key, value in wanted.items() if key in part.parameters}
     shape = INPUTS.get(name, (1, 8, 8))
     device = Elsewhere()
-    model = load_part("model", name)(shape, 10, **options).double()
+    text = [Tokens(9)] if name in ("encoder", "text_cnn") else []  # models of tokens only
+    model = load_part("model", name)(shape, 10, *text, **options).double()
     x, y = torch.randint(0, 9, (4, *shape)).double(), torch.arange(4)
     with device.here():
         mine = learner(model=model.to(DEVICE), rule=rule(by))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import time
@@ -13,15 +12,12 @@ import torch
 
 from gradinc.core.criterion import CrossEntropy
 from gradinc.core.learner import Learner
-from gradinc.data import dataset
 from gradinc.data.rows import TensorRows
 from gradinc.records import directory
 from gradinc.records import log as record
-from gradinc.runs import epoch, run
+from gradinc.runs import epoch, reading, run
 from gradinc.runs.position import Position
 from gradinc.runs.restore import Restored
-
-evaluate = importlib.import_module("gradinc.runs.evaluate")
 
 _load = Learner.load_state_dict
 
@@ -170,12 +166,12 @@ def read_for_a_minute() -> None:
         time.sleep(60)
         raise AssertionError("nobody stopped it")
 
-    dataset.load_dataset = load
+    reading.load_dataset = load
 
 
 def evaluate_slowly() -> None:
     """Measuring takes a second, 16 rows at a time; the file ``evaluations`` has a byte for each that has begun."""
-    evaluate.CHUNK = 16
+    CrossEntropy.chunk = 16
 
     def chunks(self: TensorRows, size: int) -> Any:
         with open("evaluations", "ab") as file:
@@ -189,7 +185,7 @@ def evaluate_slowly() -> None:
 
 def read_until_told() -> None:
     """Reading the data makes the file ``reading`` and waits for a file ``go``."""
-    load = dataset.load_dataset
+    load = reading.load_dataset
 
     def wait_and_load(*arguments: Any) -> Any:
         Path("reading").touch()
@@ -197,7 +193,7 @@ def read_until_told() -> None:
             time.sleep(0.002)
         return load(*arguments)
 
-    dataset.load_dataset = wait_and_load
+    reading.load_dataset = wait_and_load
 
 
 def say_late_who_owns_it() -> None:

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from gradinc.config.compose import load_config
 from gradinc.config.schema import Config
+from gradinc.core.criterion import Criterion
 from gradinc.data.batch import Batch
 from gradinc.data.rows import TensorRows
 from gradinc.runs.build import build_criterion, build_learner
 from gradinc.runs.device import choose_threads, peak_memory, pin
-from gradinc.runs.evaluate import CHUNK, evaluate
+from gradinc.runs.evaluate import evaluate
 from gradinc.studies.bench.harness import (
     CPU,
     IMAGE,
@@ -192,7 +193,7 @@ def _evaluate(name: str, overrides: tuple[str, ...], rounds: int) -> BenchResult
         begun = time.perf_counter()
         model.eval()
         with torch.no_grad():
-            for x in rows.x.split(CHUNK):
+            for x in rows.x.split(Criterion.chunk):
                 model(x)
         return ROWS_TRAINED / (time.perf_counter() - begun)
 

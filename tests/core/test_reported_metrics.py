@@ -13,7 +13,7 @@ from gradinc.core.criterion import CrossEntropy
 from gradinc.core.metrics.balanced_accuracy import BalancedAccuracy
 from gradinc.core.metrics.top5 import Top5
 from gradinc.data.rows import TensorRows
-from gradinc.runs.evaluate import CHUNK, evaluate
+from gradinc.runs.evaluate import evaluate
 
 WORDS = ("model=linear", "budget.steps=20", "device=cpu", "progress=quiet")
 
@@ -23,7 +23,7 @@ def test_they_are_scikit_learns() -> None:
     torch.manual_seed(0)
     out = torch.randn(1300, 10)
     y = torch.randint(10, (1300,)).clamp(max=7).square() // 7  # uneven, and not every class occurs
-    assert CHUNK < len(y) < 3 * CHUNK
+    assert CrossEntropy.chunk < len(y) < 3 * CrossEntropy.chunk
     assert 3 < len(y.unique()) < 9
     criterion = CrossEntropy()
     criterion.metrics = {"top5": Top5(), "balanced_accuracy": BalancedAccuracy()}
