@@ -114,7 +114,7 @@ def _print(table: Any, *, chosen: bool) -> None:
         (f"{name}, %" if name in table.shares else name, numbers(name), 2 + n) for n, name in enumerate(metrics)
     ]
     columns += [
-        ("protocol", [run.protocol or "" for run in runs], 25),
+        ("protocol", [run.protocol or "" for run in runs], 2),
         ("samples", [count_text(run.number("result", "samples")) for run in runs], 22),
         ("updates", [count_text(run.number("result", "steps")) for run in runs], 23),
         ("rows", [count_text(run.number("result", "rows")) for run in runs], 24),
