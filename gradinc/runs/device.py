@@ -142,6 +142,7 @@ OUT_OF_MEMORY = (
     "size calculation overflowed",
     "alloc_failed",  # cuBLAS and cuDNN
     "allocation_failed",
+    "unexpected pos",  # torch.save into memory
 )
 """Lower-case texts of a RuntimeError for a lack of memory."""
 

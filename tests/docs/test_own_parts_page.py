@@ -55,8 +55,8 @@ def test_a_criterion_that_returns_a_mean_is_refused_before_anything_is_created(c
         "mylab/criteria/logistic.py: criterion logistic: returns the shape () for two rows, not the loss of each row."
     )
     assert command(*words).err.startswith(line)
-    path.write_text(path.read_text().replace("F.one_hot(y, ", "F.one_hot(z, "))
+    path.write_text(path.read_text().replace("F.one_hot(y, ", "F.one_hot(missing, "))
     gradinc.use()
-    assert "fails for two rows of labels (NameError: name 'z' is not defined)" in command(*words).err
+    assert "fails for two rows of labels (NameError: name 'missing' is not defined)" in command(*words).err
     assert not Path("outputs").exists()
     gradinc.use()

@@ -231,7 +231,10 @@ def test_every_other_digit_in_a_result_is_found(gradinc: Command) -> None:
     for place in places:
         other = text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
         file.write_text(other)
-        same = json.loads(other) == json.loads(text)  # the last of 17 digits can make no difference
+        try:
+            same = json.loads(other) == json.loads(text)  # the last of 17 digits can make no difference
+        except ValueError:  # a 9 became a leading 0
+            same = False
         assert (read_result(file) is not None) == same, text[place - 30 : place + 9]
     file.write_text(json.dumps(json.loads(text)))
     assert read_result(file) is not None, "how it is laid out says nothing"
