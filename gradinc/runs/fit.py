@@ -99,10 +99,14 @@ class Probe:
         self._device = next(model.parameters()).device
 
     def bytes(self, count: int) -> int:
-        """Return the bytes that a micro-batch of `count` rows needs at most, with its backward pass."""
+        """Return the bytes that a micro-batch of `count` rows needs at most, with its backward pass.
+
+        One layer's weights are counted once more: some processors' convolutions copy them into another order.
+        """
         with self._forked(), _Allocations() as made:
             self.loss(count)
-        return sum(made.sizes.values()) + 2 * max(made.sizes.values(), default=0)
+        copied = max(p.numel() * p.element_size() for p in self._model.parameters())
+        return sum(made.sizes.values()) + 2 * max(made.sizes.values(), default=0) + copied
 
     def fits(self, count: int, besides: int = 0) -> bool:
         """Return whether passes of `count` rows succeed with `besides` other bytes in use."""
