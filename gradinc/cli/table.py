@@ -14,6 +14,7 @@ from gradinc.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from gradinc.studies.tables.cells import Cell
+    from gradinc.studies.tables.collecting import MeasuredRun
     from gradinc.studies.tables.specification import Table
 
 FAILURES = ("failed", "diverged", "damaged")
@@ -32,14 +33,18 @@ def main(arguments: Sequence[str]) -> int:
     if options.name is not None and "=" in options.name:
         options.name, options.overrides = None, [options.name, *options.overrides]
     if options.name is None:
-        for option in ("rows", "seeds", "dry_run", "collect", "to"):
+        for option in ("rows", "seeds", "dry_run", "collect", "to", "from"):
             if getattr(options, option):
                 where = f"--{option.replace('_', '-')}"
                 raise UserError(where, "needs the NAME of a table", "gradinc table without it lists them")
         return _list(folders, options.overrides, options.json)
     from gradinc.studies.tables.cells import SET_BY_TABLE, chosen_rows, compose_cells, open_table
+    from gradinc.studies.tables.earlier import read_earlier
 
     table = open_table(options.name, folders)
+    earlier = {
+        key: run for file in getattr(options, "from") for key, run in read_earlier(Path(file), table.name).items()
+    }
     extra = list(options.overrides)
     if options.quiet:
         extra.append("progress=quiet")
@@ -51,16 +56,18 @@ def main(arguments: Sequence[str]) -> int:
     rows = chosen_rows(table, options.rows)
     cells = compose_cells(table, rows, _seeds(options.seeds, table), extra, folders)
     if options.dry_run:
-        return _dry_run(table, cells)
-    return _run_and_show(table, cells, options, arguments)
+        return _dry_run(table, cells, earlier)
+    return _run_and_show(table, cells, earlier, options, arguments)
 
 
-def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: Sequence[str]) -> int:
+def _run_and_show(
+    table: Table, cells: Sequence[Cell], earlier: Mapping[str, MeasuredRun], options: Any, arguments: Sequence[str]
+) -> int:
     from rich.console import Console
 
     from gradinc.base.files import write_whole
     from gradinc.base.streams import going_on
-    from gradinc.studies.tables.collecting import recorded_runs
+    from gradinc.studies.tables.collecting import joined, measured_runs, recorded_runs
     from gradinc.studies.tables.document import table_document
     from gradinc.studies.tables.rendering import FILES
     from gradinc.studies.tables.running import jobs_of, make_measurements, missing_jobs, missing_measurements, run
@@ -68,7 +75,7 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
 
     code = 0
     console = Console()
-    if not options.collect and (missing := missing_jobs(cells)):
+    if not options.collect and (missing := missing_jobs(table, cells, earlier)):
         # A JSON document is printed alone.
         with redirect_stdout(sys.stderr) if options.json else going_on():
             code = run(missing, console, ["table", *arguments])
@@ -76,7 +83,8 @@ def _run_and_show(table: Table, cells: Sequence[Cell], options: Any, arguments: 
             return code
     if not options.collect and (unmeasured := missing_measurements(table, cells)):
         code = max(code, make_measurements(unmeasured, Console(stderr=True, quiet=options.quiet)))
-    document = table_document(table, cells, recorded_runs(cells))
+    runs = joined(measured_runs(table, cells, recorded_runs(cells)), earlier)
+    document = table_document(table, cells, runs)
     output = next((job.config.output for job in jobs_of(cells).values()), "outputs")
     folder = Path(options.to) if options.to else Path(output) / "tables"
     if options.json:
@@ -98,9 +106,10 @@ def _has_failures(document: Mapping[str, Any]) -> bool:
     return any(seed["status"] in FAILURES for cell in cells for seed in cell["seeds"])
 
 
-def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
-    from gradinc.studies.tables.running import jobs_of, missing_measurements, status
+def _dry_run(table: Table, cells: Sequence[Cell], earlier: Mapping[str, MeasuredRun]) -> int:
+    from gradinc.studies.tables.running import jobs_of, missing_jobs, missing_measurements, status
 
+    left = {job.directory for job in missing_jobs(table, cells, earlier)}
     lines = [["row", "seed", "status", "run", "columns"]]
     for row in dict.fromkeys(cell.row for cell in cells):
         own = [cell for cell in cells if cell.row == row]
@@ -109,11 +118,10 @@ def _dry_run(table: Table, cells: Sequence[Cell]) -> int:
             columns = [cell.column for cell in own if place in (each.directory for each in cell.jobs.values())]
             more = f" and {len(columns) - 2} more" if len(columns) > 3 else ""
             shown = ", ".join(columns[:2] if more else columns) + more
-            lines.append([row, str(job.config.seed), status(job), place.name, shown])
+            state = status(job) if place in left or status(job) != "missing" else "in --from"
+            lines.append([row, str(job.config.seed), state, place.name, shown])
     print_columns(lines)
-    states = [status(job) for job in jobs_of(cells).values()]
-    left = sum(state not in ("finished", "diverged") for state in states)
-    print(f"{len(states)} runs, {left} to do ({table.budget} for the whole table)")
+    print(f"{len(jobs_of(cells))} runs, {len(left)} to do ({table.budget} for the whole table)")
     if unmeasured := missing_measurements(table, cells):
         print(f"{len(unmeasured)} measurements of the weights of finished runs to do")
     _tell_missing_data(cells)
@@ -185,7 +193,8 @@ def _parser() -> Parser:
         "gradinc table                          # list tables, their cost and their state\n"
         "gradinc table mnist1d --dry-run        # list its runs\n"
         "gradinc table mnist1d --rows mlp --seeds 0,1,2\n"
-        "gradinc table der_rotated data=fashion_mnist --collect     # never trains\n\n"
+        "gradinc table der_rotated data=fashion_mnist --collect     # never trains\n"
+        "gradinc table mnist1d --from docs/results/mnist1d.json     # trains what the file lacks\n\n"
         "Exit code 1: a number differs from the published one, or a run failed or diverged.",
     )
     parser.add_argument("name", nargs="?", help="the table; by default all tables are listed")
@@ -194,6 +203,8 @@ def _parser() -> Parser:
     parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the table's")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their state; train nothing")
     parser.add_argument("--collect", action="store_true", help="show the finished runs; train nothing")
+    again = "a table's JSON file, of this machine or another: the runs in it are not repeated; repeatable"
+    parser.add_argument("--from", action="append", default=[], metavar="FILE", help=again)
     parser.add_argument("--to", metavar="DIR", help="directory of its files (default: tables/ under outputs)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     folder = "a folder of your own YAML"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from gradinc.base.errors import UserError
@@ -17,6 +18,7 @@ from gradinc.config.overrides import Assignment, latest, parse, refuse_sweeps
 from gradinc.config.schema import Config
 from gradinc.records.metrics import LEFT_OUT
 from gradinc.studies.tables.reading import read_table
+from gradinc.studies.tables.settings import settings_digest
 from gradinc.studies.tables.specification import Row, Table
 
 HIDDEN = ("output", "progress", "fresh", "cluster")
@@ -48,6 +50,11 @@ class Cell:
     overrides: tuple[str, ...]
     altered: str | None = None
     data: str | None = None
+
+    @cached_property
+    def settings(self) -> dict[int, str]:
+        """The digest of the settings of each run, by seed."""
+        return {seed: settings_digest(job.config.document) for seed, job in self.jobs.items()}
 
     @property
     def command(self) -> str | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import Any
 
-from gradinc.records.recorded import RecordedRun
 from gradinc.studies.tables.cells import Cell
-from gradinc.studies.tables.collecting import SeedResult, averaged, by_identity, common_code, left_out, seed_results
+from gradinc.studies.tables.collecting import MeasuredRun, SeedResult, averaged, common_code, left_out, seed_results
 from gradinc.studies.tables.judging import (
     CLAIM_RULE,
     FEWEST_RUNS,
@@ -22,22 +22,19 @@ from gradinc.studies.tables.judging import (
 from gradinc.studies.tables.specification import GRADES, PRIMARY, Claim, Column, Published, Table
 
 
-def table_document(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedRun]) -> dict[str, Any]:
+def table_document(table: Table, cells: Sequence[Cell], runs: Mapping[str, MeasuredRun]) -> dict[str, Any]:
     """Return all data shown for a table.
 
     The same runs give the same document, independent of their order and their directories.
 
     Args:
         cells: the shown cells.
-        runs: runs of any kind; runs without a cell are ignored.
+        runs: runs by the digests of their settings, from `measured_runs`; runs without a cell are ignored.
     """
-    known = by_identity(runs)
-    measured = {(c.row, c.column): seed_results(c, table.columns[c.column].quantity, known) for c in cells}
-    every = [each for one in measured.values() for each in one]
-    code = common_code(every)
-    shown = [_cell(table, cell, measured[cell.row, cell.column], code) for cell in cells]
+    measured = {(c.row, c.column): seed_results(c, table.columns[c.column].quantity, runs) for c in cells}
+    shown = [_cell(table, cell, measured[cell.row, cell.column]) for cell in cells]
     rows = dict.fromkeys(cell.row for cell in cells)
-    by_run = {each.run: each for each in every if each.run}
+    used = {each.settings: each.run for one in measured.values() for each in one if each.run is not None}
     return {
         "table": table.name,
         "title": table.title,
@@ -57,13 +54,16 @@ def table_document(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedR
             for row in rows
         ],
         "claim_rule": CLAIM_RULE if table.claims else None,
-        "claims": [_claim(claim, table, measured, code) for claim in table.claims],
+        "claims": [_claim(claim, table, measured) for claim in table.claims],
         "unmeasured": dict(table.unmeasured),
         "verdicts": dict(sorted(Counter(each["verdict"] for each in shown).items())),
-        "code": dict(sorted(Counter(each.code or "unknown" for each in by_run.values()).items())),
-        "unsealed": len({each.run for each in every if each.unsealed}),
-        "seconds": round(sum(each.seconds or 0.0 for _, each in sorted(by_run.items())), 3),
+        "code": dict(sorted(Counter(each.version or "unknown" for each in used.values()).items())),
+        "hardware": dict(sorted(Counter(_hardware(each) for each in used.values()).items())),
+        "dates": sorted({each.date for each in used.values() if each.date is not None}),
+        "unsealed": sum(each.unsealed for each in used.values()),
+        "seconds": round(sum(sorted(each.seconds or 0.0 for each in used.values())), 3),
         "notes": list(table.notes),
+        "measured": {settings: asdict(each) for settings, each in used.items()},
     }
 
 
@@ -71,11 +71,18 @@ def _grades(table: Table) -> set[str]:
     return {grade for row in table.rows.values() for p in row.published.values() for grade in (p.grade, p.spread_grade)}
 
 
-def _cell(table: Table, cell: Cell, measured: Sequence[SeedResult], code: Mapping[str, str]) -> dict[str, Any]:
+def _hardware(run: MeasuredRun) -> str:
+    """Return the processor and the version of PyTorch of a run; for a run on a GPU its name."""
+    device = str(run.environment.get("device", "unknown"))
+    where = str(run.environment.get("processor", "unknown")) if device == "cpu" else device
+    return f"{where}, PyTorch {run.environment.get('torch', 'unknown')}"
+
+
+def _cell(table: Table, cell: Cell, measured: Sequence[SeedResult]) -> dict[str, Any]:
     column = table.columns[cell.column]
     published = table.rows[cell.row].published.get(cell.column)
-    numbers = [column.scale * number for number in averaged(measured, code)]
-    found = left_out(measured, code)
+    numbers = [column.scale * number for number in averaged(measured)]
+    found = left_out(measured)
     reason = _not_judged(table, cell, published, found, measured, len(numbers))
     judgement = None
     if published is not None and reason is None:
@@ -102,21 +109,24 @@ def _cell(table: Table, cell: Cell, measured: Sequence[SeedResult], code: Mappin
         "reason": reason,
         "comparable": published is None or cell.data in (None, table.data),
         "marks": found,
-        "runs": [each.run for each in measured if each.run is not None],
-        "seeds": [
-            {
-                "seed": each.seed,
-                "status": each.status,
-                "run": each.run,
-                "value": None if each.number is None else column.scale * each.number,
-                "reason": each.reason,
-                "code": each.code,
-                "seconds": each.seconds,
-            }
-            for each in measured
-        ],
-        "seconds": round(sum(each.seconds or 0.0 for each in measured), 3),
+        "runs": [each.run.run for each in measured if each.run is not None],
+        "seeds": [_seed(each, column) for each in measured],
+        "seconds": round(sum(each.run.seconds or 0.0 for each in measured if each.run is not None), 3),
         "command": cell.command,
+    }
+
+
+def _seed(each: SeedResult, column: Column) -> dict[str, Any]:
+    run = each.run
+    return {
+        "seed": each.seed,
+        "settings": each.settings,
+        "status": "missing" if run is None else run.status,
+        "run": None if run is None else run.run,
+        "value": None if each.number is None else column.scale * each.number,
+        "reason": each.reason,
+        "code": None if run is None else run.version,
+        "seconds": None if run is None else run.seconds,
     }
 
 
@@ -139,7 +149,7 @@ def _not_judged(
         return f"printed for {table.data}, not comparable with {cell.data}"
     if cell.altered is not None:
         return f"other {cell.altered} than published"
-    others = {each.data for each in measured if each.number is not None} - {table.digest}
+    others = {each.run.data for each in measured if each.run is not None and each.number is not None} - {table.digest}
     if table.digest is not None and others:
         named = sorted(f"digest {other[:12]}" if other else "without a digest" for other in others)
         return f"other {table.data} data than published ({', '.join(named)})"
@@ -179,9 +189,7 @@ def _published(published: Published) -> dict[str, Any]:
     }
 
 
-def _claim(
-    claim: Claim, table: Table, measured: dict[tuple[str, str], list[SeedResult]], code: Mapping[str, str]
-) -> dict[str, Any]:
+def _claim(claim: Claim, table: Table, measured: dict[tuple[str, str], list[SeedResult]]) -> dict[str, Any]:
     sides = [(side.row, side.column) for side in (claim.of, claim.against)]
     columns = [table.columns[column] for _, column in sides]
     document: dict[str, Any] = {
@@ -201,7 +209,10 @@ def _claim(
     }
     if not all(side in measured for side in sides):
         return {**document, "reason": "rows that it compares are not shown"}
-    found = [mark for side in dict.fromkeys(sides) for mark in left_out(measured[side], code)]
+    found = [mark for side in dict.fromkeys(sides) for mark in left_out(measured[side])]
+    codes = [common_code(measured[side]) for side in sides]
+    if any(codes[0][package] != codes[1][package] for package in codes[0].keys() & codes[1].keys()):
+        found.append("the sides are by different code")
     by_seed = [
         {each.seed: column.scale * each.number for each in measured[side] if each.number is not None}
         for side, column in zip(sides, columns, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from gradinc.records.measured import Measurement
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.schemas import read_result
 from gradinc.studies.tables.cells import Cell
+from gradinc.studies.tables.collecting import MeasuredRun, quantities_of
 from gradinc.studies.tables.specification import Table
 
 
@@ -30,9 +31,20 @@ def status(job: Job) -> str:
     return "unfinished" if result is None else str(result["status"])
 
 
-def missing_jobs(cells: Sequence[Cell]) -> list[Job]:
-    """Return the runs that have not ended, in the order of the table; diverged runs have ended."""
-    return [job for job in jobs_of(cells).values() if job.config.fresh or status(job) not in ("finished", "diverged")]
+def missing_jobs(table: Table, cells: Sequence[Cell], earlier: Mapping[str, MeasuredRun]) -> list[Job]:
+    """Return the runs that have not ended, in the order of the table; diverged runs have ended.
+
+    Args:
+        earlier: runs that need not be repeated, from a table's file.
+    """
+    wanted = quantities_of(table, cells)
+    known = {settings for settings, run in earlier.items() if settings in wanted and run.has(wanted[settings])}
+    jobs = {job.directory: (job, cell.settings[seed]) for cell in cells for seed, job in cell.jobs.items()}
+    return [
+        job
+        for job, settings in jobs.values()
+        if job.config.fresh or (settings not in known and status(job) not in ("finished", "diverged"))
+    ]
 
 
 def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:

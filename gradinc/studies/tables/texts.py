@@ -172,6 +172,30 @@ def code_text(document: Mapping[str, Any]) -> str:
     versions = (
         ", ".join(f"{code} ({counted(count, 'run')})" for code, count in document["code"].items()) or "no run yet"
     )
-    count = document.get("unsealed", 0)
-    unsealed = f" Unsealed: {counted(count, 'run')}." if count else ""
-    return f"Code: {versions}.{unsealed} Wall time of all runs: {duration_text(document['seconds'] or None)}."
+    count = document["unsealed"]
+    parts = [f"Code: {versions}.", *_mixed_code(document)]
+    if document["hardware"]:
+        parts.append(
+            "Hardware: " + "; ".join(f"{name} ({counted(n, 'run')})" for name, n in document["hardware"].items())
+        )
+        parts[-1] += "."
+    if dates := document["dates"]:
+        parts.append(f"Date: {dates[0]}" + (f" to {dates[-1]}." if len(dates) > 1 else "."))
+    if count:
+        parts.append(f"Unsealed: {counted(count, 'run')}.")
+    parts.append(f"Wall time of all runs: {duration_text(document['seconds'] or None)}.")
+    return " ".join(parts)
+
+
+def _mixed_code(document: Mapping[str, Any]) -> list[str]:
+    """Return the rows with runs of other code than most runs of the table."""
+    versions = sorted(document["code"].items(), key=lambda each: (-each[1], each[0]))[1:]
+    rows = {
+        version: [
+            row["title"]
+            for row in document["rows"]
+            if any((seed["code"] or "unknown") == version for c in row["cells"] for seed in c["seeds"] if seed["run"])
+        ]
+        for version, _ in versions
+    }
+    return [f"Mixed code: {version} made runs of {'; '.join(titles)}." for version, titles in rows.items()]

@@ -89,7 +89,7 @@ def outcome(folder: Path) -> str | None:
         cells = compose_cells(table, chosen_rows(table, None), table.seeds, (), [folder])
     except UserError as error:
         return one_line(error)
-    document = table_document(table, cells, [])
+    document = table_document(table, cells, {})
     for render in FILES.values():
         render(document)
     return None

@@ -19,7 +19,7 @@ from gradinc.cli.main import main
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.seal import seal
 from gradinc.studies.tables.cells import compose_cells
-from gradinc.studies.tables.collecting import recorded_runs
+from gradinc.studies.tables.collecting import measured_runs, recorded_runs
 from gradinc.studies.tables.document import table_document
 from gradinc.studies.tables.reading import read_table
 from gradinc.studies.tables.rendering import FILES
@@ -38,7 +38,7 @@ def collected(
 ) -> dict[str, Any]:
     table = read_table("tiny", document)
     cells = compose_cells(table, list(table.rows), table.seeds, ["device=cpu"])
-    return table_document(table, cells, order(recorded_runs(cells)))
+    return table_document(table, cells, measured_runs(table, cells, order(recorded_runs(cells))))
 
 
 def cell(document: dict[str, Any], row: str, column: str = "accuracy") -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_the_same_runs_give_the_same_bytes_in_any_order_and_any_place(runs: Path
     table = read_table("tiny", DOCUMENT)
     moved = runs.rename(tmp_path / "elsewhere")
     cells = compose_cells(table, list(table.rows), table.seeds, ["device=cpu", f"output={moved}"])
-    elsewhere = table_document(table, cells, recorded_runs(cells))
+    elsewhere = table_document(table, cells, measured_runs(table, cells, recorded_runs(cells)))
     assert {ending: render(elsewhere) for ending, render in FILES.items()} == wanted
     assert str(tmp_path) not in "".join(wanted.values())
 
@@ -276,7 +276,10 @@ def test_other_hyper_parameters_are_not_judged_and_another_log_is(runs: Path) ->
         ("log.steps=7", None),
     ):
         cells = compose_cells(table, ["fast"], table.seeds, ["device=cpu", override])
-        assert cell(table_document(table, cells, recorded_runs(cells)), "fast")["reason"] == reason
+        assert (
+            cell(table_document(table, cells, measured_runs(table, cells, recorded_runs(cells))), "fast")["reason"]
+            == reason
+        )
 
 
 def test_a_spread_of_a_secondary_source_is_shown_and_not_judged_with(runs: Path) -> None:

@@ -27,7 +27,7 @@ OWN: dict[str, Any] = {
 
 def test_it_needs_no_citation_and_no_budget(tmp_path: Any) -> None:
     table = read_table("mine", {**OWN, "rows": {"slow": OWN["rows"]["slow"]}})
-    document = table_document(table, compose_cells(table, ["slow"], [0, 1], [f"output={tmp_path}"]), [])
+    document = table_document(table, compose_cells(table, ["slow"], [0, 1], [f"output={tmp_path}"]), {})
     assert table.citation is None
     assert "None" not in " ".join(facts(document))
     assert all("None" not in render(document).replace("None yet", "") for render in (FILES["md"], FILES["tex"]))
@@ -46,7 +46,7 @@ def test_authors_of_a_table_without_numbers_are_welcome() -> None:
 
 def test_latex_has_a_row_for_each_method_and_a_column_for_each_quantity(tmp_path: Any) -> None:
     table = read_table("mine", {**OWN, "rows": {"slow": OWN["rows"]["slow"]}})
-    text = FILES["tex"](table_document(table, compose_cells(table, ["slow"], [0], [f"output={tmp_path}"]), []))
+    text = FILES["tex"](table_document(table, compose_cells(table, ["slow"], [0], [f"output={tmp_path}"]), {}))
     assert r" & test accuracy (\%) & updates\_made \\" in text
     assert r"slow \& sure & -- & -- \\" in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\hline")] == [1, 1, 1, 0]
