@@ -50,7 +50,7 @@ def test_a_link_to_a_missing_file_or_heading_is_found(tmp_path):
     assert broken_links(page) == ["other.md#gone", "gone.md", "#gone"]
 
 
-def test_the_index_of_results_matches_the_pages():
+def test_the_pages_and_the_index_of_results_match_the_json_files():
     done = subprocess.run([sys.executable, ROOT / "scripts" / "results_page", "--check"], capture_output=True)
     assert done.returncode == 0, "run scripts/results_page: " + done.stderr.decode()
 
