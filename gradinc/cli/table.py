@@ -67,7 +67,7 @@ def _run_and_show(
 
     from gradinc.base.files import write_whole
     from gradinc.base.streams import going_on
-    from gradinc.studies.tables.collecting import joined, measured_runs, recorded_runs
+    from gradinc.studies.tables.collecting import measured_runs, recorded_runs, with_earlier
     from gradinc.studies.tables.document import table_document
     from gradinc.studies.tables.rendering import FILES
     from gradinc.studies.tables.running import jobs_of, make_measurements, missing_jobs, missing_measurements, run
@@ -83,7 +83,7 @@ def _run_and_show(
             return code
     if not options.collect and (unmeasured := missing_measurements(table, cells)):
         code = max(code, make_measurements(unmeasured, Console(stderr=True, quiet=options.quiet)))
-    runs = joined(measured_runs(table, cells, recorded_runs(cells)), earlier)
+    runs = with_earlier(measured_runs(table, cells, recorded_runs(cells)), earlier)
     document = table_document(table, cells, runs)
     output = next((job.config.output for job in jobs_of(cells).values()), "outputs")
     folder = Path(options.to) if options.to else Path(output) / "tables"

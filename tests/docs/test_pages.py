@@ -68,7 +68,7 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
-TEXTS = [page.read_text(encoding="utf-8") for page in PAGES if page.parent.name != "results"]
+TEXTS = [page.read_text(encoding="utf-8") for page in PAGES if page.parent != ROOT / "docs" / "results"]
 SHOWN = [words for text in TEXTS for words in commands(text)]
 
 

@@ -123,7 +123,7 @@ def measured_runs(table: Table, cells: Sequence[Cell], runs: Iterable[RecordedRu
     return found
 
 
-def joined(here: Mapping[str, MeasuredRun], earlier: Mapping[str, MeasuredRun]) -> dict[str, MeasuredRun]:
+def with_earlier(here: Mapping[str, MeasuredRun], earlier: Mapping[str, MeasuredRun]) -> dict[str, MeasuredRun]:
     """Return runs of this machine and runs of a table's file; a run of this machine comes first once it has ended."""
     return {**earlier, **{key: run for key, run in here.items() if key not in earlier or run.status in ENDED}}
 
