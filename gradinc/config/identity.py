@@ -39,6 +39,7 @@ YOUNGER_KEYS: dict[str, Any] = {
     "budget.tokens": None,
     "criterion.class_weights": None,
     "criterion.label_smoothing": 0.0,
+    "data.group_by_length": False,
     "data.task": "auto",
     "evaluate.metric": None,
     "evaluate.rows": "test",

@@ -53,6 +53,7 @@ class DataSection:
     normalize: Literal["channel", "unit", "none"] | Constants = "channel"
     pad: Whole = 0
     shuffle: bool = True
+    group_by_length: bool = False
     augment: tuple[str, ...] = ()
     workers: Whole = 0
     memory: Literal["auto", "tensor", "stream"] = "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradinc.base.text import counted
+from gradinc.data.dataset import Dataset
 from gradinc.data.source import DATA_PARTS
 from gradinc.data.stream import Stream
 
@@ -21,7 +22,7 @@ def about(stream: Stream) -> str:
     parts = ["+".join(dict.fromkeys(each.name for each in datasets.values())), _targets(first.classes, first.outputs)]
     if stream.is_sequence:
         parts[1] += f" in {stream.tested} tasks" + (f", {stream.protocol}" if stream.protocol else "")
-    return " · ".join([*parts, f"{', '.join(counts)} rows of {_shape(first.shape)}"])
+    return " · ".join([*parts, f"{', '.join(counts)} rows of {_shape(first)}"])
 
 
 def _targets(classes: tuple[str, ...] | None, outputs: int) -> str:
@@ -32,5 +33,8 @@ def _targets(classes: tuple[str, ...] | None, outputs: int) -> str:
     return f"{len(classes):,} classes" + ("" if plain else f" ({names})")
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape(dataset: Dataset) -> str:
+    shape = dataset.shape
+    if dataset.text is not None:
+        return f"up to {counted(shape[0], 'token')}"
     return counted(shape[0], "feature") if len(shape) == 1 else "×".join(map(str, shape))

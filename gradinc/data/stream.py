@@ -131,6 +131,12 @@ class Stream(Sequence[Task]):
         tasks = len(self.experiences)
         return tasks, tasks if self.options.data == "joint" else 1
 
+    @cached_property
+    def tokens(self) -> float | None:
+        """Return the mean number of tokens of a training row of the first task's data set; None without tokens."""
+        lengths = self.experiences[0].dataset.train.lengths
+        return None if lengths is None or len(lengths) == 0 else float(lengths.double().mean())
+
     def parts(self, index: int) -> range:
         """Return the tasks whose rows an item of the sequence has, or could have."""
         tasks = len(self.experiences)

@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gradinc.data.stream import Stream
+
 EPOCHS_FOR_ROWS = 400_000
 """Approximate number of rows that ``budget.epochs=auto`` trains on."""
+EPOCHS_FOR_TOKENS = 1_000_000
+"""Approximate number of tokens that it trains on if the rows are text."""
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
 """Limits of ``budget.epochs=auto``, for all tasks of a stream together; a task has one epoch or more."""
 
@@ -77,26 +81,38 @@ class Limits:
         return min(counts, default=None)
 
 
-def automatic_epochs(rows: int, tasks: int = 1) -> int:
-    """Return the epochs for ``budget.epochs=auto``, from the training rows of a task and the number of tasks."""
-    fewest = FEWEST_EPOCHS if tasks == 1 else 1
-    return max(fewest, min(MOST_EPOCHS, math.ceil(EPOCHS_FOR_ROWS / max(rows * tasks, 1))))
+def automatic_epochs(rows: int, tasks: int = 1, tokens: float | None = None, *, each: bool = False) -> int:
+    """Return the epochs for ``budget.epochs=auto``.
+
+    Args:
+        rows: training rows of a task.
+        tasks: number of tasks.
+        tokens: mean number of tokens of a row; None if rows have no tokens.
+        each: whether every token has a target, so that one epoch can be enough.
+    """
+    fewest = FEWEST_EPOCHS if tasks == 1 and not each else 1
+    wanted = EPOCHS_FOR_ROWS if tokens is None else EPOCHS_FOR_TOKENS / max(tokens, 1)
+    return max(fewest, min(MOST_EPOCHS, math.ceil(wanted / max(rows * tasks, 1))))
 
 
-def limits(budget: object, rows: int, tasks: int = 1, together: int = 1) -> Limits:
+def limits(budget: object, rows: int, stream: Stream | None = None) -> Limits:
     """Return the limits that a ``budget`` section sets for a task with `rows` training rows.
 
-    ``epochs: auto`` does not apply when one of `COUNTED` ends the task.
+    ``epochs: auto`` does not apply when one of `COUNTED` ends the task. Tasks that are trained on together have the
+    limits of all of them.
 
     Args:
         rows: training rows of the task, or of all tasks that are trained together.
-        tasks: number of tasks of the stream.
-        together: number of tasks that are trained together, each with its share of the limits.
+        stream: the stream of the task; None for ordinary training.
     """
     values = {name: getattr(budget, name) for name in Limits.__dataclass_fields__}
+    tasks, together = (1, 1) if stream is None else stream.budgets
     if values["epochs"] == "auto":
         ends = any(values[name] is not None for name in COUNTED)
-        values["epochs"] = None if ends else automatic_epochs(rows // together, tasks)
+        text = None if stream is None else stream.setting.text
+        tokens = None if stream is None else stream.tokens
+        each = text is not None and text.each
+        values["epochs"] = None if ends else automatic_epochs(rows // together, tasks, tokens, each=each)
     for name in COUNTED:
         values[name] = None if values[name] is None else values[name] * together
     return Limits(**values)

@@ -334,7 +334,7 @@ def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = 
         )
     updates, work = schedule.updates, None
     if updates is None:
-        known = limits(config.budget, rows, *(stream.budgets if stream is not None else ()))
+        known = limits(config.budget, rows, stream)
         updates = known.updates(rows, per_epoch) if due.steady else known.steps
         work = known.work(config.data.batch_size)
     return Schedule(

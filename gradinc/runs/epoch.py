@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from gradinc.base.randomness import generator
 from gradinc.config.schema import DataSection
@@ -17,6 +17,9 @@ from gradinc.core.world import World
 from gradinc.data.augment import augment
 from gradinc.data.batch import Batch
 from gradinc.data.task import Task
+
+GROUPED = 50
+"""Micro-batches whose rows are sorted by length together."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,12 @@ class Epoch:
 
     def _order(self, number: int) -> Tensor:
         """Return the order of the rows in an epoch of the task, int64, on the CPU."""
-        count = len(self.task.train)
+        count, lengths = len(self.task.train), self.task.train.lengths
         if not self.options.shuffle:
             return torch.arange(count)
-        return torch.randperm(count, generator=generator(self.seed, "order", self.task.index, number))
+        draws = generator(self.seed, "order", self.task.index, number)
+        order = torch.randperm(count, generator=draws)
+        return by_length(order, lengths, self.options.batch_size, draws) if self.options.group_by_length else order
 
     def _sums(self, terms: Tensor, order: Tensor) -> list[float]:
         """Return Σ of the terms of the rows of each micro-batch."""
@@ -120,3 +125,23 @@ class Epoch:
             return order, size, begun
         own = order[begun * size :].split(size)[self.world.rank :: self.world.size]
         return (torch.cat(own) if own else order[:0]), size, 0
+
+
+def by_length(order: Tensor, lengths: Tensor | None, size: int, draws: Generator) -> Tensor:
+    """Return an order in which the rows of a micro-batch have similar lengths.
+
+    The rows of `GROUPED` micro-batches at a time are sorted, and then the micro-batches are shuffled. So which rows
+    meet in a micro-batch changes from epoch to epoch. The short last micro-batch has rows of any length.
+
+    Args:
+        order: row numbers in random order, int64, shape (n,).
+        lengths: tokens of each row, int64, shape (rows,).
+        size: rows of a micro-batch.
+        draws: makes the order of the micro-batches.
+    """
+    assert lengths is not None
+    whole = len(order) // size * size
+    groups = order[:whole].split(GROUPED * size)
+    grouped = torch.cat([group[lengths[group].argsort(stable=True)] for group in groups]).view(-1, size)
+    shuffled = grouped[torch.randperm(len(grouped), generator=draws)]
+    return torch.cat((shuffled.flatten(), order[whole:]))

@@ -28,7 +28,7 @@ class Spending:
     def begin(self, rows: int) -> None:
         """Begin or resume a task with this number of training rows."""
         self._rows = rows
-        self.limits = limits_of(self._config.budget, rows, *self._stream.budgets)
+        self.limits = limits_of(self._config.budget, rows, self._stream)
         self._counted = [(name, limit) for name in COUNTED if (limit := getattr(self.limits, name)) is not None]
 
     def total(self) -> list[float]:

@@ -48,7 +48,7 @@ def test_a_group_file_holds_its_part_s_options_all_of_them() -> None:
             content = groups.content(group, name)
             # A data set or schedule may set a key that all of its kind have.
             common = set(common_keys(PARTS[group])) if group in PARTS else {"name"}
-            found[group, name] = set(content) - common
+            found[group, name] = set(content) - common - {"defaults"}  # a data set may choose its optimizer
             wanted[group, name] = set(catalog.part(group, content["name"]).parameters)
     assert len(found) > 30
     assert found == wanted
@@ -114,6 +114,34 @@ def test_every_key_of_the_top_file_has_its_line_of_help() -> None:
     lines = dict(re.findall(r"^  ([a-z_.]+)=\S* {2,}(\S.*)$", train_help(), re.MULTILINE))
     for name in [*TOP_KEYS, *(f"{kind}.{key}" for kind, section in PLAIN.items() for key in common_keys(section))]:
         assert lines[name], name
+
+
+def test_a_data_set_chooses_its_tasks_and_its_optimizer_and_the_command_line_chooses_others() -> None:
+    config = load_config(["data=clinc150", "stream=split"])
+    assert (config.stream.options["tasks"], config.optimizer.name, config.optimizer.options["lr"]) == (
+        10,
+        "adamw",
+        0.002,
+    )
+    config = load_config(["data=clinc150", "stream=split", "stream.tasks=5", "optimizer=sgd"])
+    assert (config.stream.options["tasks"], config.optimizer.name) == (5, "sgd")
+    assert config.optimizer.options == load_config(["optimizer=sgd"]).optimizer.options, "the rate is of AdamW alone"
+    assert load_config(["data=fsdd", "stream=split"]).stream.options["tasks"] == 5
+    assert load_config(["data=clinc150"]).stream.options == {}
+
+
+def test_defaults_of_two_choices_name_choices_that_exist() -> None:
+    """A wrong name would be ignored: Hydra reads these files only if there are any."""
+    for path in [*CONF.glob("data_*/*.yaml")]:
+        _, group = path.parent.name.split("_")
+        data, name = path.stem.split("-")
+        assert data in groups.names("data"), path
+        assert name in groups.names(group), path
+        used = load_config([f"data={data}", f"{group}={name}"])
+        own = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(own, dict)
+        assert own.items() <= {**used.document[group]}.items(), path
+    assert {path.parent.name for path in CONF.glob("data_*/*.yaml")} == {"data_stream", "data_optimizer"}
 
 
 def test_gradinc_s_own_files_switch_hydra_s_output_off() -> None:

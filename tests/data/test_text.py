@@ -12,11 +12,16 @@ import torch
 from gradinc.base.errors import UserError
 from gradinc.config.compose import load_config
 from gradinc.core.memory import Reservoir
+from gradinc.core.world import World
+from gradinc.data.batch import Batch
 from gradinc.data.dataset import Dataset, load_dataset
 from gradinc.data.padding import PAD
 from gradinc.data.stream import Stream, open_stream
 from gradinc.data.token_rows import TokenRows
+from gradinc.runs.budget import automatic_epochs
 from gradinc.runs.build import Shape
+from gradinc.runs.epoch import Epoch
+from gradinc.runs.prepare import prepare
 
 CLINC = Path(__file__).parents[3].parent / "shared" / "data" / "clinc150"
 
@@ -51,6 +56,50 @@ def small_clinc(path: Path) -> Path:
     (path / "domains.json").write_text(json.dumps(domains))
     (path / "data_full.json").write_text(json.dumps(whole))
     return path
+
+
+# ---- rows of similar length together ----
+
+
+def test_rows_of_similar_length_meet_in_micro_batches_that_the_seed_draws(tmp_path):
+    lengths = [1 + number * 7 % 40 for number in range(210)]
+    folder(tmp_path, {f"{n % 2}/{n:03}.txt": "a" * length for n, length in enumerate(lengths)})
+    words = ["data=text_folder", f"data.root={tmp_path}", "data.tokenizer=bytes", "data.batch_size=8"]
+
+    def epoch(number: int, *more: str, begun: int = 0) -> list[Batch]:
+        config = load_config(["model=linear", *words, *more])
+        task = opened(*words)[1][0]
+        return list(Epoch(task, number, 0, config.data, 0.0, World(), torch.device("cpu")).batches(begun))
+
+    def padding(batches: list[Batch]) -> float:
+        return sum(int((batch.x == PAD).sum()) for batch in batches) / sum(batch.x.numel() for batch in batches)
+
+    grouped, shuffled = epoch(0), epoch(0, "data.group_by_length=false")
+    assert padding(grouped) < 0.15 < 0.4 < padding(shuffled)
+    seen = [sorted(int(n) for batch in batches for n in (batch.x != PAD).sum(1)) for batches in (grouped, shuffled)]
+    assert seen[0] == seen[1], "an epoch has each row once"
+    assert all(torch.equal(one.x, other.x) for one, other in zip(grouped[5:], epoch(0, begun=5), strict=True)), (
+        "resumed"
+    )
+    widths = [[batch.x.shape[1] for batch in batches] for batches in (grouped, epoch(1))]
+    assert widths[0] != widths[1], "micro-batches come in a new order in each epoch"
+    assert widths[0] != sorted(widths[0])
+
+
+def test_rows_of_one_length_are_not_grouped():
+    with pytest.raises(UserError, match="the rows of digits have one length"):
+        prepare(load_config(["model=linear", "data.group_by_length=true"]))
+
+
+# ---- automatic epochs ----
+
+
+def test_automatic_epochs_count_the_tokens_of_texts():
+    class_rows, blocks = automatic_epochs(15_000, 1, 8.47), automatic_epochs(1_300, 1, 128.0, each=True)
+    assert (class_rows, blocks) == (8, 7)
+    assert automatic_epochs(15_000) == 27, "rows of numbers"
+    assert (automatic_epochs(10**6, 1, 100.0), automatic_epochs(10**6, 1, 100.0, each=True)) == (5, 1)
+    assert automatic_epochs(1_500, 10, 8.47) == 8, "the same for tasks"
 
 
 # ---- clinc150 ----
