@@ -20,13 +20,11 @@ FEATURES_TOGETHER = 512
 
 @contextmanager
 def last_features(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Record the inputs of the output layer in every forward pass inside, each of length 1, shape (rows, units)."""
+    """Record the inputs of the output layer in every forward pass inside, shape (rows, units)."""
     found: list[Tensor] = []
     name = output_layer(model)
     assert name is not None
-    hook = model.get_submodule(name).register_forward_pre_hook(
-        lambda _, given: found.append(normalize(given[0].detach().flatten(1)))
-    )
+    hook = model.get_submodule(name).register_forward_pre_hook(lambda _, given: found.append(given[0].flatten(1)))
     try:
         yield found
     finally:
@@ -71,10 +69,10 @@ def nearest_mean(model: nn.Module, x: Tensor, y: Tensor, outputs: int) -> Callab
                 for part in x.split(FEATURES_TOGETHER):
                     model(part)
                 sums = torch.zeros(outputs, found[0].shape[1], dtype=found[0].dtype, device=x.device)
-                means.append(normalize(sums.index_add_(0, y, torch.cat(found))))
+                means.append(normalize(sums.index_add_(0, y, normalize(torch.cat(found)))))
                 found.clear()
             model(inputs)
-        distances = (found[0][:, None] - means[0]).square().sum(2)
+        distances = (normalize(found[0])[:, None] - means[0]).square().sum(2)
         known = torch.zeros(outputs, dtype=torch.bool, device=x.device).index_fill_(0, y, True)
         return torch.where(known, -distances, UNSEEN)
 

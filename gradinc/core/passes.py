@@ -211,10 +211,11 @@ class Passes:
         self.weights.reach(batch)
         yield from self._each(batch, objective or self.criterion, evaluated, self.place.here, together)
 
-    def input_gradient(self, batch: Batch) -> Tensor:
+    def input_gradient(self, batch: Batch, objective: Objective | None = None) -> Tensor:
         with torch.enable_grad(), self.evaluation():
             x = batch.x.detach().requires_grad_()
-            loss = self.criterion(replace(batch, x=x), self.forward(replace(batch, x=x))).sum()
+            rows = replace(batch, x=x)
+            loss = (objective or self.criterion)(rows, self.forward(rows)).sum()
             self.work.backward_rows += len(x)
             (slope,) = torch.autograd.grad(loss, x, allow_unused=True, materialize_grads=True)
         return slope

@@ -76,8 +76,12 @@ class LearnerView(Protocol):
             together: rows whose gradients are in memory together, if the model has layers without a factored form.
         """
 
-    def input_gradient(self, batch: Batch) -> Tensor:
-        """Return the gradient of each row's loss by its input, in evaluation mode, shaped like ``batch.x``."""
+    def input_gradient(self, batch: Batch, objective: Objective | None = None) -> Tensor:
+        """Return the gradient of each row's objective by its input, in evaluation mode, shaped like ``batch.x``.
+
+        Args:
+            objective: loss of each row, shape (rows,); by default the criterion.
+        """
 
     def outputs(self, batch: Batch) -> Tensor:
         """Return the model's outputs for any batch in evaluation mode, shape (rows, outputs), without a gradient."""

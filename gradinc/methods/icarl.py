@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Strength
@@ -108,13 +109,13 @@ class Icarl(Method):
         return nearest_mean(learner.model, self.rows["x"], self.rows["y"], outputs.of_task.shape[1])
 
     def _features(self, task: Task, learner: LearnerView) -> tuple[Tensor, Tensor]:
-        """Return the features of a task's training rows, shape (rows, units), and their labels."""
+        """Return the features of a task's training rows, each of length 1, shape (rows, units), and their labels."""
         labels = []
         with last_features(learner.model) as found:
             for batch in task.batches(FEATURES_TOGETHER):
                 learner.outputs(batch)
                 labels.append(batch.y)
-        return torch.cat(found), torch.cat(labels)
+        return normalize(torch.cat(found)), torch.cat(labels)
 
     def _taken(self, task: Task, numbers: Tensor) -> dict[str, Tensor]:
         """Return training rows of a task by their numbers, in this order."""

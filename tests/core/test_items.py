@@ -23,7 +23,7 @@ from gradinc.runs.epoch import Epoch
 EVERY = len(LENGTHS)
 REFUSED = {
     **dict.fromkeys(("cls_er", "der", "derpp", "mas", "ogd"), "one for each token"),
-    **dict.fromkeys(("er_ace", "fdr", "lwf"), "needs classes, and the targets of these data are tokens"),
+    **dict.fromkeys(("er_ace", "fdr", "hal", "lwf"), "needs classes, and the targets of these data are tokens"),
     **dict.fromkeys(("adam_nscl", "gpm", "owm", "sgp", "trgp"), "works on linear and plain convolutional layers"),
     **dict.fromkeys(("continual_backprop", "redo"), "no plain layer"),
     "pgd_at": "moves the pixels of images",
@@ -55,7 +55,7 @@ def _equal(name: str) -> bool:
     """Return whether a strategy is stated to equal the large batch: by rule `mean` or `sum`, without own draws."""
     window = settings(f"strategy={name}").strategy.window
     methods = settings(f"strategy={name}").strategy.methods
-    draws = {"er", "er_ace", "mir", "der", "derpp", "fdr", "gss", "noise", "cls_er", "mega"}
+    draws = {"er", "er_ace", "mir", "der", "derpp", "fdr", "gss", "noise", "cls_er", "hal", "mega"}
     return window.rule in ("mean", "sum", "dp") and window.due == "size" and not draws & set(methods)
 
 
