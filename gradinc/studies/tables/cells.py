@@ -122,7 +122,7 @@ def compose_cells(
                 continue
             if texts not in composed:
                 where = f"table {table.name}: rows.{row}, column {column}"
-                composed[texts] = _compose(texts, seeds, own, composer, where, (row, column), table.digest is not None)
+                composed[texts] = _compose(texts, seeds, own, composer, where, (row, column))
             cell = replace(composed[texts], row=row, column=column)
             _check_measured(table, cell)
             cells.append(cell)
@@ -172,13 +172,11 @@ def _compose(
     composer: Composer,
     where: str,
     label: tuple[str, str],
-    any_place: bool,
 ) -> Cell:
     """Compose the runs of a cell.
 
     Args:
         label: row and column, which identify its jobs in progress reports.
-        any_place: whether the table identifies its data by a digest, so that the data's location does not matter.
 
     Raises:
         UserError: an override is wrong; the message names the table's own overrides with `where`.
@@ -207,11 +205,10 @@ def _compose(
     keys = latest([*published, *own])
     shown_keys = [a for a in keys.values() if a.key.split(".")[0] not in HIDDEN]
     overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in shown_keys)
-    return Cell("", "", jobs, None, overrides, _altered(as_published, config, any_place), config.data.name)
+    return Cell("", "", jobs, None, overrides, _altered(as_published, config), config.data.name)
 
 
-def _altered(published: Config, asked: Config, any_place: bool) -> str | None:
+def _altered(published: Config, asked: Config) -> str | None:
     """Return the first key that the user has changed, apart from the seed and the keys that identify the data."""
-    other_set = published.data.name != asked.data.name
-    told = ["seed", *(["data.name"] if other_set else []), *(["data.root"] if other_set or any_place else [])]
+    told = ("seed", "data.root", *(["data.name"] if published.data.name != asked.data.name else []))
     return next((key for key, _, _ in changed(published.document, asked.document) if key not in told), None)

@@ -13,6 +13,9 @@ from gradinc.records.statistics import CONFIDENCE, student
 FEWEST_RUNS = 3
 """Smallest number of our own runs for a verdict."""
 
+MOST_SEEDS = 100
+"""Largest number of our own runs that is proposed for a narrower interval."""
+
 NumberVerdict = Literal["reproduced", "differs", "interval too wide", "not judged"]
 
 RULE = (
@@ -38,12 +41,15 @@ class Judgement:
         difference: our number minus the printed one.
         half: h in `RULE`.
         borrowed: whether our spread is used because none is printed.
+        seeds: of a too wide interval: the number of our runs with which h would be within the tolerance, if their
+            spread stays the same; None if `MOST_SEEDS` are not enough.
     """
 
     verdict: NumberVerdict
     difference: float
     half: float
     borrowed: bool
+    seeds: int | None = None
 
 
 def judge(
@@ -63,17 +69,30 @@ def judge(
         unit: one unit of the last printed digit.
         tolerance: the widest h of a reproduced number.
     """
-    count, m, s = len(ours), fmean(ours), stdev(ours)
-    theirs = (s if sd is None else sd) ** 2 / (n or 1)
-    own = s**2 / count
-    # Without a printed number of runs, only our own runs determine the precision of a spread.
-    freedom = float(count - 1) if sd is None or n is None or n < 2 else _welch(theirs, n, own, count)
-    half = student(freedom) * math.sqrt(theirs + own) + unit / 2
-    difference = m - mean
+    count, s = len(ours), stdev(ours)
+    half = _half(sd, n, s, count) + unit / 2
+    difference = fmean(ours) - mean
     # Both sides come from decimals: a tie must not be decided by the last bit of a float.
     apart = abs(difference) > half * (1 + 1e-12)
     verdict: NumberVerdict = "differs" if apart else "reproduced" if half <= tolerance else "interval too wide"
-    return Judgement(verdict, difference, half, sd is None)
+    seeds = None
+    if verdict == "interval too wide":
+        more = range(count + 1, MOST_SEEDS + 1)
+        seeds = next((each for each in more if _half(sd, n, s, each) + unit / 2 <= tolerance), None)
+    return Judgement(verdict, difference, half, sd is None, seeds)
+
+
+def _half(sd: float | None, n: int | None, s: float, count: int) -> float:
+    """Return h without the rounding of the printed number.
+
+    Args:
+        sd, n: of the publication, as in `judge`.
+        s, count: standard deviation and number of our runs.
+    """
+    theirs, own = (s if sd is None else sd) ** 2 / (n or 1), s**2 / count
+    # Without a printed number of runs, only our own runs determine the precision of a spread.
+    freedom = float(count - 1) if sd is None or n is None or n < 2 else _welch(theirs, n, own, count)
+    return student(freedom) * math.sqrt(theirs + own)
 
 
 def standard_deviation(spread: float, kind: str, n: int | None) -> float:

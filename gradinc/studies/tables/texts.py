@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradinc.base.text import NONE, counted, duration_text
+from gradinc.studies.tables.judging import MOST_SEEDS
 
 _HEAD = ("method", "quantity", "published", "ours", "difference", "verdict")
 CLAIM_HEAD = ("claim", "measured", "smallest that counts", "verdict")
@@ -74,6 +75,9 @@ def verdict_text(cell: Mapping[str, Any]) -> str:
     if cell["published"] is None and cell["command"] is not None:  # without a printed number no verdict is needed
         return "; ".join(cell["marks"]) or NONE
     more = [cell["reason"]] if cell["reason"] else []
+    if cell["verdict"] == "interval too wide":
+        needed = cell["seeds_needed"]
+        more.append(f"about {needed} seeds would do" if needed else f"{MOST_SEEDS} seeds would not do")
     more += [mark for mark in cell["marks"] if mark not in (cell["reason"] or "") and cell["ours"] is not None]
     return cell["verdict"] + (f" ({'; '.join(more)})" if more else "")
 

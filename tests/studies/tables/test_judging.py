@@ -49,6 +49,23 @@ def test_h_is_where_welch_s_test_turns(sd: float, n: int, ours: list[float]) -> 
     assert not found.borrowed
 
 
+def test_a_too_wide_interval_says_how_many_seeds_would_do() -> None:
+    spread = [49.0, 50.0, 51.0]  # h = t · √(4 / 400 + 1 / n)
+    found = judge(50.0, 2.0, 400, spread, unit=0.0, tolerance=1.0)
+    assert (found.verdict, found.seeds) == ("interval too wide", 7)
+    halves = {n: judge(50.0, 2.0, 400, _same_spread(n), unit=0.0, tolerance=1.0).half for n in (6, 7)}
+    assert halves[7] <= 1.0 < halves[6]
+    assert judge(50.0, 2.0, 400, spread, unit=0.0, tolerance=9.0).seeds is None, "it is not too wide"
+    borrowed = judge(50.0, None, None, spread, unit=0.0, tolerance=1.0)
+    assert (borrowed.verdict, borrowed.seeds) == ("interval too wide", None), "one printed run stays one run"
+
+
+def _same_spread(n: int) -> list[float]:
+    """Numbers with mean 50 and deviation 1."""
+    numbers = [float(i) for i in range(n)]
+    return [50 + (each - stats.tmean(numbers)) / stats.tstd(numbers) for each in numbers]
+
+
 def test_half_a_unit_of_the_last_digit_is_forgiven_and_no_more() -> None:
     same = [80.5, 80.5, 80.5]
     assert judge(80.0, 0.0, 3, same, unit=1.0, tolerance=1.0).verdict == "reproduced"
