@@ -70,6 +70,7 @@ def _parser() -> Parser:
         "curves   numbers of the log during training: --metrics validation.accuracy,train.loss --over samples\n"
         "average  average accuracy on the tasks so far, after each task\n"
         "tasks    accuracy on each task after each task, one panel for each setting\n"
+        "online   online accuracy of each task, before its rows are trained on\n"
         "matrix   accuracy matrices side by side\n"
         "bars     means with intervals: --metrics acc,forgetting\n"
         "sweep    a metric over a key: --key optimizer.lr --metrics test",
@@ -77,7 +78,7 @@ def _parser() -> Parser:
         "gradinc figure average outputs strategy=er,finetune --to average.pdf --label 'er=Experience replay'\n"
         "gradinc figure sweep rates --key optimizer.lr --to rates.svg --width text",
     )
-    parser.add_argument("kind", metavar="KIND", help="curves, average, tasks, matrix, bars or sweep")
+    parser.add_argument("kind", metavar="KIND", help="curves, average, tasks, online, matrix, bars or sweep")
     text = "a run, a directory of runs, a pattern, the beginning of names, or a condition key=value"
     parser.add_argument("runs", nargs="+", metavar="RUN", help=text)
     parser.add_argument("--to", required=True, metavar="FILE", help="output file, which ends in .pdf, .svg or .png")

@@ -1,4 +1,4 @@
-"""The kinds of figures: curves, average accuracy, tasks over time, accuracy matrices, bars, and sweeps."""
+"""The kinds of figures: curves, average, tasks and online accuracy over time, accuracy matrices, bars, and sweeps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gradinc.records.curves import curve, with_interval
 from gradinc.records.groups import RunGroup, value_order
 from gradinc.records.matrix import accuracy_matrix, mean_accuracy, mean_matrix, together
 from gradinc.records.metrics import Matrix
+from gradinc.records.online import are_errors, mean_of_tasks, online_curves
 from gradinc.records.recorded import finite
 from gradinc.records.results import ResultTable, bounds, is_share
 from gradinc.studies.figures.style import MARKERS, colour, look, new_figure, paper_style
@@ -125,6 +126,23 @@ def draw_tasks(request: Request) -> Any:
     return figure
 
 
+def draw_online(request: Request) -> Any:
+    """Online accuracy, or MSE, of each task, before its rows are trained on: mean and 95 % interval."""
+    curves = online_curves(request.table.settings)
+    if not curves:
+        raise UserError(
+            "gradinc figure", "none of these runs has several tasks", "Train with a stream, as stream=split"
+        )
+    figure, (axis,) = _panels(request, 1)
+    errors = are_errors(curves)
+    for index, (one, found) in enumerate(curves.items()):
+        line, band = mean_of_tasks(found, errors=errors)
+        _line(axis, index, request.named(one.name), line, band, scale=1 if errors else 100)
+    _axis(axis, "task", "online MSE" if errors else "online accuracy (%)", zero=False)
+    _legend(figure, [axis])
+    return figure
+
+
 def draw_matrices(request: Request) -> Any:
     """Accuracy matrices side by side, with one scale of colours: rows after each task, columns for each task."""
     settings = _with_matrix(request.table)
@@ -216,6 +234,7 @@ FIGURES: dict[str, Callable[[Request], Any]] = {
     "curves": draw_curves,
     "average": draw_average,
     "tasks": draw_tasks,
+    "online": draw_online,
     "matrix": draw_matrices,
     "bars": draw_bars,
     "sweep": draw_sweep,

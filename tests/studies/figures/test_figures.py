@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from written_runs import write_run
+from written_runs import reseal, write_run
 
 from gradinc.records.find import runs_under
 from gradinc.records.results import result_table
@@ -27,7 +28,13 @@ def runs(empty: Path) -> Path:
                 }
                 name, own = f"{strategy}-{lr}-{seed}", {"strategy__methods": {"er": {}} if strategy == "er" else {}}
                 own |= {"strategy__name": strategy, "optimizer__lr": lr, "sealed": True}
-                write_run(empty / "outputs", name, result=result, test=acc, seed=seed, **own)
+                run = write_run(empty / "outputs", name, result=result, test=acc, seed=seed, **own)
+                with (run / "metrics.jsonl").open("a") as log:
+                    for task, online in enumerate((0.5, acc)):
+                        log.write(
+                            json.dumps({"step": 164, "task": task, "samples": 5176, "task_online": online}) + "\n"
+                        )
+                reseal(run)
     return empty / "outputs"
 
 
@@ -71,6 +78,18 @@ def test_average_accuracy_is_over_the_tasks_so_far(runs: Path) -> None:
     (line,) = axis.get_lines()
     assert line.get_ydata().tolist() == pytest.approx([90, 71])
     assert axis.get_ylim()[1] <= 101
+
+
+def test_online_accuracy_of_each_task_has_the_mean_and_the_interval_of_the_runs(runs: Path) -> None:
+    table = result_table([run for run in runs_under(runs) if run.name.startswith("er-0.1")], ["acc"])
+    (axis,) = draw("online", Request(table, 3.25)).axes
+    (line,) = axis.get_lines()
+    assert line.get_xdata().tolist() == [1, 2]
+    assert line.get_ydata().tolist() == pytest.approx([50, 71])
+    (band,) = axis.collections
+    half = 4.302652729911275 * 0.01 / 3**0.5
+    ends = {round(y, 6) for x, y in band.get_paths()[0].vertices.tolist() if x == 2}
+    assert sorted(ends) == pytest.approx([100 * (0.71 - half), 100 * (0.71 + half)])
 
 
 @pytest.mark.parametrize(

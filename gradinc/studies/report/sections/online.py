@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import fmean
 
 from gradinc.base.text import NONE
-from gradinc.records.curves import GRID, Band, Points, thinned
+from gradinc.records.curves import GRID, Points
 from gradinc.records.groups import RunGroup
-from gradinc.records.recorded import RecordedRun
+from gradinc.records.online import are_errors, mean_of_tasks, online_curves
 from gradinc.records.statistics import estimate
 from gradinc.records.summary import metric_shown
 from gradinc.studies.report.charts import chart
@@ -21,16 +20,12 @@ _SHARES = {"all tasks": (0.0, 1.0), "first tenth": (0.0, 0.1), "last tenth": (0.
 def online_section(page: Page) -> Section | None:
     """The online measure of each task, of all settings; None if no run has two tasks or more."""
     subject = page.subject
-    curves = {
-        one: found for one in subject.settings if (found := [c for run in one.drawn if len(c := _curve(run)) > 1])
-    }
+    curves = online_curves(subject.settings)
     if not curves:
         return None
-    losses = all(run.value("result", "metrics", "online_mse") is not None for one in curves for run in one.drawn)
+    losses = are_errors(curves)
     title, measure = ("online MSE", "mse") if losses else ("online accuracy", "accuracy")
-    lines = subject.with_places(
-        {one: _interval(found, None if losses else (0.0, 1.0)) for one, found in curves.items()}
-    )
+    lines = subject.with_places({one: mean_of_tasks(found, errors=losses) for one, found in curves.items()})
     picture = chart(page.numbers, title, lines, "task", percent=not losses)
     notes = [
         f"The {title} of a task is the mean over its rows, each predicted by the forward pass of its own step, "
@@ -40,24 +35,6 @@ def online_section(page: Page) -> Section | None:
     ]
     figure = Figure(picture, f"{title} of each task, before its rows are trained on")
     return Section("Online learning", notes, subject.legend, [figure], tables=[_table(title, curves, measure)])
-
-
-def _curve(run: RecordedRun) -> Points:
-    column = run.columns.get(("task_online",))
-    return [] if column is None else [(float(task), value) for task, value in enumerate(column.values, start=1)]
-
-
-def _interval(curves: Sequence[Points], bounds: tuple[float, float] | None = None) -> tuple[Points, Band]:
-    """Return the mean of curves with its interval, as far as all of them reach."""
-    tasks = min(len(points) for points in curves)
-    line, band = [], []
-    for each in zip(*(thinned(points[:tasks])[0] for points in curves), strict=True):
-        found = estimate([y for _, y in each], bounds)
-        assert found is not None
-        line.append((each[0][0], found.mean))
-        if found.interval is not None:
-            band.append((each[0][0], *found.interval))
-    return line, band
 
 
 def _table(title: str, curves: dict[RunGroup, list[Points]], measure: str) -> ReportTable:
