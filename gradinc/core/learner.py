@@ -215,6 +215,11 @@ class Learner:
         finally:
             self.weights.value.copy_(before)
 
+    def measured(self) -> dict[str, Tensor]:
+        """Return a copy of the weights and buffers that evaluation uses, by their names in the model."""
+        with self.evaluating():
+            return {name: values.clone() for name, values in self.model.state_dict().items()}
+
     def classifier(self) -> Callable[[Tensor], Tensor] | None:
         """Return the function that evaluation uses instead of the model, if a method provides one."""
         found = [function for method in self.methods if (function := method.classifier(self)) is not None]

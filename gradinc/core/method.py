@@ -51,6 +51,8 @@ class Method:
         rests: parts of a model's normalisations that the method leaves unchanged after the first task:
             ``statistics``, or ``weights and statistics``; empty for none.
         reads_task: whether `begin` or `end` reads the task's training rows.
+        weights_by_task: whether `standing` returns other weights for each task, so that no single model has the
+            measured accuracies.
         by_row: whether the method uses the gradient of each row's own loss.
         capacity: examples stored for training or comparison, as set by its option; 0 for a method without memory.
     """
@@ -61,6 +63,7 @@ class Method:
     needs_past: ClassVar[bool] = False
     rests: ClassVar[str] = ""
     reads_task: ClassVar[bool] = False
+    weights_by_task: ClassVar[bool] = False
     by_row: bool = False
     capacity: int = 0
 

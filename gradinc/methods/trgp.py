@@ -58,6 +58,7 @@ class TRGP(Method):
     needs_past = True
     rests = "weights and statistics"
     reads_task = True
+    weights_by_task = True
 
     def __init__(
         self,

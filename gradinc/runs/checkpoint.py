@@ -80,9 +80,17 @@ def read(path: Path, run: str | None, device: torch.device | str = "cpu") -> dic
         raise Damaged("not a checkpoint") from error
     if not isinstance(state, dict) or not _is_weights(state.get("model", state.get("learner"))):
         raise Damaged("not a checkpoint")
+    if not _is_weights(state.get("measured", {})):
+        raise Damaged("not a checkpoint")
     if run is not None and state.get("run") != run:
         raise Damaged("of another run")
     return state
+
+
+def measured(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the weights and buffers that evaluation uses at a checkpoint of a run (`Learner.measured`)."""
+    weights: dict[str, Tensor] = state.get("measured", state["learner"]["model"])
+    return weights
 
 
 def _is_weights(found: Any) -> bool:

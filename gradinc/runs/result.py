@@ -30,7 +30,7 @@ def finished(config: Config, stream: Stream, learner: Learner, position: Positio
         **({"oracle": last["oracle"]} if last.get("oracle") else {}),
         **counts(learner, config.data.batch_size),
         "seconds": round(seconds, 3),
-        "weights_digest": checkpoint.digest(learner.model.state_dict()),
+        "weights_digest": checkpoint.digest(learner.measured()),
         "kept_bytes": sum(method.nbytes for method in learner.methods),
         **_tasks(config, stream, position),
     }

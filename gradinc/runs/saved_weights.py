@@ -22,7 +22,7 @@ BEST_FILE = f"ckpt/{checkpoint.BEST}"
 
 
 def last_weights(run: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Return the weights and buffers of a run's newest whole checkpoint.
+    """Return the weights and buffers that evaluation uses at a run's newest whole checkpoint.
 
     For an unfinished run they can be of an earlier step; a line on standard error reports this, and also an ended
     run without a seal.
@@ -44,7 +44,7 @@ def newest_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, 
         if isinstance(state, checkpoint.Damaged):
             damaged.append(f"{path / 'ckpt' / str(mark)} is damaged ({state})")
             continue
-        weights: dict[str, Tensor] = state["learner"]["model"]
+        weights = checkpoint.measured(state)
         if finished and result.get("weights_digest") not in (None, checkpoint.digest(weights)):
             what = f"has lost its last weights: {damaged[0]}" if damaged else "has lost its last weights"
             fix = f"Remove {path / 'result.json'} and run the run's command again: it resumes from step {mark.updates}"

@@ -210,7 +210,11 @@ class FinishedRun:
             UserError: the other set's rows do not fit the model.
         """
         for name in self.config.strategy.methods:
-            if getattr(load_part("method", name), "classifier", None) is not Method.classifier:
+            method: Any = load_part("method", name)
+            if method.weights_by_task:
+                what = f"was measured with weights of {name} for each task, and its last weights are of the last task"
+                raise UserError(str(self.path), what, "See the run's own result")
+            if method.classifier is not Method.classifier:
                 what = f"was measured with the classifier of {name}, which needs the memory of the run"
                 raise UserError(str(self.path), what, "See the run's own result")
         chosen = choose_device(device)

@@ -140,7 +140,7 @@ def _facts(newest: dict[str, Any], batch_size: int) -> dict[str, Any]:
     last, work = (newest["position"]["tasks"] or [{}])[-1], Work()
     work.load_state_dict(newest["learner"]["work"])
     counts = {"steps": counts_in(newest)[0], "samples": work.samples, **work.record(batch_size)}
-    weights = checkpoint.digest(newest["learner"]["model"])
+    weights = checkpoint.digest(checkpoint.measured(newest))
     return {"weights_digest": weights, **counts, "test": last.get("test"), "validation": last.get("validation")}
 
 
