@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from gradinc.base.errors import UserError
-from gradinc.config.values import Count, Strength
+from gradinc.config.values import Count, Strength, Whole
 from gradinc.core.criterion import CrossEntropy
 from gradinc.core.herding import FEATURES_TOGETHER, herded, last_features, nearest_mean
 from gradinc.core.method import Method
@@ -37,7 +37,7 @@ class Icarl(Method):
 
     Args:
         memory: exemplars of all classes together; ``stream.memory_unit`` changes what it counts.
-        replay: exemplars in each micro-batch.
+        replay: exemplars in each micro-batch; with 0 they only classify.
         alpha: weight of the old outputs.
     """
 
@@ -45,7 +45,7 @@ class Icarl(Method):
     needs_past = True
     reads_task = True
 
-    def __init__(self, *, memory: Count = 200, replay: Count = 32, alpha: Strength = 1.0) -> None:
+    def __init__(self, *, memory: Count = 200, replay: Whole = 32, alpha: Strength = 1.0) -> None:
         self.capacity, self.replay, self.alpha = memory, replay, alpha
         self.rows: dict[str, Tensor] = {}  # x, y and tasks of the exemplars, and the rank of each in its class
         self.teacher: list[Tensor] = []
