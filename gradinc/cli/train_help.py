@@ -38,7 +38,7 @@ LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)(?:#\s*(?P<commen
 
 def train_help(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> str:
     """Return the page for the chosen parts, or the default ones."""
-    top = list(_commented(groups.conf_folder() / "config.yaml"))
+    top = list(commented(groups.conf_folder() / "config.yaml"))
     chosen = _chosen(overrides)
     lines = ["usage: gradinc train [group=name ...] [key=value ...] [-m]", ""]
     lines += _block("Examples", _EXAMPLES)
@@ -101,7 +101,7 @@ def _part_options(kind: str, name: str, values: Mapping[str, Any], where: str) -
                 yield f"{where}{option}={shown(values.get(option, parameter.default))}", parameter.help
 
 
-def _commented(path: Path) -> Iterator[tuple[str, str, str]]:
+def commented(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield each key of a YAML file in block style, with its value and the comment after it."""
     sections: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,7 @@
-"""Windows of a minimum number of rows."""
+r"""Windows of a minimum number of rows.
+
+$$ \sum_k n_k \ge N $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""B = tr(Σ) / ‖G‖²."""
+r"""B = tr(Σ) / ‖G‖².
+
+$$ \sum_k n_k \ge B = \frac{\mathrm{tr}\, \Sigma}{\lVert G\rVert^2} $$
+"""
 
 from __future__ import annotations
 

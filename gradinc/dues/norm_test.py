@@ -1,4 +1,7 @@
-"""Var(g) ≤ η² ‖g‖²."""
+r"""Var(g) ≤ η² ‖g‖².
+
+$$ \mathrm{Var}(g) \le \eta^2\, \lVert g\rVert^2 $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every K micro-batches."""
+"""Every K micro-batches.
+
+$$ k = K $$
+"""
 
 from __future__ import annotations
 

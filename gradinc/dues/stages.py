@@ -1,4 +1,7 @@
-"""Windows that grow, or shrink, at given updates."""
+r"""Windows that grow, or shrink, at given updates.
+
+$$ k = K_s \quad \text{in stage } s $$
+"""
 
 from __future__ import annotations
 

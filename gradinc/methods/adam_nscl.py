@@ -1,4 +1,8 @@
-"""Δ U Uᵀ for each layer's update Δ, with U the null space of the covariance of the layer's inputs in past tasks."""
+r"""Δ U Uᵀ for each layer's update Δ, with U the null space of the covariance of the layer's inputs in past tasks.
+
+$$ \Delta_\ell \leftarrow \Delta_\ell\, U_\ell U_\ell^\top, \qquad U_\ell \text{ spans the null space of }
+\textstyle\sum_{\text{past}} x_\ell x_\ell^\top $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Clipping by the ratio of gradient to weight, unit by unit."""
+r"""Clipping by the ratio of gradient to weight, unit by unit.
+
+$$ g_u \leftarrow g_u \cdot \min\left(1,\; r\, \frac{\max(\lVert w_u\rVert, \epsilon)}{\lVert g_u\rVert}\right) \quad
+\text{for each unit } u $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g − min(g·ref, 0) / (ref·ref) ref, with ref the gradient on examples of past tasks."""
+r"""g − min(g·ref, 0) / (ref·ref) ref, with ref the gradient on examples of past tasks.
+
+$$ g \leftarrow g - \frac{\min(g \cdot g_{\text{ref}},\, 0)}{g_{\text{ref}} \cdot g_{\text{ref}}}\, g_{\text{ref}} $$
+"""
 
 from __future__ import annotations
 

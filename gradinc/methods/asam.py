@@ -1,4 +1,7 @@
-"""The gradient at w + ρ T² g / ‖T g‖ with T = |w| + η."""
+r"""The gradient at w + ρ T² g / ‖T g‖ with T = |w| + η.
+
+$$ g \leftarrow \nabla L\left(w + \rho\, \frac{T^2 g}{\lVert T g\rVert}\right), \qquad T = |w| + \eta $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g₁ + λ (g₃ − g₂), with g₁ the gradient of SAM and g₂, g₃ gradients up the slope of ‖∇ℓ‖."""
+r"""g₁ + λ (g₃ − g₂), with g₁ the gradient of SAM and g₂, g₃ gradients up the slope of ‖∇ℓ‖.
+
+$$ g \leftarrow g_1 + \lambda\,(g_3 - g_2), \qquad g_1 = \nabla L\left(w + \rho\, \frac{g}{\lVert g\rVert}\right) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""u ⊙ 1[u ⊙ g > 0], scaled by d / (nnz + 1)."""
+r"""u ⊙ 1[u ⊙ g > 0], scaled by d / (nnz + 1).
+
+$$ u \leftarrow u \odot \mathbf{1}[u \odot g > 0] \cdot \frac{d}{\mathrm{nnz} + 1} $$
+"""
 
 from __future__ import annotations
 

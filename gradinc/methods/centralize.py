@@ -1,4 +1,7 @@
-"""g − mean(g), unit by unit."""
+r"""g − mean(g), unit by unit.
+
+$$ g_u \leftarrow g_u - \mathrm{mean}(g_u) \quad \text{for each unit } u $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g · min(1, c / ‖g‖)."""
+r"""g · min(1, c / ‖g‖).
+
+$$ g \leftarrow g \cdot \min\left(1,\; \frac{c}{\lVert g\rVert}\right) $$
+"""
 
 from __future__ import annotations
 

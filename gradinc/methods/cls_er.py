@@ -1,4 +1,7 @@
-"""ℓ(B ∪ M) + λ ‖h(x) − z*‖² on M, with z* the logits of the better one of two moving averages of the weights."""
+r"""ℓ(B ∪ M) + λ ‖h(x) − z*‖² on M, with z* the logits of the better one of two moving averages of the weights.
+
+$$ \ell(B \cup M) + \lambda\, \lVert h_w(x) - z^*\rVert^2, \qquad z^* = h_{\bar w}(x),\; (x, y) \in M $$
+"""
 
 from __future__ import annotations
 

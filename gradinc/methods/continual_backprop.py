@@ -1,4 +1,7 @@
-"""After each update, renew a share ρ of the mature units of each layer: those with the least utility."""
+r"""After each update, renew a share ρ of the mature units of each layer: those with the least utility.
+
+$$ \text{renew } \rho\, n \text{ of the } n \text{ mature units of a layer: those with the smallest utility } u_i $$
+"""
 
 from __future__ import annotations
 

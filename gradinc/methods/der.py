@@ -1,4 +1,7 @@
-"""ℓ(B) + α ‖z − h(x)‖² for rows of a memory, with z the logits that were stored with them."""
+r"""ℓ(B) + α ‖z − h(x)‖² for rows of a memory, with z the logits that were stored with them.
+
+$$ \ell(B) + \alpha\, \lVert z - h_w(x)\rVert^2, \qquad (x, z) \in M $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ℓ(B) + α ‖z′ − h(x′)‖² + β ℓ(x″, y″), with x′ and x″ drawn independently from one memory."""
+r"""ℓ(B) + α ‖z′ − h(x′)‖² + β ℓ(x″, y″), with x′ and x″ drawn independently from one memory.
+
+$$ \ell(B) + \alpha\, \lVert z' - h_w(x')\rVert^2 + \beta\, \ell\left(h_w(x''), y''\right) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Train on B ∪ M, with M drawn from a memory of all rows so far."""
+r"""Train on B ∪ M, with M drawn from a memory of all rows so far.
+
+$$ \ell(B \cup M_k), \qquad M_k \subset M \text{ drawn for each micro-batch} $$
+"""
 
 from __future__ import annotations
 

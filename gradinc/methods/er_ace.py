@@ -1,4 +1,7 @@
-"""ℓ(B; classes of B) + ℓ(M; all classes)."""
+r"""ℓ(B; classes of B) + ℓ(M; all classes).
+
+$$ \ell(B;\, C_B) + \ell(M;\, C_{\text{all}}) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g + λ Σₜ Fₜ (w − wₜ*), with Fₜ the diagonal of task t's Fisher matrix."""
+r"""g + λ Σₜ Fₜ (w − wₜ*), with Fₜ the diagonal of task t's Fisher matrix.
+
+$$ g \leftarrow g + \lambda \sum_t F_t \odot (w - w_t^*) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g + 2λ F (w − w*), with F a running Fisher."""
+r"""g + 2λ F (w − w*), with F a running Fisher.
+
+$$ g \leftarrow g + 2\lambda\, F \odot (w - w^*) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ℓ(B) + α E ‖p(x) − p*(x)‖ over rows of a memory, with p* the probabilities at the end of their task."""
+r"""ℓ(B) + α E ‖p(x) − p*(x)‖ over rows of a memory, with p* the probabilities at the end of their task.
+
+$$ \ell(B) + \alpha\, \mathbb{E}_{x \in M} \lVert p_w(x) - p^*(x)\rVert $$
+"""
 
 from __future__ import annotations
 

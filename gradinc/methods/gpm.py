@@ -1,4 +1,7 @@
-"""G − G U Uᵀ for each layer's gradient G, with U a basis of the layer's inputs in past tasks."""
+r"""G − G U Uᵀ for each layer's gradient G, with U a basis of the layer's inputs in past tasks.
+
+$$ G_\ell \leftarrow G_\ell - G_\ell\, U_\ell U_\ell^\top $$
+"""
 
 from __future__ import annotations
 

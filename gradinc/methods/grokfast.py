@@ -1,4 +1,7 @@
-"""g + λ · the moving average of g."""
+r"""g + λ · the moving average of g.
+
+$$ g \leftarrow g + \lambda\, m, \qquad m \leftarrow \alpha\, m + (1 - \alpha)\, g $$
+"""
 
 from __future__ import annotations
 

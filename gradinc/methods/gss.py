@@ -1,4 +1,7 @@
-"""Train on B ∪ M, with a memory of rows whose gradients point in different directions."""
+r"""Train on B ∪ M, with a memory of rows whose gradients point in different directions.
+
+$$ \ell(B \cup M_k), \qquad M \text{ chosen so that } \max_j \cos(g_i, g_j) \text{ is small} $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g + λ (w − w₀), with w₀ the initial weights."""
+r"""g + λ (w − w₀), with w₀ the initial weights.
+
+$$ g \leftarrow g + \lambda\, (w - w_0) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Slow weights φ ← φ + α (θ − φ) after every k updates of the fast weights θ."""
+r"""Slow weights φ ← φ + α (θ − φ) after every k updates of the fast weights θ.
+
+$$ \phi \leftarrow \phi + \alpha\,(\theta - \phi), \quad \theta \leftarrow \phi \qquad \text{after every } k \text{
+updates} $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ℓ(B) + α Σₜ KL(softmax(zₜ* / T) ‖ softmax(zₜ / T)), with z* the outputs of the model at the last task's end."""
+r"""ℓ(B) + α Σₜ KL(softmax(zₜ* / T) ‖ softmax(zₜ / T)), with z* the outputs of the model at the last task's end.
+
+$$ \ell(B) + \alpha \sum_t \mathrm{KL}\left(\mathrm{softmax}(z_t^* / T) \,\Vert\, \mathrm{softmax}(z_t / T)\right) $$
+"""
 
 from __future__ import annotations
 

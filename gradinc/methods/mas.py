@@ -1,4 +1,8 @@
-"""g + 2λ Ω (w − w*), with Ω the mean of |∂‖f(x)‖² / ∂w|."""
+r"""g + 2λ Ω (w − w*), with Ω the mean of |∂‖f(x)‖² / ∂w|.
+
+$$ g \leftarrow g + 2\lambda\, \Omega \odot (w - w^*), \qquad \Omega = \mathbb{E}\left|\frac{\partial \lVert
+f_w(x)\rVert^2}{\partial w}\right| $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g + (ℓ_ref / ℓ) g_ref, or g turned towards g_ref by the angle that ℓ and ℓ_ref ask for."""
+r"""g + (ℓ_ref / ℓ) g_ref, or g turned towards g_ref by the angle that ℓ and ℓ_ref ask for.
+
+$$ g \leftarrow g + \frac{\ell_{\text{ref}}}{\ell}\, g_{\text{ref}} $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Train on B ∪ M, with M the rows whose loss would rise most by a step on B alone."""
+r"""Train on B ∪ M, with M the rows whose loss would rise most by a step on B alone.
+
+$$ \ell(B \cup M_k), \qquad M_k = \text{the rows of } M \text{ with the largest } \ell_{w - \eta \nabla \ell(B)}(x) -
+\ell_w(x) $$
+"""
 
 from __future__ import annotations
 

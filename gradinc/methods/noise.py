@@ -1,4 +1,7 @@
-"""g + N(0, η / (1 + t)^γ)."""
+r"""g + N(0, η / (1 + t)^γ).
+
+$$ g \leftarrow g + \mathcal{N}\left(0,\; \frac{\eta}{(1 + t)^\gamma}\right) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g − Jᵀ (J Jᵀ)⁻¹ J g, with J the outputs' gradients on examples of past tasks."""
+r"""g − Jᵀ (J Jᵀ)⁻¹ J g, with J the outputs' gradients on examples of past tasks.
+
+$$ g \leftarrow g - J^\top (J J^\top)^{-1} J\, g $$
+"""
 
 from __future__ import annotations
 

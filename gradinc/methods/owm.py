@@ -1,4 +1,8 @@
-"""G P for each layer's gradient G, with P = (I + Σ x̄ x̄ᵀ / α)⁻¹ over the mean inputs x̄ of past tasks' batches."""
+r"""G P for each layer's gradient G, with P = (I + Σ x̄ x̄ᵀ / α)⁻¹ over the mean inputs x̄ of past tasks' batches.
+
+$$ G_\ell \leftarrow G_\ell\, P_\ell, \qquad P_\ell = \left(I + \tfrac{1}{\alpha} \sum \bar x \bar x^\top\right)^{-1}
+$$
+"""
 
 from __future__ import annotations
 

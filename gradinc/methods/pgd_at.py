@@ -1,4 +1,7 @@
-"""The loss at the image within ε with the largest loss."""
+r"""The loss at the image within ε with the largest loss.
+
+$$ \min_w \; \mathbb{E} \max_{\lVert \delta\rVert \le \epsilon} \ell\left(h_w(x + \delta), y\right) $$
+"""
 
 from __future__ import annotations
 

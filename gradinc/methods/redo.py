@@ -1,4 +1,8 @@
-"""Every k updates, renew the units with E|h| ≤ τ times the mean over their layer."""
+r"""Every k updates, renew the units with E|h| ≤ τ times the mean over their layer.
+
+$$ \text{every } k \text{ updates, renew units } i \text{ with } \; \mathbb{E}|h_i| \le \tau \cdot \frac{1}{n} \sum_j
+\mathbb{E}|h_j| $$
+"""
 
 from __future__ import annotations
 

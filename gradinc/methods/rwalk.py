@@ -1,4 +1,7 @@
-"""g + 2λ (F + s) (w − w*), with F a running Fisher and s a path over the KL-divergence."""
+r"""g + 2λ (F + s) (w − w*), with F a running Fisher and s a path over the KL-divergence.
+
+$$ g \leftarrow g + 2\lambda\, (F + s) \odot (w - w^*) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The gradient at w + ρ g / ‖g‖."""
+r"""The gradient at w + ρ g / ‖g‖.
+
+$$ g \leftarrow \nabla L\left(w + \rho\, \frac{g}{\lVert g\rVert}\right) $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""G − G U Λ Uᵀ for each layer's gradient G, with Λ the importance of the directions U of past tasks' inputs."""
+r"""G − G U Λ Uᵀ for each layer's gradient G, with Λ the importance of the directions U of past tasks' inputs.
+
+$$ G_\ell \leftarrow G_\ell - G_\ell\, U_\ell \Lambda_\ell U_\ell^\top $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""w ← (1 − λ) w + σ ε, with ε drawn like the initial weights."""
+r"""w ← (1 − λ) w + σ ε, with ε drawn like the initial weights.
+
+$$ w \leftarrow (1 - \lambda)\, w + \sigma\, \varepsilon $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""g + 2c Ω (w − w*), with Ω from the path ω = −Σ g Δw."""
+r"""g + 2c Ω (w − w*), with Ω from the path ω = −Σ g Δw.
+
+$$ g \leftarrow g + 2c\, \Omega \odot (w - w^*), \qquad \omega = -\sum g \odot \Delta w $$
+"""
 
 from __future__ import annotations
 

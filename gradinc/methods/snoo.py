@@ -1,4 +1,8 @@
-"""Slow weights φ ← φ − η (μ b + s) with b ← μ b + s and s = φ − θ, after every k updates of the fast weights θ."""
+r"""Slow weights φ ← φ − η (μ b + s) with b ← μ b + s and s = φ − θ, after every k updates of the fast weights θ.
+
+$$ b \leftarrow \mu\, b + s, \quad \phi \leftarrow \phi - \eta\,(\mu\, b + s), \qquad s = \phi - \theta \text{ after
+every } k \text{ updates} $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""GPM's gradient G − G U Uᵀ, plus W S Sᵀ Wᵀ G S Sᵀ for the subspace S of each related past task."""
+r"""GPM's gradient G − G U Uᵀ, plus W S Sᵀ Wᵀ G S Sᵀ for the subspace S of each related past task.
+
+$$ G_\ell \leftarrow G_\ell - G_\ell U_\ell U_\ell^\top + \sum_{t \text{ related}} W_\ell S_t S_t^\top W_\ell^\top\,
+G_\ell\, S_t S_t^\top $$
+"""
 
 from __future__ import annotations
 

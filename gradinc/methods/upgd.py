@@ -1,4 +1,7 @@
-"""(g + ε) ⊙ (1 − s), with s = σ(u / max u) and u the running mean of −g ⊙ w."""
+r"""(g + ε) ⊙ (1 − s), with s = σ(u / max u) and u the running mean of −g ⊙ w.
+
+$$ g \leftarrow (g + \varepsilon) \odot (1 - s), \qquad s = \sigma\left(\frac{u}{\max u}\right) $$
+"""
 
 from __future__ import annotations
 

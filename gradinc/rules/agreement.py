@@ -1,4 +1,8 @@
-"""The mean of the gradients that agree with the mean so far."""
+r"""The mean of the gradients that agree with the mean so far.
+
+$$ g \leftarrow \text{the mean of } \bar g_k \text{ with } 1 - \cos(\bar g_k,\, m_{k-1}) \le \tau, \qquad m_{k-1} =
+\text{the mean so far} $$
+"""
 
 from __future__ import annotations
 

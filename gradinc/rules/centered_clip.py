@@ -1,4 +1,7 @@
-"""v + Σ nₖ clip(ḡₖ − v, τ) / Σ nₖ."""
+r"""v + Σ nₖ clip(ḡₖ − v, τ) / Σ nₖ.
+
+$$ g = v + \frac{\sum_k n_k\, \mathrm{clip}(\bar g_k - v,\, \tau)}{\sum_k n_k} $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""(Σᵢ clip(∇ℓᵢ) + N(0, σ²C²)) / Σ nₖ."""
+r"""(Σᵢ clip(∇ℓᵢ) + N(0, σ²C²)) / Σ nₖ.
+
+$$ g = \frac{1}{\sum_k n_k} \left(\sum_i \mathrm{clip}(\nabla \ell_i,\, C) + \mathcal{N}(0,\, \sigma^2 C^2 I)\right) $$
+"""
 
 from __future__ import annotations
 

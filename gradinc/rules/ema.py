@@ -1,4 +1,7 @@
-"""Σ βᴷ⁻ᵏ gₖ / Σ βᴷ⁻ᵏ nₖ."""
+r"""Σ βᴷ⁻ᵏ gₖ / Σ βᴷ⁻ᵏ nₖ.
+
+$$ g = \frac{\sum_k \beta^{K-k} g_k}{\sum_k \beta^{K-k} n_k} $$
+"""
 
 from __future__ import annotations
 

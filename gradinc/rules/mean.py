@@ -1,4 +1,7 @@
-"""Σ gₖ / Σ nₖ."""
+r"""Σ gₖ / Σ nₖ.
+
+$$ g = \frac{\sum_k g_k}{\sum_k n_k} $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The median of each coordinate."""
+r"""The median of each coordinate.
+
+$$ g_j = \mathrm{median}_k\; \bar g_{k,j} \quad \text{for each weight } j $$
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The mean of the micro-batches' own sharpness-aware gradients."""
+r"""The mean of the micro-batches' own sharpness-aware gradients.
+
+$$ g = \frac{1}{\sum_k n_k} \sum_k n_k\, \nabla L_k\left(w + \rho\, \frac{\bar g_k}{\lVert \bar g_k\rVert}\right) $$
+"""
 
 from __future__ import annotations
 

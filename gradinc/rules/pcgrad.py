@@ -1,4 +1,8 @@
-"""Gradient surgery: each gradient without its components against the others."""
+r"""Gradient surgery: each gradient without its components against the others.
+
+$$ \bar g_i \leftarrow \bar g_i - \frac{\min(\bar g_i \cdot \bar g_j,\, 0)}{\lVert \bar g_j\rVert^2}\, \bar g_j \quad
+\text{for } j \ne i \text{ in random order} $$
+"""
 
 from __future__ import annotations
 

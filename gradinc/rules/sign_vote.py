@@ -1,4 +1,7 @@
-"""sign Σ sign gₖ."""
+r"""sign Σ sign gₖ.
+
+$$ g = \mathrm{sign} \sum_k \mathrm{sign}\, g_k $$
+"""
 
 from __future__ import annotations
 

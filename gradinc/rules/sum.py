@@ -1,4 +1,7 @@
-"""Σ gₖ."""
+r"""Σ gₖ.
+
+$$ g = \sum_k g_k $$
+"""
 
 from __future__ import annotations
 

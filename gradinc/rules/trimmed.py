@@ -1,4 +1,8 @@
-"""The mean of each coordinate without its extremes."""
+r"""The mean of each coordinate without its extremes.
+
+$$ g_j = \text{the mean of } \bar g_{k,j} \text{ without the smallest and the largest values} \quad \text{for each
+weight } j $$
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,79 @@
+"""Pages of the Python interface, from docstrings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from importlib import import_module
+
+import gradinc
+from website.markdown import page
+
+RETURNED = {
+    "gradinc.runs.trained.FinishedRun": "What `train` and `load` return",
+    "gradinc.api.sweep.Runs": "What `sweep` returns",
+    "gradinc.api.attached.Attached": "What `attach` returns",
+}
+
+EXTENDED = {
+    "gradinc.core.method.Method": "methods",
+    "gradinc.core.rule.Rule": "rules",
+    "gradinc.core.rule.SeparateRule": "rules that see each micro-batch's gradient",
+    "gradinc.core.due.Due": "dues",
+    "gradinc.core.metric.Metric": "metrics",
+    "gradinc.core.criterion_setting.CriterionSetting": "criteria that depend on the data",
+    "gradinc.core.view.LearnerView": "what a method or a rule may use of the learner",
+    "gradinc.core.window.Window": "the micro-batches of one update",
+    "gradinc.data.batch.Batch": "one micro-batch",
+    "gradinc.data.task.Task": "one task",
+    "gradinc.data.source.Source": "data sets",
+    "gradinc.data.experience.Experience": "streams",
+}
+
+VALUES = "gradinc.config.values"
+
+
+def object_of(name: str) -> object:
+    """Return an object by its full name."""
+    module, _, last = name.rpartition(".")
+    return getattr(import_module(module), last)
+
+
+def check_documented(name: str) -> None:
+    """Check that an object and its public functions have docstrings.
+
+    Raises:
+        SystemExit: one has none.
+    """
+    thing = object_of(name)
+    members = vars(thing).items() if inspect.isclass(thing) else ()
+    found = {name: thing, **{f"{name}.{key}": each for key, each in members if not key.startswith("_")}}
+    for key, each in found.items():
+        if (inspect.isroutine(each) or inspect.isclass(each) or isinstance(each, property)) and not inspect.getdoc(
+            getattr(thing, key.removeprefix(f"{name}.")) if key != name else thing
+        ):
+            raise SystemExit(f"{key} has no docstring")
+
+
+def api_pages() -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of the pages.
+
+    Raises:
+        SystemExit: a public name has no docstring.
+    """
+    names = [f"gradinc.{name}" for name in gradinc.__all__ if not name.startswith("__")]
+    for name in (*names, *RETURNED, *EXTENDED):
+        check_documented(name)
+    functions = "\n\n".join(_auto("exception" if name == "gradinc.UserError" else "function", name) for name in names)
+    classes = "\n\n".join(f"## {title}\n\n{_auto('class', name)}" for name, title in RETURNED.items())
+    about = "[gradinc from Python](/python.md) introduces these functions; [your own loop](/own_loop.md) has `attach`."
+    yield "reference/api", page("# Python", about, functions, classes)
+    parts = "\n\n".join(f"## {title.capitalize()}\n\n{_auto('class', name)}" for name, title in EXTENDED.items())
+    values = "## Types of options\n\n```{eval-rst}\n.. automodule:: " + VALUES + "\n   :members:\n```"
+    about = "Base classes and protocols of [your own parts](/own_parts.md)."
+    yield "reference/extending", page("# Python, for your own parts", about, parts, values)
+
+
+def _auto(kind: str, name: str) -> str:
+    members = "\n   :members:" if kind == "class" else ""
+    return "```{eval-rst}\n.. auto" + f"{kind}:: {name}{members}\n```"
