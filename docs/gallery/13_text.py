@@ -1,7 +1,7 @@
 """Which package is a docstring from?
 
 The docstrings of three packages of Python's standard library are texts in a folder for each class. Words are the
-tokens, and a convolution over them is the model. A window of micro-batches divides by its rows, so padding does not count.
+tokens, and a convolution over them is the model.
 """
 
 import ast
