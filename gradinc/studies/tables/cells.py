@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from gradinc.base.errors import UserError
@@ -26,6 +26,9 @@ HIDDEN = ("output", "progress", "fresh", "cluster")
 
 SET_BY_TABLE = ("seed", "name")
 """Keys in which the runs of a cell differ, or by which they are found."""
+
+Read = Callable[[str], Assignment]
+"""Returns the assignment that a text of a table or of the command line makes."""
 
 ONCE = "fresh"
 """Keys for a single command: in a table's file they would repeat every run each time."""
@@ -90,6 +93,11 @@ def chosen_rows(table: Table, wanted: Sequence[str] | None) -> list[str]:
     return [row for row in table.rows if wanted is None or row in wanted]
 
 
+def reader(config_dirs: Sequence[Path]) -> Read:
+    """Return a function that parses a text once: the rows of a table share most of their overrides."""
+    return cache(lambda text: parse(text, config_dirs))
+
+
 def compose_cells(
     table: Table,
     rows: Sequence[str],
@@ -107,8 +115,8 @@ def compose_cells(
     Raises:
         UserError: an override is wrong.
     """
-    composer = Composer(config_dirs)
-    own = [parse(text, config_dirs) for text in extra]
+    composer, read, strategies = Composer(config_dirs), reader(config_dirs), groups.names("strategy", config_dirs)
+    own = [read(text) for text in extra]
     refuse_sweeps(own)
     composed: dict[tuple[str, ...], Cell] = {}  # columns that are read from the same runs are composed once
     cells = []
@@ -117,16 +125,16 @@ def compose_cells(
         line = table.rows[row]
         for column in line.columns or table.columns:
             texts = table.arguments(row, column)
-            if (missing := not_built(line, config_dirs)) is not None:
+            if (missing := not_built(line, strategies, read)) is not None:
                 cells.append(Cell(row, column, {}, missing, texts))
                 continue
             if texts not in composed:
                 where = f"table {table.name}: rows.{row}, column {column}"
-                composed[texts] = _compose(texts, seeds, own, composer, where, (row, column))
+                composed[texts] = _compose(texts, seeds, own, composer, read, where, (row, column))
             cell = replace(composed[texts], row=row, column=column)
             _check_measured(table, cell)
             cells.append(cell)
-    runs = [[*(parse(text, config_dirs) for text in texts), *own] for texts in composed] if own else []
+    runs = [[*map(read, texts), *own] for texts in composed] if own else []
     for each in own:
         if runs and not any(each in composer.fitting(run) for run in runs):
             composer.run(runs[0])  # no row has the option's part: this raises an error that names the part
@@ -150,13 +158,12 @@ def _check_measured(table: Table, cell: Cell) -> None:
         raise UserError(f"table {table.name}: rows.{cell.row}, column {cell.column}", what, "Use evaluate.tasks=seen")
 
 
-def not_built(row: Row, config_dirs: Sequence[Path] = ()) -> str | None:
-    """Return the strategy of a row that does not exist, or None if all exist."""
+def not_built(row: Row, strategies: Collection[str], read: Read) -> str | None:
+    """Return the strategy of a row that is not among the existing ones, or None."""
     if row.overrides is None:
         return row.absent
-    strategies = groups.names("strategy", config_dirs)
     for override in [*row.overrides, *(each for overrides in row.cells.values() for each in overrides)]:
-        assignment = parse(override, config_dirs)
+        assignment = read(override)
         if assignment.key == "strategy" and assignment.is_choice:
             names = assignment.value if isinstance(assignment.value, list) else [assignment.value]
             for name in names:
@@ -170,6 +177,7 @@ def _compose(
     seeds: Sequence[int],
     own: Sequence[Assignment],
     composer: Composer,
+    read: Read,
     where: str,
     label: tuple[str, str],
 ) -> Cell:
@@ -181,9 +189,8 @@ def _compose(
     Raises:
         UserError: an override is wrong; the message names the table's own overrides with `where`.
     """
-    dirs = composer.config_dirs
     try:
-        published = [parse(text, dirs) for text in texts]
+        published = [read(text) for text in texts]
         refuse_sweeps(published)
         for each in published:
             if each.key in SET_BY_TABLE:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
+from gradinc.config import groups
 from gradinc.config.composer import Composer
-from gradinc.config.overrides import Assignment, latest, parse
+from gradinc.config.overrides import Assignment, latest
 from gradinc.config.schema import Config
-from gradinc.studies.tables.cells import compose_cells, not_built
+from gradinc.studies.tables.cells import Read, compose_cells, not_built, reader
 from gradinc.studies.tables.running import jobs_of, status
 from gradinc.studies.tables.specification import Table
 
@@ -46,21 +46,22 @@ def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Seque
     """
     default = Composer(config_dirs).config([])
     existing = os.listdir(default.output) if os.path.isdir(default.output) else []
-    read = cache(lambda text: parse(text, config_dirs))
+    read, strategies = reader(config_dirs), groups.names("strategy", config_dirs)
     for table in tables:
-        yield _size(table, extra, config_dirs, read, default, existing)
+        yield _size(table, extra, config_dirs, read, strategies, default, existing)
 
 
 def _size(
     table: Table,
     extra: Sequence[str],
     config_dirs: Sequence[Path],
-    read: Callable[[str], Assignment],
+    read: Read,
+    strategies: Collection[str],
     default: Config,
     existing: Sequence[str],
 ) -> TableSize:
     cells = [(row, column) for row, line in table.rows.items() for column in line.columns or table.columns]
-    absent = {row for row, line in table.rows.items() if not_built(line, config_dirs) is not None}
+    absent = {row for row, line in table.rows.items() if not_built(line, strategies, read) is not None}
     built = [table.arguments(row, column) for row, column in cells if row not in absent]
     by_key = [latest(map(read, arguments)) for arguments in built]
     if not extra and not any(_may_exist(each, default, existing) for each in by_key):
