@@ -67,8 +67,10 @@ def _run_and_show(
 
     from gradinc.base.files import write_whole
     from gradinc.base.streams import going_on
+    from gradinc.base.text import counted
     from gradinc.studies.tables.collecting import measured_runs, recorded_runs, with_earlier
     from gradinc.studies.tables.document import table_document
+    from gradinc.studies.tables.duration import duration_of
     from gradinc.studies.tables.rendering import FILES
     from gradinc.studies.tables.running import jobs_of, make_measurements, missing_jobs, missing_measurements, run
     from gradinc.studies.tables.terminal import show
@@ -78,6 +80,10 @@ def _run_and_show(
     if not options.collect and (missing := missing_jobs(table, cells, earlier)):
         # A JSON document is printed alone.
         with redirect_stdout(sys.stderr) if options.json else going_on():
+            if not options.quiet:
+                console.print(
+                    f"{counted(len(missing), 'run')} to do: {duration_of(table.name, cells, missing, earlier)}"
+                )
             code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
             return code
@@ -107,9 +113,11 @@ def _has_failures(document: Mapping[str, Any]) -> bool:
 
 
 def _dry_run(table: Table, cells: Sequence[Cell], earlier: Mapping[str, MeasuredRun]) -> int:
+    from gradinc.studies.tables.duration import duration_of
     from gradinc.studies.tables.running import jobs_of, missing_jobs, missing_measurements, status
 
-    left = {job.directory for job in missing_jobs(table, cells, earlier)}
+    missing = missing_jobs(table, cells, earlier)
+    left = {job.directory for job in missing}
     lines = [["row", "seed", "status", "run", "columns"]]
     for row in dict.fromkeys(cell.row for cell in cells):
         own = [cell for cell in cells if cell.row == row]
@@ -122,6 +130,8 @@ def _dry_run(table: Table, cells: Sequence[Cell], earlier: Mapping[str, Measured
             lines.append([row, str(job.config.seed), state, place.name, shown])
     print_columns(lines)
     print(f"{len(jobs_of(cells))} runs, {len(left)} to do ({table.budget} for the whole table)")
+    if missing:
+        print(f"expected time: {duration_of(table.name, cells, missing, earlier)}")
     if unmeasured := missing_measurements(table, cells):
         print(f"{len(unmeasured)} measurements of the weights of finished runs to do")
     _tell_missing_data(cells)

@@ -78,6 +78,7 @@ class Watch:
     def __init__(self, jobs: Sequence[Job], console: Console, *, quiet: bool, live: bool) -> None:
         self.jobs, self.console, self.quiet = jobs, console, quiet
         self.lines = [_JobLine(*_labels(job), str(job.directory)) for job in jobs]
+        self._together = 1  # most jobs that ran at a time
         self._lock = threading.RLock()
         self._live: Live | None = None
         if live and console.is_terminal and not quiet:
@@ -108,6 +109,7 @@ class Watch:
             line = self.lines[number]
             if line.state != "running":
                 line.state, line.begun, line.told_at = "running", time.monotonic(), time.monotonic()
+                self._together = max(self._together, sum(each.state == "running" for each in self.lines))
             if "share" in said:
                 line.share, line.numbers = said["share"], said["numbers"]
                 line.score = line.numbers.get("validation", line.score)
@@ -146,7 +148,7 @@ class Watch:
             if ending.line and line.failed:
                 self._print(number, ending.line, "red", even_quiet=True)
             score = f", test {line.score}" if line.state == "finished" else ""
-            self._print(number, f"{line.state}{score}, {duration_text(ending.seconds)}")
+            self._print(number, f"{line.state}{score}, {duration_text(ending.seconds)}{self._time_left()}")
 
     def not_started(self) -> None:
         """Mark the waiting jobs, which this command will not start."""
@@ -177,6 +179,15 @@ class Watch:
         names = [name for name in order if name in states] + sorted(set(states) - set(order))
         return " · ".join(f"{states.count(name)} {name}" for name in names)
 
+    def _time_left(self) -> str:
+        """Return the expected time of the other jobs, from the mean of the finished ones; empty if not known."""
+        ended = [line.seconds for line in self.lines if line.state == "finished" and line.seconds]
+        running = [line for line in self.lines if line.state == "running"]
+        left = sum(line.state == "waiting" for line in self.lines) + sum(1 - line.share for line in running)
+        if not ended or not left:
+            return ""
+        return f"; about {duration_text(left * sum(ended) / len(ended) / self._together)} left"
+
     def _print(self, number: int, text: str, style: str = "", *, even_quiet: bool = False) -> None:
         if self.quiet and not even_quiet:
             return
@@ -203,7 +214,8 @@ class Watch:
                 style = "red" if line.failed else _STYLES.get(line.state, "")
                 table.add_row(Text(label), Text(state, style), *map(Text, rest))
             more = f" ({hidden} not shown)" if hidden else ""
-            return Group(table, Text(self.counts() + more, style="bold", no_wrap=True, overflow="ellipsis"))
+            last = self.counts() + self._time_left() + more
+            return Group(table, Text(last, style="bold", no_wrap=True, overflow="ellipsis"))
 
     def _chosen(self, room: int) -> tuple[list[_JobLine], int]:
         """Return the jobs that fit on the screen, in their order: running jobs, failures, then their neighbours."""

@@ -52,3 +52,12 @@ def test_a_summary_fits_a_terminal_and_is_whole_elsewhere() -> None:
     assert piped[0] == ["job", "state", "directory"]
     assert [row[2] for row in piped[1:]] == [str(job.directory) for job in watch(80).jobs]
     assert all(row[2].endswith(short[2].lstrip("…")) for row, short in zip(piped[1:], narrow[1:], strict=True))
+
+
+def test_the_time_left_is_of_the_mean_finished_job_and_the_jobs_at_a_time() -> None:
+    made = Watch(compose_jobs(["seed=0,1,2,3,4,5"], multirun=True), Console(file=io.StringIO()), quiet=False, live=True)
+    for number in (0, 1):
+        made.told(number, {"share": 0.5, "numbers": {}})
+    assert "left" not in lines(made)[-1], "no job has ended"
+    made.ended(0, Ending(0, seconds=60.0))
+    assert lines(made)[-1].endswith("; about 2.2 min left"), "4 waiting and half a job, two at a time"

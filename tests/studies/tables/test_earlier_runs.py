@@ -67,9 +67,20 @@ def test_what_the_file_lacks_is_trained_and_other_settings_are_not_taken_from_it
         del document["measured"][cells[0]["seeds"][2]["settings"]]
 
     edit(file, take_out)
+    edit(file, lambda document: [run.update(seconds=90.0) for run in document["measured"].values()])
     listed = gradinc(*TINY, "--from", "earlier.json", "--dry-run").out
     assert "6 runs, 1 to do" in listed
-    assert gradinc("--quiet", *TINY, "--from", "earlier.json").code == 1
+    assert "expected time: about 1.5 min, one at a time, by 5 runs in the file" in listed
+    more = gradinc(*TINY, "--seeds", "2,3,4", "cluster.n_jobs=2", "--from", "earlier.json", "--dry-run").out
+    assert "expected time: about 3.8 min, 2 at a time, by 1 run in the file" in more
+    assert "expected time: no run of this table has been timed here yet" in gradinc(*TINY, "--dry-run").out
+    outcome = gradinc(*TINY, "--from", "earlier.json")
+    assert outcome.code == 1
+    assert "1 run to do: about 1.5 min, one at a time, by 5 runs in the file" in outcome.out
+    assert (
+        "1 run here and 1 run in the file"
+        in gradinc(*TINY, "--seeds", "2,3", "--from", "earlier.json", "--dry-run").out
+    )
     assert [path.name.split("-")[3] for path in (tmp_path / "outputs").glob("digits-*")] == ["s2"]
     assert "3 runs, 3 to do" in gradinc(*TINY, "optimizer.lr=0.5", "--from", "earlier.json", "--dry-run").out
 
