@@ -61,14 +61,25 @@ class NextToken(Criterion):
 
     def measures(self, sums: list[float], rows: int) -> dict[str, float]:
         total, right, tokens, size = sums
-        loss = total / max(tokens, 1)
-        found = {"loss": loss, "accuracy": right / max(tokens, 1), "perplexity": perplexity(loss)}
-        return found if size == 0 else {**found, "bits_per_byte": total / math.log(2) / size}
+        return {**measures_of(total, tokens, size), "accuracy": right / max(tokens, 1)}
 
     @staticmethod
     def _losses(y: Tensor, out: Tensor) -> Tensor:
         """Return the loss of each token, 0 if it does not count, shape (rows * length,)."""
         return F.cross_entropy(out.flatten(0, 1), y.flatten(), ignore_index=PAD, reduction="none")
+
+
+def measures_of(total: float, tokens: float, size: float) -> dict[str, float]:
+    """Return mean loss and perplexity, and the loss in bits for a byte if the size is known.
+
+    Args:
+        total: sum of the losses in nats.
+        tokens: number of predicted tokens.
+        size: their bytes; 0 if not known.
+    """
+    loss = total / max(tokens, 1)
+    found = {"loss": loss, "perplexity": perplexity(loss)}
+    return found if size == 0 else {**found, "bits_per_byte": total / math.log(2) / size}
 
 
 def perplexity(loss: float) -> float:

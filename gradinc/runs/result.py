@@ -12,6 +12,7 @@ from gradinc.data.stream import Stream
 from gradinc.records.matrix import Filled
 from gradinc.records.metrics import measured_metrics, measured_tasks
 from gradinc.runs import checkpoint
+from gradinc.runs.baselines import baselines
 from gradinc.runs.position import Position
 
 
@@ -33,6 +34,7 @@ def finished(config: Config, stream: Stream, learner: Learner, position: Positio
         "weights_digest": checkpoint.digest(learner.measured()),
         "kept_bytes": sum(method.nbytes for method in learner.methods),
         **_tasks(config, stream, position),
+        **({"baselines": found} if (found := baselines(stream, config.evaluate.rows)) is not None else {}),
     }
 
 
