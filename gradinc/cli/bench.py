@@ -16,14 +16,22 @@ DESCRIPTIONS = {
     "strategies": "Processor time of every rule and method, and of diagnostics, over plain accumulation.",
     "incremental": "Streams of tasks against hand-written loops.",
     "speech": "Training on spectrograms against a hand-written loop.",
+    "text": "Training on rows of tokens against a hand-written loop.",
     "cuda": "Checks on a GPU: the CPU's numbers, no waiting, resuming, two GPUs; and speed. Exit code 1: one failed.",
 }
 """The benches by the word after ``gradinc bench``."""
 
-NOUNS = {"": "bench", "strategies": "strategy", "incremental": "stream", "speech": "bench", "cuda": "check"}
+NOUNS = {
+    "": "bench",
+    "strategies": "strategy",
+    "incremental": "stream",
+    "speech": "bench",
+    "text": "bench",
+    "cuda": "check",
+}
 """Name of a line in each bench's table."""
 
-ROUNDS = {"": 7, "strategies": 9, "incremental": 5, "speech": 7, "cuda": 5}
+ROUNDS = {"": 7, "strategies": 9, "incremental": 5, "speech": 7, "text": 7, "cuda": 5}
 """Default number of pairs of turns for a ratio."""
 
 
@@ -88,6 +96,7 @@ def _benches(which: str, options: Namespace) -> dict[str, Any]:
         past,
         speech,
         strategies,
+        text,
     )
 
     if which == "cuda":
@@ -98,5 +107,7 @@ def _benches(which: str, options: Namespace) -> dict[str, Any]:
         return incremental.streams(options.tasks, options.rows)
     if which == "speech":
         return speech.spoken()
+    if which == "text":
+        return text.token_rows()
     trained = {**handwritten.trainings(), **micro_batches.micro_batches(), **past.past()}
     return {**trained, **images.image_folders(), **commands.commands()}

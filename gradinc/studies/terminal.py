@@ -203,7 +203,7 @@ def summary(result: dict[str, Any]) -> Table:
             "test" if not several else "test, mean of tasks" if "acc" in result["metrics"] else "test, last task",
             _measures(result["test"], "not measured"),
         ),
-        *((f"{name} counts, same rows", _measures(own, "")) for name, own in result.get("baselines", {}).items()),
+        *((f"{name} counts", _measures(own, "")) for name, own in result.get("baselines", {}).items()),
         (
             f"validation, task {len(result['matrix'][0])}" if several else "validation",
             _measures(result["validation"], "no rows"),

@@ -75,7 +75,7 @@ def test_the_result_of_a_language_model_has_them_and_another_result_does_not(nur
     small = ["model.width=8", "model.depth=1", "budget.steps=1", "name=mine", "progress=plain"]
     end = nursery.run(folder, f"data.root={text(tmp_path)}", "data=text", "model=decoder", *small)
     assert end.code == 0, end.err
-    assert "bigram counts, same rows" in end.out
+    assert "bigram counts" in end.out
     result = json.loads((folder / "outputs" / "mine" / "result.json").read_text())
     assert result["baselines"].keys() == {"unigram", "bigram"}
     config = load_config([])

@@ -146,7 +146,7 @@ def timed_run(
         directory.path.mkdir()
         stream = open_stream(config, dataset)
         criterion = build_criterion(dataset, stream.outputs)
-        model = build_model(config, Shape(dataset.shape, stream.setting.outputs), device)
+        model = build_model(config, Shape.of(dataset, stream), device)
         learner = build_learner(config, model, criterion, stream.longest, stream)
         parts = Prepared(config, None, device, dataset, stream, learner)
         run = open_run(parts, directory, display or Silent(), Interruption())
