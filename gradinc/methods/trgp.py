@@ -47,7 +47,8 @@ class TRGP(Method):
     task, also with one head. Without a related task it is GPM, which describes what is protected.
 
     A task's subspace has the directions of U with the largest share of its inputs, as many as reach the threshold. The
-    authors' program relates the third task to the second only, and takes inputs without Q.
+    authors' program chooses them among U and all remaining directions of these inputs, and extends U by the chosen ones
+    except the first. It relates the third task to the second only, and takes inputs without Q.
 
     Args:
         threshold: share of the inputs' squared norm that the basis contains; one for all layers or one for each.
