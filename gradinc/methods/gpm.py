@@ -5,6 +5,7 @@ $$ G_\ell \leftarrow G_\ell - G_\ell\, U_\ell U_\ell^\top $$
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
@@ -50,9 +51,14 @@ class GPM(Method):
         self.bases: dict[str, Tensor] = {}  # for each layer, orthonormal columns, shape (n, r)
         self.still: list[str] = []  # weights of normalisations
 
+    @property
+    def name(self) -> str:
+        """The name of the method, also of one that extends this class."""
+        return type(self).__name__.lower()
+
     def check(self, model: nn.Module, setting: Setting) -> None:
-        check_matrix_layers("gpm", model)
-        check_thresholds("gpm", self.threshold, self.increase, model, setting)
+        check_matrix_layers(self.name, model)
+        check_thresholds(self.name, self.threshold, self.increase, model, setting)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if self.bases:
@@ -60,15 +66,26 @@ class GPM(Method):
         return batch
 
     def transform(self, g: Tensor, learner: LearnerView) -> None:
-        if not self.bases:
-            return
-        confine(g, learner, {name: partial(outside, u=u) for name, u in self.bases.items()}, self.still)
+        if self.bases:
+            confine(g, learner, {name: self.change(name, u) for name, u in self.bases.items()}, self.still)
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        batches = task.batches(ROWS_TOGETHER, rows=self.rows, random=learner.rng("gpm"))
-        moments, _ = second_moments(learner, batches)
-        thresholds = thresholds_of("gpm", self.threshold, learner.model, self.increase * task.index)
+        self.grow(*self.moments(task, learner), learner)
+        note_free(learner, {name: 1 - u.shape[1] / u.shape[0] for name, u in self.bases.items()})
+
+    def change(self, name: str, u: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the function of a layer's gradient, shape (outputs, n), that confines it, by its basis U."""
+        return partial(outside, u=u)
+
+    def moments(self, task: Task, learner: LearnerView) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Return Σ x xᵀ of each layer's inputs in a task, shape (n, n), float64, and the threshold of each layer."""
+        batches = task.batches(ROWS_TOGETHER, rows=self.rows, random=learner.rng(self.name))
+        thresholds = thresholds_of(self.name, self.threshold, learner.model, self.increase * task.index)
+        return second_moments(learner, batches)[0], thresholds
+
+    def grow(self, moments: dict[str, Tensor], thresholds: dict[str, float], learner: LearnerView) -> dict[str, Tensor]:
+        """Extend the bases by a task's inputs, and return them in float64."""
         grown = grown_bases(self.bases, moments, thresholds)
         self.bases = {name: u.to(learner.weights.value) for name, u in grown.items()}
         self.still = norm_weights(learner)
-        note_free(learner, {name: 1 - u.shape[1] / u.shape[0] for name, u in self.bases.items()})
+        return grown

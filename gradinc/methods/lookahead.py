@@ -49,10 +49,12 @@ class Lookahead(Method):
     def stepped(self, window: Window, learner: LearnerView) -> None:
         self.t += 1
         if self.t % self.k == 0:
-            self._follow(learner.weights.value)
+            self.follow(learner.weights.value)
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        self._follow(learner.weights.value)
+        if self.t % self.k:
+            self.follow(learner.weights.value)
 
-    def _follow(self, fast: Tensor) -> None:
+    def follow(self, fast: Tensor) -> None:
+        """Move the slow weights towards the weights in training, and these to the result, both in place."""
         fast.copy_(self.slow.lerp_(fast, self.alpha))

@@ -5,23 +5,20 @@ $$ G_\ell \leftarrow G_\ell - G_\ell\, U_\ell \Lambda_\ell U_\ell^\top $$
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradinc.config.values import Count, Fraction, NonNegative
-from gradinc.core.layer_inputs import check_matrix_layers, second_moments
 from gradinc.core.linalg import tiny
-from gradinc.core.method import Method
-from gradinc.core.normalization import hold_statistics, norm_weights
-from gradinc.core.passes import ROWS_TOGETHER
-from gradinc.core.subspaces import check_thresholds, confine, grown_bases, note_free, thresholds_of
+from gradinc.core.subspaces import note_free
 from gradinc.core.view import LearnerView
-from gradinc.data.batch import Batch
-from gradinc.data.task import Setting, Task
+from gradinc.data.task import Task
+from gradinc.methods.gpm import GPM
 
 
-class SGP(Method):
+class SGP(GPM):
     """Scaled gradient projection: change layers less along past tasks' inputs
 
     Paper: Saha & Roy 2023, arXiv 2302.01386
@@ -39,10 +36,6 @@ class SGP(Method):
     """
 
     state = ("bases", "importance", "still")
-    role = "confines"
-    needs_past = True
-    rests = "weights and statistics"
-    reads_task = True
 
     def __init__(
         self,
@@ -52,39 +45,22 @@ class SGP(Method):
         alpha: NonNegative = 10.0,
         rows: Count = 300,
     ) -> None:
-        self.threshold, self.increase, self.alpha, self.rows = threshold, increase, alpha, rows
-        self.bases: dict[str, Tensor] = {}  # U of each layer, orthonormal columns, shape (n, r)
+        super().__init__(threshold=threshold, increase=increase, rows=rows)
+        self.alpha = alpha
         self.importance: dict[str, Tensor] = {}  # λ of each layer, shape (r,)
-        self.still: list[str] = []  # weights of normalisations
 
-    def check(self, model: nn.Module, setting: Setting) -> None:
-        check_matrix_layers("sgp", model)
-        check_thresholds("sgp", self.threshold, self.increase, model, setting)
-
-    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        if self.bases:
-            hold_statistics(learner.model)
-        return batch
-
-    def transform(self, g: Tensor, learner: LearnerView) -> None:
-        if not self.bases:
-            return
-        scaled = {name: partial(_scaled, u=u, importance=self.importance[name]) for name, u in self.bases.items()}
-        confine(g, learner, scaled, self.still)
+    def change(self, name: str, u: Tensor) -> Callable[[Tensor], Tensor]:
+        return partial(_scaled, u=u, importance=self.importance[name])
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        batches = task.batches(ROWS_TOGETHER, rows=self.rows, random=learner.rng("sgp"))
-        moments, _ = second_moments(learner, batches)
-        like = learner.weights.value
-        thresholds = thresholds_of("sgp", self.threshold, learner.model, self.increase * task.index)
-        for name, u in grown_bases(self.bases, moments, thresholds).items():
+        moments, thresholds = self.moments(task, learner)
+        for name, u in self.grow(moments, thresholds, learner).items():
             sigma = (u * (moments[name] @ u)).sum(0).clamp(min=0).sqrt()
             largest = sigma.max() if len(sigma) else 0.0
             added = (self.alpha + 1) * sigma / (self.alpha * sigma + largest).clamp(min=tiny(sigma))
             if name in self.importance:
                 added[: len(self.importance[name])] += self.importance[name]
-            self.bases[name], self.importance[name] = u.to(like), added.clamp(max=1).to(like)
-        self.still = norm_weights(learner)
+            self.importance[name] = added.clamp(max=1).to(self.bases[name])
         note_free(learner, {name: 1 - float(v.sum()) / len(self.bases[name]) for name, v in self.importance.items()})
 
 

@@ -6,35 +6,21 @@ G_\ell\, S_t S_t^\top $$
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradinc.config.values import Count, Fraction, NonNegative
-from gradinc.core.layer_inputs import check_matrix_layers, second_moments
 from gradinc.core.linalg import tiny
-from gradinc.core.method import Method
-from gradinc.core.normalization import hold_statistics, norm_weights
-from gradinc.core.passes import ROWS_TOGETHER
-from gradinc.core.subspaces import (
-    change_layers,
-    check_thresholds,
-    confine,
-    grown_bases,
-    hold,
-    inside,
-    layer_matrices,
-    note_free,
-    outside,
-    thresholds_of,
-)
+from gradinc.core.subspaces import change_layers, hold, inside, layer_matrices, note_free, outside
 from gradinc.core.view import LearnerView
-from gradinc.data.batch import Batch
-from gradinc.data.task import Setting, Task
+from gradinc.data.task import Task
+from gradinc.methods.gpm import GPM
 
 
-class TRGP(Method):
+class TRGP(GPM):
     """Trust region gradient projection: reuse weights of related tasks
 
     Paper: Lin et al. 2022, arXiv 2202.02931
@@ -59,10 +45,6 @@ class TRGP(Method):
     """
 
     state = ("bases", "spaces", "trusted", "anchor", "offsets", "still", "task")
-    role = "confines"
-    needs_past = True
-    rests = "weights and statistics"
-    reads_task = True
     weights_by_task = True
 
     def __init__(
@@ -74,19 +56,13 @@ class TRGP(Method):
         related: Fraction = 0.5,
         most: Count = 2,
     ) -> None:
-        self.threshold, self.increase, self.rows = threshold, increase, rows
+        super().__init__(threshold=threshold, increase=increase, rows=rows)
         self.related, self.most = related, most
-        self.bases: dict[str, Tensor] = {}  # U of each layer, orthonormal columns, shape (n, r)
         self.spaces: list[dict[str, Tensor]] = []  # for each past task and layer, the columns of U that are its S
         self.trusted: dict[str, list[list[Tensor]]] = {}  # for each layer, the pairs W S and S of related tasks
         self.anchor: Tensor | None = None  # the weights at the beginning of the task in training, shape (P,)
         self.offsets: dict[int, Tensor] = {}  # Σ W S (Q − I) Sᵀ of tasks with relations, shape (P,)
-        self.still: list[str] = []  # weights of normalisations
         self.task = 0
-
-    def check(self, model: nn.Module, setting: Setting) -> None:
-        check_matrix_layers("trgp", model)
-        check_thresholds("trgp", self.threshold, self.increase, model, setting)
 
     def standing(self, learner: LearnerView, task: int | None = None) -> Tensor | None:
         task, value = self.task if task is None else task, learner.weights.value
@@ -106,29 +82,17 @@ class TRGP(Method):
         self.trusted = {name: self._related(name, slopes[name], matrices[name]) for name in self.bases}
         learner.note("related", slope.new_full((), float(sum(map(len, self.trusted.values())))))
 
-    def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        if self.bases:
-            hold_statistics(learner.model)
-        return batch
-
-    def transform(self, g: Tensor, learner: LearnerView) -> None:
-        if not self.bases:
-            return
-        projected = {name: partial(_projected, u=u, pairs=self.trusted[name]) for name, u in self.bases.items()}
-        confine(g, learner, projected, self.still)
+    def change(self, name: str, u: Tensor) -> Callable[[Tensor], Tensor]:
+        return partial(_projected, u=u, pairs=self.trusted[name])
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        batches = task.batches(ROWS_TOGETHER, rows=self.rows, random=learner.rng("trgp"))
-        moments, _ = second_moments(learner, batches)
-        thresholds = thresholds_of("trgp", self.threshold, learner.model, self.increase * task.index)
+        moments, thresholds = self.moments(task, learner)
         if any(self.trusted.values()):
             self.offsets = {**self.offsets, task.index: self._learned(learner)}
             learner.weights.value.sub_(self.offsets[task.index])
         self.anchor, self.trusted = None, {}
-        grown = grown_bases(self.bases, moments, thresholds)
+        grown = self.grow(moments, thresholds, learner)
         self.spaces = [*self.spaces, {name: _main(u, moments[name], thresholds[name]) for name, u in grown.items()}]
-        self.bases = {name: u.to(learner.weights.value) for name, u in grown.items()}
-        self.still = norm_weights(learner)
         note_free(learner, {name: 1 - u.shape[1] / u.shape[0] for name, u in self.bases.items()})
 
     def _learned(self, learner: LearnerView) -> Tensor:
