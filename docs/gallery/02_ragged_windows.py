@@ -55,6 +55,6 @@ assert errors["window of gradinc"] < 1e-12
 
 figure, axes = plt.subplots(figsize=(5, 2.4), layout="constrained")
 axes.barh(list(errors), [max(error, 1e-16) for error in errors.values()], color=["#d55e00", "#e69f00", "#0072b2"])
-axes.set(xscale="log", xlabel="error of the gradient, relative to one batch of 101 rows", xlim=(1e-17, 10))
+axes.set(xscale="log", xlabel="relative error of the gradient", xlim=(1e-17, 10))
 axes.invert_yaxis()
 figure.savefig("ragged_windows.svg")

@@ -44,8 +44,8 @@ print(f"rise of the loss at the ends: SGD {sgd[[0, -1]].mean() - sgd[10]:.3f}, S
 assert sam[[0, -1]].mean() - sam[10] < sgd[[0, -1]].mean() - sgd[10]
 
 figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
-axes.plot(steps, sgd, label="SGD")
-axes.plot(steps, sam, linestyle="--", label="SAM")
-axes.set(xlabel="step along a random direction", ylabel="loss")
+axes.plot(steps, sgd - sgd[10], label="SGD")
+axes.plot(steps, sam - sam[10], linestyle="--", label="SAM")
+axes.set(xlabel="step along a random direction", ylabel="rise of the loss")
 axes.legend()
 figure.savefig("sam.svg")

@@ -26,7 +26,7 @@ for g, name in zip(rows, ("g1", "g2"), strict=True):
 for (name, g), color in zip(combined.items(), ("#d55e00", "#0072b2", "#009e73"), strict=True):
     axes.annotate("", g, (0, 0), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2})
     axes.plot([], [], color=color, label=name)
-axes.set(xlim=(-1.3, 3.3), ylim=(-0.1, 1.1))
+axes.set(xlim=(-1.3, 3.3), ylim=(-0.1, 1.6))
 axes.axhline(0, color="0.9", zorder=0)
 axes.axvline(0, color="0.9", zorder=0)
 axes.legend(loc="upper right")

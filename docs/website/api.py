@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 import gradinc
+from website import Incomplete
 from website.markdown import page
 
 RETURNED = {
@@ -43,23 +44,22 @@ def check_documented(name: str) -> None:
     """Check that an object and its public functions have docstrings.
 
     Raises:
-        SystemExit: one has none.
+        Incomplete: one has none.
     """
     thing = object_of(name)
-    members = vars(thing).items() if inspect.isclass(thing) else ()
-    found = {name: thing, **{f"{name}.{key}": each for key, each in members if not key.startswith("_")}}
-    for key, each in found.items():
-        if (inspect.isroutine(each) or inspect.isclass(each) or isinstance(each, property)) and not inspect.getdoc(
-            getattr(thing, key.removeprefix(f"{name}.")) if key != name else thing
-        ):
-            raise SystemExit(f"{key} has no docstring")
+    if not thing.__doc__:
+        raise Incomplete(f"{name} has no docstring")
+    for key, member in vars(thing).items() if inspect.isclass(thing) else ():
+        described = inspect.isroutine(member) or isinstance(member, property)
+        if described and not key.startswith("_") and not inspect.getdoc(getattr(thing, key)):
+            raise Incomplete(f"{name}.{key} has no docstring")
 
 
 def api_pages() -> Iterator[tuple[str, str]]:
     """Yield the path and the text of the pages.
 
     Raises:
-        SystemExit: a public name has no docstring.
+        Incomplete: a public name has no docstring.
     """
     names = [f"gradinc.{name}" for name in gradinc.__all__ if not name.startswith("__")]
     for name in (*names, *RETURNED, *EXTENDED):

@@ -10,6 +10,7 @@ from importlib import import_module
 from gradinc.cli.arguments import Parser
 from gradinc.cli.main import COMMANDS
 from gradinc.cli.train_help import OPTIONS
+from website import Incomplete
 from website.markdown import block, leaf, page, table
 
 EXAMPLES = {
@@ -41,14 +42,14 @@ def parser_of(command: str, *words: str) -> argparse.ArgumentParser:
         return found.args[0]
     finally:
         Parser.read = usual  # type: ignore[method-assign]
-    raise SystemExit(f"gradinc {command} reads no arguments")
+    raise Incomplete(f"gradinc {command} reads no arguments")
 
 
 def command_pages() -> Iterator[tuple[str, str]]:
     """Yield the path and the text of each command's page, and of their list.
 
     Raises:
-        SystemExit: a command has no example.
+        Incomplete: a command has no example.
     """
     rows = [[f"[{name}](commands/{name}.md)", line.partition(": gradinc")[0]] for name, line in COMMANDS.items()]
     about = """\
@@ -59,7 +60,7 @@ was created; 130 and 143 interrupted, after saving."""
     for name, line in COMMANDS.items():
         example = EXAMPLES.get(name) or "gradinc " + line.partition(": gradinc ")[2]
         if example == "gradinc ":
-            raise SystemExit(f"gradinc.cli.main.COMMANDS: the line of {name} has no example")
+            raise Incomplete(f"gradinc.cli.main.COMMANDS: the line of {name} has no example")
         pieces = ["[Command line](../commands.md)", f"# gradinc {name}", block("console", f"$ {example}")]
         pieces += [train()] if name == "train" else [described(parser_of(name))]
         for more in MORE.get(name, ()):
@@ -87,7 +88,7 @@ def described(parser: argparse.ArgumentParser) -> str:
         if action.choices:
             value = " or ".join(map(str, action.choices))
         if not action.help:
-            raise SystemExit(f"{parser.prog}: {name} has no help")
+            raise Incomplete(f"{parser.prog}: {name} has no help")
         shown = action.help % {"default": action.default} if "%" in action.help else action.help
         rows.append([f"`{name}`" + (f" {value}" if value and action.option_strings else ""), shown])
     pieces = [(parser.description or "").strip(), block("text", usage)]

@@ -28,6 +28,7 @@ html_math_renderer = "mathml"
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 default_role = "code"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True  # as they are written: a function has no address
 autodoc_member_order = "bysource"
 add_module_names = False
 python_use_unqualified_type_names = True

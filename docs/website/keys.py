@@ -18,6 +18,7 @@ from gradinc.config.schema import (
     WindowSection,
     common_keys,
 )
+from website import Incomplete
 from website.markdown import code, page, table
 
 SECTIONS: dict[str, tuple[type, str]] = {
@@ -42,7 +43,7 @@ def key_pages() -> Iterator[tuple[str, str]]:
     """Yield the path and the text of the page.
 
     Raises:
-        SystemExit: a key has no line in conf/config.yaml.
+        Incomplete: a key has no line in conf/config.yaml.
     """
     lines = {key: (value, comment) for key, value, comment in commented(groups.conf_folder() / "config.yaml")}
     rows: dict[str, list[list[str]]] = {section: [] for section in SECTIONS}
@@ -53,7 +54,7 @@ def key_pages() -> Iterator[tuple[str, str]]:
             rows[section].append([f"`{key}`", "a name", "–", f"the part; written `{section}=NAME`. {plural}"])
             continue
         if key not in lines or not lines[key][1]:
-            raise SystemExit(f"conf/config.yaml: {key} has no line with a comment")
+            raise Incomplete(f"conf/config.yaml: {key} has no line with a comment")
         rows[section].append([f"`{key}`", values, code(lines[key][0]), lines[key][1]])
     heads = ["key", "values", "default", "meaning"]
     tables = [

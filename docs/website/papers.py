@@ -6,6 +6,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from website import Incomplete
+
 ARXIV = re.compile(r"arXiv ((?:math/)?\d{4,7}(?:\.\d{4,5})?)")
 YEAR = re.compile(r"\b(\d{4})\b")
 
@@ -32,18 +34,18 @@ def bibtex(paper: str) -> str:
     """Return the BibTeX entries of a ``Paper:`` line, empty if it has no arXiv id.
 
     Raises:
-        SystemExit: papers.txt lacks an id, or has other first authors for it.
+        Incomplete: papers.txt lacks an id, or has other first authors for it.
     """
     entries = []
     for found in ARXIV.finditer(paper):
         number, before = found[1], paper[: found.start()]
         if number not in _known():
-            raise SystemExit(f"docs/website/papers.txt: no line for arXiv {number}, which {paper!r} names")
+            raise Incomplete(f"docs/website/papers.txt: no line for arXiv {number}, which {paper!r} names")
         authors, name = _known()[number]
         year = YEAR.findall(before)[-1]
         family = authors.split(" and ")[0].split()[-1]
         if family not in before:
-            raise SystemExit(f"docs/website/papers.txt: arXiv {number} is by {family}, and the part says {before!r}")
+            raise Incomplete(f"docs/website/papers.txt: arXiv {number} is by {family}, and the part says {before!r}")
         key = f"{family}{year}{re.sub('[^A-Za-z0-9]', '', name.split()[0])}".lower()
         fields = {"title": name, "author": authors, "year": year, "eprint": number, "archivePrefix": "arXiv"}
         entries.append(f"@misc{{{key},\n" + "".join(f"  {k} = {{{v}}},\n" for k, v in fields.items()) + "}")

@@ -14,7 +14,7 @@ from gradinc.config.check import described
 from gradinc.config.names import shown
 from gradinc.config.signature import REQUIRED
 from gradinc.core.method import Method
-from website import measured
+from website import Incomplete, measured
 from website.markdown import block, code, leaf, page, table
 from website.papers import bibtex, linked
 
@@ -130,13 +130,13 @@ def part_page(part: Part) -> str:
     """Return the page of one part.
 
     Raises:
-        SystemExit: its docstring lacks something that the page needs.
+        Incomplete: its docstring lacks something that the page needs.
     """
     tree = ast.parse(part.path.read_text(encoding="utf-8"))
     node = next(node for node in tree.body if getattr(node, "name", None) == part.symbol)
     text = ast.get_docstring(node) or ""
     if not part.summary:
-        raise SystemExit(f"{part.path}: {part.name} has no docstring")
+        raise Incomplete(f"{part.path}: {part.name} has no docstring")
     one_file = part.kind in catalog.FILE_ROOMS
     source = part.path.read_text(encoding="utf-8") if one_file else segment(part, node)
     return leaf(
@@ -166,13 +166,13 @@ def formula(part: Part, text: str) -> str:
     """Return the formula: the first line of the module's docstring, and the LaTeX between its ``$$``.
 
     Raises:
-        SystemExit: there is no formula.
+        Incomplete: there is no formula.
     """
     plain, _, rest = text.partition("\n")
     found = re.search(r"\$\$(.+?)\$\$", rest, re.DOTALL)
     if found is None:
-        raise SystemExit(f"{part.path}: the docstring of the module has no formula in LaTeX, between $$ and $$")
-    return f"$$\n{found[1].strip()}\n$$\n\nIn words: {plain}"
+        raise Incomplete(f"{part.path}: the docstring of the module has no formula in LaTeX, between $$ and $$")
+    return f"$$\n{found[1].strip()}\n$$\n\nIn one line: {plain}"
 
 
 SECTIONS = re.compile(r"^(Args|Raises|Returns|Attributes|Yields):$")
@@ -222,11 +222,13 @@ def options(part: Part) -> str:
     rows = []
     for name, parameter in part.parameters.items():
         if not parameter.help:
-            raise SystemExit(f"{part.path}: the option {name} has no line under Args")
+            raise Incomplete(f"{part.path}: the option {name} has no line under Args")
         default = content.get(name, parameter.default)
         value = "required" if default in (REQUIRED, "???") else code(shown(default))
-        rows.append([f"`{before}{name}`", described(parameter.annotation), value, parameter.help])
-    return f"## Options\n\n{table(['key', 'values', 'default', 'meaning'], rows)}"
+        rows.append([f"`{name}`", described(parameter.annotation), value, parameter.help])
+    first = next(iter(part.parameters))
+    about = f"Each is written with `{before}` before it, such as `{before}{first}=…`." if before else ""
+    return f"## Options\n\n{about}\n\n{table(['key', 'values', 'default', 'meaning'], rows)}"
 
 
 ROLES = dict(re.findall(r"^- ``(\w+)``: (.+)$", inspect.getsource(inspect.getmodule(Method)), re.MULTILINE))

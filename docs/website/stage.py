@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from gradinc.config.catalog import PLURALS
+from website import Incomplete
 from website.api import api_pages
 from website.commands import command_pages
 from website.gallery import gallery_pages
@@ -85,13 +86,13 @@ def target(link: str, path: Path) -> str:
     """Return a link of a page of the repository as a link of the site.
 
     Raises:
-        SystemExit: the site has no page for it.
+        Incomplete: the site has no page for it.
     """
     if "://" in link or link.startswith(("/", "mailto:")):
         return link
     to = (path.parent / link).resolve()
     if not to.is_relative_to(ROOT):
-        raise SystemExit(f"{path}: {link} is outside of the repository")
+        raise Incomplete(f"{path}: {link} is outside of the repository")
     name = to.relative_to(ROOT)
     if name.parts[0] == "docs":
         return f"/{placed(name.relative_to('docs')).as_posix()}"
@@ -105,7 +106,7 @@ def target(link: str, path: Path) -> str:
         return f"/reference/strategies/{name.stem}.md"
     if name.as_posix() in ("CITATION.cff", "LICENSE"):
         return f"/{name.name}"
-    raise SystemExit(f"{path}: the site has no page for {link}")
+    raise Incomplete(f"{path}: the site has no page for {link}")
 
 
 def reference() -> tuple[str, str]:

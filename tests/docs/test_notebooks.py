@@ -9,18 +9,11 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from shown import without_numbers
 
 BOOKS = sorted((Path(__file__).parents[2] / "docs" / "notebooks").glob("*.ipynb"))
 
-COLOUR, DIGEST, NUMBER = r"\x1b\[[\d;]*m", r"\b[0-9a-f]{8,}\b", r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?"
 MACHINE_PATH = re.compile(r"(?<![\w.])/\w+/\w|\b[A-Z]:\\")
-
-
-def without_numbers(text: str) -> str:
-    """The text without colours, with # for every digest and number, and without spaces, which align numbers."""
-    for pattern, instead in ((COLOUR, ""), (DIGEST, "#"), (NUMBER, "#"), (r"\s", "")):
-        text = re.sub(pattern, instead, text)
-    return text
 
 
 def texts(book: Any) -> list[list[str]]:
