@@ -1,6 +1,7 @@
 r"""ℓ(B ∪ M) + λ ‖f(e; w) − f(e; w̃)‖² at anchors e, with w̃ the weights after a step on B ∪ M alone.
 
-$$ \ell(B \cup M) + \lambda\, \lVert f_w(e) - f_{\tilde w}(e)\rVert^2, \qquad \tilde w = w - \eta\, \nabla \ell(B \cup M) $$
+$$ \ell(B \cup M) + \lambda\, \lVert f_w(e) - f_{\tilde w}(e)\rVert^2, \quad \tilde w = w - \eta\, \nabla \ell(B \cup M)
+$$
 """
 
 from __future__ import annotations
