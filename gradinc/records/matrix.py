@@ -56,10 +56,10 @@ class Filled(Sequence[list[float | None]]):
 def logged_rows(log: Path, length: int) -> dict[str, list[Any]]:
     """Return what the first bytes of a run's log have for each task, by the keys in its lines.
 
-    The keys are ``row``, ``task_row`` and ``loss_row``, the rows of the matrices, and ``task_online``, the online
-    measure of a task.
+    The keys are ``row``, ``task_row``, ``loss_row`` and ``bits_row``, the rows of the matrices, and ``task_online``,
+    the online measure of a task.
     """
-    rows: dict[str, list[Any]] = {"row": [], "task_row": [], "task_online": [], "loss_row": []}
+    rows: dict[str, list[Any]] = {"row": [], "task_row": [], "task_online": [], "loss_row": [], "bits_row": []}
     with suppress(OSError, ValueError), open_plain(log) as file:  # opening the log for writing reports any damage
         for text in file.read(length).splitlines():
             line = json.loads(text) if b'"row"' in text or b'"task_online"' in text else {}

@@ -29,7 +29,7 @@ class Scalar(NamedTuple):
 _PARTS = ("train", "validation", "test", NOTES)
 """Sections of a log line whose numbers are exported."""
 
-_ROWS = ("row", "task_row", "loss_row")
+_ROWS = ("row", "task_row", "loss_row", "bits_row")
 """Accuracies and losses on each task, measured after a task."""
 
 

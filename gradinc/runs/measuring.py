@@ -97,6 +97,8 @@ class Measurer:
             position.task_matrix.append(self._row(measured, "accuracy_in_task", wanted))
         if "perplexity" in next(iter(measured.values()), {}):
             position.loss_matrix.append(self._row(measured, "loss", wanted))
+        if "bits_per_byte" in next(iter(measured.values()), {}):
+            position.bits_matrix.append(self._row(measured, "bits_per_byte", wanted))
         tasks = range(stream.scored.start, done) or range(done)
         seen = [measured[task] for task in tasks if task in measured]
         means = {name: sum(each[name] for each in seen) / len(seen) for name in seen[0]} if seen else {}

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from gradinc.records.matrix import MatrixRow
 
-LOGGED = ("matrix", "task_matrix", "online", "loss_matrix")
+LOGGED = ("matrix", "task_matrix", "online", "loss_matrix", "bits_matrix")
 """Fields that a restart reads from the log: a checkpoint's size does not grow with the number of tasks."""
 
 
@@ -35,6 +35,7 @@ class Position:
         task_matrix: the same with the outputs of other tasks masked, unless the scenario already masks them.
         online: the mean of the online measure in each finished task.
         loss_matrix: the mean loss of a token instead of the accuracy, for language models.
+        bits_matrix: the loss in bits for a byte, for language models whose tokens have a size.
     """
 
     task: int = 0
@@ -55,6 +56,7 @@ class Position:
     task_matrix: list[MatrixRow] = field(default_factory=list)
     online: list[float | None] = field(default_factory=list)
     loss_matrix: list[MatrixRow] = field(default_factory=list)
+    bits_matrix: list[MatrixRow] = field(default_factory=list)
 
     @property
     def is_new_task(self) -> bool:
@@ -90,9 +92,10 @@ class Position:
             task_matrix=self.task_matrix,
             online=self.online,
             loss_matrix=self.loss_matrix,
+            bits_matrix=self.bits_matrix,
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint stores of the position: all but `LOGGED`."""
-        state = asdict(replace(self, matrix=[], task_matrix=[], online=[], loss_matrix=[]))
+        state = asdict(replace(self, **{name: [] for name in LOGGED}))
         return {name: value for name, value in state.items() if name not in LOGGED}

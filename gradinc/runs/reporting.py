@@ -168,6 +168,8 @@ class Reporter:
                 self._display.warn(line)
         if position.loss_matrix:
             rows["loss_row"] = position.loss_matrix[-1]
+        if position.bits_matrix:
+            rows["bits_row"] = position.bits_matrix[-1]
         self._display.measured(done, row)
         self._log(position, **({"test": test} if test else {}), **rows)
 

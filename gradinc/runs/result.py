@@ -78,6 +78,8 @@ def _tasks(config: Config, stream: Stream, position: Position) -> dict[str, Any]
             for row in Filled(position.loss_matrix, stream.tested)
         ]
         found |= {"loss_matrix": position.loss_matrix, "perplexity_matrix": perplexities}
+    if position.bits_matrix:
+        found["bits_per_byte_matrix"] = position.bits_matrix
     if position.anytime[0] and not stream.regression:
         values["aaa"] = position.anytime[1] / position.anytime[0]
     scored = position.online[stream.scored.start :] or position.online

@@ -42,6 +42,29 @@ def heat_map(matrix: Sequence[MatrixRow], width: int, height: int = MOST_ROWS) -
     return text
 
 
+def number_map(matrix: Sequence[MatrixRow], width: int, height: int = MOST_ROWS) -> Text:
+    """Return the lines of `heat_map` for numbers that are no shares, such as perplexities, without colours.
+
+    Args:
+        width, height: as for `heat_map`; tasks that do not fit are left out and counted.
+    """
+    tasks = len(matrix[0]) if matrix else 0
+    label = max(len("untrained"), len(f"after {tasks}"))
+    numbers = _spaced(len(matrix), max(2, height))
+    rows = [["·" if v is None else f"{v:.4g}" for v in cells(matrix[number], tasks)] for number in numbers]
+    cell = max((len(each) for row in rows for each in row), default=0) + 2
+    shown = max(1, min(tasks, (width - label - 12) // cell)) if label + tasks * cell > width else tasks
+    text = Text(no_wrap=True)
+    for number, row in zip(numbers, rows, strict=True):
+        text.append(("untrained" if number == 0 else f"after {number}").rjust(label), "dim")
+        text.append("".join(each.rjust(cell) for each in row[:shown]))
+        if shown < tasks:
+            text.append(f" … {tasks - shown} more", "dim")
+        text.append("\n")
+    text.rstrip()
+    return text
+
+
 def _spaced(rows: int, most: int) -> list[int]:
     if rows <= most:
         return list(range(rows))

@@ -18,7 +18,7 @@ from gradinc.records.matrix import MatrixRow
 from gradinc.records.recorded import SCORES
 from gradinc.records.summary import MEASURES, chosen_text, metric_shown
 from gradinc.runs.display import LINE_EVERY
-from gradinc.studies.heatmap import heat_map
+from gradinc.studies.heatmap import heat_map, number_map
 
 FIRST_LINE = 2.0
 """Seconds from the start of training to its first plain line."""
@@ -150,7 +150,9 @@ class TerminalDisplay:
         self.__exit__(None, None, None)
         if self.quiet:
             return
-        if "matrix" in result:
+        if "perplexity_matrix" in result:
+            self.console.print(number_map(result["perplexity_matrix"], self.console.width))
+        elif "matrix" in result:
             self.console.print(heat_map(result["matrix"], self.console.width))
         self.console.print(summary(result))
 

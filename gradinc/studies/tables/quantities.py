@@ -16,13 +16,14 @@ from typing import Any, Literal, get_type_hints
 from gradinc.base.errors import UserError
 from gradinc.config.check import value
 from gradinc.config.names import choose, shown
-from gradinc.config.values import Fraction
+from gradinc.config.values import Count, Fraction, Whole
+from gradinc.records.matrix import Filled
 from gradinc.records.measured import FOLDER, Measurement
 from gradinc.records.metrics import METRICS
 from gradinc.records.recorded import RecordedRun, finite
 from gradinc.studies.tables.measured import MEASURED, NOT_MEASURED, NUMBER
 
-_MEASURES = ("loss", "accuracy", "accuracy_in_task", "mse", "r2")
+_MEASURES = ("loss", "accuracy", "accuracy_in_task", "mse", "r2", "perplexity", "bits_per_byte")
 RECORDED: dict[str, Sequence[str]] = {
     "test": _MEASURES,
     "validation": _MEASURES,
@@ -257,6 +258,25 @@ def online(run: RecordedRun, *, first: Fraction = 0.0, last: Fraction = 1.0) -> 
     return statistics.fmean(numbers)
 
 
+def matrix_entry(
+    run: RecordedRun,
+    *,
+    matrix: Literal["accuracy", "loss", "perplexity", "bits_per_byte"],
+    task: Count,
+    after: Whole | None = None,
+) -> float:
+    """The entry of a matrix for a task after a number of tasks; null means after the last one, 0 before any."""
+    name = "matrix" if matrix == "accuracy" else f"{matrix}_matrix"
+    rows = run.value("result", name)
+    if not isinstance(rows, list) or not rows:
+        raise NoValue(f"result.json has no {name}")
+    filled, row = Filled(rows), len(rows) - 1 if after is None else after
+    found = finite(filled[row][task - 1]) if row < len(rows) and task <= len(filled[row]) else None
+    if found is None:
+        raise NoValue(f"was not measured on task {task} after task {row}")
+    return found
+
+
 QUANTITIES: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
@@ -272,6 +292,7 @@ QUANTITIES: dict[str, Callable[..., float]] = {
         rising_losses,
         final_loss,
         loss_gap,
+        matrix_entry,
         online,
         options,
     )

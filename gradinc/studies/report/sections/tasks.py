@@ -17,6 +17,9 @@ from gradinc.studies.report.subject import Page
 _KINDS = {"matrix": "", "task_matrix": ", with the task known"}
 """Matrices of a result, and their titles."""
 
+_OF_TOKENS = {"perplexity_matrix": "perplexity", "bits_per_byte_matrix": "bits per byte"}
+"""Matrices of a language model's result, which are no shares, and their measures."""
+
 DEFINITIONS = (
     "R[i,j] is the test accuracy on task j after i tasks. Mean accuracy after i tasks: the mean of R[i,j] over j ≤ i. "
     "Forgetting after i tasks: the mean over j < i of (the best R[k,j] with j ≤ k < i) − R[i,j]."
@@ -45,6 +48,12 @@ def tasks_section(page: Page) -> Section | None:
             tables += [_table(name, own[one])] if len(own[one][0]) <= _MOST_COLUMNS else []
         for one in [one for one in subject.styles if one in own and not together(own[one])][:MOST_MATRICES]:
             figures.append(_each_task(page, own[one], words, one.name if len(subject.settings) > 1 else ""))
+    for kind, name in _OF_TOKENS.items():
+        for one in list(subject.styles)[:MOST_MATRICES]:
+            found = _of_one_shape(one, kind)
+            if found and len(found[0][0]) <= _MOST_COLUMNS:
+                title = f"{name} matrix" + (f": {one.name}" if len(subject.settings) > 1 else "")
+                tables.append(_table(title, mean_matrix(found), name))
     if not figures:
         return None
     figures += _stability(page)
@@ -125,13 +134,17 @@ def _each_task(page: Page, matrix: Matrix, words: str, setting: str) -> Figure:
     )
 
 
-def _table(name: str, matrix: Matrix) -> ReportTable:
+def _table(name: str, matrix: Matrix, measure: str = "accuracy") -> ReportTable:
     head = ["after task", *(f"on {j}" for j in range(1, len(matrix[0]) + 1))]
     rows = []
     for i, row in enumerate(matrix):
         after = "none" if i == 0 else "all" if together(matrix) else str(i)
-        rows.append([Entry(after), *(Entry(summary.score_text(v, "accuracy"), v) for v in row)])
+        rows.append([Entry(after), *(Entry(_cell(v, measure), v) for v in row)])
     return ReportTable(name, head, rows, folded=True)
+
+
+def _cell(value: float | None, measure: str) -> str:
+    return summary.score_text(value, measure).removeprefix(f"{measure} ")
 
 
 def _undefined(page: Page) -> list[str]:
