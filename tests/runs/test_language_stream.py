@@ -37,7 +37,7 @@ def test_the_matrices_of_bytes_are_one_another_in_other_units_and_outlive_a_rest
     options = [*words(texts), "optimizer=adam", "optimizer.lr=0.02", "budget.epochs=6", "data.batch_size=8"]
     run = trained(tmp_path, *options)
     found = run.result()
-    loss, perplexity, bits = (found[f"{name}_matrix"] for name in ("loss", "perplexity", "bits_per_byte"))
+    loss, perplexity, bits = (found[name] for name in ("loss_matrix", "perplexity_matrix", "bits_per_byte_matrix"))
     assert [[value is None for value in row] for row in loss] == [[False] * 3, [False, False, True]] + [[False] * 3] * 2
     for rows in zip(loss, perplexity, bits, strict=True):
         for nats, power, bit in zip(*rows, strict=True):
@@ -72,9 +72,10 @@ def test_a_run_of_languages_is_shown_by_its_perplexity(texts: Path, gradinc: Any
     assert [number.value for number in scalars(run) if number.name == "bits_row/task 1"] == [
         row[0] for row in result["bits_per_byte_matrix"]
     ]
-    for name in ("loss", "perplexity", "bits_per_byte"):
-        quantity = {"matrix_entry": {"matrix": name, "task": 2}}
-        assert read_quantity(quantity, "q").read(run) == result[f"{name}_matrix"][3][1]
+    names = {"loss": "loss_matrix", "perplexity": "perplexity_matrix", "bits_per_byte": "bits_per_byte_matrix"}
+    for measure, name in names.items():
+        quantity = {"matrix_entry": {"matrix": measure, "task": 2}}
+        assert read_quantity(quantity, "q").read(run) == result[name][3][1]
     before = {"matrix_entry": {"matrix": "accuracy", "task": 3, "after": 0}}
     assert read_quantity(before, "q").read(run) == result["matrix"][0][2]
     with pytest.raises(NoValue, match="was not measured on task 3 after task 1"):
