@@ -7,8 +7,11 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.data.batch import Batch, items_of
-from gradinc.data.padding import padded_together
+from gradinc.data.padding import PAD
 from gradinc.data.task import Setting, Task
+
+_TOKENS = "tokens."
+"""Beginning of the names of fields whose rows are stored one after the other."""
 
 
 def share(memory: int, setting: Setting) -> int:
@@ -40,10 +43,44 @@ def check_share(name: str, memory: int, setting: Setting) -> None:
 
 
 def drawn(task: Task, count: int, random: torch.Generator) -> dict[str, Tensor]:
-    """Draw `count` rows of a task at random, or all rows of a smaller task: ``x``, ``y`` and ``tasks``."""
+    """Draw `count` rows of a task at random, or all rows of a smaller task: ``x``, ``y`` and ``tasks``.
+
+    Rows of tokens are one after the other without padding, with their ``lengths``: `rows_of` returns them as rows.
+    """
     (rows,) = task.batches(count, rows=count, random=random)
     found = {"x": rows.x, "y": rows.y, "tasks": rows.task_of_rows}
-    return found if rows.terms is None else {**found, "terms": rows.terms}
+    found |= {} if rows.terms is None else {"terms": rows.terms}
+    if task.train.lengths is None:
+        return found
+    places = torch.arange(1, rows.x.shape[1] + 1, device=rows.x.device)
+    lengths = torch.where(rows.x == PAD, 0, places).amax(1)
+    real = places <= lengths[:, None]
+    stored = {_TOKENS + name if field.dim() > 1 else name: field for name, field in found.items()}
+    return {name: field[real] if field.dim() > 1 else field for name, field in stored.items()} | {"lengths": lengths}
+
+
+def rows_of(memory: dict[str, Tensor], chosen: Tensor | None = None) -> dict[str, Tensor]:
+    """Return rows of a memory; rows of tokens are padded to the longest of them.
+
+    Args:
+        chosen: their positions, int64, shape (n,); None for all.
+    """
+    if "lengths" not in memory:
+        return memory if chosen is None else {name: field[chosen] for name, field in memory.items()}
+    lengths, size = memory["lengths"], int(memory["lengths"].sum())
+    starts = lengths.cumsum(0) - lengths
+    if chosen is not None:
+        starts, lengths = starts[chosen], lengths[chosen]
+    positions = torch.arange(max(1, int(lengths.max())), device=lengths.device)
+    places = (starts[:, None] + positions).clamp(max=size - 1)
+    absent = positions >= lengths[:, None]
+    found = {}
+    for name, field in memory.items():
+        if name.startswith(_TOKENS):
+            found[name.removeprefix(_TOKENS)] = field[places].masked_fill_(absent, PAD)
+        elif name != "lengths":
+            found[name] = field if chosen is None else field[chosen]
+    return found
 
 
 def batch_of(rows: dict[str, Tensor], task: int) -> Batch:
@@ -55,7 +92,7 @@ def batch_of(rows: dict[str, Tensor], task: int) -> Batch:
 
 def sampled(memory: dict[str, Tensor], sample: int, random: torch.Generator) -> Tensor | None:
     """Draw positions of a sample from a memory, int64, shape (sample,), or None if the memory is not larger."""
-    size = len(memory.get("y", ()))
+    size = len(memory.get("tasks", ()))
     if size <= sample:
         return None
     return torch.randperm(size, generator=random, device=random.device)[:sample]
@@ -68,4 +105,4 @@ def with_examples(memory: dict[str, Tensor], task: Task, capacity: int, random: 
         capacity: a method's option ``memory``.
     """
     new = drawn(task, share(capacity, task.setting), random)
-    return {name: padded_together(memory[name], rows) if memory else rows for name, rows in new.items()}
+    return {name: torch.cat((memory[name], rows)) if memory else rows for name, rows in new.items()}

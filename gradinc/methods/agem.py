@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count
-from gradinc.core.episodes import batch_of, check_share, sampled, with_examples
+from gradinc.core.episodes import batch_of, check_share, rows_of, sampled, with_examples
 from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
@@ -56,9 +56,7 @@ class AGEM(Method):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.memory:
             return
-        rows = self.memory
-        if self.chosen is not None:
-            rows, self.chosen = {name: field[self.chosen] for name, field in rows.items()}, None
+        rows, self.chosen = rows_of(self.memory, self.chosen), None
         ref = learner.gradient(batch_of(rows, self.task))
         product, square = torch.dot(g, ref), torch.dot(ref, ref).clamp(min=tiny(g))
         harm = product.clamp(max=0)

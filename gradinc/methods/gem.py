@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count, NonNegative
-from gradinc.core.episodes import batch_of, check_share, drawn, share
+from gradinc.core.episodes import batch_of, check_share, drawn, rows_of, share
 from gradinc.core.linalg import gramian, nonnegative_minimum, tiny
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
@@ -54,7 +54,7 @@ class GEM(Method):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.memory:
             return
-        rows = torch.stack([*(learner.gradient(batch_of(rows, self.task)) for rows in self.memory), g])
+        rows = torch.stack([*(learner.gradient(batch_of(rows_of(rows), self.task)) for rows in self.memory), g])
         gram = gramian(rows)
         squares, products = gram[:-1, :-1], gram[:-1, -1]
         harm = bool((products < 0).any())

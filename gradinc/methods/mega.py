@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count
-from gradinc.core.episodes import batch_of, check_share, sampled, with_examples
+from gradinc.core.episodes import batch_of, check_share, rows_of, sampled, with_examples
 from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
 from gradinc.core.view import LearnerView
@@ -61,9 +61,7 @@ class MEGA(Method):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.memory:
             return
-        rows = self.memory
-        if self.drawn is not None:
-            rows, self.drawn = {name: field[self.drawn] for name, field in rows.items()}, None
+        rows, self.drawn = rows_of(self.memory, self.drawn), None
         losses: list[Tensor] = []
 
         def objective(batch: Batch, out: Tensor) -> Tensor:

@@ -11,7 +11,11 @@ from learners import built, config, digits, finished, steps, stream
 from torch import Tensor
 
 from gradinc.base.errors import UserError
+from gradinc.core.episodes import rows_of, with_examples
 from gradinc.core.learner import Learner
+from gradinc.data.padding import PAD
+from gradinc.data.task import Setting, Task
+from gradinc.data.token_rows import TokenRows
 from gradinc.methods.agem import AGEM
 from gradinc.methods.gem import GEM
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
@@ -247,3 +251,25 @@ def test_gem_accepts_nearly_parallel_gradients_in_single_precision():
     method.transform(g, Given())
     assert g.isfinite().all()
     assert (torch.stack(rows) @ g).min() > -1e-4 * base.norm() ** 2
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["labels", "a target for each token"])
+def test_an_episodic_memory_stores_rows_of_tokens_without_padding(each):
+    lengths = torch.tensor([1, 5, 3, 40, 2, 4])
+    starts = (lengths + 1).cumsum(0) - lengths - 1
+    values = torch.arange(int((lengths + 1).sum())).int()
+    rows = TokenRows(values, starts, lengths, None if each else torch.arange(6), 40, torch.float32)
+    terms = lengths.double() if each else None
+    task = Task(0, (0, 1), rows, rows, rows, Setting(tasks=2), terms=terms)
+    random = torch.Generator().manual_seed(0)
+    memory = with_examples(with_examples({}, task, 12, random), task, 12, random)
+    assert len(memory["tasks"]) == 12
+    assert sum(field.numel() for field in memory.values()) < 12 * 40, "less than the inputs alone with padding"
+    order = [(rows_of(memory)["x"] != PAD).sum(1).tolist().index(int(length)) for length in lengths]
+    whole = rows_of(memory, torch.tensor(order))
+    (same,) = task.batches(6)
+    assert torch.equal(whole["x"], same.x)
+    assert torch.equal(whole["y"], same.y)
+    short = rows_of(memory, torch.tensor([order[0], order[2]]))
+    assert short["x"].shape == (2, 3), "padded to the longest of the chosen rows"
+    assert torch.equal(short["x"], same.x[[0, 2], :3])
