@@ -6,17 +6,19 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradinc.base.errors import StorageError
+from gradinc.base.errors import StorageError, UserError
 from gradinc.base.files import write_whole
 from gradinc.data.dataset import Dataset
 from gradinc.data.locations import cache_folder
 from gradinc.data.rows import OutlinedRows, Rows, TensorRows
 from gradinc.data.source import DATA_PARTS
+from gradinc.data.tokenizing import file_digest
 
 _TOGETHER = 64
 """Rows that are converted at once."""
@@ -30,17 +32,25 @@ class Encoding:
         digest: identifies the files, and the conversion.
         shape: shape of a converted row; None if rows are not converted.
         model: returns the model that converts rows.
+        tokenizer: the ``tokenizer.json`` that rows of text must have their tokens from; None for any tokens.
     """
 
     digest: str
     shape: tuple[int, ...] | None = None
     model: Callable[[], nn.Module] | None = None
+    tokenizer: Path | None = None
 
     def applied(self, dataset: Dataset) -> Dataset:
         """Return a data set with converted rows, whose digest includes this one's.
 
         Converted rows are stored in the user's cache, so that another run reads them.
+
+        Raises:
+            UserError: the rows have other tokens.
         """
+        if self.tokenizer is not None and dataset.text is not None and dataset.text.file != file_digest(self.tokenizer):
+            what = "the rows have other tokens than the model, whose numbers mean other words"
+            raise UserError("data.tokenizer", what, f"Give data.tokenizer={self.tokenizer}")
         digest = hashlib.sha256(f"{dataset.digest} {self.digest}".encode()).hexdigest() if dataset.digest else ""
         if self.shape is None:
             return replace(dataset, digest=digest)

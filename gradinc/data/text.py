@@ -23,6 +23,7 @@ class Tokens:
         sizes: bytes of each token, float64, shape (tokens,); None if tokens are words.
         vocabulary: the training rows whose words are known: those of the first task, or of all tasks.
         cut: rows that are longer than ``data.length`` and were cut.
+        file: the sha256 of the ``tokenizer.json`` that made the tokens, in hex; None if they are words or bytes.
     """
 
     tokens: int
@@ -32,6 +33,7 @@ class Tokens:
     sizes: np.ndarray | None = None
     vocabulary: Vocabulary = "first"
     cut: int = 0
+    file: str | None = None
 
     def record(self) -> dict[str, Any]:
         """Return what a run's record of its data says about tokens."""

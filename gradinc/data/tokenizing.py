@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def rows_of_tokens(texts: Sequence[str], tokenizer: str, vocabulary: Vocabulary,
     starts = np.cumsum(kept) - kept
     longest = max(1, int(kept.max()))
     cut = int((lengths > length).sum())
-    return Sequences(values, starts, kept, longest, _with_cut(text, cut))
+    return Sequences(values, starts, kept, longest, replace(text, cut=cut))
 
 
 def blocks_of_tokens(
@@ -65,7 +67,7 @@ def blocks_of_tokens(
             starts.append(int(first) + begin)
             lengths.append(count)
             owners.append(number)
-    text = Tokens(text.tokens, True, pack, text.words, text.sizes, vocabulary)
+    text = replace(text, each=True, packed=pack)
     if not starts:
         raise UserError("data.root", "its texts have no token with a next one", "Give texts of 2 tokens or more")
     found = Sequences(values, np.array(starts, np.int64), np.array(lengths, np.int64), max(lengths), text)
@@ -87,6 +89,12 @@ def tokenized(texts: Sequence[str], tokenizer: str, vocabulary: Vocabulary) -> t
     return _from_file(texts, tokenizer)
 
 
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _from_file(texts: Sequence[str], path: str) -> tuple[list[np.ndarray], Tokens]:
     where = f"data.tokenizer={path}"
     if not Path(path).expanduser().is_file():
@@ -105,8 +113,4 @@ def _from_file(texts: Sequence[str], path: str) -> tuple[list[np.ndarray], Token
     lists = [np.array(each.ids, np.int32) for each in made.encode_batch(list(texts), add_special_tokens=False)]
     count = made.get_vocab_size()
     sizes = np.array([len(made.decode([number]).encode()) for number in range(count)], np.float64)
-    return lists, Tokens(count, sizes=sizes)
-
-
-def _with_cut(text: Tokens, cut: int) -> Tokens:
-    return Tokens(text.tokens, words=text.words, sizes=text.sizes, vocabulary=text.vocabulary, cut=cut)
+    return lists, Tokens(count, sizes=sizes, file=file_digest(Path(path).expanduser()))

@@ -93,10 +93,11 @@ def encoding(
     _check_cache(cache, train)
     folder = model_folder(root)
     if not cache:
-        return Encoding(files_digest(folder))
+        return Encoding(files_digest(folder), tokenizer=folder / "tokenizer.json")
     with torch.device("meta"):
         width = _width(load_encoder(folder))
-    return Encoding(f"{files_digest(folder)}-{pooling}", (width,), lambda: _frozen(folder, pooling))
+    digest = f"{files_digest(folder)}-{pooling}"
+    return Encoding(digest, (width,), lambda: _frozen(folder, pooling), folder / "tokenizer.json")
 
 
 def _frozen(folder: Path, pooling: Pooling) -> PretrainedClassifier:

@@ -172,6 +172,7 @@ def test_a_byte_order_mark_and_line_ends_are_no_text(tmp_path):
         (b"fine\nna\xefve", r"1.txt, line 2, column 3: byte 0xef is not UTF-8. Convert it: iconv -f latin1"),
         (b"", r"1.txt: is empty: it has no text"),
         (b"\xff\xfea\x00", r"1.txt: is UTF-16, not UTF-8"),
+        (b"a\x00b\x00", r"1.txt, line 1, column 2: is a NUL character, as in UTF-16 .* iconv -f utf-16le"),
     ],
 )
 def test_wrong_files_are_named_with_line_and_column(tmp_path, content, message):

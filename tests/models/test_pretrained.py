@@ -17,10 +17,13 @@ from gradinc.base.errors import UserError
 from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.core.learner import Learner
+from gradinc.core.next_token import NextToken
 from gradinc.core.row_layers import RowLayers
 from gradinc.core.weights import Weights
+from gradinc.data.batch import Batch
 from gradinc.data.padding import PAD
 from gradinc.data.stream import Stream
+from gradinc.data.text import Tokens
 from gradinc.models.pretrained import PretrainedClassifier, encoding, pretrained
 from gradinc.models.pretrained_files import files_digest, import_transformers
 from gradinc.studies.bench.windows import learner_of
@@ -119,6 +122,45 @@ def test_loss_and_gradients_are_those_of_transformers_own_classifier(gpt2: Path)
     assert abs(float(functional.cross_entropy(mean(x.double()), y) - expected)) > 1e-4, (
         "another pooling is another loss"
     )
+
+
+def test_the_loss_of_a_language_model_is_transformers_own(tmp_path: Path) -> None:
+    """GPT2LMHeadModel shifts the labels, leaves out -100, and computes its loss in float32 for any dtype."""
+    library = import_transformers()
+    torch.manual_seed(0)
+    config = library.GPT2Config(vocab_size=TOKENS, n_positions=12, n_embd=WIDTH, n_layer=1, n_head=2)
+    theirs = library.GPT2LMHeadModel(config).double().eval()
+    whole = ragged(rows=12, longest=9)[0].long()
+    mask = (whole != PAD).long()
+    out = theirs(input_ids=whole.clamp(min=0), attention_mask=mask, labels=whole)
+    criterion = NextToken(Tokens(TOKENS, each=True))
+    x, y = whole[:, :-1].masked_fill(whole[:, 1:] == PAD, PAD), whole[:, 1:]
+    terms = criterion.terms(y)
+    batch = Batch(x.double(), y, 0, float(terms.sum()), terms=terms)
+    ours = criterion.total(batch, out.logits[:, :-1]) / batch.items
+    assert float(ours) == pytest.approx(float(out.loss), rel=1e-6)
+    rows = (criterion(batch, out.logits[:, :-1]) / terms.clamp(min=1)).mean()
+    assert abs(float(rows - out.loss)) > 1e-4, "the mean of the rows' means is another loss"
+
+
+def test_rows_with_the_tokens_of_another_file_are_refused(
+    bert: Path, gpt2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(24):
+        file = tmp_path / "data" / "ab"[number % 2] / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"w{3 + number % 4} w{9 + number}")
+    words = ["data=text_folder", f"data.root={tmp_path / 'data'}", "model=pretrained", f"model.root={bert}"]
+    words += ["budget.steps=1", "progress=quiet", f"output={tmp_path / 'out'}"]
+    own, other = (f"data.tokenizer={root / 'tokenizer.json'}" for root in (bert, gpt2))
+    for wrong in ("data.tokenizer=words", other):
+        for cache in ("true", "false"):
+            assert main(["train", *words, wrong, f"model.cache={cache}"]) == 2
+            assert f"the rows have other tokens than the model, whose numbers mean other words. Give {own}." in (
+                capsys.readouterr().err
+            )
+    assert not (tmp_path / "out").exists()
+    assert main(["train", *words, own]) == 0
 
 
 def test_special_tokens_go_around_each_row_and_padding_does_not_count(bert: Path) -> None:

@@ -111,6 +111,31 @@ def test_a_window_that_one_process_began_is_ended_by_two(nursery: Nursery, tmp_p
     ] * 2
 
 
+def test_windows_of_two_processes_divide_by_the_tokens_of_both(nursery: Nursery, tmp_path: Path) -> None:
+    """Rows have 1 to 12 tokens that are predicted, so that no two micro-batches have the same number."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(60):
+        (texts / f"{number}.txt").write_text("the quick brown fox jumps"[number % 7 : number % 7 + 2 + number * 5 % 19])
+    words = (
+        "data=text",
+        f"data.root={texts}",
+        "data.length=12",
+        "data.validation=0",
+        "optimizer=sgd",
+        "model=decoder",
+        "model.depth=1",
+        "budget.epochs=2",
+    )
+    assert nursery.run(tmp_path, *RUN, *words, "strategy.window.size=2", "name=one").code == 0
+    on_two(tmp_path, *words, "strategy.window.size=1", "name=two")
+    one, two = tmp_path / "outputs/one", tmp_path / "outputs/two"
+    assert float((weights(one) - weights(two)).norm() / weights(one).norm()) < 1e-12
+    results = [json.loads((path / "result.json").read_text()) for path in (one, two)]
+    assert results[0]["tokens"] == results[1]["tokens"] > results[0]["samples"]
+    assert results[0]["steps"] == results[1]["steps"] > 4
+
+
 def test_what_cannot_be_shared_out_is_refused_once(tmp_path: Path) -> None:
     said = on_two(tmp_path, "strategy=median", code=2)
     assert said.count("strategy.window.rule=median: needs each micro-batch's gradient") == 1
