@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from command import Command
 from small_table import write_table
+
+from gradinc.studies.tables.cells import open_table
+from gradinc.studies.tables.reading import read_table
 
 MISTAKES = Path(__file__).parents[1] / "mistakes"
 MNIST = Path(__file__).parents[4] / "shared" / "data" / "mnist"
@@ -76,15 +80,20 @@ def test_the_verdict_sees_a_planted_mistake_on_mnist(gradinc: Command, tmp_path:
     assert found == {"er": "reproduced", "er_latest": "differs"}
 
 
-def test_each_mistake_has_a_row_beside_the_right_method() -> None:
-    import yaml
-
-    rows = yaml.safe_load((MISTAKES / "conf" / "table" / "mistakes.yaml").read_text())["rows"]
+def test_each_mistake_has_a_row_beside_the_right_method_as_published() -> None:
+    published = open_table("der_split")
+    with_mistakes = read_table("mistakes", yaml.safe_load((MISTAKES / "conf" / "table" / "mistakes.yaml").read_text()))
+    assert with_mistakes.protocol == published.protocol
+    assert (with_mistakes.digest, with_mistakes.seeds) == (published.digest, published.seeds)
+    assert with_mistakes.columns.keys() == published.columns.keys()
+    as_published = [(row.overrides, row.published) for row in published.rows.values()]
+    rows = with_mistakes.rows
     planted = {name: row for name, row in rows.items() if "." in name}
     assert len(planted) >= 8
     for name, row in planted.items():
         right = rows[name.partition(".")[0]]
-        assert row["published"] == right["published"]
-        assert row["overrides"] != right["overrides"]
-    used = " ".join(text for row in rows.values() for text in row["overrides"])
+        assert (right.overrides, right.published) in as_published
+        assert row.published == right.published
+        assert row.overrides != right.overrides
+    used = " ".join(text for row in rows.values() for text in row.overrides or ())
     assert [path.stem for path in (MISTAKES / "methods").glob("*.py") if path.stem not in used] == []
