@@ -81,9 +81,7 @@ def _run_and_show(
         # A JSON document is printed alone.
         with redirect_stdout(sys.stderr) if options.json else going_on():
             if not options.quiet:
-                console.print(
-                    f"{counted(len(missing), 'run')} to do: {duration_of(table.name, cells, missing, earlier)}"
-                )
+                console.print(f"{counted(len(missing), 'run')} to do: {duration_of(table, cells, missing, earlier)}")
             code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
             return code
@@ -131,7 +129,7 @@ def _dry_run(table: Table, cells: Sequence[Cell], earlier: Mapping[str, Measured
     print_columns(lines)
     print(f"{len(jobs_of(cells))} runs, {len(left)} to do ({table.budget} for the whole table)")
     if missing:
-        print(f"expected time: {duration_of(table.name, cells, missing, earlier)}")
+        print(f"expected time: {duration_of(table, cells, missing, earlier)}")
     if unmeasured := missing_measurements(table, cells):
         print(f"{len(unmeasured)} measurements of the weights of finished runs to do")
     _tell_missing_data(cells)

@@ -15,6 +15,7 @@ from gradinc.records.schemas import read_result
 from gradinc.studies.tables.cells import Cell
 from gradinc.studies.tables.collecting import MeasuredRun
 from gradinc.studies.tables.earlier import read_earlier
+from gradinc.studies.tables.specification import Table
 
 CHECKOUT_RESULTS = PACKAGE.parent / "docs" / "results"
 """The folder of measured tables, in a checkout of gradinc."""
@@ -23,26 +24,25 @@ Times = Mapping[tuple[str, ...], list[float]]
 """Seconds of finished runs, by the overrides of their cell."""
 
 
-def duration_of(name: str, cells: Sequence[Cell], missing: Sequence[Job], earlier: Mapping[str, MeasuredRun]) -> str:
+def duration_of(table: Table, cells: Sequence[Cell], missing: Sequence[Job], earlier: Mapping[str, MeasuredRun]) -> str:
     """Return the expected duration of missing runs as text, with its basis.
 
     A row that was timed on this machine takes as long again. Other rows take as long as in a table's file, times the
     ratio of the two for the rows that have both; a row without any time takes as long as the mean row.
 
     Args:
-        name: the table.
-        missing: its missing runs, at least one.
+        missing: missing runs of these cells, at least one.
         earlier: runs of a table's file; by default the runs in docs/results of a checkout.
     """
     here, there, source = _times_here(cells), _times_of(cells, earlier), "the file"
-    if not there and (file := CHECKOUT_RESULTS / f"{name}.json").is_file():
-        there, source = _times_of(cells, _published(file, name)), f"docs/results/{name}.json"
+    if not there and (file := CHECKOUT_RESULTS / f"{table.name}.json").is_file():
+        there, source = _times_of(cells, _published(file, table.name)), f"docs/results/{table.name}.json"
     both = [(fmean(here[key]), fmean(there[key])) for key in here if key in there]
     factor = sum(own for own, _ in both) / sum(other for _, other in both) if both else 1.0
     known = {key: factor * fmean(seconds) for key, seconds in there.items()}
     known |= {key: fmean(seconds) for key, seconds in here.items()}
     if not known:
-        return "no run of this table has been timed here yet"
+        return f"known after the first run ({table.budget} for the whole table)"
     overrides = {job.directory: cell.overrides for cell in cells for job in cell.jobs.values()}
     usual = fmean(known.values())
     total = sum(known.get(overrides[job.directory], usual) for job in missing)

@@ -73,7 +73,9 @@ def test_what_the_file_lacks_is_trained_and_other_settings_are_not_taken_from_it
     assert "expected time: about 1.5 min, one at a time, by 5 runs in the file" in listed
     more = gradinc(*TINY, "--seeds", "2,3,4", "cluster.n_jobs=2", "--from", "earlier.json", "--dry-run").out
     assert "expected time: about 3.8 min, 2 at a time, by 1 run in the file" in more
-    assert "expected time: no run of this table has been timed here yet" in gradinc(*TINY, "--dry-run").out
+    assert (
+        "expected time: known after the first run (cpu minutes for the whole table)" in gradinc(*TINY, "--dry-run").out
+    )
     outcome = gradinc(*TINY, "--from", "earlier.json")
     assert outcome.code == 1
     assert "1 run to do: about 1.5 min, one at a time, by 5 runs in the file" in outcome.out
