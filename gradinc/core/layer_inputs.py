@@ -40,9 +40,10 @@ def check_matrix_layers(method: str, model: nn.Module) -> None:
         if any(p.requires_grad for p in module.parameters(recurse=False)) and not _is_handled(module):
             layer = f"{name} ({type(module).__name__})" if name else type(module).__name__
             what = f"works on linear and plain convolutional layers, and this model's {layer} is neither"
-            raise UserError(
-                f"strategy.methods.{method}", what, "Use model=mlp, linear, cnn or resnet18, or strategy=agem"
-            )
+            fix = "Use model=mlp, linear, cnn or resnet18, or strategy=agem"
+            if name:
+                fix += f"; model.freeze=[{name}] does not train it"
+            raise UserError(f"strategy.methods.{method}", what, fix)
 
 
 def _is_handled(module: nn.Module) -> bool:

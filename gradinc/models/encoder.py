@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gradinc.config.values import Count, Decay
 from gradinc.data.text import Tokens
 from gradinc.models.layers import Residual
-from gradinc.models.sequences import check_heads, mean_of, numbers, present
+from gradinc.models.sequences import check_heads, check_labels, mean_of, numbers, present
 
 
 class _Attention(nn.Module):
@@ -87,7 +87,8 @@ def encoder(
         dropout: probability of dropout after the vectors and before the last layer.
 
     Raises:
-        UserError: the heads do not divide the width.
+        UserError: the heads do not divide the width, or the targets of the rows are tokens.
     """
     check_heads(width, heads)
+    check_labels("encoder", text)
     return _TokenTransformer(shape[0], text, width, depth, heads, dropout, outputs)

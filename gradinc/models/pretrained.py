@@ -23,6 +23,7 @@ from gradinc.models.pretrained_files import (
     model_folder,
     special_tokens,
 )
+from gradinc.models.sequences import check_labels
 
 Pooling = Literal["mean", "first", "last"]
 
@@ -68,9 +69,7 @@ def pretrained(
         size = "x".join(str(length) for length in shape)
         what = f"needs rows of tokens, but a row of this data has shape {size}"
         raise UserError("model=pretrained", what, "Use data=clinc150 or data=text_folder, or another model")
-    if text is not None and text.each:
-        what = "has one output for a row, and these data have a target for each token"
-        raise UserError("model=pretrained", what, "Use model=decoder")
+    check_labels("pretrained", text)
     if cache:  # the rows are no tokens any more: see `encoding`
         return chain(output=nn.Linear(shape[0], outputs))
     encoder = load_encoder(folder)

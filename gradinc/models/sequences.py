@@ -6,6 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
+from gradinc.data.text import Tokens
+
+
+def check_labels(name: str, text: Tokens | None) -> None:
+    """Refuse rows whose targets are tokens, for a model with one output for a row.
+
+    Args:
+        name: name of the model.
+
+    Raises:
+        UserError: every token has a target.
+    """
+    if text is not None and text.each:
+        what = "has one output for a row, and these data have a target for each token"
+        raise UserError(f"model={name}", what, "Use model=decoder, or gru with model.bidirectional=false")
 
 
 def present(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gradinc.config.values import Count, Decay
 from gradinc.data.text import Tokens
-from gradinc.models.sequences import Embedded, present
+from gradinc.models.sequences import Embedded, check_labels, present
 
 
 class _Convolutions(nn.Module):
@@ -71,5 +71,9 @@ def text_cnn(
         maps: number of maps of each convolution.
         kernels: widths of the convolutions, in tokens.
         dropout: probability of dropout before the last layer.
+
+    Raises:
+        UserError: the targets of the rows are tokens.
     """
+    check_labels("text_cnn", text)
     return _TokenCNN(text, width, maps, kernels, dropout, outputs)

@@ -11,7 +11,7 @@ from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.schema import Config
 from gradinc.data.text import Tokens
-from gradinc.models.sequences import Counts
+from gradinc.models.sequences import Counts, check_labels
 
 
 def model_for(config: Config, inputs: tuple[int, ...], outputs: int, text: Tokens | None) -> nn.Module:
@@ -33,9 +33,7 @@ def model_for(config: Config, inputs: tuple[int, ...], outputs: int, text: Token
         model: nn.Module = make(inputs, outputs, **options)
     elif takes is not None:
         model = make(inputs, outputs, text, **options)
-    elif text.each:
-        what = f"has one output for a row, and data={config.data.name} has a target for each token"
-        raise UserError(f"model={config.model.name}", what, "Use model=decoder")
     else:
+        check_labels(config.model.name, text)
         model = nn.Sequential(OrderedDict(counts=Counts(text.tokens), model=make((text.tokens,), outputs, **options)))
     return model

@@ -207,7 +207,7 @@ def summary(result: dict[str, Any]) -> Table:
         ),
         *((f"{name} counts", _measures(own, "")) for name, own in result.get("baselines", {}).items()),
         (
-            f"validation, task {len(result['matrix'][0])}" if several else "validation",
+            f"validation, {_last_task(result)}" if several else "validation",
             _measures(result["validation"], "no rows"),
         ),
         *(_oracle(result["oracle"], result["test"]) if result.get("oracle") else []),
@@ -224,6 +224,10 @@ def summary(result: dict[str, Any]) -> Table:
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+def _last_task(result: dict[str, Any]) -> str:
+    return f"task {len(result['matrix'][0])}" if result.get("matrix") else "last task"
 
 
 def _metric_rows(result: dict[str, Any]) -> list[tuple[str, str]]:

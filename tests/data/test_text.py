@@ -203,10 +203,11 @@ def test_a_language_model_needs_a_model_with_an_output_for_each_token(tmp_path):
     from gradinc.runs.build import build_model
 
     root = folder(tmp_path, {"a.txt": "some text" * 50})
-    config = load_config(["data=text", f"data.root={root}", "model=mlp"])
-    dataset = load_dataset(config.data, "cpu", torch.float32)
-    with pytest.raises(UserError, match="has one output for a row"):
-        build_model(config, Shape.of(dataset, open_stream(config, dataset)), torch.device("cpu"))
+    for model in ("mlp", "text_cnn", "encoder"):
+        config = load_config(["data=text", f"data.root={root}", f"model={model}"])
+        dataset = load_dataset(config.data, "cpu", torch.float32)
+        with pytest.raises(UserError, match=f"model={model}: has one output for a row.* Use model=decoder, or gru"):
+            build_model(config, Shape.of(dataset, open_stream(config, dataset)), torch.device("cpu"))
 
 
 # ---- tables ----

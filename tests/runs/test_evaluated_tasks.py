@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lives import Nursery
 from test_saving import opened, trained
 
 from gradinc.records.matrix import accuracy_matrix, forgetting_curve, mean_accuracy
@@ -143,3 +144,12 @@ def test_a_cell_of_a_table_that_needs_more_is_refused(gradinc: Any, tmp_path: Pa
     what = "metrics.forgetting is not measured with evaluate.tasks=needed. Use evaluate.tasks=seen."
     assert refused.err == f"table agem_permuted: rows.van, column forgetting: {what}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_that_measures_no_task_ends_with_its_summary(nursery: Nursery, tmp_path: Path) -> None:
+    words = ("model=linear", "stream=split", "stream.tasks=2", "evaluate.tasks=none", "budget.steps=1")
+    end = nursery.run(tmp_path, *words, "progress=plain", "name=mine")
+    assert end.code == 0, end.err
+    assert "validation, last task" in end.out
+    measured = nursery.run(tmp_path, *words, "evaluate.tasks=all", "progress=plain", "name=measured")
+    assert "validation, task 2" in measured.out
