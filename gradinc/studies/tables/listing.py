@@ -36,7 +36,7 @@ def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Seque
     """Yield the size of each table.
 
     The different runs are counted by their arguments. Composing them takes up to two seconds for a table, so that is
-    done only if a run of a table's data and model exists, or if the user gives arguments.
+    done only if a run of a table's data, model and stream exists, or if the user gives arguments.
 
     Args:
         extra: the user's own ``key=value``.
@@ -72,9 +72,14 @@ def _size(
 
 
 def _may_exist(assignments: Mapping[str, Assignment], default: Config, existing: Sequence[str]) -> bool:
-    """Return whether an existing directory can be a run with these arguments: names begin with data and model."""
-    if {"experiment", "output", "data.name", "model.name"} & assignments.keys():
+    """Return whether an existing directory can be a run with these arguments.
+
+    Names begin with the data set, the model and the stream.
+    """
+    if {"experiment", "output", "data.name", "model.name", "stream.name"} & assignments.keys():
         return True
     data = assignments["data"].value if "data" in assignments else default.data.name
     model = assignments["model"].value if "model" in assignments else default.model.name
-    return any(name.startswith(f"{data}-{model}-") for name in existing)
+    stream = assignments["stream"].value if "stream" in assignments else default.stream.name
+    start = f"{data}-{model}-" + ("" if stream == "iid" else f"{stream}-")
+    return any(name.startswith(start) for name in existing)
