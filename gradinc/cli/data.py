@@ -39,9 +39,10 @@ def main(arguments: Sequence[str]) -> int:
         print_json({**asdict(prepared), "here": True})
         return 0
     official = ", ".join(f"{count:,} {part}" for part, count in prepared.official.items())
-    shape = " × ".join(map(str, prepared.shape))
-    classes = "regression" if prepared.classes is None else f"{len(prepared.classes)} classes"
-    print(f"{prepared.name}: {prepared.rows:,} rows{f' ({official})' if official else ''} of shape {shape}, {classes}")
+    shape = f"up to {prepared.shape[0]} tokens" if prepared.text else "shape " + " × ".join(map(str, prepared.shape))
+    values = "a target for each token" if prepared.next_token else "regression"
+    classes = values if prepared.classes is None else f"{len(prepared.classes)} classes"
+    print(f"{prepared.name}: {prepared.rows:,} rows{f' ({official})' if official else ''} of {shape}, {classes}")
     print(f"from {printable(prepared.where)}")
     print(
         f"next: gradinc train data={prepared.name}" + (f" data.root={printable(options.root)}" if options.root else "")

@@ -60,8 +60,10 @@ class CheckedData:
         where: its folder or file.
         rows: rows in all.
         official: rows of each official part; empty without official parts.
-        shape: shape of one row.
-        classes: the classes' names; None for regression.
+        shape: shape of one row; of the longest row of text.
+        classes: the classes' names; None for values.
+        text: whether rows are text.
+        next_token: whether the targets are the next tokens of a text.
     """
 
     name: str
@@ -70,6 +72,8 @@ class CheckedData:
     official: Mapping[str, int]
     shape: tuple[int, ...]
     classes: tuple[str, ...] | None
+    text: bool = False
+    next_token: bool = False
 
 
 def availability(name: str, root: str | None = None) -> Availability:

@@ -8,6 +8,7 @@ from gradinc.data.availability import CheckedData
 from gradinc.data.dataset import open_source
 from gradinc.data.reading import read_all
 from gradinc.data.source import DATA_PARTS, RowFiles
+from gradinc.data.text import Sequences
 
 
 def read_whole(name: str, root: str | None, options: dict[str, Any]) -> CheckedData:
@@ -20,4 +21,7 @@ def read_whole(name: str, root: str | None, options: dict[str, Any]) -> CheckedD
     if source.part is not None:
         counts = {part: int((source.part == number).sum()) for number, part in enumerate(DATA_PARTS)}
         official = {part: count for part, count in counts.items() if count}
-    return CheckedData(name, source.origin, len(source.y), official, source.shape, source.classes)
+    text = source.x.text if isinstance(source.x, Sequences) else None
+    each = text is not None and text.each
+    head = (name, source.origin, len(source.y), official, source.shape, source.classes)
+    return CheckedData(*head, text is not None, each)

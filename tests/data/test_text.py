@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gradinc.base.errors import UserError
+from gradinc.cli.main import main
 from gradinc.config.compose import load_config
 from gradinc.core.memory import Reservoir
 from gradinc.core.world import World
@@ -208,6 +209,15 @@ def test_a_language_model_needs_a_model_with_an_output_for_each_token(tmp_path):
         dataset = load_dataset(config.data, "cpu", torch.float32)
         with pytest.raises(UserError, match=f"model={model}: has one output for a row.* Use model=decoder, or gru"):
             build_model(config, Shape.of(dataset, open_stream(config, dataset)), torch.device("cpu"))
+
+
+def test_gradinc_data_names_tokens_and_targets(tmp_path, capsys):
+    root = folder(tmp_path, {"a.txt": "some text" * 50})
+    assert main(["data", "text", "--root", str(root)]) == 0
+    assert "text: 4 rows of up to 128 tokens, a target for each token" in capsys.readouterr().out
+    root = folder(tmp_path / "of", {f"{name}/{n}.txt": "two words" for name in "ab" for n in range(4)})
+    assert main(["data", "text_folder", "--root", str(root)]) == 0
+    assert "text_folder: 8 rows of up to 2 tokens, 2 classes" in capsys.readouterr().out
 
 
 # ---- tables ----
