@@ -21,7 +21,7 @@ from website.papers import bibtex, linked
 ROOT = PACKAGE.parent
 
 KINDS = ("method", "rule", "due", "model", "data", "stream", "optimizer", "schedule", "criterion", "metric")
-KINDS += ("augmentation", "cluster")
+KINDS += ("augmentation", "tracker", "cluster")
 
 ABOUT = {
     "method": "One idea from a paper each: it changes the gradient, the batch, the loss or the update.",
@@ -35,6 +35,7 @@ ABOUT = {
     "criterion": "The loss.",
     "metric": "Further measures of validation and test rows.",
     "augmentation": "Random changes of training images.",
+    "tracker": "Other programs that the numbers of a run are sent to.",
     "cluster": "Where the jobs of a sweep run.",
 }
 

@@ -12,7 +12,7 @@ from gradinc.config import groups
 from gradinc.config.catalog import PLURALS
 from gradinc.config.names import choose
 
-WRITTEN = {"due": "strategy.window.due", "metric": "metrics", "augmentation": "data.augment"}
+WRITTEN = {"due": "strategy.window.due", "metric": "metrics", "augmentation": "data.augment", "tracker": "track"}
 """Keys that choose parts without a group."""
 
 LISTED_KINDS = {PLURALS[group]: group for group in groups.LISTED}

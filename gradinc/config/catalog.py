@@ -39,6 +39,7 @@ FILE_ROOMS = {
     "criterion": "criteria",
     "metric": "core/metrics",
     "augmentation": "data/augmentations",
+    "tracker": "trackers",
     "cluster": "studies/sweep/engines",
 }
 """Kinds with one file per part, and their folder in the package."""
@@ -58,6 +59,7 @@ FORMS = {
     "criterion": Form(("out", "y"), ("targets",)),
     "metric": Form(base="gradinc.core.metric.Metric"),
     "augmentation": Form(("x", "generator"), ("x", "generator", "fill")),
+    "tracker": Form(base="gradinc.records.tracker.Tracker"),
     "cluster": Form(),
     "optimizer": Form(("weights",)),
     "schedule": Form(("update", "updates")),
@@ -79,6 +81,7 @@ PLURALS = {
     "criterion": "criteria",
     "metric": "metrics",
     "augmentation": "augmentations",
+    "tracker": "trackers",
     "cluster": "clusters",
 }
 """The kind's name in listings; after ``gradinc.`` it is the entry point group of parts in other packages."""
@@ -155,13 +158,16 @@ def part(kind: str, name: str, where: str | None = None) -> Part:
     return _read(kind, sources[name])
 
 
-def load_part(kind: str, name: str) -> Callable[..., Any]:
+def load_part(kind: str, name: str, where: str | None = None) -> Callable[..., Any]:
     """Import a part and return its function or class.
+
+    Args:
+        where: the choice as messages name it, as in `part`.
 
     Raises:
         UserError: no part has this name, or its module cannot be imported.
     """
-    found = part(kind, name)
+    found = part(kind, name, where)
     try:
         loaded: Callable[..., Any] = getattr(importlib.import_module(found.module), found.symbol)
     except Exception as error:

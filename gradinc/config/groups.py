@@ -19,7 +19,7 @@ from gradinc.config.yaml_size import check_yaml_size
 GROUPS = ("data", "model", "stream", "optimizer", "schedule", "criterion", "strategy", "experiment", "cluster")
 """The groups that a run chooses from, as ``group=name``."""
 
-LISTED = (*GROUPS, "due", "metric", "augmentation", "table")
+LISTED = (*GROUPS, "due", "metric", "augmentation", "tracker", "table")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ FREE = (
     "log",
     "diagnostics",
     "progress",
+    "track",
     "fresh",
     "strict",
     "strategy.name",

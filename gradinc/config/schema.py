@@ -212,6 +212,7 @@ class Config:
     strict: bool = False
     diagnostics: bool = False
     progress: Literal["auto", "plain", "quiet"] = "auto"
+    track: tuple[str, ...] | str = ()
     data: DataSection
     model: ModelSection
     stream: StreamSection
@@ -224,6 +225,11 @@ class Config:
     evaluate: EvaluateSection
     checkpoint: CheckpointSection
     log: LogSection
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The trackers: one can be given without a list."""
+        return (self.track,) if isinstance(self.track, str) else self.track
 
     @cached_property
     def document(self) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from gradinc.records.recorded import POSITIONS, RecordedRun, finite
 from gradinc.records.statistics import estimate, quantile
@@ -31,7 +32,8 @@ def curve(run: RecordedRun, axis: str, *keys: str) -> Points:
     along = column.places[POSITIONS.index(AXES[axis])]
     places: Iterable[float | None] = (along[line] for line in column.lines)
     if axis == "seconds":
-        clock = Clock(run, "seconds")
+        clock = Clock()
+        clock.extend(run.timing, "seconds")
         places = (clock.at(step) for step in places)
     points = [(x, y) for x, y in zip(places, column.values, strict=True) if x is not None and x == x]
     return sorted(points, key=lambda point: point[0])
@@ -45,15 +47,20 @@ def diagnostics(run: RecordedRun) -> list[str]:
 class Clock:
     """A column of ``timing.jsonl`` at each update. A killed start can log updates that the next one repeated."""
 
-    def __init__(self, run: RecordedRun, column: str) -> None:
+    def __init__(self) -> None:
         self.points: Points = []
-        for line in run.timing:
+        self.steps: list[float] = []
+
+    def extend(self, lines: Iterable[Mapping[str, Any]], column: str) -> None:
+        """Add the next lines of the file."""
+        for line in lines:
             step, time = finite(line.get("step")), finite(line.get(column))
             if step is not None and time is not None:
-                while self.points and self.points[-1][0] >= step:
+                while self.steps and self.steps[-1] >= step:
+                    self.steps.pop()
                     self.points.pop()
+                self.steps.append(step)
                 self.points.append((step, time))
-        self.steps = [point[0] for point in self.points]
 
     def at(self, step: float | None) -> float | None:
         """Return the column's value at an update, interpolated; None outside its range."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import re
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +48,8 @@ class LoggedNumbers(NamedTuple):
     lines: array[int]
     values: array[float]
 
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 _DEEPEST = 30
 """Levels of a document that are read; a run writes no deeper levels."""
@@ -96,6 +100,15 @@ class RecordedRun:
     def name(self) -> str:
         """The directory's name."""
         return self.path.name or self.path.resolve().name
+
+    @property
+    def id(self) -> str:
+        """The run's id in trackers: of this directory's run alone, through all its starts."""
+        found = str(self.meta.get("id"))  # runs of older versions have none
+        known = (
+            found if _ID.fullmatch(found) else repr((self.name, self.meta.get("identity"), self.meta.get("segments")))
+        )
+        return hashlib.sha256(known.encode()).hexdigest()[:32]
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:

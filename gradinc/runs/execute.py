@@ -13,6 +13,7 @@ from gradinc.records.directory import RunDirectory
 from gradinc.records.search import found_by
 from gradinc.runs.display import Display, Silent
 from gradinc.runs.ended import tell_if_ended
+from gradinc.runs.tracking import check_trackers
 
 
 def execute(config: Config, display: Display | None = None) -> int:
@@ -36,6 +37,7 @@ def execute(config: Config, display: Display | None = None) -> int:
         directory.check_config()
         if (code := tell_if_ended(directory, display)) is not None:
             return code
+    check_trackers(config.trackers)
     search = found_by(config)
     made_by = segment_digests(config.document)  # before any of that code is imported
     from gradinc.runs.device import is_out_of_memory  # the rest needs torch

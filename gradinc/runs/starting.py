@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from torch import nn
 
@@ -22,6 +23,7 @@ from gradinc.runs.fit import recorded
 from gradinc.runs.prepare import Prepared, prepare
 from gradinc.runs.run import Run, open_beside, open_run
 from gradinc.runs.segment import check_segment, write_meta
+from gradinc.runs.tracking import tracked
 from gradinc.runs.warnings import before_training, expected
 
 
@@ -69,11 +71,13 @@ def start(
             step = run.restored.step
             world.first(-1 if step is None else step)
             found: dict[str, Any] = {} if search is None else {"search": search}
+            found["id"] = (earlier or {}).get("id") or uuid4().hex
             if parts.micro_batch is not None:
                 found["micro_batch"] = parts.micro_batch
             write_meta(directory, None if step is None else earlier, parts.stream, environment, step, found)
             _introduce(parts, run, directory, threads, display)
-            return train_to_the_end(run, directory, parts.device, search, display, stop)
+            with tracked(parts.config.trackers, directory.path, display):
+                return train_to_the_end(run, directory, parts.device, search, display, stop)
         finally:
             run.close()
 

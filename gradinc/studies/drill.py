@@ -108,7 +108,7 @@ class Drill:
     def _started(self, place: str, *more: str) -> Iterator[subprocess.Popen[bytes]]:
         """Start a process with the words, and kill it and its children at the end of the block."""
         words = [sys.executable, "-m", "gradinc", "train", *self.words, *more, f"output={self.scratch / place}"]
-        words += ["fresh=false", "progress=plain"]
+        words += ["fresh=false", "progress=plain", "track=[]"]
         with open(self.scratch / f"{place}.txt", "wb") as printed:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True

@@ -80,7 +80,7 @@ def test_every_folder_counts_wholly_or_not_at_all_but_for_one_file_each(package:
     folders = {path.name for path in package.iterdir() if path.is_dir()}
     whole = {place for place in code.MAKING if "/" not in place}
     assert all((package / place).exists() for place in code.MAKING)
-    assert folders - whole == {"api", "base", "cli", "records", "studies"}
+    assert folders - whole == {"api", "base", "cli", "records", "studies", "trackers"}
 
 
 def test_a_finished_run_is_marked_after_an_edit_of_a_model_and_not_of_a_help_line(package: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_file_says_the_same_as_the_part_of_its_name() -> None:
         group = "strategy" if kind in ("method", "rule") else kind
         files = {choice.name: choice for choice in groups.choices(group)} if group in groups.GROUPS else {}
         both = [part for part in catalog.parts(kind) if part.name in files]
-        assert both or group not in groups.GROUPS, "a due, a metric and an augmentation have no file"
+        assert both or group not in groups.GROUPS, "a due, a metric, an augmentation and a tracker have no file"
         for part in both:
             choice = files[part.name]
             assert (choice.summary, choice.paper) == (part.summary, part.paper), f"{kind} {part.name}"

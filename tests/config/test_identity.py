@@ -25,6 +25,7 @@ FREE_CHANGES: dict[str, Any] = {
     "checkpoint.seconds": st.floats(0, 1e6),
     "checkpoint.keep": st.integers(1, 9),
     "log.steps": st.integers(1, 1000),
+    "track": st.sampled_from([[], "mlflow", ["tensorboard", "wandb"]]),
     "progress": st.sampled_from(["auto", "plain", "quiet"]),
     "fresh": st.booleans(),
     "strict": st.booleans(),

@@ -31,9 +31,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_a_run_with_every_part_of_the_page(command: Command) -> None:
-    assert len(FILES) == 11
-    end = command("train", "--with", "mylab", *SMALL, *CHOICES, *MORE, "name=mine")
+    assert len(FILES) == 12
+    end = command("train", "--with", "mylab", *SMALL, *CHOICES, *MORE, "name=mine", "track=table")
     assert (end.code, end.err) == (0, ""), end
+    assert len(Path("outputs/mine/loss.csv").read_text().splitlines()) == 2
     meta = json.loads(Path("outputs/mine/meta.json").read_text())
     assert meta["folders"] == list(meta["plugins"]) == ["mylab"]
     again = command("test", "--with", "mylab", "outputs/mine")
@@ -42,8 +43,8 @@ def test_a_run_with_every_part_of_the_page(command: Command) -> None:
     assert command("train", "--with", "mylab", *SMALL, *images).code == 0
     assert "worst_class" in json.loads(Path("outputs/images/result.json").read_text())["test"]
     listed = command("list", "--with", "mylab").out
-    for words in ("dim ", "worst_class ", "doubling ", "logistic ", "plain ", "halving ", "largest ", "sign "):
-        assert f"\n  {words}" in listed
+    for word in ("dim", "worst_class", "doubling", "logistic", "plain", "halving", "largest", "sign", "table"):
+        assert f"\n  {word} " in listed
     gradinc.use()
 
 

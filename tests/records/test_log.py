@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gradinc.records.recorded import RecordedRun
-from gradinc.records.tensorboard import find_spec
 from gradinc.studies.tables.quantities import NoValue, read_quantity
 
 

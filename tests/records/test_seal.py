@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from gradinc.cli.main import main
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.schemas import read_result
 from gradinc.records.seal import check_seal
-from gradinc.records.tensorboard import find_spec
 from gradinc.runs import checkpoint
 
 RUN = ("model=linear", "data.batch_size=200", "budget.epochs=2", "progress=plain", "name=mine", "device=cpu")

@@ -10,9 +10,9 @@ import pytest
 from lives import Nursery
 from test_saving import opened, trained
 
+from gradinc.records.logged_rows import all_rows
 from gradinc.records.matrix import accuracy_matrix, forgetting_curve, mean_accuracy
 from gradinc.records.recorded import RecordedRun
-from gradinc.records.scalars import scalars
 from gradinc.runs import checkpoint
 from gradinc.runs.checkpoint import BEST
 from gradinc.runs.run import Run
@@ -124,7 +124,7 @@ def test_what_shows_a_run_says_what_was_not_measured(tmp_path: Path, gradinc: An
     assert whole is not None
     assert (mean_accuracy(matrix), forgetting_curve(matrix)) == ([], [])
     assert (len(mean_accuracy(whole)), len(forgetting_curve(whole))) == (4, 3)
-    names = [number.name for number in scalars(run) if number.name.startswith("row/")]
+    names = [name for row in all_rows(run) for name in row.values if name.startswith("row/")]
     assert names[4:-4][-2:] == ["row/task 3", "row/task 4"]
     assert "·" in heat_map(run.result["matrix"], 80).plain
     for options in (("report", "outputs/needed"), ("report", "outputs")):

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from test_saving import opened, trained
 
+from gradinc.records.logged_rows import all_rows
 from gradinc.records.recorded import RecordedRun
-from gradinc.records.scalars import scalars
 from gradinc.studies.tables.quantities import NoValue, read_quantity
 
 
@@ -69,7 +69,7 @@ def test_a_run_of_languages_is_shown_by_its_perplexity(texts: Path, gradinc: Any
         ["after", "3", *(f"{value:.4g}" for value in result["perplexity_matrix"][3])],
     ]
     run = RecordedRun.open(place)
-    assert [number.value for number in scalars(run) if number.name == "bits_row/task 1"] == [
+    assert [row.values["bits_row/task 1"] for row in all_rows(run) if "bits_row/task 1" in row.values] == [
         row[0] for row in result["bits_per_byte_matrix"]
     ]
     names = {"loss": "loss_matrix", "perplexity": "perplexity_matrix", "bits_per_byte": "bits_per_byte_matrix"}

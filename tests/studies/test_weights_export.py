@@ -64,4 +64,4 @@ def test_bad_input_is_one_line_and_nothing_is_written(gradinc: Any, written: Any
     assert not Path("out").exists()
     nothing = gradinc("export", "a")
     assert nothing.code == 2
-    assert "needs --tensorboard DIR or --safetensors DIR" in nothing.err
+    assert "needs --tensorboard DIR, --track NAME or --safetensors DIR" in nothing.err

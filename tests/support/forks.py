@@ -70,6 +70,7 @@ def live(request: dict[str, Any]) -> int:
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(request["environment"])
     if request["crash"]:
         import gradinc.base.crash
 

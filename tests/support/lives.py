@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +122,7 @@ class Nursery:
         largest_file: int | None = None,
         memory: int | None = None,
         packages: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Life:
         """Start ``gradinc train`` in a folder, which is made if need be.
 
@@ -134,6 +135,7 @@ class Nursery:
             largest_file: bytes that a file may have, as ``ulimit -f`` sets it.
             memory: bytes that it may take more than it has when it begins, as ``ulimit -v`` sets it.
             packages: a folder of installed packages that it sees besides.
+            environment: variables that it has besides.
         """
         folder.mkdir(parents=True, exist_ok=True)
         number = next(self._numbers)
@@ -152,6 +154,7 @@ class Nursery:
             "largest_file": largest_file,
             "memory": memory,
             "packages": str(packages or ""),
+            "environment": dict(environment or {}),
         }
         return Life(self, self.ask(request)["pid"], out, err)
 

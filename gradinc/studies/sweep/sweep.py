@@ -21,6 +21,7 @@ from gradinc.config.compose import Job
 from gradinc.records.directory import RunDirectory
 from gradinc.records.schemas import read_meta
 from gradinc.records.seal import check_seal
+from gradinc.runs.tracking import check_trackers
 from gradinc.studies.sweep.engines.local import Local
 from gradinc.studies.sweep.fit import check_fit
 from gradinc.studies.sweep.grid import check_grid, write_grid
@@ -45,6 +46,8 @@ def run_jobs(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) ->
     """
     jobs = list({job.directory: job for job in reversed(jobs)}.values())[::-1]  # each requested run runs once
     engine = load_part("cluster", jobs[0].cluster.name)(**jobs[0].cluster.options)
+    for job in jobs:
+        check_trackers(job.config.trackers)
     for folder in {job.folder for job in jobs if job.folder is not None}:
         check_grid(folder, jobs)
     finished = [_is_finished(job) for job in jobs]

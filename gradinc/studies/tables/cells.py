@@ -21,7 +21,7 @@ from gradinc.studies.tables.reading import read_table
 from gradinc.studies.tables.settings import settings_digest
 from gradinc.studies.tables.specification import Row, Table
 
-HIDDEN = ("output", "progress", "fresh", "cluster")
+HIDDEN = ("output", "progress", "track", "fresh", "cluster")
 """Keys that are left out of displayed commands: they choose where runs are made and stored, and their display."""
 
 SET_BY_TABLE = ("seed", "name")
