@@ -68,6 +68,8 @@ def _run_and_show(
     from gradinc.base.files import write_whole
     from gradinc.base.streams import going_on
     from gradinc.base.text import counted
+    from gradinc.studies.figures.style import save_figure
+    from gradinc.studies.figures.table import draw_table
     from gradinc.studies.tables.collecting import measured_runs, recorded_runs, with_earlier
     from gradinc.studies.tables.document import table_document
     from gradinc.studies.tables.duration import duration_of
@@ -99,8 +101,9 @@ def _run_and_show(
         folder.mkdir(parents=True, exist_ok=True)
         for ending, render in FILES.items():
             write_whole(folder / f"{table.name}.{ending}", render(document).encode())
+        save_figure(draw_table(document), folder / f"{table.name}.pdf")
         if not options.json:
-            print(f"written: {folder / table.name}.{{{','.join(FILES)}}}")
+            print(f"written: {folder / table.name}.{{{','.join([*FILES, 'pdf'])}}}")
     return code or int("differs" in document["verdicts"] or _has_failures(document))
 
 

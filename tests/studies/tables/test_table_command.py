@@ -35,6 +35,7 @@ def test_it_runs_what_is_missing_and_nothing_twice(gradinc: Command, trained: Pa
         ".csv",
         ".json",
         ".md",
+        ".pdf",
         ".tex",
     ]
     document = json.loads((tmp_path / "outputs" / "tables" / "tiny.json").read_text())
