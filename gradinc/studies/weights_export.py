@@ -125,7 +125,12 @@ def _protocol(run: FinishedRun) -> list[str]:
 
 
 def _results(result: dict[str, Any]) -> list[str]:
-    rows = [(f"{part}, {_CONVENTION[part]}", score_shown(result.get(part))) for part in _CONVENTION if result.get(part)]
+    tasks = " of the last task" if "matrix" in result else ""
+    rows = [
+        (f"{part}, {said}{tasks if part == 'validation' else ''}", score_shown(result[part]))
+        for part, said in _CONVENTION.items()
+        if result.get(part)
+    ]
     known = result.get("metrics") or {}
     rows += [
         (MEASURES.get(name, name), score_text(value, "accuracy")) for name, value in known.items() if name in MEASURES
