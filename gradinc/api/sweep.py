@@ -17,7 +17,7 @@ from gradinc.config.compose import Job, compose_jobs
 from gradinc.config.documents import flat
 from gradinc.config.names import short
 from gradinc.records.directory import RunDirectory
-from gradinc.records.keys import STRATEGY, differing, strategy_label
+from gradinc.records.keys import STRATEGY, differing, strategy_name
 from gradinc.records.recorded import RecordedRun
 from gradinc.runs.trained import FinishedRun
 from gradinc.studies.sweep.sweep import run_jobs
@@ -45,7 +45,7 @@ class Runs(list[FinishedRun]):
 
 def _row(run: FinishedRun, recorded: RecordedRun, keys: Sequence[str]) -> dict[str, Any]:
     """Return a run's row: typed values of the keys, and the numbers of its result."""
-    values = {**dict(flat(run.config.document)), STRATEGY: strategy_label(run.config.document)}
+    values = {**dict(flat(run.config.document)), STRATEGY: strategy_name(run.config.document)}
     found: dict[str, Any] = {"run": recorded.name, **{short(key, keys): values.get(key) for key in keys}}
     found["status"] = recorded.status
     for part in ("test", "validation", "metrics"):

@@ -79,9 +79,7 @@ NEUTRAL = "sgd"
 
 def run_name(config: Config) -> str:
     """Return the directory name of a run, from its choices and what it computes: ``digits-cnn-er-lion-s0-1a2b3c4d``."""
-    optimizer = config.optimizer.name
-    named = [strategy_name(config.document), *([optimizer] if optimizer != NEUTRAL else [])]
-    label = "-".join(named[1:] if named[0] == NEUTRAL and len(named) > 1 else named)
+    label = "-".join(named_beside(strategy_name(config.document), optimizer_name(config.document)))
     stream = "" if config.stream.name == "iid" else f"{config.stream.name}-"
     model = config.model.name
     if model == "module":  # an object of a Python program: named by its class
@@ -124,6 +122,17 @@ def strategy_name(config: Mapping[str, Any]) -> str:
     strategy = config.get("strategy")
     name = strategy.get("name") if isinstance(strategy, Mapping) else None
     return name if isinstance(name, str) else strategy_label(config)
+
+
+def optimizer_name(config: Mapping[str, Any]) -> str:
+    """Return the name of an optimizer: of one in a collection, its name there."""
+    section = mapping(config, "optimizer")
+    return str(section.get("algorithm", section.get("name")))
+
+
+def named_beside(strategy: str, optimizer: str) -> list[str]:
+    """Return the names of a strategy and an optimizer without `NEUTRAL`, unless nothing else is left."""
+    return [name for name in (strategy, optimizer) if name != NEUTRAL] or [NEUTRAL]
 
 
 def strategy_label(config: Mapping[str, Any]) -> str:

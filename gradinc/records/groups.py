@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from gradinc.records.keys import MISSING, SEEDS, differing, label, named_settings, settings
+from gradinc.config.identity import named_beside
+from gradinc.records.keys import MISSING, OPTIMIZER, SEEDS, STRATEGY, differing, label, named_settings, settings
 from gradinc.records.recorded import SCORES, RecordedRun
 from gradinc.records.statistics import Estimate, estimate
 
@@ -75,7 +76,8 @@ def ranked(found: Sequence[RunGroup], measure: str) -> list[RunGroup]:
 
 def _whole_name(run: RecordedRun) -> str:
     values = settings(run)
-    return " · ".join(values.get(key, MISSING) for key in ("data.name", "model.name", "strategy"))
+    first = [values.get(key, MISSING) for key in ("data.name", "model.name")]
+    return " · ".join([*first, *named_beside(values.get(STRATEGY, MISSING), values.get(OPTIMIZER, MISSING))])
 
 
 def value_order(value: str) -> tuple[int, float, str]:

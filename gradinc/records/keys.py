@@ -8,7 +8,7 @@ from typing import Any
 
 from gradinc.base.text import NONE
 from gradinc.config.documents import flat
-from gradinc.config.identity import FREE, strategy_label, strategy_name
+from gradinc.config.identity import FREE, NEUTRAL, named_beside, optimizer_name, strategy_label, strategy_name
 from gradinc.config.names import short, shown
 from gradinc.records.recorded import RecordedRun
 
@@ -18,6 +18,8 @@ STRATEGY = "strategy"
 """A key of `settings` that is not a value of the config."""
 
 TYPED = "strategy.name"
+
+OPTIMIZER = "optimizer.name"
 
 SEEDS = ("seed", "init")
 """Keys in which the runs of one setting differ."""
@@ -29,11 +31,14 @@ MISSING = "–"
 def settings(run: RecordedRun) -> dict[str, str]:
     """Return a run's config, each key with its value as written on the command line.
 
-    ``strategy`` is one more key: its name as it was chosen, else its rule and methods by name, in their order.
+    ``strategy`` is one more key: its name as it was chosen, else its rule and methods by name, in their order. An
+    optimizer of a collection has its name there.
     """
     keys = {key: shown(value) for key, value in flat(run.config) if key != TYPED}
     if run.config:
         keys[STRATEGY] = strategy_name(run.config)
+    if OPTIMIZER in keys:
+        keys[OPTIMIZER] = optimizer_name(run.config)
     return keys
 
 
@@ -44,15 +49,12 @@ def named_settings(runs: Sequence[RecordedRun]) -> list[dict[str, str]]:
     """
     found = [settings(run) for run in runs]
     names: dict[str, str] = {}
-    chosen: defaultdict[str, set[str]] = defaultdict(set)
     for run, values in zip(runs, found, strict=True):
-        if run.config and run.value("config", *TYPED.split(".")) is not None:
-            values[STRATEGY] = names.setdefault(_content(run), values[STRATEGY])
-            chosen[strategy_label(run.config)].add(values[STRATEGY])
+        if run.value("config", *TYPED.split(".")) is not None:
+            names.setdefault(_content(run), values[STRATEGY])
     for run, values in zip(runs, found, strict=True):
-        only = chosen.get(strategy_label(run.config), set()) if run.config else set()
-        if len(only) == 1 and run.value("config", *TYPED.split(".")) is None:
-            values[STRATEGY] = next(iter(only))
+        if run.config:
+            values[STRATEGY] = names.get(_content(run), values[STRATEGY])
     return found
 
 
@@ -109,8 +111,14 @@ def _is_free(key: str) -> bool:
 def label(values: Mapping[str, str], keys: Sequence[str]) -> str:
     """Return the values of the keys as short as they are clear: ``agem lr=0.1``, without missing keys.
 
-    The name of a strategy, a model or another part needs no key.
+    The name of a strategy, a model or another part needs no key, and the plain one of strategy and optimizer is left
+    out beside another.
     """
+    if STRATEGY in keys and OPTIMIZER in keys:
+        kept = named_beside(values.get(STRATEGY, MISSING), values.get(OPTIMIZER, MISSING))
+        keys = [key for key in keys if key not in (STRATEGY, OPTIMIZER) or values.get(key) in kept]
+        if kept == [NEUTRAL]:
+            keys = [key for key in keys if key != OPTIMIZER]
     known = [(key, values[key]) for key in keys if values.get(key, MISSING) != MISSING]
     names = [value for key, value in known if _names_part(key)]
     others = [f"{short(key, keys)}={value}" for key, value in known if not _names_part(key)]

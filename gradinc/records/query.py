@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from gradinc.base.errors import UserError
 from gradinc.config import groups
 from gradinc.config.identity import strategy_name
-from gradinc.config.names import choose, nearest_key
+from gradinc.config.names import choose, nearest_key, shown
 from gradinc.records.keys import MISSING, STRATEGY, chosen_settings, settings
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.results import value_of
@@ -66,7 +66,8 @@ class Condition:
         """Return whether a run meets it. A missing key meets only ``!=``."""
         value = lookup(run, self.key)
         if self.sign in ("=", "!="):
-            found = any(_equal(value, one) or self._is_strategy(run, one) for one in self.alternatives)
+            values = (value, shown(run.value("config", *self.key.split("."))))  # a collection's optimizer has two names
+            found = any(_equal(v, one) or self._is_strategy(run, one) for one in self.alternatives for v in values)
             return found == (self.sign == "=")
         number = _number(value)
         return number is not None and _COMPARE[self.sign](number, float(self.wanted))

@@ -28,11 +28,14 @@ _POSITIVE = ("loss", "mse", "test", "validation", "seconds", "time", "samples", 
 _PARTS = ("metrics", "test", "validation", "best")
 """Parts of a result whose numbers need no first word: ``acc``, ``loss``."""
 
+_DATA = ("data.name", "stream.name")
+"""Settings that differ in these keys are not compared."""
+
 _COUNTS = {"updates": "steps", "time": "seconds"}
 """Other names of numbers at the top level of a result."""
 
 STREAM_METRICS, METRICS_OF_ONE_TASK = ("acc", "bwt", "forgetting"), ("test", "loss")
-"""The metrics of a table unless others are asked for."""
+"""The metrics of a table unless others are asked for: those of streams if all finished runs have them."""
 
 
 def value_of(run: RecordedRun, name: str) -> float | None:
@@ -73,7 +76,8 @@ def check_metric(name: str, runs: Sequence[RecordedRun]) -> None:
 
 def default_metrics(runs: Sequence[RecordedRun]) -> list[str]:
     """Return the metrics that are shown unless others are asked for."""
-    chosen = [name for name in STREAM_METRICS if any(value_of(run, name) is not None for run in runs)]
+    of_streams = all(run.value("result", "metrics") for run in runs if run.status == "finished")
+    chosen = [name for name in STREAM_METRICS if of_streams and any(value_of(run, name) is not None for run in runs)]
     chosen = chosen or [name for name in METRICS_OF_ONE_TASK if any(value_of(run, name) is not None for run in runs)]
     return chosen or (["validation"] if any(value_of(run, "validation") is not None for run in runs) else ["test"])
 
@@ -164,10 +168,10 @@ class ResultTable:
         return records
 
     def differences(self, base: RunGroup) -> list[PairedDifference]:
-        """Return the differences of all other settings from one setting, in every metric."""
+        """Return the differences of other settings on the same data from one setting, in every metric."""
         found = []
         for one in self.settings:
-            if one is not base:
+            if one is not base and all(one.values.get(key) == base.values.get(key) for key in _DATA):
                 for metric in self.metrics:
                     mine, other = (_by_seed(each, metric) for each in (one, base))
                     pairs = [mine[seed] - other[seed] for seed in sorted(mine.keys() & other.keys())]

@@ -16,6 +16,8 @@ from gradinc.config.identity import identity_digest, run_directory, run_name
         ("", "digits-cnn-sgd"),
         ("strategy=finetune stream=split", "digits-cnn-split-finetune"),
         ("optimizer=adam", "digits-cnn-adam"),
+        ("optimizer=pytorch_optimizer", "digits-cnn-lion"),
+        ("strategy=er optimizer=pytorch_optimizer optimizer.algorithm=adan stream=split", "digits-cnn-split-er-adan"),
         ("strategy=er optimizer=adam stream=split", "digits-cnn-split-er-adam"),
         ("strategy=[er,clip] stream=split", "digits-cnn-split-er+clip"),
         ("strategy=enhance", "digits-cnn-enhance"),
