@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gradinc.config import groups
 from gradinc.config.composer import Composer
+from gradinc.config.identity import NEUTRAL
 from gradinc.config.overrides import Assignment, latest
 from gradinc.config.schema import Config
 from gradinc.studies.tables.cells import Read, compose_cells, not_built, reader
@@ -35,8 +36,8 @@ class TableSize:
 def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Iterator[TableSize]:
     """Yield the size of each table.
 
-    The different runs are counted by their arguments. Composing them takes up to two seconds for a table, so that is
-    done only if a run of a table's data, model and stream exists, or if the user gives arguments.
+    The different runs are counted by their arguments. Composing them takes up to two seconds for a table, so only the
+    rows are composed of whose data, model, stream and strategy a run exists, or all rows if the user gives arguments.
 
     Args:
         extra: the user's own ``key=value``.
@@ -62,24 +63,25 @@ def _size(
 ) -> TableSize:
     cells = [(row, column) for row, line in table.rows.items() for column in line.columns or table.columns]
     absent = {row for row, line in table.rows.items() if not_built(line, strategies, read) is not None}
-    built = [table.arguments(row, column) for row, column in cells if row not in absent]
-    by_key = [latest(map(read, arguments)) for arguments in built]
-    if not extra and not any(_may_exist(each, default, existing) for each in by_key):
-        different = {frozenset(assignment.text for assignment in each.values()) for each in by_key}
-        return TableSize(len(built), len(cells), 0, len(different) * len(table.seeds))
-    jobs = jobs_of(compose_cells(table, list(table.rows), table.seeds, extra, config_dirs)).values()
-    return TableSize(len(built), len(cells), sum(status(job) == "finished" for job in jobs), len(jobs))
+    built = [(row, latest(map(read, table.arguments(row, column)))) for row, column in cells if row not in absent]
+    different = {frozenset(assignment.text for assignment in each.values()) for _, each in built}
+    rows = dict.fromkeys(row for row, each in built if extra or _may_exist(each, default, existing))
+    jobs = jobs_of(compose_cells(table, list(rows), table.seeds, extra, config_dirs)).values()
+    finished = sum(status(job) == "finished" for job in jobs)
+    return TableSize(len(built), len(cells), finished, len(different) * len(table.seeds))
 
 
 def _may_exist(assignments: Mapping[str, Assignment], default: Config, existing: Sequence[str]) -> bool:
     """Return whether an existing directory can be a run with these arguments.
 
-    Names begin with the data set, the model and the stream.
+    Names begin with the data set, the model, the stream and the strategy.
     """
-    if {"experiment", "output", "data.name", "model.name", "stream.name"} & assignments.keys():
+    if {"experiment", "output", "data.name", "model.name", "stream.name", "strategy.name"} & assignments.keys():
         return True
     data = assignments["data"].value if "data" in assignments else default.data.name
     model = assignments["model"].value if "model" in assignments else default.model.name
     stream = assignments["stream"].value if "stream" in assignments else default.stream.name
-    start = f"{data}-{model}-" + ("" if stream == "iid" else f"{stream}-")
+    strategy = assignments["strategy"].value if "strategy" in assignments else NEUTRAL
+    first = strategy[0] if isinstance(strategy, list) else strategy
+    start = f"{data}-{model}-" + ("" if stream == "iid" else f"{stream}-") + ("" if first == NEUTRAL else str(first))
     return any(name.startswith(start) for name in existing)
