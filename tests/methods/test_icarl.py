@@ -98,6 +98,18 @@ def test_the_distillation_pulls_old_outputs_to_the_old_model_s_and_leaves_the_ot
     assert (slope[:, 4:] == 0).all()
 
 
+def test_without_replay_exemplars_only_classify() -> None:
+    learner, tasks, method = after(2, "strategy.methods.icarl.replay=0")
+    learner.begin(tasks[2])
+    batch = method.batch(micro_batches(tasks[2], 1, 16)[0], learner)
+    assert (batch.fresh, batch.replayed) == (16, 0)
+    out = (learner.model(batch.x).detach() + 1).requires_grad_()
+    (slope,) = torch.autograd.grad(method.loss(batch, out, learner), out)
+    assert (slope[:, :4] > 0).all(), "the new rows still have the old model's outputs to follow"
+    assert method.rows["y"].bincount().tolist() == [10] * 4
+    assert after(2, "strategy.methods.icarl.replay=0")[0].classifier() is not None
+
+
 def test_streams_whose_tasks_share_classes_and_small_memories_are_refused() -> None:
     words = ("stream=permuted", "strategy=icarl")
     with pytest.raises(UserError, match="the tasks of this stream share their classes"):
