@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gradinc.records.curves import Band, Points, thinned
+from gradinc.records.curves import GRID, Band, Points, thinned
 from gradinc.records.groups import RunGroup
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.statistics import estimate
@@ -21,17 +21,17 @@ def are_errors(settings: Iterable[RunGroup]) -> bool:
     return all(run.value("result", "metrics", "online_mse") is not None for one in settings for run in one.drawn)
 
 
-def mean_of_tasks(curves: Sequence[Points], *, errors: bool) -> tuple[Points, Band]:
+def mean_of_tasks(curves: Sequence[Points], *, errors: bool, parts: int = GRID) -> tuple[Points, Band]:
     """Return the mean of curves with its 95 % interval, as far as all of them reach.
 
-    Many tasks are divided into equal parts, and a point is the mean of a part.
+    More tasks than `parts` are divided into as many equal parts, and a point is the mean of a part.
 
     Args:
         errors: whether the measure is an error; an accuracy is between 0 and 1.
     """
     tasks = min(len(points) for points in curves)
     line, band = [], []
-    for each in zip(*(thinned(points[:tasks])[0] for points in curves), strict=True):
+    for each in zip(*(thinned(points[:tasks], parts)[0] for points in curves), strict=True):
         found = estimate([y for _, y in each], None if errors else (0.0, 1.0))
         assert found is not None
         line.append((each[0][0], found.mean))
