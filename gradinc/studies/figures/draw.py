@@ -31,7 +31,7 @@ BRIGHT = 0.55
 """Accuracy above which a cell needs dark letters."""
 
 
-PARTS = 20
+TASK_POINTS = 20
 """Points of the online accuracy; more tasks are divided into equal parts."""
 
 
@@ -140,7 +140,7 @@ def draw_online(request: Request) -> Any:
     figure, (axis,) = _panels(request, 1)
     errors = are_errors(curves)
     for index, (one, found) in enumerate(curves.items()):
-        line, band = mean_of_tasks(found, errors=errors, parts=PARTS)
+        line, band = mean_of_tasks(found, errors=errors, parts=TASK_POINTS)
         _line(axis, index, request.named(one.name), line, band, scale=1 if errors else 100)
     _axis(axis, "task", "online MSE" if errors else "online accuracy (%)", zero=False)
     _legend(figure, [axis])
