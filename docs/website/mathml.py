@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.errors import ExtensionError
+
+
+def converted(text: str, display: str) -> str:
+    """Return a formula in MathML.
+
+    Raises:
+        ExtensionError: it has a command that the converter does not know.
+    """
+    made = convert(text, display=display)
+    if unknown := re.search(r"\\\w+", made):
+        raise ExtensionError(f"{unknown[0]} is not known, in the formula {text}")
+    return made
 
 
 def _inline(self: Any, node: nodes.math) -> None:
-    self.body.append(convert(node.astext()))
+    self.body.append(converted(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def _block(self: Any, node: nodes.math_block) -> None:
-    self.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    self.body.append(f'<div class="math">{converted(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 

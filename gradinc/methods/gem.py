@@ -1,7 +1,7 @@
 r"""The nearest gradient to g that harms no past task: g + Gᵀv, with G the past tasks' gradients.
 
-$$ g \leftarrow \arg\min_{\tilde g} \tfrac12 \lVert \tilde g - g\rVert^2 \quad \text{such that} \quad \tilde g \cdot
-g_t \ge 0 \text{ for every past task } t $$
+$$ g \leftarrow \mathrm{arg\,min}_{\tilde g} \tfrac12 \lVert \tilde g - g\rVert^2 \quad \text{such that} \quad \tilde
+g \cdot g_t \ge 0 \text{ for every past task } t $$
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""ℓ(B ∪ M) + α Σ over old outputs of BCE(z, σ(z*)), with z* the old model's outputs; the nearest mean classifies.
 
-$$ \ell(B \cup M) + \alpha \sum_{j \text{ old}} \mathrm{BCE}\left(z_j, \sigma(z_j^*)\right), \qquad \hat y = \arg\min_c
-\lVert \phi(x) - \mu_c\rVert $$
+$$ \ell(B \cup M) + \alpha \sum_{j \text{ old}} \mathrm{BCE}\left(z_j, \sigma(z_j^*)\right), \qquad \hat y =
+\mathrm{arg\,min}_c \lVert \phi(x) - \mu_c\rVert $$
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""Each gradient projected so that it harms no other, and their mean.
 
-$$ g = \frac{\sum_k n_k\, \pi(\bar g_k)}{\sum_k n_k}, \qquad \pi(\bar g_k) = \arg\min_{v:\; v \cdot \bar g_i \ge 0\;
-\forall i} \lVert v - \bar g_k\rVert $$
+$$ g = \frac{\sum_k n_k\, \pi(\bar g_k)}{\sum_k n_k}, \qquad \pi(\bar g_k) = \mathrm{arg\,min}_{v:\; v \cdot \bar g_i
+\ge 0\; \forall i} \lVert v - \bar g_k\rVert $$
 """
 
 from __future__ import annotations
