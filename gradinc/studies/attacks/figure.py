@@ -7,7 +7,8 @@ from importlib.resources import files
 from markupsafe import Markup
 
 from gradinc.studies.attacks.measure import AttackResult
-from gradinc.studies.report.charts import CHART_WIDTH, Line, Numbers, chart
+from gradinc.studies.report.charts import Line, chart
+from gradinc.studies.report.svg import CHART_WIDTH, SHAPES, Numbers, marker
 
 _STYLES = {"worst": "c1", "fgsm": "c2", "pgd": "c3", "margin": "c4", "noise": "c5"}
 LEGEND = 18
@@ -26,18 +27,18 @@ def figure(title: str, measured: list[AttackResult]) -> str:
     head, _, rest = drawn.partition(">")
     height = float(head.split('viewBox="0 0 ')[1].split('"')[0].split()[1])
     entries = [
-        Markup('<path class="line {}" d="M{} {}h24"/><text x="{}" y="{}" dy=".32em">{}</text>').format(
-            style, 48 + 82 * (k % 3), y, 78 + 82 * (k % 3), y, name
+        Markup('<g class="{}"><path class="line" d="M{} {}h24"/>{}</g><text x="{}" y="{}" dy=".32em">{}</text>').format(
+            style, x, y, marker(style, x + 12, y), x + 30, y, name
         )
         for k, (name, style) in enumerate(_STYLES.items())
-        for y in [height + LEGEND * (k // 3) + 8]
+        for x, y in [(48 + 82 * (k % 3), height + LEGEND * (k // 3) + 8)]
     ]
     tall = height + LEGEND * 2 + 4
     head = head.replace(f'viewBox="0 0 {CHART_WIDTH} {height:g}"', f'viewBox="0 0 {CHART_WIDTH} {tall:g}"')
     style = files("gradinc.studies.report").joinpath("page", "style.css").read_text(encoding="utf-8")
     return (
         head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="600" ', 1)
-        + f"><style><![CDATA[{style} svg {{ background: var(--paper) }}]]></style>"
+        + f"><style><![CDATA[{style} svg {{ background: var(--paper) }}]]></style>{SHAPES}"
         + rest.removesuffix("</svg>")
         + "".join(entries)
         + "</svg>\n"

@@ -72,7 +72,7 @@ def tick_text(value: float, *, percent: bool = False) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size and abs(value) < 1e12:
             return f"{value / size:.4g}{unit}"
-    if value != 0 and abs(value) < 1e-3:
+    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e12):
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:.4g}" if abs(value) < 1e12 else f"{value:.0e}"
+    return f"{value:.4g}"

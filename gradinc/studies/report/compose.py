@@ -9,7 +9,6 @@ from gradinc.base.errors import UserError
 from gradinc.base.text import count_text, duration_text
 from gradinc.records import summary
 from gradinc.records.recorded import STATUSES, RecordedRun, finite
-from gradinc.studies.report.charts import Numbers
 from gradinc.studies.report.document import Report
 from gradinc.studies.report.sections.learning import diagnostics_section, learning_section
 from gradinc.studies.report.sections.online import online_section
@@ -19,6 +18,7 @@ from gradinc.studies.report.sections.search import best_score, judged_by, search
 from gradinc.studies.report.sections.sweep import sweep_section
 from gradinc.studies.report.sections.tasks import tasks_section
 from gradinc.studies.report.subject import Page, Subject
+from gradinc.studies.report.svg import Numbers
 
 
 def compose(title: str, runs: Sequence[RecordedRun], by: Sequence[str] = ()) -> Report:

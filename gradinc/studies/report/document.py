@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+MOST_BANDS = 5
+"""Largest number of settings whose bands can be told apart in one figure; the script has the same number."""
+
 
 class Entry(NamedTuple):
     """One cell of a table: its text, and a number to sort by if the text is not a number."""
@@ -25,12 +28,14 @@ class ReportTable:
         head: names of the columns.
         rows: one list of cells for each row.
         folded: whether the page shows it only on request.
+        wrapped: whether long cells continue on further lines.
     """
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[Entry]]
     folded: bool = False
+    wrapped: bool = False
 
     @property
     def numeric(self) -> set[int]:
@@ -44,6 +49,21 @@ class Figure:
 
     picture: Markup
     caption: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Figures of the same kind, side by side, under a heading.
+
+    Attributes:
+        title: the heading.
+        figures: the figures.
+        folded: whether the page shows them only on request.
+    """
+
+    title: str
+    figures: Sequence[Figure]
+    folded: bool = False
 
 
 class LegendEntry(NamedTuple):
@@ -71,6 +91,7 @@ class Section:
         notes: sentences that explain its figures and tables.
         legend: style and name of the lines in its figures.
         figures, wide: figures side by side, and figures of full width.
+        galleries: further figures, in groups.
         tables: tables.
         listings: titles and texts that are shown line by line, without markup.
     """
@@ -80,6 +101,7 @@ class Section:
     legend: Sequence[LegendEntry] = ()
     figures: Sequence[Figure] = ()
     wide: Sequence[Figure] = ()
+    galleries: Sequence[Gallery] = ()
     tables: Sequence[ReportTable] = ()
     listings: Sequence[tuple[str, str]] = ()
 
@@ -101,3 +123,8 @@ class Report:
     warnings: Sequence[str]
     sections: Sequence[Section] = field(default_factory=list)
     settings: Sequence[LegendEntry] = ()
+
+    @property
+    def crowded(self) -> bool:
+        """Return whether so many settings are shown that their bands are pale."""
+        return sum(not each.faint for each in self.settings) > MOST_BANDS

@@ -10,14 +10,12 @@ from gradinc.base.text import counted
 from gradinc.records.curves import Band, Points, average, thinned
 from gradinc.records.groups import RunGroup, group, ranked
 from gradinc.records.recorded import SCORES, RecordedRun
-from gradinc.studies.report.charts import Line, Numbers
+from gradinc.studies.report.charts import Line
 from gradinc.studies.report.document import LegendEntry
-
-COLOURS = 12
-"""Largest number of settings that are all shown in full; of more settings, the others are faint until chosen."""
+from gradinc.studies.report.svg import STYLES, Numbers
 
 _BEST = 3
-"""Number of settings that are shown in full if there are more than `COLOURS`."""
+"""Number of settings that are shown in full if there are more than styles; the others are faint until chosen."""
 
 _COARSE = 24
 """Points of the curve of a faint setting."""
@@ -75,13 +73,13 @@ class Subject:
     @property
     def many(self) -> bool:
         """Return whether there are too many settings to show all of them in full."""
-        return len(self.settings) > COLOURS
+        return len(self.settings) > STYLES
 
     @cached_property
     def styles(self) -> dict[RunGroup, str]:
-        """The style of every setting; the styles repeat after `COLOURS`."""
+        """The style of every setting; the styles repeat if there are more settings."""
         order = self.ranked if self.many else self.settings
-        return {one: f"c{index % COLOURS + 1}" for index, one in enumerate(order)}
+        return {one: f"c{index % STYLES + 1}" for index, one in enumerate(order)}
 
     @cached_property
     def places(self) -> dict[RunGroup, int]:
@@ -89,35 +87,34 @@ class Subject:
         return {one: index for index, one in enumerate(self.styles)}
 
     @cached_property
-    def coloured(self) -> dict[str, RunGroup]:
-        """The settings that are shown in full at first, by their style."""
-        chosen = self.ranked[:_BEST] if self.many else self.settings
-        return {self.styles[one]: one for one in chosen}
+    def shown(self) -> list[RunGroup]:
+        """The settings that are shown in full at first."""
+        return self.ranked[:_BEST] if self.many else self.settings
 
     @property
     def legend(self) -> list[LegendEntry]:
         """The styles of `lines`; settings that are faint at first are not listed until they are chosen."""
         if len(self.runs) < 2:
             return []
-        shown = set(self.coloured.values())
+        alike = len({len(one.drawn) for one in self.settings}) == 1
         return [
-            LegendEntry(style, _counted(one), self.places[one], one not in shown) for one, style in self.styles.items()
+            LegendEntry(style, one.name + _count(one, alike=alike), self.places[one], one not in self.shown)
+            for one, style in self.styles.items()
         ]
 
     def lines(self, curves: dict[RunGroup, list[Points]]) -> list[Line]:
         """Return the lines of all settings: the mean of their curves, with the range."""
         return self.with_places({one: average(found) for one, found in curves.items()})
 
-    def with_places(self, found: Mapping[RunGroup, tuple[Points, Band]], *, dots: bool = False) -> list[Line]:
+    def with_places(self, found: Mapping[RunGroup, tuple[Points, Band]]) -> list[Line]:
         """Return lines with the settings' styles, the faint ones first, with fewer points and without bands."""
-        shown = set(self.coloured.values())
         lines = []
         for one, style in self.styles.items():
             points, band = found.get(one, ([], []))
-            faint = one not in shown
+            faint = one not in self.shown
             if faint:
                 points, band = thinned(points, _COARSE)[0], []
-            lines.append(Line(one.name, points, style, band, dots=dots, place=self.places[one], faint=faint))
+            lines.append(Line(one.name, points, style, band, place=self.places[one], faint=faint))
         return sorted(lines, key=lambda line: not line.faint)
 
 
@@ -129,6 +126,7 @@ class Page:
     numbers: Numbers
 
 
-def _counted(one: RunGroup) -> str:
-    unfinished = "" if one.finished else ", not finished"
-    return f"{one.name} ({counted(len(one.drawn), 'run')}{unfinished})"
+def _count(one: RunGroup, *, alike: bool) -> str:
+    """Return what differs between settings besides their keys: the number of runs, and that none is finished."""
+    words = [*([] if alike else [counted(len(one.drawn), "run")]), *([] if one.finished else ["not finished"])]
+    return f" ({', '.join(words)})" if words else ""

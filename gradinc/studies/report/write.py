@@ -18,6 +18,7 @@ from gradinc.base.errors import UserError
 from gradinc.base.files import open_plain, storing, write_whole
 from gradinc.base.text import printable
 from gradinc.studies.report.document import Report
+from gradinc.studies.report.svg import SHAPES, marker
 
 MARK = f"gradinc {__version__}"
 _OURS = re.compile(rb"gradinc [0-9]")
@@ -28,7 +29,7 @@ def html(report: Report) -> str:
 
     Its security policy allows only its own style, and its own script by its digest.
     """
-    script = _source("sort.js").strip()
+    script = _source("page.js").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment(autoescape=True)
@@ -39,6 +40,8 @@ def html(report: Report) -> str:
             script=Markup(script),
             digest=digest,
             mark=MARK,
+            shapes=SHAPES,
+            marker=marker,
         )
     )
 

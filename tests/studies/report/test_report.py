@@ -19,9 +19,9 @@ from gradinc.cli.main import main
 from gradinc.records.matrix import forgetting_curve, mean_accuracy
 from gradinc.records.seal import seal
 from gradinc.studies import report as report_package
-from gradinc.studies.report.charts import cut_apart
+from gradinc.studies.report.svg import cut_apart
 
-SCRIPT = (Path(report_package.__file__).parent / "page" / "sort.js").read_text(encoding="utf-8").strip()
+SCRIPT = (Path(report_package.__file__).parent / "page" / "page.js").read_text(encoding="utf-8").strip()
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;x\x07 [a](http://evil) | `x` \u202e"
 
@@ -39,7 +39,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "path", "rect", "circle"):
+        if tag not in ("meta", "path", "rect", "use"):
             self.open.append(tag)
         if tag == "tr":
             self.rows.append([])
@@ -283,7 +283,7 @@ def test_every_point_of_many_values_lies_in_its_figure(report: Any, written: Any
     for index in range(14):
         written(f"r{index:02}", test=0.5 + 0.03 * index, model__width=2**index, optimizer__lr=0.1 * (1 + index % 2))
     page = report("outputs")
-    spots = [float(attributes["cx"] or 0) for tag, attributes in page.tags if tag == "circle"]
+    spots = [float(a["x"] or 0) for tag, a in page.tags if tag == "use" and a["class"] == "dot"]
     assert len(spots) > 14
     assert max(spots) <= 300, "the last round number on the axis is 1k, the last value 8192"
 
@@ -329,7 +329,7 @@ def test_training_on_all_tasks_together_is_a_point_beside_the_curves(report: Any
     words = next(text for text in page.text["desc"] if text.startswith("mean accuracy"))
     assert "joint ends at 90 %; sgd ends at 73.33 %" in words
     assert not any("joint" in text for text in page.text["desc"] if text.startswith("forgetting"))
-    assert page.row("all")[1:] == ["90.00 %"] * 3
+    assert page.row("joint", "all")[2:] == ["90.00 %"] * 3
 
 
 @pytest.mark.parametrize(
@@ -443,12 +443,12 @@ def test_a_browser_runs_the_page_s_own_script_and_no_other(report: Any, empty: P
 
 
 @needs_chromium
-def test_a_browser_sorts_tables_and_scrolls_no_page_sideways(report: Any, empty: Path) -> None:
+def test_a_browser_sorts_tables_shows_chosen_settings_and_scrolls_no_page_sideways(report: Any, empty: Path) -> None:
     sweep(empty / "outputs", 40)
     report("outputs")
     text = (empty / "page.html").read_text(encoding="utf-8")
     presses = """<script>
-      const runs = [...document.querySelectorAll("table.sort")].at(-2);
+      const runs = [...document.querySelectorAll("table.sort")].at(-1);
       const score = [...runs.tHead.rows[0].cells].findIndex(cell => cell.textContent == "test accuracy");
       const column = () => [...runs.tBodies[0].rows].map(row => parseFloat(row.cells[score].dataset.v));
       const button = runs.tHead.rows[0].cells[score].querySelector("button");
@@ -457,9 +457,13 @@ def test_a_browser_sorts_tables_and_scrolls_no_page_sideways(report: Any, empty:
         button.click();
         told.push(column().every((value, i, all) => i == 0 || direction * (value - all[i - 1]) >= 0));
       }
+      const boxes = [...document.querySelectorAll(".chooser input")];
+      for (const box of boxes.slice(-4)) box.click();
+      const chosen = boxes.filter(box => box.checked).map(box => box.parentNode.className);
+      told.push(chosen.length, new Set(chosen).size, document.querySelectorAll(".legend li:not(.off)").length);
       document.title = [innerWidth, document.documentElement.scrollWidth, column().length, ...told].join(" ");
     </script></body>"""
     (empty / "told.html").write_text(re.sub("<meta http-equiv[^>]*>", "", text).replace("</body>", presses))
-    title = re.search(r"<title>(\d+) (\d+) 40 true true</title>", seen_by_a_browser(empty / "told.html"))
+    title = re.search(r"<title>(\d+) (\d+) 40 true true 7 7 21</title>", seen_by_a_browser(empty / "told.html"))
     assert title is not None
     assert int(title[2]) <= int(title[1]) <= 500

@@ -82,7 +82,7 @@ def _figures(page: Page, title: str, axis: str, keys: tuple[str, ...], *, percen
 def _task_ends(page: Page, axis: str) -> list[float]:
     """Return the places where tasks end, if all curves share them."""
     ends = set()
-    for run in (run for one in page.subject.coloured.values() for run in one.drawn[:MOST_ENDS]):
+    for run in (run for one in page.subject.shown for run in one.drawn[:MOST_ENDS]):
         points = curve(run, axis, "task")
         ends.add(tuple(x for (x, task), (_, following) in pairwise(points) if following > task))
     ends.discard(())  # trained on all tasks together, or on one

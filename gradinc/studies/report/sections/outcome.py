@@ -40,7 +40,9 @@ def settings_section(page: Page) -> Section | None:
         "(Student); a single run has no interval. The other numbers are means ± 95 % CI too. In figures, intervals of "
         "shares are cut at 0 and 100 %."
     )
-    table = ReportTable("Settings", [*heads, "runs", subject.score_name, "±", *_measures(subject.runs), *_COUNTS], rows)
+    table = ReportTable(
+        "Settings", [*heads, "runs", subject.score_name, "± 95 % CI", *_measures(subject.runs), *_COUNTS], rows
+    )
     return Section("Settings", [note], tables=[table])
 
 
@@ -71,12 +73,14 @@ def _mean_cell(one: RunGroup, *keys: str, show: Shown) -> Entry:
 
 
 def runs_section(page: Page) -> Section:
-    """Every run with its result."""
+    """Every run with its result, in the order of names; if each setting has one run, the best first."""
     subject = page.subject
+    several = len(subject.settings) < len(subject.runs)
+    runs = subject.runs if several else [run for one in subject.ranked for run in one.runs]
     keys = [*(["seed"] if len({settings(run).get("seed") for run in subject.runs}) > 1 else []), *subject.keys]
     head = ["run", "status", *(short(key, keys) for key in keys), subject.score_name, "loss"]
     named = Counter(run.name for run in subject.runs)
-    rows = [_run_row(subject, run, keys, path=named[run.name] > 1) for run in subject.runs]
+    rows = [_run_row(subject, run, keys, path=named[run.name] > 1) for run in runs]
     return Section("Runs", tables=[ReportTable("Runs", [*head, *_measures(subject.runs), *_COUNTS], rows)])
 
 

@@ -61,8 +61,8 @@ def provenance_section(page: Page) -> Section:
             rows.append(
                 [Entry(f"command, from step {segment.get('from_step')}"), Entry(str(segment.get("command"))[:400])]
             )
-    head = ["", "value"] if len(runs) == 1 else ["", "value", "runs"]
-    return Section("Provenance", tables=[ReportTable("Provenance", head, rows)])
+    head = ["record", "value"] if len(runs) == 1 else ["record", "value", "runs"]
+    return Section("Provenance", tables=[ReportTable("Provenance", head, rows, wrapped=True)])
 
 
 def mixed(runs: Sequence[RecordedRun]) -> list[str]:

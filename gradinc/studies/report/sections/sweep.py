@@ -11,9 +11,11 @@ from gradinc.records.curves import Points
 from gradinc.records.groups import RunGroup, value_order
 from gradinc.records.recorded import SCORES
 from gradinc.studies.report.axes import fit, tick_text
-from gradinc.studies.report.charts import Line, Upright, chart, cut, parallel
+from gradinc.studies.report.charts import Line, chart
 from gradinc.studies.report.document import Figure, LegendEntry, Section
+from gradinc.studies.report.parallel import Upright, parallel
 from gradinc.studies.report.subject import Page
+from gradinc.studies.report.svg import cut
 
 WIDE = 8.0
 """Ratio of values above which an axis is logarithmic."""
@@ -90,9 +92,8 @@ def _one_factor(page: Page, key: str, scored: Sequence[RunGroup]) -> Figure:
         points.append((places[one.values[key]], found.mean))
         if found.interval is not None:
             errors.append((places[one.values[key]], *found.interval))
-    style = "c1" if numeric else "c1 dots"
-    line = Line(page.subject.score_name, points, style, errors=errors, dots=True)
-    title = f"{page.subject.score_name} by {key.removesuffix('.name')}"
+    line = Line(page.subject.score_name, points, errors=errors, dots=True, joined=numeric)
+    title = f"{page.subject.score_name} by {short(key, page.subject.keys)}"
     return _by_key(page, title, [line], key, places)
 
 
@@ -107,13 +108,12 @@ def _marginal(page: Page, key: str, scored: Sequence[RunGroup]) -> Figure:
     lines = [
         Line("median", [(x, median(ys)) for x, ys in sorted(values.items())], "all", dots=False),
     ]
-    shown = page.subject.coloured.values()
     for one, style in page.subject.styles.items():
         found = one.score(measure)
         if found is not None:
             dot, place = [(places[one.values[key]], found.mean)], page.subject.places[one]
-            lines.append(Line(one.name, dot, f"{style} dots", dots=True, place=place, faint=one not in shown))
-    title = f"{page.subject.score_name} by {key.removesuffix('.name')}"
+            lines.append(Line(one.name, dot, style, dots=True, place=place, faint=one not in page.subject.shown))
+    title = f"{page.subject.score_name} by {short(key, page.subject.keys)}"
     return _by_key(page, title, lines, key, places)
 
 
@@ -124,7 +124,7 @@ def _by_key(page: Page, title: str, lines: Sequence[Line], key: str, places: dic
         ticks = [(t, tick_text(t)) for t in scale.ticks(4) if min(places.values()) <= t <= max(places.values())]
     picture = chart(
         page.numbers,
-        title,
+        page.subject.score_name,
         lines,
         short(key, page.subject.keys),
         percent=page.subject.measure == "accuracy",
@@ -148,14 +148,14 @@ def _parallel(page: Page, keys: Sequence[str]) -> Figure:
     ticks = [(scale(tick), tick_text(tick, percent=percent)) for tick in scale.ticks(6)]
     uprights.append(Upright(subject.score_name, ticks))
     heights.append([0.0 if each is None else scale(each.mean) for each in found])
-    order = {id(one): place for place, one in enumerate(reversed(subject.ranked))}
-    styles = {id(one): style for style, one in subject.coloured.items()}
+    order = {one: place for place, one in enumerate(reversed(subject.ranked))}
     threads = []
     for index, one in enumerate(subject.settings):
-        better = order[id(one)] / max(1, len(order) - 1)
-        style = "lost" if found[index] is None else styles.get(id(one), "c0")
-        opacity = 1.0 if style in styles.values() else 0.35 if style == "lost" else 0.08 + 0.6 * better**2
-        threads.append((order[id(one)], (one.name, [h[index] for h in heights], style, opacity)))
+        points = [(float(axis), each[index]) for axis, each in enumerate(heights)]
+        style = "lost" if found[index] is None else subject.styles[one]
+        line = Line(one.name, points, style, place=subject.places[one], faint=one not in subject.shown)
+        better = order[one] / max(1, len(order) - 1)
+        threads.append((order[one], (line, 0.08 + 0.6 * better**2)))
     threads.sort(key=lambda thread: thread[0])
     title = f"all settings and their {subject.score_name}"
     higher = "higher" if SCORES[subject.measure] else "lower"

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradinc.records import summary
-from gradinc.records.curves import Points
+from gradinc.records.curves import Points, average
 from gradinc.records.groups import RunGroup
 from gradinc.records.matrix import accuracy_matrix, forgetting_curve, mean_accuracy, mean_matrix, together
 from gradinc.records.metrics import Matrix
 from gradinc.records.statistics import estimate
-from gradinc.studies.report.charts import Line, chart, heat_map_figure
-from gradinc.studies.report.document import Entry, Figure, ReportTable, Section
-from gradinc.studies.report.subject import Page
+from gradinc.studies.report.charts import Line, chart
+from gradinc.studies.report.document import Entry, Figure, Gallery, ReportTable, Section
+from gradinc.studies.report.heat_map import heat_map_figure
+from gradinc.studies.report.subject import Page, Subject
+from gradinc.studies.report.svg import STYLES
 
 _KINDS = {"matrix": "", "task_matrix": ", with the task known"}
 """Matrices of a result, and their titles."""
@@ -31,45 +33,59 @@ MOST_MATRICES = 24
 """Largest number of settings with figures of their own: a matrix and the accuracy on each task."""
 
 _MOST_COLUMNS = 200
-"""Largest number of tasks for which the matrix is also a table; ``result.json`` has every matrix."""
+"""Largest number of tasks in the table; ``result.json`` has every matrix."""
 
 
 def tasks_section(page: Page) -> Section | None:
     """Accuracy matrices, and the curves that are computed from them; None if no run has a matrix."""
     subject = page.subject
-    figures, tables = [], []
-    for kind, words in _KINDS.items():
-        own = {one: mean_matrix(found) for one in subject.settings if (found := _of_one_shape(one, kind))}
-        if own:
-            figures += _over_tasks(page, own, kind)
-        for one in [one for one in subject.styles if one in own][:MOST_MATRICES]:
-            name = "accuracy matrix" + words + (f": {one.name}" if len(subject.settings) > 1 else "")
-            figures.append(Figure(heat_map_figure(page.numbers, name, own[one]), f"{name} (columns: tasks)"))
-            tables += [_table(name, own[one])] if len(own[one][0]) <= _MOST_COLUMNS else []
-        for one in [one for one in subject.styles if one in own and not together(own[one])][:MOST_MATRICES]:
-            figures.append(_each_task(page, own[one], words, one.name if len(subject.settings) > 1 else ""))
-    for kind, name in _OF_TOKENS.items():
-        for one in list(subject.styles)[:MOST_MATRICES]:
-            found = _of_one_shape(one, kind)
-            if found and len(found[0][0]) <= _MOST_COLUMNS:
-                title = f"{name} matrix" + (f": {one.name}" if len(subject.settings) > 1 else "")
-                tables.append(_table(title, mean_matrix(found), name))
-    if not figures:
+    own = {kind: _mean_matrices(subject, kind) for kind in _KINDS}
+    if not any(own.values()):
         return None
-    figures += _stability(page)
+    first = next(kind for kind in _KINDS if own[kind])
+    figures = [figure for kind in _KINDS for figure in _over_tasks(page, own[kind], kind)] + _stability(page)
+    galleries = [each for kind in _KINDS for each in _galleries(page, own[kind], kind, folded=kind != first)]
+    tables = [_table(page, own[kind], f"accuracy matrix{words}") for kind, words in _KINDS.items() if own[kind]]
+    for kind, name in _OF_TOKENS.items():
+        if found := _mean_matrices(subject, kind):
+            tables.append(_table(page, found, f"{name} matrix", name))
     protocols = sorted({run.protocol for run in subject.runs if run.protocol})
     notes = [
         DEFINITIONS,
         f"Metrics in the tables: {'; '.join(summary.MEASURES.values())}.",
+        "Accuracy on each task: the line of task j begins at j, and the thick line is the mean accuracy.",
         *([f"Protocol: {'; '.join(protocols)}."] if protocols else []),
     ]
     if len(subject.runs) > len(subject.settings):
-        notes.append("A matrix is the mean of its setting's finished runs.")
+        notes.append("A matrix is the mean of its setting's finished runs. Bands are the range of the runs.")
     if subject.part == "validation":
         notes.append("These runs use no test rows: accuracies are on validation rows.")
     if any(run.value("config", "stream", "scored_tasks") is not None for run in subject.runs):
         notes.append("The metrics in the tables are of the scored tasks only; the figures show all tasks.")
-    return Section("Tasks", [*notes, *_undefined(page)], subject.legend, figures, tables=tables)
+    notes += _undefined(page)
+    return Section("Tasks", notes, subject.legend, figures, galleries=galleries, tables=tables)
+
+
+def _mean_matrices(subject: Subject, kind: str) -> dict[RunGroup, Matrix]:
+    found = {one: _of_one_shape(one, kind) for one in subject.styles}
+    return {one: mean_matrix(matrices) for one, matrices in found.items() if matrices}
+
+
+def _galleries(page: Page, own: dict[RunGroup, Matrix], kind: str, *, folded: bool) -> list[Gallery]:
+    """Return the matrices side by side, and the accuracy on each task of each setting."""
+    words, drawn = _KINDS[kind], list(own.items())[:MOST_MATRICES]
+    matrices, tasks = [], []
+    for one, matrix in drawn:
+        setting = one.name if len(page.subject.settings) > 1 else ""
+        name = f"accuracy matrix{words}" + (f": {setting}" if setting else "")
+        matrices.append(Figure(heat_map_figure(page.numbers, name, matrix), setting or name))
+        if not together(matrix):
+            tasks.append(_each_task(page, one, matrix, kind, setting))
+    galleries = [
+        Gallery(f"Accuracy matrices{words} (columns: tasks)", matrices, folded),
+        Gallery(f"Accuracy on each task{words}, from the end of its training", tasks, folded),
+    ]
+    return [gallery for gallery in galleries if gallery.figures]
 
 
 def _of_one_shape(one: RunGroup, kind: str) -> list[Matrix]:
@@ -80,7 +96,7 @@ def _of_one_shape(one: RunGroup, kind: str) -> list[Matrix]:
 def _over_tasks(page: Page, own: dict[RunGroup, Matrix], kind: str) -> list[Figure]:
     """Mean accuracy and forgetting after each task, of all settings."""
     figures = []
-    count = max(len(matrix[0]) for matrix in own.values())
+    count = max((len(matrix[0]) for matrix in own.values()), default=0)
     for name, points in (("mean accuracy", mean_accuracy), ("forgetting", forgetting_curve)):
         curves: dict[RunGroup, list[Points]] = {
             one: [points(matrix) for run in one.drawn if (matrix := accuracy_matrix(run, kind)) is not None]
@@ -108,7 +124,7 @@ def _stability(page: Page) -> list[Figure]:
             x = 100 * found[0].mean
             errors = [(x, *found[1].interval)] if found[1].interval is not None else []
             points = [(x, found[1].mean)]
-            lines.append(replace(line, points=points, errors=errors, style=f"{line.style} dots", dots=True))
+            lines.append(replace(line, points=points, errors=errors, dots=True))
     if not lines:
         return []
     title = "stability (BWT) against plasticity (LA)"
@@ -120,27 +136,34 @@ def _ticks(tasks: int) -> list[tuple[float, str]]:
     return [(float(task), str(task)) for task in range(1, tasks + 1)]
 
 
-def _each_task(page: Page, matrix: Matrix, words: str, setting: str) -> Figure:
-    """Return the accuracy on every task during the training on later tasks."""
+def _each_task(page: Page, one: RunGroup, matrix: Matrix, kind: str, setting: str) -> Figure:
+    """Return the accuracy on every task during the training on later tasks, and the mean over the tasks so far."""
     lines = []
-    for j in range(len(matrix[0])):
+    count = len(matrix[0])
+    for j in range(count):
         points = [(float(i), v) for i in range(j + 1, len(matrix)) if (v := matrix[i][j]) is not None]
-        style = f"c{j + 1}" if len(matrix[0]) <= 6 else "faint" if len(matrix[0]) > _MOST_TASKS else f"c{j % 6 + 1}"
-        lines.append(Line(f"task {j + 1}", points, style, dots=len(matrix[0]) <= 6))
-    title = f"accuracy on each task{words}" + (f": {setting}" if setting else "")
-    return Figure(
-        chart(page.numbers, title, lines, "tasks learnt", percent=True, ticks=_ticks(len(matrix[0]))),
-        f"{title}, each from the end of its training",
-    )
+        style = f"c{j % STYLES + 1}" if count <= _MOST_TASKS else "faint"
+        lines.append(Line(f"task {j + 1}", points, style, dots=count <= _MOST_TASKS))
+    means = [mean_accuracy(found) for run in one.drawn if (found := accuracy_matrix(run, kind)) is not None]
+    mean, band = average(means)
+    lines.append(Line("mean over the tasks so far", mean, "mean", band))
+    title = f"accuracy on each task{_KINDS[kind]}" + (f": {setting}" if setting else "")
+    picture = chart(page.numbers, title, lines, "tasks learnt", percent=True, ticks=_ticks(count))
+    return Figure(picture, setting or title)
 
 
-def _table(name: str, matrix: Matrix, measure: str = "accuracy") -> ReportTable:
-    head = ["after task", *(f"on {j}" for j in range(1, len(matrix[0]) + 1))]
+def _table(page: Page, own: dict[RunGroup, Matrix], title: str, measure: str = "accuracy") -> ReportTable:
+    several = len(page.subject.settings) > 1
+    columns = min(max(len(matrix[0]) for matrix in own.values()), _MOST_COLUMNS)
+    head = [*(["setting"] if several else []), "after task", *(f"on {j}" for j in range(1, columns + 1))]
     rows = []
-    for i, row in enumerate(matrix):
-        after = "none" if i == 0 else "all" if together(matrix) else str(i)
-        rows.append([Entry(after), *(Entry(_cell(v, measure), v) for v in row)])
-    return ReportTable(name, head, rows, folded=True)
+    for one, matrix in own.items():
+        for i, row in enumerate(matrix):
+            after = "none" if i == 0 else "all" if together(matrix) else str(i)
+            values = [*row, *[None] * columns][:columns]
+            cells = [Entry(_cell(v, measure), v) for v in values]
+            rows.append([*([Entry(one.name)] if several else []), Entry(after), *cells])
+    return ReportTable(title, head, rows, folded=True)
 
 
 def _cell(value: float | None, measure: str) -> str:

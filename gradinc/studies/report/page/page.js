@@ -26,11 +26,26 @@ for (const table of document.querySelectorAll("table.sort")) {
 const chooser = document.querySelector(".chooser");
 if (chooser) {
   const boxes = [...chooser.querySelectorAll("input")];
+  const parts = box => document.querySelectorAll(`[data-s="${box.value}"]`);
+  const style = part => Number(/(?:^| )c(\d+)/.exec(part.getAttribute("class"))?.[1]);
+  const restyle = (part, old, now) => {  // class c3 and marker m3
+    part.classList.replace(`c${old}`, `c${now}`);
+    for (const use of part.querySelectorAll("use")) use.setAttribute("href", `#m${now}`);
+  };
+  const distinguish = box => {  // another style if a chosen setting has the same one
+    const own = style(box.parentNode);
+    const taken = new Set(boxes.filter(each => each.checked && each !== box).map(each => style(each.parentNode)));
+    const free = [...document.querySelectorAll(".markers path")].map((_, i) => i + 1).find(n => !taken.has(n));
+    if (taken.has(own) && free) for (const part of parts(box)) if (style(part)) restyle(part, own, free);
+  };
   const show = box => {
-    for (const part of document.querySelectorAll(`[data-s="${box.value}"]`)) {
+    if (box.checked) distinguish(box);
+    for (const part of parts(box)) {
+      if (part.matches("label")) continue;
       part.classList.toggle("off", !box.checked);
       if (box.checked && part.matches("g")) part.parentNode.append(part);
     }
+    document.body.classList.toggle("crowded", boxes.filter(each => each.checked).length > 5);
   };
   chooser.hidden = false;
   for (const box of boxes) box.addEventListener("change", () => show(box));
