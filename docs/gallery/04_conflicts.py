@@ -1,7 +1,8 @@
 """Conflicting gradients: mean, PCGrad and UPGrad
 
 Two micro-batches ask for different directions. Their mean would raise the loss of the second one to first order: its
-product with that gradient is negative. PCGrad and UPGrad give an update that conflicts with neither.
+product with that gradient is negative. PCGrad and UPGrad give an update that conflicts with neither: with two gradients
+it is the same one.
 """
 
 import matplotlib.pyplot as plt
@@ -23,9 +24,9 @@ figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 for g, name in zip(rows, ("g1", "g2"), strict=True):
     axes.annotate("", g, (0, 0), arrowprops={"arrowstyle": "-|>", "color": "0.6", "linewidth": 2})
     axes.annotate(name, g, (3, 3), textcoords="offset points", color="0.4")
-for (name, g), color in zip(combined.items(), ("#d55e00", "#0072b2", "#009e73"), strict=True):
-    axes.annotate("", g, (0, 0), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2})
-    axes.plot([], [], color=color, label=name)
+for (name, g), color, width in zip(combined.items(), ("#d55e00", "#56b4e9", "#004d40"), (2, 6, 1.5), strict=True):
+    axes.annotate("", g, (0, 0), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": width})
+    axes.plot([], [], color=color, linewidth=width, label=name)
 axes.set(xlim=(-1.3, 3.3), ylim=(-0.1, 1.6))
 axes.axhline(0, color="0.9", zorder=0)
 axes.axvline(0, color="0.9", zorder=0)

@@ -109,3 +109,12 @@ def test_the_first_page_prints_what_it_shows(empty: Path, monkeypatch: pytest.Mo
             assert without_numbers(each.printed) == without_numbers(each.shown), each.command
         else:
             assert "error" not in each.printed.lower(), each.command
+
+
+def test_the_loop_of_the_page_about_loops_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (DOCS / "own_loop.md").read_text(encoding="utf-8")
+    loop = next(text for language, text in shown.BLOCK.findall(page) if language == "python")
+    exec(compile(loop, "own_loop.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == ["3 3", "3 6"]
+    assert "prints " + " and ".join(f"`{line}`" for line in printed) in page
