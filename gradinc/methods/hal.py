@@ -26,7 +26,7 @@ from gradinc.data.task import Setting, Task
 
 
 class HAL(Method):
-    """Hindsight anchor learning: replay, and outputs at learned points that must not move
+    """Hindsight anchor learning: replay, and fixed outputs at learned points
 
     Paper: Chaudhry et al. 2021, arXiv 2002.08165, equations 3 and 4
 
