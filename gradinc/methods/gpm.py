@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -38,7 +39,7 @@ class GPM(Method):
         rows: random training rows of a task for the basis.
     """
 
-    state = ("bases", "still")
+    state: ClassVar[tuple[str, ...]] = ("bases", "still")
     role = "confines"
     needs_past = True
     rests = "weights and statistics"

@@ -6,6 +6,8 @@ updates} $$
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ class Lookahead(Method):
         alpha: share of the way to the fast weights that the slow weights move.
     """
 
-    state = ("slow", "t")
+    state: ClassVar[tuple[str, ...]] = ("slow", "t")
     role = "averages"
 
     def __init__(self, *, k: Count = 5, alpha: Fraction = 0.5) -> None:

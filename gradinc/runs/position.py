@@ -97,5 +97,6 @@ class Position:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint stores of the position: all but `LOGGED`."""
-        state = asdict(replace(self, **{name: [] for name in LOGGED}))
+        empty: dict[str, Any] = {name: [] for name in LOGGED}
+        state = asdict(replace(self, **empty))
         return {name: value for name, value in state.items() if name not in LOGGED}
