@@ -50,6 +50,7 @@ CHANGES: dict[str, Any] = {
     "data.normalize": "unit",
     "data.pad": 2,
     "data.shuffle": False,
+    "data.group_by_length": True,
     "criterion.name": "squared_error",
     "criterion.class_weights": "balanced",
     "data.augment": ["flip"],
