@@ -16,10 +16,11 @@ from gradinc.records.metrics import Matrix
 from gradinc.records.online import are_errors, mean_of_tasks, online_curves
 from gradinc.records.recorded import finite
 from gradinc.records.results import ResultTable, bounds, is_share
-from gradinc.studies.figures.style import MARKERS, colour, look, new_figure, paper_style
+from gradinc.studies.figures.layout import finish, label_axes, panels, slant, whole_ticks
+from gradinc.studies.figures.style import colour, look, marker_of, paper_style
 
-RATIO = 0.68
-"""Height of a panel, as a share of its width."""
+_MOST_POINTS = 20
+"""Largest number of tasks with a tick each."""
 
 WIDE_RANGE = 8.0
 """Ratio of values above which an axis is logarithmic."""
@@ -73,8 +74,10 @@ def draw(kind: str, request: Request) -> Any:
 
 def draw_curves(request: Request) -> Any:
     """Numbers of the log during training: the mean of a setting's runs, and its 95 % interval."""
+    from matplotlib.ticker import LogFormatter
+
     table, names = request.table, request.table.metrics
-    figure, axes = _panels(request, len(names))
+    figure, axes = panels(request.width, request.height, len(names))
     for axis, name in zip(axes, names, strict=True):
         keys = tuple(name.split("."))
         share, between = is_share(name, table.runs), bounds(name, table.runs)
@@ -85,32 +88,34 @@ def draw_curves(request: Request) -> Any:
             _line(axis, index, request.named(one.name), line, band, scale=100 if share else 1)
         if not any_line:
             raise UserError(name, f"no log has it over {request.over}", "Such as train.loss or validation.accuracy")
-        _axis(axis, request.over, _with_unit(request.named(name.replace(".", " ")), share))
+        label_axes(axis, request.over, _with_unit(request.named(name.replace(".", " ")), share))
         if not share and keys[-1] == "loss":
             axis.set_yscale("log")
-    _legend(figure, axes)
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    finish(request.height, figure, axes)
     return figure
 
 
 def draw_average(request: Request) -> Any:
     """Average accuracy on the tasks so far after each task, and its 95 % interval."""
-    figure, (axis,) = _panels(request, 1)
+    figure, (axis,) = panels(request.width, request.height, 1)
     tasks = 0
     for index, one in enumerate(_with_matrix(request.table)):
         found = [mean_accuracy(matrix) for matrix in _matrices(one)]
         line, band = with_interval(found, (0.0, 1.0))
         tasks = max(tasks, *(int(x) for x, _ in line)) if line else tasks
-        _line(axis, index, request.named(one.name), line, band, scale=100, marker=MARKERS[index % len(MARKERS)])
-    _axis(axis, "tasks learnt", "average accuracy (%)")
-    _whole_ticks(axis, tasks)
-    _legend(figure, [axis])
+        _line(axis, index, request.named(one.name), line, band, scale=100, marker=marker_of(index))
+    label_axes(axis, "tasks learnt", "average accuracy (%)")
+    whole_ticks(axis, tasks)
+    finish(request.height, figure, [axis])
     return figure
 
 
 def draw_tasks(request: Request) -> Any:
     """Accuracy on each task after each task, one panel for each setting; the black line is the average so far."""
     settings = _with_matrix(request.table)
-    figure, axes = _panels(request, len(settings))
+    figure, axes = panels(request.width, request.height, len(settings))
     for axis, one in zip(axes, settings, strict=True):
         matrix = mean_matrix(_matrices(one))
         if together(matrix):
@@ -122,11 +127,11 @@ def draw_tasks(request: Request) -> Any:
         mean = mean_accuracy(matrix)
         if mean:
             axis.plot([x for x, _ in mean], [100 * y for _, y in mean], color="black", linewidth=1.6)
-        _axis(axis, "tasks learnt", "accuracy (%)")
-        _whole_ticks(axis, count)
+        label_axes(axis, "tasks learnt", "accuracy (%)")
+        whole_ticks(axis, count)
         axis.set_title(request.named(one.name))
         axis.set_ylim(-2, 102)
-    _legend(figure, axes)
+    finish(request.height, figure, axes)
     return figure
 
 
@@ -137,20 +142,22 @@ def draw_online(request: Request) -> Any:
         raise UserError(
             "gradinc figure", "none of these runs has several tasks", "Train with a stream, as stream=split"
         )
-    figure, (axis,) = _panels(request, 1)
+    figure, (axis,) = panels(request.width, request.height, 1)
     errors = are_errors(curves)
     for index, (one, found) in enumerate(curves.items()):
         line, band = mean_of_tasks(found, errors=errors, parts=TASK_POINTS)
         _line(axis, index, request.named(one.name), line, band, scale=1 if errors else 100)
-    _axis(axis, "task", "online MSE" if errors else "online accuracy (%)", zero=False)
-    _legend(figure, [axis])
+    label_axes(axis, "task", "online MSE" if errors else "online accuracy (%)", zero=False)
+    if max(len(points) for found in curves.values() for points in found) <= _MOST_POINTS:
+        whole_ticks(axis, max(int(x) for found in curves.values() for points in found for x, _ in points))
+    finish(request.height, figure, [axis])
     return figure
 
 
 def draw_matrices(request: Request) -> Any:
     """Accuracy matrices side by side, with one scale of colours: rows after each task, columns for each task."""
     settings = _with_matrix(request.table)
-    figure, axes = _panels(request, len(settings), ratio=0.95)
+    figure, axes = panels(request.width, request.height, len(settings), ratio=0.95)
     image = None
     for axis, one in zip(axes, settings, strict=True):
         found = mean_matrix(_matrices(one))
@@ -170,14 +177,15 @@ def draw_matrices(request: Request) -> Any:
                     if value == value:
                         shade = "black" if value > 100 * BRIGHT else "white"
                         axis.text(j, i, f"{value:.0f}", ha="center", va="center", color=shade, fontsize=6)
-    figure.colorbar(image, ax=list(axes), label="accuracy (%)", shrink=0.9)
+    finish(request.height, figure, axes)
+    figure.colorbar(image, ax=list(axes), label="accuracy (%)", shrink=0.9, aspect=10 * figure.get_figheight())
     return figure
 
 
 def draw_bars(request: Request) -> Any:
     """Means of settings with their 95 % intervals, one panel for each metric."""
     table = request.table
-    figure, axes = _panels(request, len(table.metrics))
+    figure, axes = panels(request.width, request.height, len(table.metrics))
     for axis, name in zip(axes, table.metrics, strict=True):
         scale = 100 if name in table.shares else 1
         for index, one in enumerate(table.settings):
@@ -188,8 +196,8 @@ def draw_bars(request: Request) -> Any:
             axis.bar(index, mean, color=colour(index), width=0.7)
             axis.errorbar(index, mean, [[mean - low], [high - mean]], color="black", capsize=2, linewidth=0.8)
         names = [request.named(one.name) for one in table.settings]
-        slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 8 else {}
-        axis.set_xticks(range(len(names)), names, **slanted)
+        room = request.width / axis.get_gridspec().ncols - 0.5
+        axis.set_xticks(range(len(names)), names, **slant(names, room))
         axis.grid(visible=False, axis="x")
         axis.set_ylabel(_with_unit(request.named(name), name in table.shares))
     return figure
@@ -206,7 +214,7 @@ def draw_sweep(request: Request) -> Any:
     others = [each for each in table.keys if each != key]
     for one in table.settings:
         families.setdefault(_family(one, others), []).append(one)
-    figure, axes = _panels(request, len(table.metrics))
+    figure, axes = panels(request.width, request.height, len(table.metrics))
     for axis, name in zip(axes, table.metrics, strict=True):
         scale = 100 if name in table.shares else 1
         for index, (family, members) in enumerate(families.items()):
@@ -218,19 +226,19 @@ def draw_sweep(request: Request) -> Any:
             points.sort()
             xs, means = [p[0] for p in points], [p[1] for p in points]
             errors = [[p[1] - p[2] for p in points], [p[3] - p[1] for p in points]]
-            style = {**look(index), "marker": MARKERS[index % len(MARKERS)], "capsize": 2, "elinewidth": 0.7}
+            style = {**look(index), "marker": marker_of(index), "capsize": 2, "elinewidth": 0.7}
             axis.errorbar(xs, means, errors, label=request.named(family), **style)
         if numeric and min(places.values()) > 0 and max(places.values()) / min(places.values()) >= WIDE_RANGE:
             axis.set_xscale("log")
         if not numeric:
             axis.set_xticks(list(places.values()), values)
-        _axis(
+        label_axes(
             axis,
             request.named(short(key, table.keys)),
             _with_unit(request.named(name), name in table.shares),
             zero=False,
         )
-    _legend(figure, axes)
+    finish(request.height, figure, axes)
     return figure
 
 
@@ -246,18 +254,6 @@ FIGURES: dict[str, Callable[[Request], Any]] = {
 """The kinds of figures, by name."""
 
 
-def _panels(request: Request, count: int, ratio: float = RATIO) -> tuple[Any, list[Any]]:
-    """Return a figure with panels beside and below each other, about as wide as a third of a page at least."""
-    columns = min(count, max(1, round(request.width / 2.1)))
-    rows = -(-count // columns)
-    height = request.height or request.width / columns * ratio * rows
-    figure = new_figure(request.width, height)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for axis in axes[count:]:
-        axis.remove()
-    return figure, axes[:count]
-
-
 def _line(axis: Any, index: int, name: str, line: Any, band: Any, *, scale: float, **style: Any) -> None:
     if not line:
         return
@@ -265,27 +261,6 @@ def _line(axis: Any, index: int, name: str, line: Any, band: Any, *, scale: floa
     if band:
         ends = [scale * low for _, low, _ in band], [scale * high for _, _, high in band]
         axis.fill_between([x for x, _, _ in band], *ends, color=colour(index), alpha=0.18, linewidth=0)
-
-
-def _axis(axis: Any, x: str, y: str, *, zero: bool = True) -> None:
-    axis.set_xlabel(x)
-    axis.set_ylabel(y)
-    if zero and axis.get_xlim()[0] < 0:
-        axis.set_xlim(left=0)
-    if y.endswith("(%)"):
-        low, high = axis.get_ylim()
-        axis.set_ylim(low if low < -3 else max(low, -1), min(high, 101))
-
-
-def _whole_ticks(axis: Any, count: int) -> None:
-    axis.set_xticks(range(1, count + 1, 1 + (count - 1) // 10))
-    axis.set_xlim(0.8, count + 0.2)
-
-
-def _legend(figure: Any, axes: Sequence[Any]) -> None:
-    handles, names = axes[0].get_legend_handles_labels()
-    if len(names) > 1:
-        figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 3))
 
 
 def _shade(task: int, count: int) -> dict[str, Any]:

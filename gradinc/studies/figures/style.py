@@ -82,6 +82,11 @@ def look(index: int) -> dict[str, Any]:
     return {"color": colour(index), "linestyle": LINES[(index + index // len(PALETTE)) % len(LINES)]}
 
 
+def marker_of(index: int) -> str:
+    """Return the marker of a setting; after all colours have been used, the markers are shifted."""
+    return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
+
+
 def save_figure(figure: Any, file: Path) -> None:
     """Write a figure in the format of the file's ending, without a date: the same runs give the same bytes.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,32 @@ def test_bars_have_the_means_and_the_intervals_of_the_runs(runs: Path) -> None:
     half = 4.302652729911275 * 0.01 / 3**0.5
     ends = [segment[1][1] - segment[0][1] for bar in axis.collections for segment in bar.get_segments()]
     assert ends == pytest.approx([200 * half] * 4)
+
+
+def test_legends_and_names_fit_however_many_settings_there_are(empty: Path) -> None:
+    for number in range(10):
+        matrix = [[0.1, 0.1], [0.9, 0.2], [0.5, 0.6]]
+        own = {"strategy__methods": {"er": {"memory": 1000 * number}}, "model": {"name": "a_wide_network"}}
+        name = f"experience-{number}"
+        write_run(
+            empty / "outputs", name, result={"metrics": {"acc": 0.5}, "matrix": matrix}, strategy__name=name, **own
+        )
+    table = result_table(runs_under(empty / "outputs"), ["acc", "test"])
+    heights = {}
+    for kind in ("average", "bars"):
+        figure = draw(kind, Request(table, 3.25))
+        figure.canvas.draw()
+        for legend in figure.legends:
+            assert figure.bbox.containsx(legend.get_window_extent().x0)
+            assert figure.bbox.containsx(legend.get_window_extent().x1)
+        for axis in figure.axes if kind == "bars" else []:
+            boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
+            assert len(boxes) == 10
+            assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+        heights[kind] = figure.get_figheight()
+    few = replace(table, settings=table.settings[:2])
+    assert draw("average", Request(few, 3.25)).get_figheight() < heights["average"]
+    assert draw("average", Request(table, 3.25, 2.0)).get_figheight() == 2.0, "the height that was asked for"
 
 
 def test_average_accuracy_is_over_the_tasks_so_far(runs: Path) -> None:
