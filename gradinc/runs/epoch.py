@@ -112,7 +112,9 @@ class Epoch:
             return torch.arange(count)
         draws = generator(self.seed, "order", self.task.index, number)
         order = torch.randperm(count, generator=draws)
-        return by_length(order, lengths, self.options.batch_size, draws) if self.options.group_by_length else order
+        if not self.options.group_by_length or lengths is None:  # states that a model computed have one length
+            return order
+        return by_length(order, lengths, self.options.batch_size, draws)
 
     def _sums(self, terms: Tensor, order: Tensor) -> list[float]:
         """Return Σ of the terms of the rows of each micro-batch."""
@@ -127,7 +129,7 @@ class Epoch:
         return (torch.cat(own) if own else order[:0]), size, 0
 
 
-def by_length(order: Tensor, lengths: Tensor | None, size: int, draws: Generator) -> Tensor:
+def by_length(order: Tensor, lengths: Tensor, size: int, draws: Generator) -> Tensor:
     """Return an order in which the rows of a micro-batch have similar lengths.
 
     The rows of `GROUPED` micro-batches at a time are sorted, and then the micro-batches are shuffled. So which rows
@@ -139,7 +141,6 @@ def by_length(order: Tensor, lengths: Tensor | None, size: int, draws: Generator
         size: rows of a micro-batch.
         draws: makes the order of the micro-batches.
     """
-    assert lengths is not None
     whole = len(order) // size * size
     groups = order[:whole].split(GROUPED * size)
     grouped = torch.cat([group[lengths[group].argsort(stable=True)] for group in groups]).view(-1, size)

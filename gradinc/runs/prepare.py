@@ -125,7 +125,7 @@ def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
     if config.budget.tokens is not None and dataset.text is None:
         where = f"budget.tokens={config.budget.tokens}"
         raise UserError(where, f"{config.data.name} has no tokens", "Use budget.samples or budget.epochs")
-    if config.data.group_by_length and dataset.text is None:
+    if config.data.group_by_length and dataset.text is None and encoding_of(config) is None:
         what = f"the rows of {config.data.name} have one length"
         raise UserError("data.group_by_length=true", what, "Leave it out, or use data of text")
     part = config.evaluate.rows

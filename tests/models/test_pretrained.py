@@ -299,6 +299,9 @@ def test_cached_states_give_the_numbers_of_the_model_itself(
     assert cached["test"]["loss"] == pytest.approx(plain["test"]["loss"], rel=1e-9)
     assert again["weights_digest"] == cached["weights_digest"]
     assert len(list((tmp_path / "cache" / "gradinc" / "states").iterdir())) == 1
+    assert main(["train", *common, "name=grouped", "model.cache=true", "data.group_by_length=true"]) == 0
+    grouped = json.loads((tmp_path / "out" / "grouped" / "result.json").read_text())
+    assert grouped["weights_digest"] == cached["weights_digest"], "states have one length"
     (stored,) = (tmp_path / "cache" / "gradinc" / "states").iterdir()
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
     assert main(["train", *common, "name=damaged", "model.cache=true"]) == 0
