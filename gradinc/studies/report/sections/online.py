@@ -26,7 +26,9 @@ def online_section(page: Page) -> Section | None:
     losses = are_errors(curves)
     title, measure = ("online MSE", "mse") if losses else ("online accuracy", "accuracy")
     lines = subject.with_places({one: mean_of_tasks(found, errors=losses) for one, found in curves.items()})
-    picture = chart(page.numbers, title, lines, "task", percent=not losses)
+    tasks = max(int(x) for found in curves.values() for points in found for x, _ in points)
+    ticks = [(float(task), str(task)) for task in range(1, tasks + 1)] if tasks <= GRID else []
+    picture = chart(page.numbers, title, lines, "task", percent=not losses, ticks=ticks)
     notes = [
         f"The {title} of a task is the mean over its rows, each predicted by the forward pass of its own step, "
         "before the update. It needs no evaluation. Replayed rows do not count.",
