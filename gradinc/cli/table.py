@@ -82,7 +82,7 @@ def _run_and_show(
     if not options.collect and (missing := missing_jobs(table, cells, earlier)):
         # A JSON document is printed alone.
         with redirect_stdout(sys.stderr) if options.json else going_on():
-            if not options.quiet:
+            if missing[0].config.progress != "quiet":
                 console.print(f"{counted(len(missing), 'run')} to do: {duration_of(table, cells, missing, earlier)}")
             code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
