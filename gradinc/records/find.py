@@ -10,7 +10,7 @@ from typing import Any
 from gradinc.base.errors import UserError
 from gradinc.config.names import choose
 from gradinc.records.recorded import RecordedRun
-from gradinc.records.schemas import called_now, is_run, read_json
+from gradinc.records.schemas import SWEEP_FILE, called_now, is_run, read_json
 
 _DIGEST = re.compile(r"[0-9a-f]{4,8}")
 
@@ -18,7 +18,7 @@ _DIGEST = re.compile(r"[0-9a-f]{4,8}")
 def find_runs(arguments: Sequence[str], output: str = "outputs") -> list[RecordedRun]:
     """Return the runs that the arguments name, without repetition, in the order of the arguments and then of names.
 
-    An argument is the path of a run or its name under `output`; a directory of runs; a pattern such as
+    An argument is the path of a run or its name under `output`; a directory of runs or of named sweeps; a pattern like
     ``outputs/digits-*``; the beginning of names; the digits at the end of a run's name; or a JSON file that lists runs
     under ``runs``, such as a table's.
 
@@ -64,7 +64,7 @@ def find_one(argument: str, output: str = "outputs") -> RecordedRun:
 
 
 def runs_under(folder: Path) -> list[RecordedRun]:
-    """Return all runs of an output directory, by name.
+    """Return all runs of an output directory and of the named sweeps in it, by name.
 
     Raises:
         UserError: it is not a directory.
@@ -145,7 +145,17 @@ def _ending(digits: str, output: Path) -> list[Path]:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    return sorted(path for path in _listing(folder) if is_run(path))
+    """Return the runs in a directory and in the folders of its named sweeps, by name.
+
+    Of runs with one name, which have the same settings and seed, the first counts: one in the directory itself.
+    """
+    sweeps = sorted(path for path in _listing(folder) if (path / SWEEP_FILE).is_file())
+    found: dict[str, Path] = {}
+    for each in (folder, *sweeps):
+        for path in _listing(each):
+            if is_run(path):
+                found.setdefault(path.name, path)
+    return [found[name] for name in sorted(found)]
 
 
 def _listing(folder: Path) -> Iterable[Path]:

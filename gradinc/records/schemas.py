@@ -143,6 +143,10 @@ ENDED = tuple(_ENDED)
 """States in which the same command has nothing left to do; in any other state the run's files still change."""
 
 
+SWEEP_FILE = "sweep.json"
+"""File in the folder of a sweep with a name."""
+
+
 def is_run(path: Path) -> bool:
     """Return whether a directory is a run's, whatever the state of its files."""
     return any((path / name).is_file() for name in ("config.yaml", "meta.json"))

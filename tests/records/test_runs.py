@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from written_runs import write_run
 
 
 def listed(outcome: Any) -> list[str]:
@@ -158,3 +160,18 @@ def test_bad_input_is_one_line(gradinc: Any, written: Any, arguments: list[str],
     written("ab")
     outcome = gradinc(*arguments)
     assert (outcome.code, outcome.out, outcome.err) == (2, "", line + "\n")
+
+
+def test_runs_of_named_sweeps_are_found_at_the_output_directory(gradinc: Any, written: Any, empty: Path) -> None:
+    """Each run once, also if it was trained in two sweeps; a folder that is no sweep's is not searched."""
+    from gradinc.records.schemas import SWEEP_FILE
+
+    written("alone-s0-00000000", sealed=True, test=0.8)
+    for folder, name in (("one", "a-s0-11111111"), ("one", "b-s0-22222222"), ("two", "a-s0-11111111")):
+        write_run(empty / "outputs" / folder, name, sealed=True, test=0.9)
+        (empty / "outputs" / folder / SWEEP_FILE).write_text("{}")
+    write_run(empty / "outputs" / "kept", "c-s0-33333333", sealed=True, test=0.7)
+    assert sorted(listed(gradinc("runs", "--json"))) == ["a-s0-11111111", "alone-s0-00000000", "b-s0-22222222"]
+    assert listed(gradinc("runs", "--json", "--output", "outputs/kept")) == ["c-s0-33333333"]
+    compared = gradinc("compare", "outputs", "--by", "run", "--json").out
+    assert len(json.loads(compared)) == 3

@@ -257,6 +257,8 @@ FIGURES: dict[str, Callable[[Request], Any]] = {
 def _line(axis: Any, index: int, name: str, line: Any, band: Any, *, scale: float, **style: Any) -> None:
     if not line:
         return
+    if len(line) == 1:  # a line through one point has no length
+        style["marker"] = marker_of(index)
     axis.plot([x for x, _ in line], [scale * y for _, y in line], label=name, **look(index), **style)
     if band:
         ends = [scale * low for _, low, _ in band], [scale * high for _, _, high in band]

@@ -11,10 +11,9 @@ from gradinc.base.files import storing, write_json
 from gradinc.config.compose import Job
 from gradinc.config.identity import identified
 from gradinc.config.names import shown
-from gradinc.records.schemas import is_run, read_json
+from gradinc.records.schemas import SWEEP_FILE, is_run, read_json
 from gradinc.records.seal import is_intact, seal
 
-_FILE = "sweep.json"
 LONGEST_LIST = 8
 """Largest number of values of a key that a message lists."""
 
@@ -33,12 +32,12 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
         return
     record = _record(folder)
     if record is None:
-        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {_FILE}
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {SWEEP_FILE}
         if names <= set(_runs(jobs)):  # a run's name identifies what it computes, so there is no ambiguity
             return
         if any(is_run(folder / name) for name in names):
             what = "is missing or damaged, and there are runs of another grid in the folder"
-            raise UserError(str(folder / _FILE), what, "Restore it, or use another name=…")
+            raise UserError(str(folder / SWEEP_FILE), what, "Restore it, or use another name=…")
         raise UserError(str(folder), "is not the folder of a sweep", "Use another name=…")
     before, now = record["grid"], _grid(jobs)
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
@@ -59,12 +58,12 @@ def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         record = {"command": command, "grid": _grid(jobs), "runs": _runs(jobs)}
-        write_json(folder / _FILE, seal(record, folder))
+        write_json(folder / SWEEP_FILE, seal(record, folder))
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
     """Return the content of the folder's file, or None if it is missing or damaged."""
-    record = read_json(folder / _FILE) or {}
+    record = read_json(folder / SWEEP_FILE) or {}
     if not is_intact(record):
         return None
     grid, runs = record.get("grid"), record.get("runs")

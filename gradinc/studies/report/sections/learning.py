@@ -94,9 +94,9 @@ def _table(page: Page, title: str, keys: tuple[str, ...]) -> list[ReportTable]:
     for one in page.subject.styles:
         points, _ = average([curve(run, "samples", *keys) for run in one.drawn])
         if points:
-            places = [points[0][0] + share * (points[-1][0] - points[0][0]) for share in SHARES]
-            values = [value_at(points, x) for x in places]
-            texts = [summary.score_text(v, "accuracy") if keys[-1] == "accuracy" else f"{v:.4g}" for v in values]
+            places = [share * points[-1][0] for share in SHARES]
+            values = [value_at(points, x) if x >= points[0][0] else None for x in places]
+            texts = [summary.score_text(v, "accuracy") if keys[-1] == "accuracy" else number_text(v) for v in values]
             rows.append([Entry(one.name), Entry(count_text(points[-1][0])), *map(Entry, texts)])
     head = ["setting", "samples", *(f"at {share:.0%}" for share in SHARES)]
     return [ReportTable(f"{title} at shares of the samples", head, rows, folded=True)] if rows else []
