@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         print(printable(line))
     starts = ", ".join(map(str, drilled.starts))
     print(f"{counted(drilled.kills, 'kill')}, starts from steps {starts}: {_verdict(drilled.differences)}")
-    if not any(drilled.starts):
+    if not drilled.differences and not any(drilled.starts):
         print("No start was from a checkpoint, so no resume was tried. Give a longer job.", file=sys.stderr)
     return int(bool(drilled.differences))
 
