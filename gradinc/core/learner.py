@@ -204,21 +204,31 @@ class Learner:
         Args:
             task: the task of the rows, for methods with weights of their own for each task.
         """
-        standing = [weights for method in self.methods if (weights := method.standing(self, task)) is not None]
-        if not standing:
+        standing = self._standing(task)
+        if standing is None:
             yield
             return
         before = self.weights.value.clone()
-        self.weights.value.copy_(standing[-1])
+        self.weights.value.copy_(standing)
         try:
             yield
         finally:
             self.weights.value.copy_(before)
 
-    def measured(self) -> dict[str, Tensor]:
-        """Return a copy of the weights and buffers that evaluation uses, by their names in the model."""
+    def measured(self) -> dict[str, Tensor] | None:
+        """Return a copy of the weights and buffers that evaluation uses, by their names in the model.
+
+        None if evaluation uses the weights in training.
+        """
+        standing = self._standing()
+        if standing is None or torch.equal(standing, self.weights.value):
+            return None
         with self.evaluating():
             return {name: values.clone() for name, values in self.model.state_dict().items()}
+
+    def _standing(self, task: int | None = None) -> Tensor | None:
+        found = [weights for method in self.methods if (weights := method.standing(self, task)) is not None]
+        return found[-1] if found else None
 
     def classifier(self) -> Callable[[Tensor], Tensor] | None:
         """Return the function that evaluation uses instead of the model, if a method provides one."""

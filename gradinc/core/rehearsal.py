@@ -94,10 +94,14 @@ def replay(batch: Batch, memory: Memory, rows: int, learner: LearnerView, *names
     """
     if len(memory) == 0:
         return batch
-    drawn = [memory.slots(rows, learner.rng(name)) for name in names]
-    slots = [torch.arange(len(memory), device=batch.y.device) if each is None else each for each in drawn]
-    stored = memory.rows(torch.cat(slots))
+    stored = memory.rows(torch.cat([drawn_slots(memory, rows, learner.rng(name)) for name in names]))
     return batch.replaying(**stored, weight=weight, names=names, terms=learner.criterion.terms(stored["y"]))
+
+
+def drawn_slots(memory: Memory, rows: int, random: torch.Generator) -> Tensor:
+    """Draw slots of a memory, int64, shape (n,); all of them if it has no more than `rows` rows."""
+    slots = memory.slots(rows, random)
+    return torch.arange(len(memory), device=random.device) if slots is None else slots
 
 
 def fill(memory: Memory, window: Window, **fields: Sequence[Tensor]) -> None:

@@ -56,13 +56,17 @@ class AGEM(Method):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.memory:
             return
-        rows, self.chosen = rows_of(self.memory, self.chosen), None
-        ref = learner.gradient(batch_of(rows, self.task))
+        ref = self.reference(learner)
         product, square = torch.dot(g, ref), torch.dot(ref, ref).clamp(min=tiny(g))
         harm = product.clamp(max=0)
         learner.note("violated", product < 0)
         learner.note("removed", harm.abs() / (torch.dot(g, g) * square).sqrt().clamp(min=tiny(g)))
         g.addcmul_(ref, harm / square, value=-1)
+
+    def reference(self, learner: LearnerView) -> Tensor:
+        """Return the gradient on the window's examples of past tasks, shape (P,)."""
+        rows, self.chosen = rows_of(self.memory, self.chosen), None
+        return learner.gradient(batch_of(rows, self.task))
 
     def end(self, task: Task, learner: LearnerView) -> None:
         self.memory = with_examples(self.memory, task, self.capacity, learner.rng("agem"))

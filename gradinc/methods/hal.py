@@ -17,7 +17,15 @@ from gradinc.core.episodes import batch_of
 from gradinc.core.herding import last_features
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import check_classes, check_memory, distance_from_stored, fill, open_memory, replay
+from gradinc.core.rehearsal import (
+    check_classes,
+    check_memory,
+    distance_from_stored,
+    drawn_slots,
+    fill,
+    open_memory,
+    replay,
+)
 from gradinc.core.view import LearnerView
 from gradinc.core.weights import output_layer
 from gradinc.core.window import Window
@@ -129,15 +137,14 @@ class HAL(Method):
         self.anchors = {k: torch.cat((self.anchors[k], field)) if self.anchors else field for k, field in fresh.items()}
 
     def _drawn(self, learner: LearnerView, random: torch.Generator) -> Batch:
-        slots = self.memory.slots(self.replay, random)
-        slots = torch.arange(len(self.memory), device=random.device) if slots is None else slots
+        slots = drawn_slots(self.memory, self.replay, random)
         return batch_of(self.memory.rows(slots), learner.place.task)
 
     def _start(self, task: Task, learner: LearnerView, random: torch.Generator) -> Batch:
         """Return an anchor for each class of the task, uniform between 0 and 1 in input units."""
         assert task.classes is not None
         y = torch.tensor(task.classes, device=random.device)
-        like = self._drawn(learner, random).x
+        like = self.memory.rows(torch.zeros_like(y[:1]))["x"]
         x = torch.rand((len(y), *like.shape[1:]), generator=random, dtype=like.dtype, device=like.device)
         if task.setting.mean:
             per_channel = (-1, *[1] * (like.dim() - 2))

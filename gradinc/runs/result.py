@@ -31,7 +31,7 @@ def finished(config: Config, stream: Stream, learner: Learner, position: Positio
         **({"oracle": last["oracle"]} if last.get("oracle") else {}),
         **counts(learner, config.data.batch_size),
         "seconds": round(seconds, 3),
-        "weights_digest": checkpoint.digest(learner.measured()),
+        "weights_digest": checkpoint.digest(learner.measured() or learner.model.state_dict()),
         "kept_bytes": sum(method.nbytes for method in learner.methods),
         **_tasks(config, stream, position),
         **({"baselines": found} if (found := baselines(stream, config.evaluate.rows)) is not None else {}),

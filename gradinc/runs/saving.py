@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from gradinc.base.files import storing
 from gradinc.config.schema import CheckpointSection
 from gradinc.core.learner import Learner
@@ -88,11 +86,10 @@ class Saver:
 
 def saved_state(learner: Learner, position: Position, metrics: Log | NoLog) -> dict[str, Any]:
     """Return the state for a checkpoint, without the clock; weights that evaluation uses are stored if they differ."""
-    measured, trained = learner.measured(), learner.model.state_dict()
-    same = all(torch.equal(values, trained[name]) for name, values in measured.items())
+    measured = learner.measured()
     return {
         "learner": learner.state_dict(),
-        **({} if same else {"measured": measured}),
+        **({} if measured is None else {"measured": measured}),
         "position": position.state_dict(),
         "log_offset": metrics.offset,
         "log_digest": metrics.digest,

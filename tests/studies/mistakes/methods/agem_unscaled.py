@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from gradinc.config.values import Count
-from gradinc.core.episodes import batch_of
 from gradinc.core.view import LearnerView
 from gradinc.methods.agem import AGEM
 
@@ -20,8 +19,5 @@ class AGEMUnscaled(AGEM):
     def transform(self, g: Tensor, learner: LearnerView) -> None:
         if not self.memory:
             return
-        rows = self.memory
-        if self.chosen is not None:
-            rows, self.chosen = {name: field[self.chosen] for name, field in rows.items()}, None
-        ref = learner.gradient(batch_of(rows, self.task))
+        ref = self.reference(learner)
         g.addcmul_(ref, torch.dot(g, ref).clamp(max=0), value=-1)
