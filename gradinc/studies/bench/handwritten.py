@@ -35,6 +35,7 @@ from gradinc.studies.bench.harness import (
     BenchResult,
     bench_model,
     in_turns,
+    loop_speed,
     random_dataset,
     summarized,
     timed_run,
@@ -127,25 +128,13 @@ def _train(bench: TrainingBench, rounds: int) -> BenchResult:
 
 
 def _by_hand(model: nn.Module, rows: TensorRows | object, bench: TrainingBench, size: int, window: int) -> float:
-    """Train with a typical hand-written loop: shuffle, index, forward, backward, step."""
+    """Train with a typical hand-written loop."""
     assert isinstance(rows, TensorRows)
     x, y = rows.x, rows.y
     optimizer = bench.optimizer(model.parameters())
-    samples = taken = updates = 0
-    begun = time.perf_counter()
-    while updates < bench.steps:
-        for indices in torch.randperm(len(x)).split(size):
-            loss = F.cross_entropy(model(x[indices]), y[indices])
-            (loss / window if window > 1 else loss).backward()
-            taken += 1
-            samples += len(indices)
-            if taken % window == 0:
-                optimizer.step()
-                optimizer.zero_grad()
-                updates += 1
-                if updates == bench.steps:
-                    break
-    return samples / (time.perf_counter() - begun)
+    return loop_speed(
+        optimizer, lambda rows: F.cross_entropy(model(x[rows]), y[rows]), len(x), size, window, bench.steps
+    )
 
 
 def _confident(rounds: int) -> BenchResult:

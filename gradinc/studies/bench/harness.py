@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from gradinc.base.signals import Interruption
 from gradinc.config.compose import load_config
@@ -100,6 +100,37 @@ def summarized(
     ratios = [mine / other for mine, other in pairs]
     middle = statistics.median(ratios) if ratio is None else ratio
     return BenchResult(name, kind, round(middle, 4), round((max(ratios) - min(ratios)) / 2, 4), bound, goal)
+
+
+def loop_speed(
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor], Tensor],
+    rows: int,
+    size: int,
+    window: int,
+    updates: int,
+) -> float:
+    """Return the samples per second of a typical hand-written loop: shuffle, index, forward, backward, step.
+
+    Args:
+        loss_of: the mean loss of the rows with these numbers, int64, shape (n,).
+        rows: rows of the data.
+        size: rows of a micro-batch.
+        window: micro-batches of an update.
+    """
+    samples = taken = 0
+    begun = time.perf_counter()
+    while taken < window * updates:
+        for indices in torch.randperm(rows).split(size):
+            loss = loss_of(indices)
+            (loss / window if window > 1 else loss).backward()
+            taken, samples = taken + 1, samples + len(indices)
+            if taken % window == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+                if taken == window * updates:
+                    break
+    return samples / (time.perf_counter() - begun)
 
 
 def print_results(noun: str, results: Sequence[BenchResult]) -> None:

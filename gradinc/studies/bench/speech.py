@@ -5,11 +5,11 @@ The log-mel spectrograms of all recordings are computed before the first batch, 
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from gradinc.config.compose import load_config
 from gradinc.data.dataset import Dataset
@@ -17,7 +17,7 @@ from gradinc.data.log_mel import LogMel
 from gradinc.data.rows import TensorRows
 from gradinc.runs.build import Shape, build_model
 from gradinc.runs.device import choose_threads, pin
-from gradinc.studies.bench.harness import CPU, Bench, BenchResult, in_turns, summarized, timed_run
+from gradinc.studies.bench.harness import CPU, Bench, BenchResult, in_turns, loop_speed, summarized, timed_run
 
 _ROWS, _CLASSES, _STEPS = 1024, 10, 120
 
@@ -64,18 +64,10 @@ def _train(name: str, size: int, window: int, rounds: int) -> BenchResult:
     def theirs() -> float:
         model = build_model(config, shape, CPU).train()
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-        samples = taken = 0
-        begun = time.perf_counter()
-        while taken < _STEPS:
-            for indices in torch.randperm(len(rows)).split(size):
-                loss = F.cross_entropy(model(rows.x[indices]), rows.y[indices])
-                (loss / window).backward()
-                taken, samples = taken + 1, samples + len(indices)
-                if taken % window == 0:
-                    optimizer.step()
-                    optimizer.zero_grad()
-                if taken == _STEPS:
-                    break
-        return samples / (time.perf_counter() - begun)
+
+        def loss(chosen: Tensor) -> Tensor:
+            return F.cross_entropy(model(rows.x[chosen]), rows.y[chosen])
+
+        return loop_speed(optimizer, loss, len(rows), size, window, _STEPS // window)
 
     return summarized(name, "train", in_turns(ours, theirs, rounds), "≥", 0.97)

@@ -5,7 +5,6 @@ The hand-written loop pads the rows of a micro-batch to the longest of them and 
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 import torch
@@ -21,7 +20,7 @@ from gradinc.data.text import Tokens
 from gradinc.data.token_rows import TokenRows
 from gradinc.runs.build import Shape, build_model
 from gradinc.runs.device import choose_threads, pin
-from gradinc.studies.bench.harness import CPU, Bench, BenchResult, in_turns, summarized, timed_run
+from gradinc.studies.bench.harness import CPU, Bench, BenchResult, in_turns, loop_speed, summarized, timed_run
 
 _ROWS, _TOKENS, _CLASSES = 1024, 2000, 50
 
@@ -79,25 +78,16 @@ def _train(
     def theirs() -> float:
         model = build_model(config, shape, CPU).train()
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-        samples = taken = 0
-        begun = time.perf_counter()
-        while taken < steps:
-            for indices in torch.randperm(_ROWS).split(size):
-                rows = pad_sequence([texts[index] for index in indices], batch_first=True, padding_value=PAD)
-                if each:
-                    x, y = rows[:, :-1].clone(), rows[:, 1:]
-                    x[y == PAD] = PAD
-                else:
-                    x, y = rows, labels[indices]
-                out = model(x.float())
-                loss = F.cross_entropy(out.flatten(0, -2), y.flatten(), ignore_index=PAD)
-                (loss / window).backward()
-                taken, samples = taken + 1, samples + len(indices)
-                if taken % window == 0:
-                    optimizer.step()
-                    optimizer.zero_grad()
-                if taken == steps:
-                    break
-        return samples / (time.perf_counter() - begun)
+
+        def loss(chosen: Tensor) -> Tensor:
+            rows = pad_sequence([texts[index] for index in chosen], batch_first=True, padding_value=PAD)
+            if each:
+                x, y = rows[:, :-1].clone(), rows[:, 1:]
+                x[y == PAD] = PAD
+            else:
+                x, y = rows, labels[chosen]
+            return F.cross_entropy(model(x.float()).flatten(0, -2), y.flatten(), ignore_index=PAD)
+
+        return loop_speed(optimizer, loss, _ROWS, size, window, steps // window)
 
     return summarized(name, "train", in_turns(ours, theirs, rounds), "≥", 0.97)
