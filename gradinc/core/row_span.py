@@ -19,17 +19,17 @@ class RowSpan:
 
     Args:
         rows: the gradients, each divided by its norm.
-        root: the lower triangular L with L Lᵀ = J Jᵀ, float64, shape (rows, rows).
+        basis: the lower triangular C with C J Jᵀ Cᵀ = I, float64, shape (rows, rows): the rows of C J are an
+            orthonormal basis of the span.
     """
 
-    def __init__(self, rows: RowGradients, root: Tensor) -> None:
-        self.rows, self.root = rows, root
+    def __init__(self, rows: RowGradients, basis: Tensor) -> None:
+        self.rows, self.basis = rows, basis
 
     def take_out(self, vector: Tensor) -> None:
-        """Subtract Jᵀ (J Jᵀ)⁻¹ J v from a vector v of shape (P,)."""
-        products = self.rows.times(vector).double()
-        solved = torch.cholesky_solve(products[:, None], self.root).squeeze(1)
-        self.rows.add_combined(-solved.to(vector.dtype), vector)
+        """Subtract Jᵀ Cᵀ C J v from a vector v of shape (P,)."""
+        coordinates = self.basis @ self.rows.times(vector).double()
+        self.rows.add_combined(-(self.basis.T @ coordinates).to(vector.dtype), vector)
 
 
 def extended(span: RowSpan | None, new: RowGradients) -> RowSpan:
@@ -37,17 +37,16 @@ def extended(span: RowSpan | None, new: RowGradients) -> RowSpan:
     norms = new.norms()
     new = new.scaled(1 / norms.clamp(min=torch.finfo(norms.dtype).tiny))
     gram = new.products(new)
-    if span is None:
-        solved = gram.new_empty(0, len(new))
-    else:
-        solved = torch.linalg.solve_triangular(span.root, span.rows.products(new), upper=False)
-    chosen, root = _independent(gram - solved.T @ solved)
+    inside = gram.new_empty(0, len(new)) if span is None else span.basis @ span.rows.products(new)
+    chosen, root = _independent(gram - inside.T @ inside)
+    own = torch.linalg.solve_triangular(root, torch.eye(len(root)).to(root), upper=False)
     added = new.chosen(chosen)
     if span is None:
-        return RowSpan(added, root)
-    old, both = len(span.root), len(span.root) + len(chosen)
-    grown = root.new_zeros(both, both)
-    grown[:old, :old], grown[old:, :old], grown[old:, old:] = span.root, solved[:, chosen].T, root
+        return RowSpan(added, own)
+    old, both = len(span.basis), len(span.basis) + len(chosen)
+    grown = own.new_zeros(both, both)
+    grown[:old, :old], grown[old:, old:] = span.basis, own
+    grown[old:, :old] = -own @ (inside[:, chosen].T @ span.basis)
     return RowSpan(span.rows.joined(added), grown)
 
 

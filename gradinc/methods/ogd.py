@@ -37,6 +37,7 @@ class OGD(Method):
     regression of the outputs' mean), of the outputs' mean (`ave`), or of every output that counts (`all`, the only kind
     that preserves all of them). A gradient is stored as the inputs of the layers and the gradients of their outputs
     where this is shorter; the paper stores an orthonormal basis of the same span, of vectors as long as all weights.
+    With r stored gradients and P weights, each update takes at least 4 r P floating-point operations more.
     Statistics of batch normalisation stay unchanged after the first task. If each task has its own outputs, other
     tasks' outputs are not trained, so that only the layers before them are protected.
 
@@ -45,7 +46,7 @@ class OGD(Method):
         kind: gtl, ave or all.
     """
 
-    state = ("examples", "root")
+    state = ("examples", "basis")
     role = "confines"
     needs_past = True
     rests = "statistics"
@@ -55,14 +56,14 @@ class OGD(Method):
     def __init__(self, *, memory: Count = 200, kind: Literal["gtl", "ave", "all"] = "gtl") -> None:
         self.memory, self.kind = memory, kind
         self.examples: list[list[Tensor]] = []  # for each parameter what determines J, shape (r, P)
-        self.root: Tensor | None = None  # L with L Lᵀ = J Jᵀ, float64, shape (r, r)
+        self.basis: Tensor | None = None  # C with C J Jᵀ Cᵀ = I, float64, shape (r, r)
 
     def check(self, model: nn.Module, setting: Setting) -> None:
         check_share("ogd", self.memory, setting)
         check_outputs("ogd", setting)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        if self.root is not None:
+        if self.basis is not None:
             hold_statistics(learner.model)
         return batch
 
@@ -79,14 +80,14 @@ class OGD(Method):
             last = output_layer(learner.model)
             new = new.without([name.rpartition(".")[0] == last for name in learner.weights.names])
         span = extended(self._span(learner), new)
-        self.examples, self.root = [list(factor.tensors) for factor in span.rows.factors], span.root
-        learner.note("free_rank", self.root.new_tensor(1 - len(self.root) / len(learner.weights)))
+        self.examples, self.basis = [list(factor.tensors) for factor in span.rows.factors], span.basis
+        learner.note("free_rank", self.basis.new_tensor(1 - len(self.basis) / len(learner.weights)))
 
     def _span(self, learner: LearnerView) -> RowSpan | None:
-        if self.root is None:
+        if self.basis is None:
             return None
         sizes = (stop - start for start, stop in learner.weights.spans)
-        return RowSpan(RowGradients([kept(*each) for each in zip(self.examples, sizes, strict=True)]), self.root)
+        return RowSpan(RowGradients([kept(*each) for each in zip(self.examples, sizes, strict=True)]), self.basis)
 
     def _gradients(self, task: Task, learner: LearnerView) -> Iterator[RowGradients]:
         """Yield gradients of outputs on examples of a task, in evaluation mode."""

@@ -145,8 +145,8 @@ def test_the_directions_of_ogd_are_those_of_evaluation(words: tuple[str, ...]) -
     (rows,) = task.batches(32, rows=10, random=made.rng("ogd"))  # half of the memory: there are two tasks
     wanted = by_hand(made, rows, lambda out, y: out[0, y[0]])
     method.end(task, made)
-    assert method.root is not None
-    assert len(method.root) == 10
+    assert method.basis is not None
+    assert len(method.basis) == 10
     held, free = wanted.clone(), torch.randn(len(made.weights)).double()
     for row in held:
         method.transform(row, made)
