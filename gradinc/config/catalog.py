@@ -12,6 +12,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -113,6 +114,21 @@ class Part:
     def package(self) -> str:
         """The package that its module is in: ``gradinc`` for gradinc's own."""
         return self.module.partition(".")[0]
+
+    def written(self, attribute: str) -> Any:
+        """Return the value of an attribute as its class has it, or None if it is not a literal."""
+        for node in definition_in(self.path, self.symbol).body:
+            targets = (
+                node.targets
+                if isinstance(node, ast.Assign)
+                else [node.target]
+                if isinstance(node, ast.AnnAssign)
+                else []
+            )
+            if any(isinstance(target, ast.Name) and target.id == attribute for target in targets) and node.value:
+                with suppress(ValueError):
+                    return ast.literal_eval(node.value)
+        return None
 
 
 class UnknownPart(UserError):

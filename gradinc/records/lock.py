@@ -24,10 +24,15 @@ PATIENCE = 0.5
 ANOTHER = "another process"
 
 
-def is_held(path: Path) -> bool:
-    """Return whether a process, here or on another machine, has locked a directory. Changes nothing in it."""
+def is_held(path: Path, name: str = LOCK) -> bool:
+    """Return whether a process, here or on another machine, has locked a directory. Changes nothing in it.
+
+    Args:
+        path: the directory.
+        name: the file that is locked.
+    """
     try:
-        file = os.open(path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = os.open(path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:  # never locked, or not the directory of a run
         return False
     try:

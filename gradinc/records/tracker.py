@@ -9,6 +9,16 @@ from typing import ClassVar, NamedTuple
 from gradinc.records.recorded import RecordedRun
 
 
+def lock_of(name: str) -> str:
+    """Return the file in a run's directory that the process of a tracker locks."""
+    return f".{name}.lock"
+
+
+def log_of(name: str) -> str:
+    """Return the file in a run's directory with all that a tracker has printed, and its failures."""
+    return f"{name}.log"
+
+
 class LoggedRow(NamedTuple):
     """All numbers that a run has logged at one update.
 

@@ -1,8 +1,7 @@
-"""The trackers of a run: a process for each, which reads the run's directory. The training never waits for one."""
+"""The trackers of a run: a process for each, which reads the run's directory. The run never depends on one."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -14,20 +13,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
 
 from gradinc.base.errors import UserError
-from gradinc.config.catalog import PACKAGE, load_part
+from gradinc.config.catalog import PACKAGE, part
 from gradinc.config.names import written
 from gradinc.config.parts_folder import used_folders, with_options
-from gradinc.records.tracker import Tracker
+from gradinc.records.lock import is_held
+from gradinc.records.tracker import lock_of, log_of
 from gradinc.runs.display import Display
 
-_PATIENCE = 5.0
-"""Seconds without a sign of life after which the end of a run no longer waits for a tracker."""
-
-_LONGEST_WAIT = 20.0
-"""Seconds that the end of a run waits for a tracker that is still sending."""
+_MOMENT = 1.0
+"""Seconds that the end of a run gives its trackers to send the last numbers."""
 
 _START = (
     f"import sys; root = {str(PACKAGE.parent)!r}; root in sys.path or sys.path.insert(0, root); "
@@ -56,11 +52,12 @@ def check_tracker(name: str, where: str) -> None:
     Raises:
         UserError: as `check_trackers`.
     """
-    tracker = cast(type[Tracker], load_part("tracker", name, where))
-    for package in tracker.packages:
+    tracker = part("tracker", name, where)  # it is imported by its own process only
+    extra = tracker.written("extra")
+    for package in tracker.written("packages") or ():
         if find_spec(package) is None:
-            extra = f"'gradinc[{tracker.extra}]'" if tracker.extra else package
-            raise UserError(where, f"needs the package {package}", f"pip install {extra}")
+            known = f"'gradinc[{extra}]'" if extra else package
+            raise UserError(where, f"needs the package {package}", f"pip install {known}")
 
 
 @contextmanager
@@ -71,32 +68,63 @@ def tracked(names: Sequence[str], run: Path, display: Display) -> Iterator[None]
         for name in names:
             try:
                 followers.append(_Follower(name, run, display))
-            except OSError as error:  # no memory for another process
+            except OSError as error:  # no memory for another process, or no space for its log
                 display.warn(f"track={name} cannot be started: {error.strerror}")
         yield
     finally:
         for follower in followers:
             follower.finish()
-        for follower in followers:
-            follower.wait()
+        until = time.monotonic() + _MOMENT
+        left = [follower.name for follower in followers if not follower.has_ended(until - time.monotonic())]
+        if left:
+            display.say(_sending(left, [run]))
+
+
+def still_sending(names: Sequence[str], runs: Sequence[Path]) -> str | None:
+    """Return a line about trackers that still send numbers of runs which have ended, or None."""
+    left = [run for run in runs if any(is_held(run, lock_of(name)) for name in names)]
+    return (
+        _sending([name for name in names if any(is_held(run, lock_of(name)) for run in left)], left) if left else None
+    )
+
+
+def _sending(names: Sequence[str], runs: Sequence[Path]) -> str:
+    several = f" of {len(runs)} runs" if len(runs) > 1 else ""
+    return (
+        f"The last numbers{several} are still being sent to {' and '.join(names)} (log: {runs[0] / log_of(names[0])}). "
+        f"If this process is stopped: {_rest(runs, names)}"
+    )
+
+
+def _rest(runs: Sequence[Path], names: Sequence[str]) -> str:
+    """Return the command that sends what trackers do not have."""
+    where = runs if len(runs) < 2 else sorted({run.parent for run in runs})
+    return shlex.join(["gradinc", "export", *map(str, where), "--track", ",".join(names), *with_options()])
 
 
 class _Follower:
-    """The process of a tracker."""
+    """The process of a tracker. It is in a session of its own: it outlives the run, its terminal and its process group.
+
+    Attributes:
+        name: the tracker.
+    """
 
     def __init__(self, name: str, run: Path, display: Display) -> None:
-        self._name, self._run, self._display = name, run, display
+        self.name, self._run, self._display = name, run, display
         self._left = False
-        self._sign = time.monotonic()
         folders = [str(folder.path) for folder in used_folders()]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, name, str(run), *folders],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            process_group=0,
-        )
+        log = os.open(run / log_of(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, name, str(run), *folders],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -104,31 +132,24 @@ class _Follower:
         """The run has ended: everything that its files have can be sent."""
         assert self._process.stdin is not None
         with suppress(OSError):
+            self._process.stdin.write(b"\n")  # a forked process may have the other end of the pipe, too
             self._process.stdin.close()
 
-    def wait(self) -> None:
-        """Wait until everything is sent, unless the tracker does not answer."""
-        until = time.monotonic() + _LONGEST_WAIT
-        while self._listener.is_alive():
-            left = min(self._sign + _PATIENCE, until) - time.monotonic()
-            if left <= 0:
-                self._left = True
-                self._warn("has not taken all numbers yet, and goes on without this command for 10 minutes. Then")
-                return
-            self._listener.join(left)
+    def has_ended(self, seconds: float) -> bool:
+        """Wait at most this long for the process; return whether it has ended. It is left alone if not."""
+        self._listener.join(max(0.0, seconds))
+        self._left = self._listener.is_alive()
+        return not self._left
 
     def _listen(self) -> None:
-        """Read the process's signs of life, and report its failure at once."""
+        """Report a failure at once."""
         assert self._process.stdout is not None
-        text = b""
-        while content := os.read(self._process.stdout.fileno(), 1 << 16):
-            self._sign = time.monotonic()
-            text = (text + content).lstrip(b"\n")
+        text = self._process.stdout.read().decode(errors="replace")
         code = self._process.wait()
         if code and not self._left:
             died = f"ended with {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-            self._warn(f"failed: {json.loads(text) if text else died}. The run does not depend on it;")
-
-    def _warn(self, what: str) -> None:
-        rest = shlex.join(["gradinc", "export", str(self._run), "--track", self._name, *with_options()])
-        self._display.warn(f"track={self._name} {what} {rest} sends the rest.")
+            log = self._run / log_of(self.name)
+            self._display.warn(
+                f"track={self.name} failed: {text or died} (log: {log}). The run does not depend on it; "
+                f"{_rest([self._run], [self.name])} sends the rest."
+            )

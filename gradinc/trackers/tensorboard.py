@@ -69,18 +69,11 @@ class _Events:
         self._file.add_event(self._event(summary=hparams.hparams_pb(config, trial_id=run.name), wall_time=0.0))
 
     def add(self, rows: Iterable[LoggedRow]) -> int:
-        import numpy as np
         from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.plugins.scalar.metadata import create_summary_metadata
-        from tensorboard.util.tensor_util import make_tensor_proto
 
-        scalar = create_summary_metadata(display_name="", description="")
         count = 0
         for row in rows:
-            values = [
-                Summary.Value(tag=name, tensor=make_tensor_proto(np.float32(value)), metadata=scalar)
-                for name, value in row.values.items()
-            ]
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in row.values.items()]
             self._file.add_event(self._event(summary=Summary(value=values), step=row.step, wall_time=row.time))
             count += len(values)
         self._file.flush()

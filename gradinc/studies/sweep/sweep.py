@@ -21,7 +21,7 @@ from gradinc.config.compose import Job
 from gradinc.records.directory import RunDirectory
 from gradinc.records.schemas import read_meta
 from gradinc.records.seal import check_seal
-from gradinc.runs.tracking import check_trackers
+from gradinc.runs.tracking import check_trackers, still_sending
 from gradinc.studies.sweep.engines.local import Local
 from gradinc.studies.sweep.fit import check_fit
 from gradinc.studies.sweep.grid import check_grid, write_grid
@@ -85,6 +85,9 @@ def _run(jobs: Sequence[Job], finished: Sequence[bool], engine: Any, console: Co
     if not watch.quiet:
         print_columns(watch.summary())
         console.print(Text(watch.counts()), style="bold", soft_wrap=True)
+        trackers = sorted({name for job in jobs for name in job.config.trackers})
+        if (line := still_sending(trackers, [job.directory for job in jobs])) is not None:
+            console.print(Text(printable(line)), soft_wrap=True)
     failed = any(line.failed for line in watch.lines)
     again = any(line.failed and line.state != "diverged" for line in watch.lines)  # a diverged run has ended
     left = any(line.state in ("interrupted", "not started") for line in watch.lines)
