@@ -16,6 +16,7 @@ from gradinc.cli.result_options import (
     chosen_metrics,
     difference_rows,
     document_of,
+    legend,
     print_blocks,
     setting_rows,
     settle_files,
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
 
     runs = found_and_chosen(options.runs, options.output)
     if len(runs) < 2:
-        raise UserError("gradinc compare", "needs two runs or more", "Give another one; gradinc runs lists them")
+        found = f"needs two runs or more, and {' '.join(options.runs) or options.output} is {len(runs) or 'none'}"
+        raise UserError("gradinc compare", found, "Give others; gradinc runs lists them")
     table = result_table(runs, chosen_metrics(options))
     by_setting = _by_setting(options, table)
     if by_setting:
@@ -51,10 +53,11 @@ def main(arguments: Sequence[str]) -> int:
         backwards = options.reverse != (options.sort is None and _higher_is_better(table))
         table = replace(table, settings=sorted_settings(table, key, reverse=backwards))
     print_warnings(doubts(runs))
-    if write_formats(options, table, by_setting=by_setting):
+    base = _base(table, options.against) if by_setting else None
+    if write_formats(options, table, base, by_setting=by_setting):
         return 0
     if by_setting:
-        _show_settings(table, options)
+        _show_settings(table, base, options)
     else:
         _show_runs(table, options)
     return 0
@@ -65,7 +68,8 @@ def _by_setting(options: Namespace, table: ResultTable) -> bool:
     if options.by is not None:
         return bool(options.by == "setting")
     asked = any(
-        getattr(options, name) is not None for name in ("against", "metrics", "sort", "csv", "parquet", "latex")
+        getattr(options, name) is not None
+        for name in ("against", "metrics", "sort", "spread", "csv", "parquet", "latex")
     )
     several = 1 < len(table.settings) < len([run for run in table.runs if run.config and run.status != "damaged"])
     return asked or several or len(table.runs) > SIDE_BY_SIDE
@@ -75,19 +79,18 @@ def _higher_is_better(table: ResultTable) -> bool:
     return table.metrics[0] in table.shares and table.metrics[0] != "forgetting"
 
 
-def _show_settings(table: ResultTable, options: Namespace) -> None:
-    base = _base(table, options.against)
+def _show_settings(table: ResultTable, base: RunGroup | None, options: Namespace) -> None:
     if options.json:
         differences = table.differences(base) if base is not None else []
         plain = [{"setting": each.name, "metric": each.metric, **_interval(each.found)} for each in differences]
         against = None if base is None else base.name
         print_json({"settings": document_of(table), "against": against, "differences": plain})
         return
-    print_blocks(setting_rows(table))
+    print_blocks(setting_rows(table, options.spread))
     if base is not None and any(each.found is not None for each in table.differences(base)):
         print(f"\nDifferences from {printable(base.name)}, paired by seed")
         print_blocks(difference_rows(table, base))
-    print("\nmean ± standard deviation [95 % interval of the mean, Student]; n: finished runs")
+    print(f"\n{legend(options.spread)}")
 
 
 def _interval(found: Any) -> dict[str, Any]:
@@ -98,24 +101,12 @@ def _interval(found: Any) -> dict[str, Any]:
 
 
 def _base(table: ResultTable, name: str | None) -> RunGroup | None:
-    """Return the setting that the others are compared with: the named one, or else the first.
+    """Return the setting that the others are compared with: the named one, or else the first."""
+    from gradinc.records.results import named_setting
 
-    Raises:
-        UserError: no setting, or several, have this name.
-    """
     if len(table.settings) < 2:
         return None
-    if name is None:
-        return table.settings[0]
-    value = name.partition("=")[2] or name
-    same = [one for one in table.settings if one.name in (name, value)]
-    same = same or [one for one in table.settings if value in (one.name.split(), *one.values.values())]
-    if len(same) != 1:
-        from gradinc.config.names import choose
-
-        what = f"names {len(same)} of the settings"
-        raise UserError(f"--against {name}", what, choose(name, [one.name for one in table.settings]))
-    return same[0]
+    return table.settings[0] if name is None else named_setting(table, name, f"--against {name}")
 
 
 def _show_runs(table: ResultTable, options: Namespace) -> None:
@@ -154,10 +145,11 @@ def _parser() -> Parser:
         "compare",
         "Compare settings (runs that differ in the seed only) by the mean of their finished runs ± deviation,\n"
         "with Student's 95 % interval of the mean, and by their differences paired by seed. Two to six runs of one\n"
-        "seed each are shown side by side with the keys that differ. Intervals of shares are cut at 0 and 100 %.",
+        "seed each are shown side by side with the keys that differ. Intervals of shares are cut at 0 and 100 %.\n"
+        "CSV, Parquet, LaTeX and JSON have the differences too.",
         "gradinc compare outputs/RUN outputs/RUN …\n"
         "gradinc compare outputs --metrics acc,bwt,forgetting --against finetune\n"
-        "gradinc compare outputs strategy=er,finetune 'optimizer.lr<0.1' --latex table.tex\n"
+        "gradinc compare outputs strategy=er,finetune 'optimizer.lr<0.1' --latex table.tex --spread ci95\n"
         "gradinc compare 'digits-cnn-*'     # or the end of a name: ef31df18",
     )
     text = "a run, a directory of runs, a pattern, the beginning of names, or a condition key=value"

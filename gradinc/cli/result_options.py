@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gradinc.base.errors import UserError
 from gradinc.base.text import NONE, print_columns, printable
 from gradinc.cli.arguments import Parser
+from gradinc.records.statistics import SPREADS, Spread, spread_of
 
 if TYPE_CHECKING:
     from gradinc.records.groups import RunGroup
@@ -31,6 +32,10 @@ def add_result_options(parser: Parser) -> None:
     parser.add_argument(
         "--by", choices=("run", "setting"), help="one row for each run, or for runs that differ in seed"
     )
+    spread = "what follows ± (by default sd, and on the terminal the interval beside it): " + "; ".join(
+        f"{kind}: {words}" for kind, words in SPREADS.items()
+    )
+    parser.add_argument("--spread", choices=list(SPREADS), help=spread.replace("%", "%%"))
     parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     for name, ending in ENDINGS.items():
@@ -61,22 +66,26 @@ def chosen_metrics(options: argparse.Namespace) -> list[str] | None:
     return None if options.metrics is None else [name for name in options.metrics.split(",") if name]
 
 
-def write_formats(options: argparse.Namespace, table: ResultTable, *, by_setting: bool) -> bool:
+def write_formats(options: argparse.Namespace, table: ResultTable, base: RunGroup | None, *, by_setting: bool) -> bool:
     """Write the formats that were asked for.
+
+    Args:
+        base: the setting that the others are compared with, None for no differences.
 
     Returns:
         Whether nothing else is to be printed.
     """
+    from gradinc.cli.result_latex import latex_of
     from gradinc.records.tabular import csv_text, write_parquet, write_text
 
     asked = [name for name in ENDINGS if getattr(options, name) is not None]
-    records = (table.by_setting() if by_setting else table.by_run()) if asked else []
+    records = (table.by_setting(base) if by_setting else table.by_run()) if asked else []
     for name in asked:
         file = getattr(options, name)
         if name == "parquet":
             write_parquet(records, Path(file))
         else:
-            text = csv_text(records) if name == "csv" else latex_of(table)
+            text = csv_text(records) if name == "csv" else latex_of(table, base, options.spread or "sd")
             sys.stdout.write(text) if file == "-" else write_text(Path(file), text)
         if file != "-" and not options.quiet:
             rows = len(table.settings) if name == "latex" else len(records)
@@ -85,27 +94,12 @@ def write_formats(options: argparse.Namespace, table: ResultTable, *, by_setting
     return bool(asked) and not options.json
 
 
-def latex_of(table: ResultTable) -> str:
-    """Return the settings as a LaTeX table: one row a setting, one column a metric, mean and standard deviation."""
-    from gradinc.records.tabular import latex_escaped, latex_number, latex_table
+def setting_rows(table: ResultTable, spread: Spread | None = None) -> list[list[str]]:
+    """Return the rows of settings: name, number of runs, and each metric.
 
-    head = ["", *(latex_escaped(name) + (r" (\%)" if name in table.shares else "") for name in table.metrics)]
-    rows = []
-    for one in table.settings:
-        cells = [latex_escaped(one.name)]
-        for name in table.metrics:
-            found, share = table.found(one, name), name in table.shares
-            mean, deviation = (None, None) if found is None else (found.mean, found.deviation)
-            decimals = 2 if share or mean is None else max(0, 4 - len(str(int(abs(mean)))))
-            cells.append(latex_number(mean, deviation, decimals, 100.0 if share else 1.0))
-        rows.append(cells)
-    counts = sorted({len(one.finished) for one in table.settings})
-    runs = " to ".join(dict.fromkeys(str(n) for n in (counts[0], counts[-1]))) if counts else "0"
-    return latex_table(head, rows, comment=f"Mean and standard deviation of {runs} runs for each row, by gradinc.")
-
-
-def setting_rows(table: ResultTable) -> list[list[str]]:
-    """Return the rows of settings: name, number of runs, and each metric with deviation and 95 % interval."""
+    Args:
+        spread: what follows the ±; None shows the standard deviation, and the 95 % interval beside it.
+    """
     from gradinc.records.results import value_text
 
     rows = [["setting", "n", *(f"{name}, %" if name in table.shares else name for name in table.metrics)]]
@@ -118,12 +112,19 @@ def setting_rows(table: ResultTable) -> list[list[str]]:
                 cells.append(NONE)
                 continue
             text = value_text(found.mean, share=share)
-            if found.deviation is not None and found.interval is not None:
-                low, high = (value_text(end, share=share) for end in found.interval)
-                text += f" ± {value_text(found.deviation, share=share)} [{low}, {high}]"
+            if (width := spread_of(found.deviation, found.count, spread or "sd")) is not None:
+                text += f" ± {value_text(width, share=share)}"
+            if found.interval is not None and spread is None:
+                text += " [{}, {}]".format(*(value_text(end, share=share) for end in found.interval))
             cells.append(text)
         rows.append(cells)
     return rows
+
+
+def legend(spread: Spread | None) -> str:
+    """Return the meaning of the numbers in `setting_rows`."""
+    beside = " [95 % interval of the mean, Student]" if spread is None else ""
+    return f"mean ± {SPREADS[spread or 'sd']}{beside}; n: finished runs"
 
 
 def difference_rows(table: ResultTable, base: RunGroup) -> list[list[str]]:

@@ -19,6 +19,7 @@ from gradinc.cli.result_options import (
     add_result_options,
     chosen_metrics,
     document_of,
+    legend,
     print_blocks,
     setting_rows,
     settle_files,
@@ -42,19 +43,19 @@ def main(arguments: Sequence[str]) -> int:
     runs = runs_under(Path(options.output))
     wanted = query.conditions(options.conditions, runs)
     chosen = [run for run in runs if all(condition.holds(run) for condition in wanted)]
-    by_setting = options.by == "setting" or (options.by is None and options.latex is not None)
+    by_setting = options.by == "setting" or (options.by is None and (options.latex or options.spread) is not None)
     if by_setting:
         table = result_table(chosen, chosen_metrics(options))
         key = options.sort or table.metrics[0]
         backwards = options.reverse != (options.sort is None)
         table = replace(table, settings=sorted_settings(table, key, reverse=backwards))
-        if not write_formats(options, table, by_setting=True):
+        if not write_formats(options, table, None, by_setting=True):
             _show_settings(table, runs, options)
     else:
         key = query.known_key(options.sort or "written", runs)
         chosen = query.ordered(chosen, key, reverse=options.reverse != (key == "written"))
         table = result_table(chosen, chosen_metrics(options))
-        if not write_formats(options, table, by_setting=False):
+        if not write_formats(options, table, None, by_setting=False):
             _show_runs(table, runs, options)
     print_warnings(doubts(chosen))
     return 0
@@ -64,7 +65,8 @@ def _show_settings(table: Any, runs: Sequence[Any], options: Namespace) -> None:
     if options.json:
         print_json(document_of(table))
     elif table.settings:
-        print_blocks(setting_rows(table))
+        print_blocks(setting_rows(table, options.spread))
+        print(f"\n{legend(options.spread)}")
     else:
         print(_nothing(runs), file=sys.stderr)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gradinc.base.errors import UserError
 from gradinc.base.text import number_text, percent_text
-from gradinc.config.names import nearest_key, short
+from gradinc.config.names import choose, nearest_key, short
 from gradinc.records.groups import RunGroup, group, value_order
 from gradinc.records.keys import named_settings
 from gradinc.records.recorded import RecordedRun, finite
@@ -141,9 +141,18 @@ class ResultTable:
         """Return the mean of a setting's finished runs, with an interval that no share leaves."""
         return estimate(self.values(one, metric), bounds(metric, self.runs))
 
-    def by_setting(self) -> list[dict[str, Any]]:
-        """Return a record for each setting: its keys, the number of runs, and for each metric mean, ``_sd``, ``_low``
-        and ``_high`` (the 95 % interval of the mean) and ``_n``."""
+    def by_setting(self, base: RunGroup | None = None) -> list[dict[str, Any]]:
+        """Return a record for each setting.
+
+        It has the setting's keys, the number of runs, and for each metric mean, ``_sd``, ``_low`` and ``_high`` (the
+        95 % interval of the mean) and ``_n``.
+
+        Args:
+            base: the setting that the others are compared with. Then a record also has its name, ``against``, and for
+                each metric the paired difference from it: ``_difference``, its 95 % interval ``_difference_low`` and
+                ``_difference_high``, and the number of ``_pairs``.
+        """
+        apart = {} if base is None else {(each.name, each.metric): each.found for each in self.differences(base)}
         records = []
         for one in self.settings:
             record: dict[str, Any] = {"setting": one.name, **one.values, "runs": len(one.runs), "n": len(one.finished)}
@@ -154,8 +163,10 @@ class ResultTable:
                 record[f"{metric}_sd"] = None if found is None else found.deviation
                 record |= {f"{metric}_low": low, f"{metric}_high": high}
                 record[f"{metric}_n"] = 0 if found is None else found.count
-            records.append(record)
-        return records
+                if base is not None:
+                    record |= _difference(metric, apart.get((one.name, metric)))
+            records.append(record if base is None else {**record, "against": None if one is base else base.name})
+        return _with_numbers(records, self.keys)
 
     def by_run(self) -> list[dict[str, Any]]:
         """Return a record for each run: its name, state, setting, seed, keys and metrics."""
@@ -165,7 +176,7 @@ class ResultTable:
             record: dict[str, Any] = {"run": run.name, "status": run.status, "setting": names.get(id(run))}
             record |= {key: values.get(key) for key in dict.fromkeys(["seed", "strategy", *self.keys])}
             records.append({**record, **{name: value_of(run, name) for name in self.metrics}, "path": str(run.path)})
-        return records
+        return _with_numbers(records, ["seed", *self.keys])
 
     def differences(self, base: RunGroup) -> list[PairedDifference]:
         """Return the differences of other settings on the same data from one setting, in every metric."""
@@ -209,9 +220,53 @@ def sorted_settings(table: ResultTable, key: str, *, reverse: bool = False) -> l
     return [*(reversed(with_mean) if reverse else with_mean), *(o for o in table.settings if id(o) not in means)]
 
 
+def named_setting(table: ResultTable, name: str, where: str) -> RunGroup:
+    """Return the setting that a name means: its own name, or the value of one of its keys.
+
+    Args:
+        where: what the message of an error begins with.
+
+    Raises:
+        UserError: no setting, or several, have this name.
+    """
+    value = name.partition("=")[2] or name
+    same = [one for one in table.settings if one.name in (name, value)]
+    same = same or [one for one in table.settings if value in (one.name.split(), *one.values.values())]
+    if len(same) != 1:
+        names = [one.name for one in table.settings]
+        raise UserError(where, f"names {len(same)} of the settings", choose(name, names))
+    return same[0]
+
+
 def value_text(value: float | None, *, share: bool) -> str:
     """Return a number with four digits, or a share in percent with two decimals and without the sign."""
     return percent_text(value, 2).removesuffix(" %") if share else number_text(value)
+
+
+def _difference(metric: str, found: Estimate | None) -> dict[str, Any]:
+    """Return the values of a record about one paired difference."""
+    low, high = (None, None) if found is None or found.interval is None else found.interval
+    mean, pairs = (None, 0) if found is None else (found.mean, found.count)
+    ends = {"difference": mean, "difference_low": low, "difference_high": high, "pairs": pairs}
+    return {f"{metric}_{end}": number for end, number in ends.items()}
+
+
+def _with_numbers(records: list[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return records with numbers instead of texts under keys that have a number in every record."""
+    found = {key: [_number(record[key]) for record in records] for key in keys}
+    numeric = {key: numbers for key, numbers in found.items() if None not in numbers}
+    return [
+        {**record, **{key: numbers[index] for key, numbers in numeric.items()}} for index, record in enumerate(records)
+    ]
+
+
+def _number(text: str | None) -> int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(text or "")
+        except ValueError:
+            continue
+    return None
 
 
 def _by_seed(one: RunGroup, metric: str) -> dict[str, float]:

@@ -6,8 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Literal
 
 CONFIDENCE = 0.95
+
+Spread = Literal["sd", "sem", "ci95"]
+
+SPREADS: dict[Spread, str] = {
+    "sd": "standard deviation",
+    "sem": "standard error of the mean",
+    "ci95": "half of Student's 95 % interval of the mean",
+}
+"""What can follow the ± of a mean."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,21 @@ def estimate(values: Sequence[float], bounds: tuple[float, float] | None = None)
     count, half, deviation = len(values), None, None
     if count > 1:
         deviation = stdev(values)
-        half = student(count - 1) * deviation / math.sqrt(count)
+        half = spread_of(deviation, count, "ci95")
     return Estimate(fmean(values), half, min(values), max(values), count, deviation, bounds)
+
+
+def spread_of(deviation: float | None, count: int, kind: Spread) -> float | None:
+    """Return the number after the ± of a mean; None for a single number.
+
+    Args:
+        deviation: the standard deviation of `count` numbers, over `count` − 1.
+    """
+    if deviation is None or count < 2:
+        return None
+    if kind == "sd":
+        return deviation
+    return (1.0 if kind == "sem" else student(count - 1)) * deviation / math.sqrt(count)
 
 
 def student(freedom: float) -> float:

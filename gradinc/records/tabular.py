@@ -99,12 +99,32 @@ def latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, comment: 
     return "\n".join([*lines, *map(_line, rows), r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def latex_number(mean: float | None, deviation: float | None, decimals: int, scale: float = 1.0) -> str:
-    """Return a mean with its standard deviation in LaTeX: ``$97.31 \\pm 0.42$``."""
+def latex_number(mean: float | None, spread: float | None, decimals: int, scale: float = 1.0, mark: str = "") -> str:
+    """Return a mean with its spread in LaTeX: ``$97.31 \\pm 0.42$``.
+
+    Args:
+        mark: letters above the line after the number, which refer to a note of the table.
+    """
     if mean is None:
         return latex_escaped(NONE)
-    more = "" if deviation is None else rf" \pm {scale * deviation:.{decimals}f}"
-    return f"${scale * mean:.{decimals}f}{more}$"
+    more = "" if spread is None else rf" \pm {scale * spread:.{decimals}f}"
+    return f"${scale * mean:.{decimals}f}{more}{latex_mark(mark)}$"
+
+
+def latex_interval(mean: float, interval: tuple[float, float] | None, decimals: int, scale: float = 1.0) -> str:
+    """Return a difference with its interval in LaTeX: ``$+1.20$ [$+0.40$, $+2.00$]``."""
+    ends = [f"${scale * each:+.{decimals}f}$" for each in (mean, *(interval or ()))]
+    return ends[0] if interval is None else f"{ends[0]} [{ends[1]}, {ends[2]}]"
+
+
+def latex_counts(counts: Sequence[int]) -> str:
+    """Return the numbers of runs of a row's cells: ``3``, or ``2--3`` if they differ."""
+    return "--".join(dict.fromkeys(map(str, (min(counts, default=0), max(counts, default=0)))))
+
+
+def latex_mark(letters: str) -> str:
+    """Return letters above the line, for use in a formula."""
+    return rf"^{{\mathrm{{{letters}}}}}" if letters else ""
 
 
 def _line(cells: Sequence[str]) -> str:

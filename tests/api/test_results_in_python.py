@@ -26,11 +26,16 @@ def test_the_table_has_the_numbers_of_the_command(gradinc: Any, six: None) -> No
     assert gradinc("compare", "outputs", "--csv", "x.csv", "--sort", "lr").code == 0
     with open("x.csv") as file:
         wanted = list(csv.DictReader(file))
-    table = package.results("outputs")
+    table = package.results("outputs", against="lr=0.1")
     assert list(table.columns) == list(wanted[0])
     assert table["test"].tolist() == pytest.approx([float(row["test"]) for row in wanted])
     assert table["test"].tolist() == pytest.approx([0.2, 0.3])
+    assert table["test_difference"].tolist()[1] == pytest.approx(float(wanted[1]["test_difference"])) == 0.1
     assert table["optimizer.lr"].tolist() == [0.1, 0.2]
+    with pytest.raises(
+        package.UserError, match=r"^against=er: names 0 of the settings\. Choose from: lr=0\.1, lr=0\.2"
+    ):
+        package.results("outputs", against="er")
 
 
 def test_conditions_metrics_and_runs(six: None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pandas
 import pytest
 from pandas import read_csv, read_parquet
 from written_runs import write_run
+
+from gradinc import results
 
 
 @pytest.fixture
@@ -65,13 +69,50 @@ def test_pandas_reads_the_csv_and_the_parquet_file(gradinc: Any, sixty: Path) ->
     assert both["acc_sd"].to_numpy() == pytest.approx(both["std"].to_numpy())
 
 
-def test_latex_has_a_row_for_each_setting_and_a_column_for_each_metric(gradinc: Any, sixty: Path) -> None:
-    text = gradinc("compare", "outputs", "optimizer.lr=0.1", "--metrics", "acc,forgetting", "--latex").out
-    assert all(word in text for word in (r"\toprule", r"\midrule", r"\bottomrule", r"acc (\%)"))
-    rows = re.findall(r"^(.+?) & \$(.+?)\$ & \$(.+?)\$ \\\\$", text, re.MULTILINE)
-    names = {"er", "finetune", r"experience\_replay\_with\_a\_long\_name"}
-    assert {row[0] for row in rows} == names
-    assert all(row[1:] == (r"52.00 \pm 1.58", r"10.00 \pm 0.00") for row in rows)
+def test_files_have_the_differences_of_the_terminal(gradinc: Any, sixty: Path) -> None:
+    words = ("compare", "outputs", "strategy=er", "--against", "0.03", "--metrics", "acc")
+    assert gradinc(*words, "--csv", "x.csv", "--parquet", "x.parquet").code == 0
+    found = {each["setting"]: each for each in json.loads(gradinc(*words, "--json").out)["differences"]}
+    table = read_csv("x.csv")
+    pandas.testing.assert_frame_equal(table, read_parquet("x.parquet"), check_dtype=False)
+    pandas.testing.assert_frame_equal(
+        table.sort_values("setting", ignore_index=True),
+        results("outputs", "strategy=er", metrics=["acc"], against="0.03").sort_values("setting", ignore_index=True),
+        check_dtype=False,
+    )
+    assert table["against"].tolist().count("lr=0.03") == 3 == len(found)
+    for _, row in table[table["against"].notna()].iterrows():
+        ends = [row[f"acc_{end}"] for end in ("difference", "difference_low", "difference_high", "pairs")]
+        assert ends == pytest.approx([found[row["setting"]][key] for key in ("mean", "low", "high", "pairs")])
+        assert ends[0] == pytest.approx(row["acc"] - 0.62)
+    own = table[table["setting"] == "lr=0.03"]
+    assert own["acc_difference"].isna().all()
+    assert not any("difference" in name for name in read_csv(StringIO(gradinc("runs", "--by", "setting", "--csv").out)))
+
+
+def test_latex_has_a_row_for_each_setting_with_its_n_and_the_chosen_spread(gradinc: Any, sixty: Path) -> None:
+    words = ("compare", "outputs", "optimizer.lr=0.1", "--metrics", "acc,forgetting", "--latex")
+    sd, half = 0.025**0.5, 2.7764451051977987 * 0.005**0.5  # of 0, 1, … 4 %: in percent, Student's t of 4
+    for spread, width in {"sd": 10 * sd, "sem": 10 * 0.005**0.5, "ci95": 10 * half}.items():
+        settings, differences = latex_tables(gradinc(*words, "--spread", spread).out)
+        assert settings[0] == ["", "$n$", r"acc (\%)", r"forgetting (\%)"]
+        assert {row[0] for row in settings[1:]} == {"er", "finetune", r"experience\_replay\_with\_a\_long\_name"}
+        assert all(row[1:] == ["5", rf"$52.00 \pm {width:.2f}$", r"$10.00 \pm 0.00$"] for row in settings[1:])
+        assert [row[:3] for row in differences[1:]] == [
+            [name[0], "5", "$+0.00$ [$+0.00$, $+0.00$]"] for name in settings[2:]
+        ]
+    assert latex_tables(gradinc(*words).out)[0] == latex_tables(gradinc(*words, "--spread", "sd").out)[0]
+
+
+def latex_tables(text: str) -> list[list[list[str]]]:
+    """The cells of each tabular, after a check that its lines have as many cells as columns."""
+    found = []
+    for align, body in re.findall(r"\\begin\{tabular\}\{([lr]+)\}\n(.+?)\\end\{tabular\}", text, re.DOTALL):
+        head, *rows = [line for line in body.splitlines() if line not in (r"\toprule", r"\midrule", r"\bottomrule")]
+        cells = [line.removesuffix(r" \\").split(" & ") for line in (head, *rows)]
+        assert {len(row) for row in cells} == {len(align)}
+        found.append([[cell.strip() for cell in row] for row in cells])
+    return found
 
 
 @pytest.mark.parametrize(
@@ -80,7 +121,8 @@ def test_latex_has_a_row_for_each_setting_and_a_column_for_each_metric(gradinc: 
         (["runs", "--parquet"], "--parquet: needs a file. Give --parquet FILE.parquet.\n"),
         (["runs", "--csv", "x.txt"], "--csv x.txt: does not end in .csv. Give FILE.csv.\n"),
         (["compare", "outputs", "--against", "zz"], "--against zz: names 0 of the settings. Choose from:"),
-        (["compare", "outputs", "acc>2"], "gradinc compare: needs two runs or more."),
+        (["compare", "acc>2"], "gradinc compare: needs two runs or more, and acc>2 is none. Give others; "),
+        (["runs", "--spread", "se"], "gradinc runs: argument --spread: invalid choice: 'se' (choose from "),
     ],
 )
 def test_bad_input_is_one_line(gradinc: Any, sixty: Path, words: list[str], line: str) -> None:
