@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradinc.records.statistics import SPREADS, Estimate, Spread, spread_of
+from gradinc.records.statistics import SPREADS, Estimate, SpreadKind, spread_of
 from gradinc.records.tabular import latex_counts, latex_escaped, latex_interval, latex_number, latex_table
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gradinc.records.results import ResultTable
 
 
-def latex_of(table: ResultTable, base: RunGroup | None, kind: Spread) -> str:
+def latex_of(table: ResultTable, base: RunGroup | None, kind: SpreadKind) -> str:
     """Return a table with a row for each setting: its number of runs, and each metric.
 
     Args:
@@ -56,7 +56,7 @@ def _count(found: Estimate | None) -> int:
     return 0 if found is None else found.count
 
 
-def _number(table: ResultTable, metric: str, found: Estimate | None, kind: Spread) -> str:
+def _number(table: ResultTable, metric: str, found: Estimate | None, kind: SpreadKind) -> str:
     if found is None:
         return latex_number(None, None, 0)
     scale, decimals = _form(table, metric, found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gradinc.base.errors import UserError
 from gradinc.base.text import NONE, print_columns, printable
 from gradinc.cli.arguments import Parser
-from gradinc.records.statistics import SPREADS, Spread, spread_of
+from gradinc.records.statistics import SPREADS, SpreadKind, spread_of
 
 if TYPE_CHECKING:
     from gradinc.records.groups import RunGroup
@@ -94,7 +94,7 @@ def write_formats(options: argparse.Namespace, table: ResultTable, base: RunGrou
     return bool(asked) and not options.json
 
 
-def setting_rows(table: ResultTable, spread: Spread | None = None) -> list[list[str]]:
+def setting_rows(table: ResultTable, spread: SpreadKind | None = None) -> list[list[str]]:
     """Return the rows of settings: name, number of runs, and each metric.
 
     Args:
@@ -121,7 +121,7 @@ def setting_rows(table: ResultTable, spread: Spread | None = None) -> list[list[
     return rows
 
 
-def legend(spread: Spread | None) -> str:
+def legend(spread: SpreadKind | None) -> str:
     """Return the meaning of the numbers in `setting_rows`."""
     beside = " [95 % interval of the mean, Student]" if spread is None else ""
     return f"mean ± {SPREADS[spread or 'sd']}{beside}; n: finished runs"

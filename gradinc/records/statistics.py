@@ -10,9 +10,9 @@ from typing import Literal
 
 CONFIDENCE = 0.95
 
-Spread = Literal["sd", "sem", "ci95"]
+SpreadKind = Literal["sd", "sem", "ci95"]
 
-SPREADS: dict[Spread, str] = {
+SPREADS: dict[SpreadKind, str] = {
     "sd": "standard deviation",
     "sem": "standard error of the mean",
     "ci95": "half of Student's 95 % interval of the mean",
@@ -60,7 +60,7 @@ def estimate(values: Sequence[float], bounds: tuple[float, float] | None = None)
     return Estimate(fmean(values), half, min(values), max(values), count, deviation, bounds)
 
 
-def spread_of(deviation: float | None, count: int, kind: Spread) -> float | None:
+def spread_of(deviation: float | None, count: int, kind: SpreadKind) -> float | None:
     """Return the number after the ± of a mean; None for a single number.
 
     Args:

@@ -15,6 +15,7 @@ from gradinc.config.check import Words, section, value
 from gradinc.config.documents import refuse_targets
 from gradinc.config.names import nearest_key, shown, written
 from gradinc.config.values import Count
+from gradinc.records.statistics import SpreadKind
 from gradinc.studies.tables.quantities import read_quantity
 from gradinc.studies.tables.specification import (
     PRINTED,
@@ -23,7 +24,6 @@ from gradinc.studies.tables.specification import (
     Claim,
     Column,
     Grade,
-    Kind,
     Published,
     Row,
     Side,
@@ -154,7 +154,7 @@ def _published(given: Any, defaults: Mapping[str, Any], where: str) -> Published
         what = "need a number in quotes as it is printed, such as '85.01 ± 1.90'"
         raise UserError(written(where, printed), what)
     grade = value(Grade, merged.get("grade"), f"{where}.grade")
-    kind = value(Kind | None, merged.get("spread"), f"{where}.spread")
+    kind = value(SpreadKind | None, merged.get("spread"), f"{where}.spread")
     n = value(Count | None, merged.get("n"), f"{where}.n")
     found = Published(
         printed, kind, n, grade, value(Grade, merged.get("spread_grade") or grade, f"{where}.spread_grade")

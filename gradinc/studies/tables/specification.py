@@ -10,12 +10,12 @@ from annotated_types import Ge, Gt, Le, Len
 from pydantic import StringConstraints
 
 from gradinc.config.check import Words
+from gradinc.records.statistics import SpreadKind
 from gradinc.studies.tables.quantities import Quantity
 
 Text = Annotated[str, StringConstraints(pattern=r"\S"), Words("text")]
 Overrides = list[Text]
 Grade = Literal["A", "B", "C", "D"]
-Kind = Literal["sd", "sem", "ci95"]
 Digest = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z"), Words("a sha256 of 64 digits")]
 Arxiv = Annotated[
     str, StringConstraints(pattern=r"\A[0-9]{2}(0[1-9]|1[0-2])\.[0-9]{4,5}\z"), Words("text like '2004.07211'")
@@ -87,7 +87,7 @@ class Published:
     """
 
     printed: str
-    kind: Kind | None
+    kind: SpreadKind | None
     n: int | None
     grade: Grade
     spread_grade: Grade
