@@ -226,9 +226,37 @@ class OneHotError(ClassLoss):
         super().__init__(_one_hot_errors, outputs, weights)
 
 
+class BinaryCrossEntropy(ClassLoss):
+    """Mean over outputs of the binary cross-entropy to 1 for a row's class and 0 for the other classes.
+
+    Masked outputs have no error and do not count in the mean.
+    """
+
+    def __init__(self, outputs: Outputs | None = None, weights: Tensor | None = None) -> None:
+        super().__init__(self._rows, outputs, weights)
+
+    def _rows(self, logits: Tensor, y: Tensor) -> Tensor:
+        return self.errors(logits, one_hot(logits, y)).sum(1)
+
+    def errors(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return what each output adds to the loss of its row, shape (rows, outputs).
+
+        Args:
+            logits: the outputs as the loss sees them, shape (rows, outputs): outputs that do not count are -∞.
+            targets: probabilities, shape (rows, outputs).
+        """
+        counts = logits.isfinite()
+        entropy = F.binary_cross_entropy_with_logits(logits.masked_fill(~counts, 0.0), targets, reduction="none")
+        return entropy.masked_fill(~counts, 0.0) / counts.sum(1, keepdim=True)
+
+
+def one_hot(logits: Tensor, y: Tensor) -> Tensor:
+    """Return 1 for a row's class and 0 for the other classes, with the shape and dtype of the logits."""
+    return torch.zeros_like(logits).scatter_(1, y.view(-1, 1), 1.0)
+
+
 def _one_hot_errors(logits: Tensor, y: Tensor) -> Tensor:
-    target = torch.zeros_like(logits).scatter_(1, y.view(-1, 1), 1.0)
-    return (logits - target).masked_fill(logits.isinf(), 0.0).square().mean(1)
+    return (logits - one_hot(logits, y)).masked_fill(logits.isinf(), 0.0).square().mean(1)
 
 
 class SquaredError(Criterion):

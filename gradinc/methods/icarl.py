@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Strength, Whole
-from gradinc.core.criterion import CrossEntropy
+from gradinc.core.criterion import BinaryCrossEntropy, CrossEntropy, one_hot
 from gradinc.core.herding import FEATURES_TOGETHER, herded, last_features, nearest_mean
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_classes
@@ -35,9 +35,11 @@ class Icarl(Method):
     When a task ends, the memory is shared evenly between all classes so far: a new class gets the rows whose running
     mean stays nearest to its mean in the last hidden layer, and an old class keeps the first of its rows. Evaluation
     takes the class whose mean of exemplars is nearest, instead of the largest output; during a task, whose classes have
-    no exemplars yet, it takes the largest output. The paper trains new classes by binary cross-entropy; here they have
-    the criterion of the run. It trains on all exemplars with the new data, and here on `replay` of them in each
-    micro-batch.
+    no exemplars yet, it takes the largest output. With ``criterion=binary_cross_entropy`` and
+    ``stream.train_logits=seen`` the loss is the paper's, divided by the number of classes so far: new classes have the
+    labels as targets, and old classes the old model's outputs in place of the labels. With another criterion the old
+    outputs' term is added to it. The paper trains on all exemplars with the new data, and here on `replay` of them in
+    each micro-batch.
 
     Args:
         memory: exemplars of all classes together; ``stream.memory_unit`` changes what it counts.
@@ -85,8 +87,14 @@ class Icarl(Method):
         assert outputs is not None
         old = (outputs.of_task[: batch.task] == 0).any(0)
         wanted = rows.kept["logits"].sigmoid()
-        each = F.binary_cross_entropy_with_logits(out, wanted, reduction="none")
-        return self.alpha * torch.where(old, each, 0.0).sum(1).mean()
+        if not isinstance(learner.criterion, BinaryCrossEntropy):
+            each = F.binary_cross_entropy_with_logits(out, wanted, reduction="none")
+            return self.alpha * torch.where(old, each, 0.0).sum(1).mean()
+        errors, logits = learner.criterion.errors, learner.criterion.seen(rows, out)
+        # The criterion has already counted the old outputs with the labels as their targets.
+        each = self.alpha * errors(logits, wanted) - errors(logits, one_hot(logits, rows.y))
+        changes, weights = torch.where(old, each, 0.0).sum(1), learner.criterion.weights_for(out)
+        return changes.mean() if weights is None else (changes * weights[rows.y]).sum() / weights[rows.y].sum()
 
     @torch.no_grad()
     def end(self, task: Task, learner: LearnerView) -> None:

@@ -17,6 +17,7 @@ import gradinc
 from gradinc.config.compose import load_config
 from gradinc.core.criterion import CrossEntropy
 from gradinc.core.criterion_setting import CriterionSetting
+from gradinc.criteria.binary_cross_entropy import binary_cross_entropy
 from gradinc.criteria.cross_entropy import Smoothed
 from gradinc.criteria.focal import focal
 from gradinc.data.batch import Batch
@@ -78,6 +79,21 @@ def test_the_focal_loss_is_its_formula(gamma: float) -> None:
     criterion.total(Batch(certain, y, 0, 40.0), certain).backward()
     assert certain.grad is not None
     assert certain.grad.isfinite().all()
+
+
+def test_binary_cross_entropy_is_pytorch_s_over_the_outputs_that_count() -> None:
+    out, y = logits()
+    criterion = binary_cross_entropy(CriterionSetting("digits", True))
+    labels = F.one_hot(y, 10).double()
+    wanted = F.binary_cross_entropy_with_logits(out, labels)
+    assert criterion.mean(Batch(out, y, 0, 40.0), out).item() == pytest.approx(wanted.item(), rel=1e-13)
+    seen = torch.cat((out, torch.full((40, 3), -torch.inf, dtype=torch.float64)), 1).requires_grad_()
+    loss = criterion.mean(Batch(seen, y, 0, 40.0), seen)
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-13)
+    loss.backward()
+    assert seen.grad is not None
+    torch.testing.assert_close(seen.grad[:, :10], (out.sigmoid() - labels) / 400)
+    assert not seen.grad[:, 10:].any()
 
 
 def trained_by_hand(loss: Loss, size: int, updates: int) -> nn.Module:

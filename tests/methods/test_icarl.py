@@ -8,9 +8,10 @@ import pytest
 import torch
 from learners import built, micro_batches, stream
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, one_hot
 
 from gradinc.base.errors import UserError
+from gradinc.core.criterion import CrossEntropy
 from gradinc.core.herding import herded
 from gradinc.core.learner import Learner
 from gradinc.data.stream import Stream
@@ -96,6 +97,34 @@ def test_the_distillation_pulls_old_outputs_to_the_old_model_s_and_leaves_the_ot
     (slope,) = torch.autograd.grad(method.loss(batch, moved, learner), moved)
     assert (slope[:, :4] > 0).all()
     assert (slope[:, 4:] == 0).all()
+
+
+@pytest.mark.parametrize("weights", ["", "criterion.class_weights=[1,2,3,4,5,6,7,8,9,10]"])
+def test_with_binary_cross_entropy_the_loss_is_the_paper_s(weights: str) -> None:
+    words = ("criterion=binary_cross_entropy", "stream.train_logits=seen", *([weights] if weights else ()))
+    learner, tasks, method = after(2, *words)
+    learner.begin(tasks[2])
+    batch = method.batch(micro_batches(tasks[2], 1, 16)[0], learner)
+    out = torch.randn(48, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    assert isinstance(learner.criterion, CrossEntropy)
+    factors = torch.ones(48, dtype=torch.float64) if learner.criterion.weights is None else weighted(learner, batch.y)
+    (slope,) = torch.autograd.grad(learner.criterion.mean(batch, out) + method.loss(batch, out, learner), out)
+
+    targets = one_hot(batch.y, 10).double()  # the labels of new classes, the old model's outputs of old ones
+    with torch.no_grad():
+        targets[:, :4] = learner.model(batch.x)[:, :4].sigmoid()
+    wanted = (out.detach().sigmoid() - targets) * (factors / factors.sum())[:, None] / 6
+    torch.testing.assert_close(slope[:, :6], wanted[:, :6])
+    assert not slope[:, 6:].any()
+    assert (batch.y < 4).any()
+    assert not torch.allclose(slope[:, :4], (out.detach().sigmoid() - one_hot(batch.y, 10))[:, :4] / (6 * 48))
+
+
+def weighted(learner: Learner, y: Tensor) -> Tensor:
+    """Return the weight of each row's class."""
+    assert isinstance(learner.criterion, CrossEntropy)
+    assert learner.criterion.weights is not None
+    return learner.criterion.weights[y].double()
 
 
 def test_without_replay_exemplars_only_classify() -> None:

@@ -275,7 +275,9 @@ def built(tasks: Stream, *words: str) -> Learner:
 
 def composed(tasks: Stream, chosen: Config) -> Learner:
     model = build_model(chosen, Shape(digits().shape, tasks.setting.outputs), torch.device("cpu"))
-    return build_learner(chosen, model, build_criterion(digits(), tasks.outputs), tasks.longest, tasks)
+    return build_learner(
+        chosen, model, build_criterion(digits(), tasks.outputs, chosen.criterion), tasks.longest, tasks
+    )
 
 
 def micro_batches(task: Task, count: int, size: int) -> list[Batch]:
