@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -46,49 +48,112 @@ def costs() -> dict[str, Row]:
     return found
 
 
-def for_sequences() -> set[str]:
-    """Return the strategies for a sequence of tasks."""
-    return {name for name, row in costs().items() if "kept" in row}
-
-
 def streams(name: str) -> Iterator[Row]:
-    """Yield a strategy's results on streams of Fashion-MNIST, with the bounds of the same stream."""
+    """Yield a strategy's results on streams of Fashion-MNIST, beside the bounds and the best strategy of the stream."""
     for section in re.split(r"^### ", _page("incremental.md"), flags=re.MULTILINE)[1:]:
         title = section.partition("\n")[0]
         rows = {row["strategy"]: row for row in rows_of(section) if {"strategy", "ACC %"} <= set(row)}
         if name in rows and {"finetune", "joint"} <= set(rows):
+            among = {other: row["ACC %"] for other, row in rows.items() if other != "joint"}
             yield {
                 "stream": title,
                 "ACC %": rows[name]["ACC %"],
                 "BWT %": rows[name]["BWT %"],
-                "finetune": rows["finetune"]["ACC %"],
+                "finetune": among["finetune"],
+                "best": best(among),
                 "joint": rows["joint"]["ACC %"],
             }
 
 
+def best(values: dict[str, str]) -> str:
+    """Return the largest of some means, with its name."""
+    name = max(values, key=lambda name: _mean(values[name]))
+    return f"{values[name]} ({name})"
+
+
+def _mean(text: str) -> float:
+    return float(text.split()[0])
+
+
+class _Table(NamedTuple):
+    """A table with a page of results.
+
+    Attributes:
+        rows: the overrides of each row, by the row's title as the page has it.
+        accuracies: the titles of its columns that are accuracies.
+        measured: the rows of its page with a number of ours, by title and column.
+    """
+
+    rows: dict[str, list[str]]
+    accuracies: set[str]
+    measured: dict[str, Row]
+
+    def plain(self, title: str) -> str | None:
+        """Return the row without a method whose other settings are closest to a row's."""
+        settings = _others(self.rows[title])
+        without = [other for other, words in self.rows.items() if strategies(words) <= {"finetune", "sgd"}]
+        return min(without, key=lambda other: len(settings ^ _others(self.rows[other])), default=None)
+
+
 @cache
-def _tables() -> dict[str, dict[str, tuple[set[str], Path]]]:
-    """Return, for each table with a page of results, the strategies of each row's title."""
-    found: dict[str, dict[str, tuple[set[str], Path]]] = {}
+def _tables() -> dict[str, _Table]:
+    found = {}
     for path in sorted((groups.conf_folder() / "table").glob("*.yaml")):
         page = DOCS / "results" / f"{path.stem}.md"
         if page.exists():
-            rows = yaml.safe_load(path.read_text(encoding="utf-8")).get("rows") or {}
-            found[path.stem] = {
-                re.sub(r"([\\_*])", r"\\\1", row.get("title", "")): (_strategies(row), page) for row in rows.values()
-            }
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            columns = {_escaped(column["title"]): column["quantity"] for column in content["columns"].values()}
+            rows = {_escaped(row["title"]): [*map(str, row.get("overrides") or ())] for row in content["rows"].values()}
+            accuracies = {title for title, quantity in columns.items() if re.search("acc|online", _kind(quantity))}
+            measured = defaultdict(dict)
+            for row in rows_of(page.read_text(encoding="utf-8")):
+                if re.match(r"-?\d", row.get("ours", "")):
+                    measured[row["method"]][row.get("quantity", next(iter(columns)))] = row
+            found[path.stem] = _Table(rows, accuracies, measured)
     return found
 
 
-def _strategies(row: dict) -> set[str]:
-    words = [str(word) for word in row.get("overrides") or () if str(word).startswith("strategy=")]
+def _kind(quantity: str | dict) -> str:
+    return quantity if isinstance(quantity, str) else next(iter(quantity))
+
+
+def _escaped(title: str) -> str:
+    """Return a title as a page of results has it."""
+    return re.sub(r"([\\_*])", r"\\\1", title)
+
+
+def strategies(overrides: list[str]) -> set[str]:
+    """Return the strategies that a row of a table chooses."""
+    words = [word for word in overrides if word.startswith("strategy=")]
     return {name for word in words for name in word.removeprefix("strategy=").strip("[]").split(",")}
 
 
-def published(name: str) -> Iterator[Row]:
-    """Yield the cells of published tables whose row uses a strategy."""
-    for table, titles in _tables().items():
-        mine = {title: page for title, (names, page) in titles.items() if name in names}
-        for row in rows_of(next(iter(mine.values())).read_text(encoding="utf-8")) if mine else ():
-            if row.get("method") in mine and {"published", "ours", "verdict"} <= set(row):
-                yield {"table": table, **row}
+def _others(overrides: list[str]) -> set[str]:
+    return {word for word in overrides if not word.startswith("strategy")}
+
+
+def of_tables(name: str) -> Iterator[Row]:
+    """Yield the cells of tables whose row uses a strategy, beside the row without a method and the best row.
+
+    If a table measures accuracies, these are its cells here; the others are on the table's page. Joint training is not
+    among the best rows.
+    """
+    for table, found in _tables().items():
+        rivals = [row for row, words in found.rows.items() if not strategies(words) & {"joint", "cumulative"}]
+        for title in (title for title, words in found.rows.items() if name in strategies(words)):
+            cells = found.measured.get(title, {})
+            plain = found.plain(title)
+            for column in [column for column in cells if column in found.accuracies] or cells:
+                ours = {
+                    row: found.measured[row][column]["ours"] for row in rivals if column in found.measured.get(row, {})
+                }
+                yield {
+                    "table": table,
+                    "row": title,
+                    "quantity": column,
+                    "ours": cells[column]["ours"],
+                    "without": f"{ours[plain]} ({plain})" if plain in ours else "–",
+                    "best": best(ours) if column in found.accuracies and ours else "–",
+                    "published": cells[column].get("published", "–"),
+                    "verdict": cells[column].get("verdict", "–").partition(" (")[0],
+                }

@@ -1,23 +1,18 @@
-"""BibTeX entries of the papers that the parts name."""
+"""Named lines of a docstring or of the header of a YAML file, and BibTeX entries of the papers in them.
+
+A line ``Paper:`` is followed, for each arXiv id in it, by a line ``Title:`` and a line ``Authors:``, with names between
+commas. ``Limits:`` says what a method needs and where it fails. A long line continues on the next one, indented.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import cache
-from pathlib import Path
 
 from website import Incomplete
 
 ARXIV = re.compile(r"arXiv ((?:math/)?\d{4,7}(?:\.\d{4,5})?)")
 YEAR = re.compile(r"\b(\d{4})\b")
-
-
-@cache
-def _known() -> dict[str, tuple[str, str]]:
-    """Return authors and title by arXiv id."""
-    lines = (Path(__file__).parent / "papers.txt").read_text(encoding="utf-8").splitlines()
-    rows = [line.split(" | ") for line in lines if not line.startswith("#")]
-    return {number: (authors, title) for number, authors, title in rows}
+LINES = re.compile(r"^(Paper|Title|Authors|Neutral|Limits): (.+\n?(?: {4}.+\n?)*)", re.MULTILINE)
 
 
 def linked(paper: str) -> str:
@@ -25,28 +20,37 @@ def linked(paper: str) -> str:
     return ARXIV.sub(lambda found: f"[arXiv {found[1]}](https://arxiv.org/abs/{found[1]})", paper)
 
 
-def title(number: str) -> str:
-    """Return the title of a paper."""
-    return _known()[number][1]
+def values(head: str, text: str) -> list[str]:
+    """Return what follows ``Title:``, or another head, on each of its lines in a text."""
+    return [" ".join(value.split()) for found, value in LINES.findall(text) if found == head]
 
 
-def bibtex(paper: str) -> str:
+def bibtex(where: str, paper: str, text: str) -> str:
     """Return the BibTeX entries of a ``Paper:`` line, empty if it has no arXiv id.
 
+    Args:
+        where: the file, for messages.
+        paper: the line.
+        text: the docstring or header with the line.
+
     Raises:
-        Incomplete: papers.txt lacks an id, or has other first authors for it.
+        Incomplete: an arXiv id has no title or authors, or other first authors than the line says.
     """
+    found = list(ARXIV.finditer(paper))
+    titles, authors = values("Title", text), values("Authors", text)
+    if not len(found) == len(titles) == len(authors):
+        raise Incomplete(f"{where}: {paper!r} needs a line Title: and a line Authors: for each arXiv id, after Paper:")
     entries = []
-    for found in ARXIV.finditer(paper):
-        number, before = found[1], paper[: found.start()]
-        if number not in _known():
-            raise Incomplete(f"docs/website/papers.txt: no line for arXiv {number}, which {paper!r} names")
-        authors, name = _known()[number]
-        year = YEAR.findall(before)[-1]
-        family = authors.split(" and ")[0].split()[-1]
+    for number, name, people in zip(found, titles, authors, strict=True):
+        names = people.split(", ")
+        family, before = names[0].split()[-1], paper[: number.start()]
         if family not in before:
-            raise Incomplete(f"docs/website/papers.txt: arXiv {number} is by {family}, and the part says {before!r}")
+            raise Incomplete(
+                f"{where}: the authors of arXiv {number[1]} begin with {family}, and Paper: says {before!r}"
+            )
+        year = YEAR.findall(before)[-1]
         key = f"{family}{year}{re.sub('[^A-Za-z0-9]', '', name.split()[0])}".lower()
-        fields = {"title": name, "author": authors, "year": year, "eprint": number, "archivePrefix": "arXiv"}
+        fields = {"title": name, "author": " and ".join(names), "year": year, "eprint": number[1]}
+        fields["archivePrefix"] = "arXiv"
         entries.append(f"@misc{{{key},\n" + "".join(f"  {k} = {{{v}}},\n" for k, v in fields.items()) + "}")
     return "\n\n".join(entries)

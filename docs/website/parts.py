@@ -5,18 +5,19 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gradinc.cli.list import WRITTEN
 from gradinc.config import catalog, groups
 from gradinc.config.catalog import PACKAGE, PLURALS, Part
 from gradinc.config.check import described
+from gradinc.config.groups import Choice
 from gradinc.config.names import shown
 from gradinc.config.signature import REQUIRED
 from gradinc.core.method import Method
 from website import Incomplete, measured
 from website.markdown import block, code, leaf, page, table
-from website.papers import bibtex, linked
+from website.papers import LINES, bibtex, linked, values
 
 ROOT = PACKAGE.parent
 
@@ -83,12 +84,28 @@ def pages() -> Iterator[tuple[str, str]]:
     """Yield the path and the text of each page, of each kind's list, and of the list of kinds."""
     for kind in KINDS:
         folder, found = PLURALS[kind], catalog.parts(kind)
-        rows = [[f"[{part.name}]({part.name}.md)", part.summary, linked(part.paper or "–")] for part in found]
-        title = f"# {heading(kind)}"
-        yield f"reference/{folder}/index", page(title, ABOUT[kind], table(["name", "", "paper"], rows))
+        yield f"reference/{folder}/index", page(f"# {heading(kind)}", ABOUT[kind], *listed(found))
         for part in found:
             yield f"reference/{folder}/{part.name}", part_page(part)
     yield from strategies()
+
+
+def listed(found: Sequence[Part | Choice]) -> Iterator[str]:
+    """Yield the table of some parts or strategies, or one table for each purpose if they have several."""
+    purposes = {choice.name: choice.purpose for choice in groups.choices("strategy")}
+    of = {
+        each.name: purposes.get(each.name, "") if isinstance(each, Choice) or each.kind == "method" else ""
+        for each in found
+    }
+    for purpose in sorted(set(of.values())):
+        if len(set(of.values())) > 1:
+            yield "## For " + (purpose.replace(", ", ": ") or "any data")
+        rows = [
+            [f"[{each.name}]({each.name}.md)", each.summary, linked(each.paper or "–")]
+            for each in found
+            if of[each.name] == purpose
+        ]
+        yield table(["name", "", "paper"], rows)
 
 
 def heading(kind: str) -> str:
@@ -100,28 +117,27 @@ def strategies() -> Iterator[tuple[str, str]]:
     """Yield the pages of the strategies that are more, or less, than one method or rule, and their list."""
     own = {part.name for kind in ("method", "rule") for part in catalog.parts(kind)}
     found = [choice for choice in groups.choices("strategy") if choice.name not in own]
-    rows = [[f"[{choice.name}]({choice.name}.md)", choice.summary, linked(choice.paper or "–")] for choice in found]
     about = "Files that set a window, several methods, or how a stream is trained. Every [method](../methods/index.md) "
     about += "and every [rule](../rules/index.md) is a strategy of the same name, too."
-    yield "reference/strategies/index", page("# Strategies", about, table(["name", "", "paper"], rows))
+    yield "reference/strategies/index", page("# Strategies", about, *listed(found))
     for choice in found:
         path = groups.file("strategy", choice.name)
         assert path is not None
         text = path.read_text(encoding="utf-8")
-        comments = [line.lstrip("# ") for line in text.splitlines() if re.match(r"#( |$)", line)]
-        rest = [line for line in comments if not line.startswith(("@", "Paper:")) and line != choice.summary]
+        header = "".join(f"{line[2:]}\n" for line in text.splitlines() if re.match(r"#( |$)", line))
+        rest = [line for line in LINES.sub("", header).splitlines() if line.rstrip(".") != choice.summary]
         yield (
             f"reference/strategies/{choice.name}",
             leaf(
                 "[Strategies](index.md)",
                 f"# {choice.name}",
                 f"{choice.summary}.",
-                f"Paper: {linked(choice.paper)}" if choice.paper else "",
-                "\n".join(rest).strip(),
+                paper(choice.paper, header),
+                "\n".join(line for line in rest if not line.startswith(("@", "For:"))).strip(),
                 command("strategy", choice.name),
                 cost(choice.name),
-                results(choice.name),
-                citation(choice.paper),
+                results(choice.name, header),
+                citation(f"conf/strategy/{choice.name}.yaml", choice.paper, header),
                 f"## The file\n\n`conf/strategy/{choice.name}.yaml`\n\n{block('yaml', text)}",
             ),
         )
@@ -144,15 +160,15 @@ def part_page(part: Part) -> str:
         f"[{heading(part.kind)}](index.md)",
         f"# {part.name}",
         f"{part.summary}.",
-        f"Paper: {linked(part.paper)}" if part.paper else "",
+        paper(part.paper, text),
         formula(part, ast.get_docstring(tree) or "") if part.kind in ("method", "rule", "due") else "",
         body(text),
         command(part.kind, part.name),
         options(part),
         character(part),
         cost(part.name) if part.kind in ("method", "rule") else "",
-        results(part.name) if part.kind in ("method", "rule") else "",
-        citation(part.paper),
+        results(part.name, text) if part.kind in ("method", "rule") else "",
+        citation(str(part.path.relative_to(ROOT)), part.paper, text),
         f"## The {'file' if one_file else 'function'}\n\n`{part.path.relative_to(ROOT)}`\n\n{block('python', source)}",
         preset(part),
     )
@@ -180,15 +196,15 @@ SECTIONS = re.compile(r"^(Args|Raises|Returns|Attributes|Yields):$")
 
 
 def body(text: str) -> str:
-    """Return a docstring without its summary, its paper and its sections."""
+    """Return a docstring without its summary, its named lines and its sections."""
     kept: list[str] = []
     inside = False
-    for line in text.splitlines()[1:]:
+    for line in LINES.sub("", text).splitlines()[1:]:
         if SECTIONS.match(line):
             inside = True
         elif line and not line.startswith(" "):
             inside = False
-        if not inside and not line.startswith(("Paper:", "Neutral:")):
+        if not inside:
             kept.append(line)
     return re.sub(r"(?<!`)``(?!`)", "`", "\n".join(kept)).strip()
 
@@ -198,7 +214,8 @@ def words(kind: str, name: str) -> str:
     if kind == "rule" and name not in groups.names("strategy"):
         return f"strategy.window.rule={name} strategy.window.size=8"
     if kind in ("method", "rule", "strategy"):
-        stream = "stream=split " if name in measured.for_sequences() else ""
+        purposes = {choice.name: choice.purpose for choice in groups.choices("strategy")}
+        stream = "stream=split " if purposes.get(name, "").startswith("tasks") else ""
         return f"{stream}strategy={name}"
     choice = {"metric": f"metrics=[{name}]", "augmentation": f"data.augment=[{name}]"}.get(kind)
     choice = choice or f"{WRITTEN.get(kind, kind)}={name}"
@@ -269,29 +286,46 @@ def cost(name: str) -> str:
     return "## Cost\n\n" + "\n".join(lines) + f"\n\nHow this was measured: {page_of}."
 
 
-def results(name: str) -> str:
-    """Return what was measured with a strategy, on streams and in published tables."""
-    pieces = []
+def results(name: str, text: str) -> str:
+    """Return what a strategy needs and where it fails, and what was measured with it.
+
+    Args:
+        text: its docstring, or the header of its file.
+    """
+    pieces = [*values("Limits", text)]
     if rows := list(measured.streams(name)):
-        heads = ["stream", "ACC %", "BWT %", "finetune", "joint"]
-        note = "The last two columns are the accuracies of the lower and the upper bound."
+        heads = ["stream", "ACC %", "BWT %", "finetune", "best", "joint"]
+        note = "ACC of `finetune` is the lower bound, of `joint` the upper bound; *best* is without `joint`. "
+        note += "How it was measured: [learning task after task](/incremental.md#results)."
         pieces.append(table(heads, [[row[head] for head in heads] for row in rows]) + f"\n\n{note}")
-    if rows := list(measured.published(name)):
-        heads = ["table", "row", "quantity", "published", "ours", "verdict"]
-        cells = [
-            [
-                f"[{row['table']}](/results/{row['table']}.md)",
-                *(row.get(head, "–") for head in ("method", "quantity", "published", "ours", "verdict")),
-            ]
-            for row in rows
-        ]
-        pieces.append(table(heads, cells))
-    return "## Measured\n\n" + "\n\n".join(pieces) if pieces else ""
+    if rows := list(measured.of_tables(name)):
+        heads = ["table", "row", "quantity", "ours", "without", "best", "published", "verdict"]
+        cells = [[f"[{row['table']}](/results/{row['table']}.md)", *(row[head] for head in heads[1:])] for row in rows]
+        note = "*Without* is the table's row without a method, *best* its best row except joint training."
+        pieces.append(table(heads, cells) + f"\n\n{note}")
+    if not rows and not list(measured.streams(name)):
+        pieces.append("No run of it is among [our results](/results/index.md).")
+    return "## Where it works and where it fails\n\n" + "\n\n".join(pieces)
 
 
-def citation(paper: str | None) -> str:
-    """Return the BibTeX of a paper."""
-    entries = bibtex(paper) if paper else ""
+def paper(reference: str | None, text: str) -> str:
+    """Return the line with the paper of a part.
+
+    Args:
+        text: the docstring or header with the line.
+    """
+    titles = ", ".join(f"*{title}*" for title in values("Title", text))
+    return f"Paper: {linked(reference)}" + (f": {titles}" if titles else "") if reference else ""
+
+
+def citation(where: str, reference: str | None, text: str) -> str:
+    """Return the BibTeX of a paper.
+
+    Args:
+        where: the part's file, for messages.
+        text: the docstring or header with the line of the paper.
+    """
+    entries = bibtex(where, reference, text) if reference else ""
     return f"## BibTeX\n\n{block('bibtex', entries)}" if entries else ""
 
 

@@ -31,12 +31,14 @@ class Choice:
         name: its name, with a slash if it is in a folder of its own.
         summary: the first line of its header, or of the docstring of its part.
         paper: the ``Paper:`` line of the header or the part.
+        purpose: the ``For:`` line of the header, such as ``tasks, replay`` for a sequence of tasks; empty for any data.
     """
 
     group: str
     name: str
     summary: str
     paper: str | None
+    purpose: str = ""
 
 
 def conf_folder() -> Path:
@@ -150,7 +152,7 @@ def _files(group: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, Path]
 
 
 def _choice(group: str, name: str, path: Path) -> Choice:
-    summary, paper = _header(path)
+    summary, paper, purpose = _header(path)
     if not summary or paper is None:
         try:
             chosen = _chosen_parts(group, path.stem, _read(path))
@@ -158,12 +160,12 @@ def _choice(group: str, name: str, path: Path) -> Choice:
             chosen = []
         for part in chosen:
             summary, paper = summary or part.summary, paper or part.paper
-    return Choice(group, name, summary, paper)
+    return Choice(group, name, summary, paper, purpose)
 
 
-def _header(path: Path) -> tuple[str, str | None]:
-    """Return the summary and the paper from the comment lines at the beginning of a YAML file."""
-    summary, paper = "", None
+def _header(path: Path) -> tuple[str, str | None, str]:
+    """Return the summary, the paper and the purpose from the comment lines at the beginning of a YAML file."""
+    summary, paper, purpose = "", None, ""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
@@ -172,9 +174,11 @@ def _header(path: Path) -> tuple[str, str | None]:
             continue
         if text.startswith("Paper:"):
             paper = text.removeprefix("Paper:").strip()
+        elif text.startswith("For:"):
+            purpose = text.removeprefix("For:").strip()
         elif text and not text.startswith("@") and not summary:
             summary = text
-    return summary, paper
+    return summary, paper, purpose
 
 
 def _chosen_parts(group: str, name: str, said: dict[str, Any]) -> list[catalog.Part]:

@@ -69,6 +69,8 @@ def adam(
     """Adam: steps scaled by running moments of the gradient
 
     Paper: Kingma & Ba 2015, arXiv 1412.6980
+    Title: Adam: A Method for Stochastic Optimization
+    Authors: Diederik P. Kingma, Jimmy Ba
 
     Args:
         lr: learning rate.
@@ -102,6 +104,8 @@ def adamw(
     """Adam with decoupled weight decay
 
     Paper: Loshchilov & Hutter 2019, arXiv 1711.05101
+    Title: Decoupled Weight Decay Regularization
+    Authors: Ilya Loshchilov, Frank Hutter
 
     Args:
         lr: learning rate.
@@ -171,6 +175,8 @@ def radam(
     """Adam with the early variance of its step rectified
 
     Paper: Liu et al. 2020, arXiv 1908.03265
+    Title: On the Variance of the Adaptive Learning Rate and Beyond
+    Authors: Liyuan Liu, Haoming Jiang, Pengcheng He, Weizhu Chen, Xiaodong Liu, Jianfeng Gao, Jiawei Han
 
     Args:
         lr: learning rate.
@@ -271,6 +277,8 @@ def muon(
     """Orthogonalised momentum for hidden matrices, AdamW for the rest
 
     Paper: Jordan et al. 2024, kellerjordan.github.io/posts/muon; Liu et al. 2025, arXiv 2502.16982
+    Title: Muon is Scalable for LLM Training
+    Authors: Jingyuan Liu, Jianlin Su, Xingcheng Yao, others
 
     Args:
         lr: learning rate of both.

@@ -110,6 +110,8 @@ def cosine(update: int, updates: float | None, *, final: Fraction = 0.0) -> floa
     """The learning rate falls along half a cosine wave
 
     Paper: Loshchilov & Hutter 2017, arXiv 1608.03983
+    Title: SGDR: Stochastic Gradient Descent with Warm Restarts
+    Authors: Ilya Loshchilov, Frank Hutter
 
     Args:
         final: share of the learning rate at the end of the run.
@@ -132,6 +134,8 @@ def cosine_restarts(
     """The learning rate falls along half a cosine wave again and again
 
     Paper: Loshchilov & Hutter 2017, arXiv 1608.03983
+    Title: SGDR: Stochastic Gradient Descent with Warm Restarts
+    Authors: Ilya Loshchilov, Frank Hutter
 
     Args:
         first: updates of the first wave.

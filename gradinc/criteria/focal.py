@@ -15,6 +15,8 @@ def focal(targets: CriterionSetting, *, gamma: NonNegative = 2.0) -> Criterion:
     """Focal loss: rows that are predicted well count less
 
     Paper: Lin et al. 2017, arXiv 1708.02002
+    Title: Focal Loss for Dense Object Detection
+    Authors: Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr Dollar
 
     The paper's α is ``criterion.class_weights``. With gamma 0 the loss is the cross-entropy.
 

@@ -21,6 +21,8 @@ class NoiseScale(Due):
     """Windows of as many rows as the gradient's noise scale
 
     Paper: McCandlish et al. 2018, arXiv 1812.06162
+    Title: An Empirical Model of Large-Batch Training
+    Authors: Sam McCandlish, Jared Kaplan, Dario Amodei, OpenAI Dota Team
 
     Below this size, doubling the rows halves the number of updates; above it, more rows save no updates. The first
     window has strategy.window.size micro-batches, or `smallest`.

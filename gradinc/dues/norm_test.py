@@ -21,6 +21,8 @@ class NormTest(Due):
     """Windows that grow when their gradient varies too much for its norm
 
     Paper: Lau et al. 2024, arXiv 2402.11215
+    Title: AdAdaGrad: Adaptive Batch Size Schemes for Adaptive Gradient Methods
+    Authors: Tim Tsz-Kit Lau, Han Liu, Mladen Kolar
 
     The test is tr(Σ)/N ≤ η² ‖g‖² for a window of N rows with the mean gradient g. If it fails, the next windows
     have the number of rows that would have passed. They never shrink.

@@ -16,6 +16,8 @@ class Stages(Due):
     """A schedule of window sizes over the updates
 
     Paper: Smith et al. 2018, arXiv 1711.00489
+    Title: Don't Decay the Learning Rate, Increase the Batch Size
+    Authors: Samuel L. Smith, Pieter-Jan Kindermans, Chris Ying, Quoc V. Le
 
     Args:
         begin: updates at which a stage begins, increasing; before the first one strategy.window.size applies.

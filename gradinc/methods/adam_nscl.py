@@ -29,6 +29,10 @@ class AdamNSCL(Method):
     """Any optimizer in the null space of past inputs: the step is projected
 
     Paper: Wang et al. 2021, arXiv 2103.07113
+    Title: Training Networks in Null Space of Feature Covariance for Continual Learning
+    Authors: Shipeng Wang, Xiaorong Li, Jian Sun, Zongben Xu
+    Limits: Stores no rows, and works on linear and plain convolutional layers only. The null space of the inputs
+        becomes smaller with each task.
 
     The covariance is not centred: Σ x xᵀ over the rows of all past tasks, divided by their number. The null space has
     the eigenvalues up to a multiple of the smallest. The authors' program uses the mean inputs of batches as x, which

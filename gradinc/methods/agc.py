@@ -19,6 +19,8 @@ class AGC(Method):
     """Bound the norm of every unit's gradient by a share of its weights' norm
 
     Paper: Brock et al. 2021, arXiv 2102.06171
+    Title: High-Performance Large-Scale Image Recognition Without Normalization
+    Authors: Andrew Brock, Soham De, Samuel L. Smith, Karen Simonyan
     Neutral: ratio=inf
 
     A unit is an output of a linear layer or a filter of a convolution; a bias vector is one unit.

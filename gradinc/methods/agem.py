@@ -21,6 +21,10 @@ class AGEM(Method):
     """Averaged GEM: no update may raise the mean loss of past tasks
 
     Paper: Chaudhry et al. 2019, arXiv 1812.00420
+    Title: Efficient Lifelong Learning with A-GEM
+    Authors: Arslan Chaudhry, Marc'Aurelio Ranzato, Marcus Rohrbach, Mohamed Elhoseiny
+    Limits: Needs rows of past tasks. One constraint for all of them keeps much less than replay where classes compete
+        for the outputs (split, class-incremental); with the task known it comes near joint training.
 
     If the gradient would raise the loss on examples of past tasks, its component along their gradient is removed, once
     per window. Both gradients are computed in training mode, as in the authors' program. The memory has the same number

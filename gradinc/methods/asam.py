@@ -20,7 +20,10 @@ class ASAM(Method):
     """SAM with a step uphill that is relative to each weight's size
 
     Paper: Kwon et al. 2021, arXiv 2102.11600
+    Title: ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural Networks
+    Authors: Jungmin Kwon, Jeongseop Kim, Hyunseo Park, In Kwon Choi
     Neutral: rho=0
+    Limits: Needs a second pass over each window: compare at equal work, with `budget.passes`.
 
     T is the paper's elementwise operator, over all weights including biases. In the authors' program T = 1 for
     parameters without "weight" in their name, the biases; `scales` chooses between the two.

@@ -18,7 +18,10 @@ class CFlat(Method):
     """SAM with a penalty on the norm of the gradient: sharpness of both orders
 
     Paper: Bian et al. 2024, arXiv 2404.00986, algorithm 1
+    Title: Make Continual Learning Stronger via C-Flat
+    Authors: Ang Bian, Wei Li, Hangjie Yuan, others
     Neutral: rho=0
+    Limits: Needs four passes over each window: compare at equal work, with `budget.passes`.
 
     With g₀ the window's gradient at w: g₁ is taken at w + ρ g₀ / ‖g₀‖, g₂ at v = w + ρ (g₁ − g₀) / ‖g₁ − g₀‖, and g₃
     at v + ρ g₂ / ‖g₂‖. That is four passes over the window instead of one. With λ = 0 the result is SAM's gradient.

@@ -16,6 +16,9 @@ class Cautious(Method):
     """Drop the entries of an update that go against the gradient
 
     Paper: Liang et al. 2024, arXiv 2411.16085
+    Title: Cautious Optimizers: Improving Training with One Line of Code
+    Authors: Kaizhao Liang, Lizhang Chen, Bo Liu, Qiang Liu
+    Limits: Needs an optimizer with momentum: the update of plain SGD never goes against its gradient.
 
     The update u is the optimizer's change of the weights without decoupled weight decay. Decoupled decay is a share of
     the previous weights, so it can be separated, and it acts on all weights. Weight decay that is added to the gradient

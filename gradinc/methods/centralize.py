@@ -15,6 +15,8 @@ class Centralize(Method):
     """Subtract the mean from the gradient of every unit's weights
 
     Paper: Yong et al. 2020, arXiv 2004.01461
+    Title: Gradient Centralization: A New Optimization Technique for Deep Neural Networks
+    Authors: Hongwei Yong, Jianqiang Huang, Xiansheng Hua, Lei Zhang
 
     A unit is an output of a linear layer or a filter of a convolution: the mean covers all
     dimensions but the first. Biases and the gains of normalisation have one dimension and are not changed.

@@ -18,7 +18,11 @@ class Clip(Method):
     """Bound the gradient's entries, its norm, or both
 
     Paper: Pascanu et al. 2013, arXiv 1211.5063
+    Title: On the difficulty of training Recurrent Neural Networks
+    Authors: Razvan Pascanu, Tomas Mikolov, Yoshua Bengio
     Neutral: norm=inf
+    Limits: Works where few gradients are much larger than the others. With Adam, which divides by the size of the
+        gradients, little else changes.
 
     Entries are bounded first, which can change the direction. The norm covers all weights
     together. After a projection use `value=inf`: bounded entries leave its subspace.

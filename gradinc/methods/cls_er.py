@@ -22,6 +22,10 @@ class CLSER(Method):
     """Complementary learning systems: replay with two averages of the weights
 
     Paper: Arani et al. 2022, arXiv 2201.12604, algorithm 1
+    Title: Learning Fast, Learning Slow: A General Continual Learning Method based on Complementary Learning System
+    Authors: Elahe Arani, Fahad Sarfraz, Bahram Zonooz
+    Limits: Needs two more copies of the weights and almost twice the passes of ER. The averages need updates: with α =
+        0.999 an average reaches back about a thousand of its changes.
 
     After update t, each average becomes α w̄ + (1 − α) w with its own probability, with α at most 1 − 1/(t + 1). For a
     replayed row, z* are the outputs of the average with the lower loss: it gives the row's class the higher

@@ -23,7 +23,11 @@ class ContinualBackprop(Method):
     """Continual backpropagation: replace the least useful hidden units
 
     Paper: Dohare et al. 2024, arXiv 2306.13812, algorithm 1
+    Title: Maintaining Plasticity in Deep Continual Learning
+    Authors: Shibhansh Dohare, J. Fernando Hernandez-Garcia, Parash Rahman, A. Rupam Mahmood, Richard S. Sutton
     Neutral: rate=0
+    Limits: Against the loss of plasticity, not against forgetting. Needs plain hidden layers, and is refused with GPM:
+        new weights leave the subspace of a projection.
 
     The utility of a unit is the running mean of |h| Σ|w|, with its output h over the window's rows and its outgoing
     weights w. A unit is mature more than `maturity` updates after its last renewal. In each layer the number of mature

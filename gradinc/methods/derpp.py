@@ -21,6 +21,10 @@ class DERPP(Method):
     """Dark experience replay that also trains on rows of the memory
 
     Paper: Buzzega et al. 2020, arXiv 2004.07211
+    Title: Dark Experience for General Continual Learning: a Strong, Simple Baseline
+    Authors: Pietro Buzzega, Matteo Boschini, Angelo Porrello, Davide Abati, Simone Calderara
+    Limits: Needs stored rows with their outputs, and almost twice the passes of ER. It is first or close to first on
+        our streams of Fashion-MNIST; with ten classes of spoken digits ER keeps more.
 
     Two batches are drawn independently for each micro-batch: one for the stored logits, as in ``der``, the other for
     the criterion. The squared distance is the mean over rows and outputs, as in the authors' code. Each micro-batch

@@ -21,6 +21,12 @@ class ER(Method):
     """Experience replay: train on stored rows together with new rows
 
     Paper: Chaudhry et al. 2019, arXiv 1902.10486
+    Title: On Tiny Episodic Memories in Continual Learning
+    Authors: Arslan Chaudhry, Marcus Rohrbach, Mohamed Elhoseiny, Thalaiyasingam Ajanthan, Puneet K. Dokania, Philip H.
+        S. Torr, Marc'Aurelio Ranzato
+    Limits: Needs stored rows, and trains on them in every micro-batch. Where classes compete for the outputs it is
+        close to the best of the methods compared here. With 500 rows on 20 permuted tasks it keeps less than DER++,
+        which also stores outputs.
 
     The loss is the mean over a micro-batch's rows and the rows replayed with it. Each micro-batch of a window draws
     its own `replay` rows, so a window of K replays K times as many rows as one large batch. The memory is offered the

@@ -24,6 +24,10 @@ class ERACE(Method):
     """Experience replay in which new rows do not suppress old classes
 
     Paper: Caccia et al. 2022, arXiv 2104.05025
+    Title: New Insights on Reducing Abrupt Representation Change in Online Continual Learning
+    Authors: Lucas Caccia, Rahaf Aljundi, Nader Asadi, Tinne Tuytelaars, Joelle Pineau, Eugene Belilovsky
+    Limits: Needs classes that come one after another. On tasks that share all classes its mask leaves out little, and
+        it is close to ER.
 
     The cross-entropy of the stream's rows uses only the classes of their micro-batch and the classes that the stream
     has not had yet, as in the authors' code; the paper's formula leaves out the latter. The cross-entropy of the

@@ -27,6 +27,12 @@ class EWC(Method):
     """Elastic weight consolidation: penalise changes by Fisher information
 
     Paper: Kirkpatrick et al. 2017, arXiv 1612.00796
+    Title: Overcoming catastrophic forgetting in neural networks
+    Authors: James Kirkpatrick, Razvan Pascanu, Neil Rabinowitz, Joel Veness, Guillaume Desjardins, Andrei A. Rusu,
+        Kieran Milan, John Quan, Tiago Ramalho, Agnieszka Grabska-Barwinska, Demis Hassabis, Claudia Clopath, Dharshan
+        Kumaran, Raia Hadsell
+    Limits: The strength has to be searched: too small changes nothing, too large diverges. In class-incremental streams
+        it stays at the level of fine-tuning, because no term compares old classes with new ones.
 
     The penalty is λ/2 Σ F (w − w*)². `separate` has a penalty for each task; `online` (Schwarz et al. 2018, arXiv
     1805.06370) has one penalty around the latest weights, with Fisher information that decays by gamma with each task.

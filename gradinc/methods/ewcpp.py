@@ -19,6 +19,10 @@ class EWCpp(Method):
     """EWC++: one running Fisher information, updated during training
 
     Paper: Chaudhry et al. 2018, arXiv 1801.10112, equation 7
+    Title: Riemannian Walk for Incremental Learning: Understanding Forgetting and Intransigence
+    Authors: Arslan Chaudhry, Puneet K. Dokania, Thalaiyasingam Ajanthan, Philip H. S. Torr
+    Limits: As EWC: the strength has to be searched, and nothing compares old classes with new ones. The Fisher
+        information is of the weights along the way, not at the end of a task.
 
     F is a moving average over updates of the window's squared gradient in training, so it needs no pass at a task's
     end; it continues from task to task. The penalty is λ Σ F (w − w*)² around the weights at the last task's end, with

@@ -20,6 +20,10 @@ class FDR(Method):
     """Function-distance regularisation: stay near the outputs of past tasks
 
     Paper: Benjamin et al. 2018, arXiv 1805.08289
+    Title: Measuring and regularizing networks in function space
+    Authors: Ari S. Benjamin, David Rolnick, Konrad Kording
+    Limits: Needs stored rows with their outputs at the end of their task. On Split MNIST with 200 rows it keeps about
+        as much as ER.
 
     At a task's end random rows of it are stored with the model's softmax in evaluation mode; tasks share the memory
     evenly. The L2 distance of each row's probabilities is averaged over the rows drawn for a micro-batch.

@@ -21,6 +21,10 @@ class GEM(Method):
     """Gradient episodic memory: no update may raise the loss of a past task
 
     Paper: Lopez-Paz & Ranzato 2017, arXiv 1706.08840, equation 11
+    Title: Gradient Episodic Memory for Continual Learning
+    Authors: David Lopez-Paz, Marc'Aurelio Ranzato
+    Limits: Needs rows of each past task, and for each one more gradient in every window, so that the cost grows with
+        the number of tasks. On Split MNIST it keeps about as much as replay from as many rows.
 
     If the gradient g has a negative product with the gradient of a past task's examples, it becomes g + Gᵀv with the
     v ≥ margin that minimises ½ vᵀ G Gᵀ v + gᵀ Gᵀ v; else it is not changed. The margin is as in the authors' program:

@@ -26,6 +26,11 @@ class GPM(Method):
     """Gradient projection memory: change no layer along past tasks' inputs
 
     Paper: Saha et al. 2021, arXiv 2103.09762
+    Title: Gradient Projection Memory for Continual Learning
+    Authors: Gobinda Saha, Isha Garg, Kaushik Roy
+    Limits: Stores no rows, and works on linear and plain convolutional layers only. Its bases fill up: in a long stream
+        of unlike tasks few directions stay free, and late tasks are learned badly (60 permuted tasks). Replay keeps
+        more where classes compete for the outputs.
 
     Inputs are taken in evaluation mode, as in the authors' program. A bias has the input 1, so the basis has a row for
     it (the paper has no biases). Weights and statistics of normalisations stay unchanged after the first task. An

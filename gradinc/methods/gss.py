@@ -28,6 +28,10 @@ class GSS(Method):
     """Gradient-based sample selection: store rows whose gradients differ
 
     Paper: Aljundi et al. 2019, arXiv 1903.08671, algorithm 2 (greedy)
+    Title: Gradient based sample selection for online continual learning
+    Authors: Rahaf Aljundi, Min Lin, Baptiste Goujaud, Yoshua Bengio
+    Limits: Compares gradients of single rows to choose what to store, which costs more than a reservoir. In the
+        published table of Split MNIST, 200 rows chosen by it keep less than half of what a reservoir keeps.
 
     A row's score is its largest cosine similarity to the gradients of `compare` random rows of the memory, plus 1, both
     in evaluation mode as in the authors' program.

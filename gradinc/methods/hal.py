@@ -37,6 +37,10 @@ class HAL(Method):
     """Hindsight anchor learning: replay, and fixed outputs at learned points
 
     Paper: Chaudhry et al. 2021, arXiv 2002.08165, equations 3 and 4
+    Title: Using Hindsight to Anchor Past Knowledge in Continual Learning
+    Authors: Arslan Chaudhry, Albert Gordo, Puneet K. Dokania, Philip H. S. Torr, David Lopez-Paz
+    Limits: Needs more than twice the rows of ER through the model, and at the end of each task further training to find
+        its anchors.
 
     When a task ends, one anchor is learned for each of its classes: from random pixels, plain gradient steps raise the
     loss that a copy of the weights has after steps on the memory alone, lower the loss of the weights themselves, and

@@ -31,6 +31,10 @@ class Icarl(Method):
     """iCaRL: herded exemplars, an old model as teacher, and the nearest mean
 
     Paper: Rebuffi et al. 2017, arXiv 1611.07725
+    Title: iCaRL: Incremental Classifier and Representation Learning
+    Authors: Sylvestre-Alvise Rebuffi, Alexander Kolesnikov, Georg Sperl, Christoph H. Lampert
+    Limits: Needs classes that belong to one task, so it does not work on permuted or rotated tasks. It classifies by
+        means of exemplars: a class with few exemplars has a poor mean.
 
     When a task ends, the memory is shared evenly between all classes so far: a new class gets the rows whose running
     mean stays nearest to its mean in the last hidden layer, and an old class keeps the first of its rows. Evaluation

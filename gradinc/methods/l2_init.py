@@ -20,7 +20,11 @@ class L2Init(Method):
     """L2 penalty around the initial weights, to keep the ability to learn
 
     Paper: Kumar et al. 2023, arXiv 2308.11958, equation 1
+    Title: Maintaining Plasticity in Continual Learning via Regenerative Regularization
+    Authors: Saurabh Kumar, Henrik Marklund, Benjamin Van Roy
     Neutral: strength=0
+    Limits: Against the loss of plasticity, not against forgetting: on 60 permuted tasks it learns the last ones better
+        than SGD and keeps as little. Too large a strength holds the weights at their start.
 
     The penalty is λ/2 ‖w − w₀‖², as in the authors' program; the paper's λ is half of this one. Weights of
     normalisations are not penalised, as in that program.

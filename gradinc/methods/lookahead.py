@@ -22,6 +22,8 @@ class Lookahead(Method):
     """Slow weights that follow the trained ones every k updates
 
     Paper: Zhang et al. 2019, arXiv 1907.08610
+    Title: Lookahead Optimizer: k steps forward, 1 step back
+    Authors: Michael R. Zhang, James Lucas, Geoffrey Hinton, Jimmy Ba
     Neutral: alpha=1
 
     The optimizer's state continues over a step of the slow weights. The slow weights are measured and saved as the

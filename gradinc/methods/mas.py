@@ -28,6 +28,10 @@ class MAS(Method):
     """Memory aware synapses: penalise changes of weights that affect outputs
 
     Paper: Aljundi et al. 2018, arXiv 1711.09601
+    Title: Memory Aware Synapses: Learning what (not) to forget
+    Authors: Rahaf Aljundi, Francesca Babiloni, Mohamed Elhoseiny, Marcus Rohrbach, Tinne Tuytelaars
+    Limits: Needs no labels for its importance. As with every penalty on weights, nothing compares old classes with new
+        ones, so little is to be expected in class-incremental streams.
 
     Importance needs no labels: it is the mean over rows of the absolute derivative of the outputs' squared norm by each
     weight, computed for each row in evaluation mode. Outputs that the criterion masks for the task do not count, for

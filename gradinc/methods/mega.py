@@ -23,6 +23,10 @@ class MEGA(Method):
     """Mixed stochastic gradient: weigh past and new examples by their losses
 
     Paper: Guo et al. 2020, arXiv 1909.11763, equations 5 and 6
+    Title: Improved Schemes for Episodic Memory-based Lifelong Learning
+    Authors: Yunhui Guo, Mingrui Liu, Tianbao Yang, Tajana Rosing
+    Limits: Needs rows of past tasks and a second gradient in every window. It weighs two gradients by their losses, so
+        rows that were learned by heart no longer hold anything.
 
     ℓ and g are of the window, ℓ_ref and g_ref of examples of past tasks. ``I`` adds the gradients with the weights 1
     and ℓ_ref / ℓ; if ℓ is about 0, only g_ref is left. ``II`` keeps the length of g and turns it by the angle β in

@@ -26,6 +26,10 @@ class MIR(Method):
     """Maximally interfered retrieval: replay what the next step harms most
 
     Paper: Aljundi et al. 2019, arXiv 1908.04742
+    Title: Online Continual Learning with Maximally Interfered Retrieval
+    Authors: Rahaf Aljundi, Lucas Caccia, Eugene Belilovsky, Massimo Caccia, Min Lin, Laurent Charlin, Tinne Tuytelaars
+    Limits: Needs a virtual step and the losses of its candidates for each micro-batch, almost twice the rows of ER
+        through the model.
 
     Of `candidates` rows drawn from a reservoir, the rows are replayed whose loss rises most over a virtual step
     w − lr ∇ℓ(B). The step is plain gradient descent for every optimizer, and each micro-batch of a window has its own

@@ -20,6 +20,8 @@ class Noise(Method):
     """Add Gaussian noise to the gradient, with a falling variance
 
     Paper: Neelakantan et al. 2015, arXiv 1511.06807
+    Title: Adding Gradient Noise Improves Learning for Very Deep Networks
+    Authors: Arvind Neelakantan, Luke Vilnis, Quoc V. Le, Ilya Sutskever, Lukasz Kaiser, Karol Kurach, James Martens
     Neutral: eta=0
 
     Args:

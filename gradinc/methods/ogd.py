@@ -32,6 +32,10 @@ class OGD(Method):
     """Orthogonal gradient descent: keep past outputs, to first order
 
     Paper: Farajtabar et al. 2020, arXiv 1910.07104
+    Title: Orthogonal Gradient Descent for Continual Learning
+    Authors: Mehrdad Farajtabar, Navid Azizan, Alex Mott, Ang Li
+    Limits: Stores a vector of all weights for each stored row. Its directions keep past outputs to first order, near
+        the weights at which they were taken: large learning rates and many epochs leave that region.
 
     For each example, gradients of outputs in evaluation mode are stored: of the true label's output (`gtl`; in
     regression of the outputs' mean), of the outputs' mean (`ave`), or of every output that counts (`all`, the only kind

@@ -26,6 +26,10 @@ class OWM(Method):
     """Orthogonal weights modification: change orthogonally to past mean inputs
 
     Paper: Zeng et al. 2019, arXiv 1810.01256
+    Title: Continual Learning of Context-dependent Processing in Neural Networks
+    Authors: Guanxiong Zeng, Yang Chen, Bo Cui, Shan Yu
+    Limits: Stores no rows, and works on linear and plain convolutional layers only. Each task takes directions away
+        from later tasks.
 
     After a task its rows go through the model once more in batches, and recursive least squares adds their mean input
     to each layer's P; a convolution has a mean at each position. A bias has the input 1, so P has a row for it. Weights

@@ -22,6 +22,10 @@ class ReDo(Method):
     """Recycle dormant hidden units
 
     Paper: Sokar et al. 2023, arXiv 2302.12902, algorithm 1
+    Title: The Dormant Neuron Phenomenon in Deep Reinforcement Learning
+    Authors: Ghada Sokar, Rishabh Agarwal, Pablo Samuel Castro, Utku Evci
+    Limits: Against the loss of plasticity: on 60 permuted tasks it learns the last ones better than SGD, and forgets
+        more. Needs plain hidden layers, and is refused with GPM.
 
     E|h| is over the rows of the update's window, after the activation and any pooling. A renewed unit has incoming
     weights drawn from the layer's initial weights, outgoing weights of 0, and no moments in the optimizer; the biases

@@ -20,6 +20,9 @@ class RWalk(Method):
     """Riemannian walk: penalise changes by Fisher information and path
 
     Paper: Chaudhry et al. 2018, arXiv 1801.10112
+    Title: Riemannian Walk for Incremental Learning: Understanding Forgetting and Intransigence
+    Authors: Arslan Chaudhry, Puneet K. Dokania, Thalaiyasingam Ajanthan, Philip H. S. Torr
+    Limits: As EWC and SI: the strength has to be searched, and nothing compares old classes with new ones.
 
     F is a moving average of squared gradients over updates (EWC++, equation 7), s the decrease of the loss along a
     weight's path per step of KL-divergence (equation 8), computed every few updates. Both use the gradients of

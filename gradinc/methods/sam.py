@@ -17,7 +17,10 @@ class SAM(Method):
     """Sharpness-aware minimisation: the gradient after a step of rho uphill
 
     Paper: Foret et al. 2021, arXiv 2010.01412
+    Title: Sharpness-Aware Minimization for Efficiently Improving Generalization
+    Authors: Pierre Foret, Ariel Kleiner, Hossein Mobahi, Behnam Neyshabur
     Neutral: rho=0
+    Limits: Needs a second pass over each window: compare at equal work, with `budget.passes`.
 
     One step uphill is made for the whole window, so that a window equals the large batch; the rule
     `strategy.window.rule=msam` instead makes a step for each micro-batch. The second pass uses the same rows and

@@ -22,6 +22,10 @@ class SGP(GPM):
     """Scaled gradient projection: change layers less along past tasks' inputs
 
     Paper: Saha & Roy 2023, arXiv 2302.01386
+    Title: Continual Learning with Scaled Gradient Projection
+    Authors: Gobinda Saha, Kaushik Roy
+    Limits: As GPM, but directions of little importance may still change: it learns late tasks more easily and forgets
+        more.
 
     The directions are GPM's. Each has an importance λ = (α + 1) σ / (α σ + max σ), with σ the length of the task's
     inputs along it; the importance of all tasks adds up, to 1 at most. A direction of importance 1 is never changed,

@@ -19,7 +19,12 @@ class ShrinkPerturb(Method):
     """Shrink the weights and add noise after every update
 
     Paper: Ash & Adams 2020, arXiv 1910.08475, equation 2; after every update: Dohare et al. 2024, arXiv 2306.13812
+    Title: On Warm-Starting Neural Network Training
+    Authors: Jordan T. Ash, Ryan P. Adams
+    Title: Maintaining Plasticity in Deep Continual Learning
+    Authors: Shibhansh Dohare, J. Fernando Hernandez-Garcia, Parash Rahman, A. Rupam Mahmood, Richard S. Sutton
     Neutral: shrink=0, perturb=0
+    Limits: Acts on all weights, useful or not: what helps to learn new tasks also erases old ones.
 
     ε is drawn from the initial weights of each layer, with replacement, so that it has the layer's initial
     distribution. Dohare et al. draw it from a normal distribution with one deviation for all layers.

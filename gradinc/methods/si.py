@@ -21,6 +21,10 @@ class SI(Method):
     """Synaptic intelligence: penalise changes of weights that lowered the loss
 
     Paper: Zenke et al. 2017, arXiv 1703.04200
+    Title: Continual Learning Through Synaptic Intelligence
+    Authors: Friedemann Zenke, Ben Poole, Surya Ganguli
+    Limits: Needs no rows and no pass at the end of a task. In class-incremental streams it stays near fine-tuning;
+        where all tasks share the outputs (permuted pixels) it keeps more.
 
     The path is integrated once per update, from the training gradient that reaches this method and the final step of
     the weights, after projections, masks and averages of other methods: a window of micro-batches is one point of the

@@ -19,6 +19,9 @@ class Snoo(Lookahead):
     """Nesterov's momentum for the slow weights of Lookahead
 
     Paper: Kallusky et al. 2025, arXiv 2510.15830, algorithm 1
+    Title: SNOO: Step-K Nesterov Outer Optimizer - The Surprising Effectiveness of Nesterov Momentum Applied to Pseudo-
+        Gradients
+    Authors: Dominik Kallusky, Vinay Rao, Vishal Nandavanam, Hao-Jun Michael Shi
 
     Without momentum it is Lookahead with α = η, and then with η = 1 plain training. The optimizer's state continues
     over a step of the slow weights. As in ``lookahead``, the slow weights are measured, and a task ends with a step of

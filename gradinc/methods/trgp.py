@@ -24,6 +24,10 @@ class TRGP(GPM):
     """Trust region gradient projection: reuse weights of related tasks
 
     Paper: Lin et al. 2022, arXiv 2202.02931
+    Title: TRGP: Trust Region Gradient Projection for Continual Learning
+    Authors: Sen Lin, Li Yang, Deliang Fan, Junshan Zhang
+    Limits: Needs the task of each row, because each task has its own weights in the directions that it shares. As with
+        GPM, free directions run out.
 
     A past task is related to a new one, in a layer, if the gradient of the new task has at least the share `related` of
     its norm in the past task's subspace S. For the most related tasks the layer's effective weight is

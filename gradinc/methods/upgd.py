@@ -19,6 +19,10 @@ class UPGD(Method):
     """Utility-based perturbed gradient descent: protect useful weights
 
     Paper: Elsayed & Mahmood 2024, arXiv 2404.00781, algorithm 1
+    Title: Addressing Loss of Plasticity and Catastrophic Forgetting in Continual Learning
+    Authors: Mohamed Elsayed, A. Rupam Mahmood
+    Limits: The utility is of the loss of the current window: what past tasks need counts only as long as the running
+        mean remembers it.
 
     The utility of a weight is the first-order rise of the loss if the weight became 0. The largest utility is of all
     layers together. Numerator and maximum have the same bias correction, which cancels; the authors' program corrects

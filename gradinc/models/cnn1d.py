@@ -22,6 +22,8 @@ def cnn1d(
     """Convolutions over a sequence of numbers, then a linear layer
 
     Paper: Greydanus & Kobak 2020, arXiv 2011.14439
+    Title: Scaling Down Deep Learning with MNIST-1D
+    Authors: Sam Greydanus, Dmitry Kobak
 
     Args:
         width: channels of every convolution.

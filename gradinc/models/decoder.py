@@ -105,6 +105,8 @@ def decoder(
     """A small causal transformer over tokens: for rows, or as a language model
 
     Paper: Power et al. 2022, arXiv 2201.02177
+    Title: Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets
+    Authors: Alethea Power, Yuri Burda, Harri Edwards, Igor Babuschkin, Vedant Misra
 
     Args:
         tokens: number of different tokens; inputs are whole numbers below it. Text has its own number.

@@ -79,6 +79,9 @@ def encoder(
     """A small transformer over tokens, read as the mean over a row's tokens
 
     Paper: Vaswani et al. 2017, arXiv 1706.03762, its encoder, with the norm before each layer
+    Title: Attention Is All You Need
+    Authors: Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, Lukasz Kaiser,
+        Illia Polosukhin
 
     Args:
         width: length of a token's vector; a multiple of heads.

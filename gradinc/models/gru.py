@@ -71,6 +71,9 @@ def gru(
     """A gated recurrent unit over numbers or tokens, then a linear layer
 
     Paper: Cho et al. 2014, arXiv 1406.1078
+    Title: Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation
+    Authors: Kyunghyun Cho, Bart van Merrienboer, Caglar Gulcehre, Dzmitry Bahdanau, Fethi Bougares, Holger Schwenk,
+        Yoshua Bengio
 
     For numbers the linear layer has the states at all positions as its input, for tokens their mean over the row. A
     language model reads forward only, and has an output for each token.

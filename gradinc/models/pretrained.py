@@ -45,6 +45,8 @@ def pretrained(
     """A transformer of the library transformers, from a local folder
 
     Paper: Hu et al. 2022, arXiv 2106.09685
+    Title: LoRA: Low-Rank Adaptation of Large Language Models
+    Authors: Edward J. Hu, Yelong Shen, Phillip Wallis, Zeyuan Allen-Zhu, Yuanzhi Li, Shean Wang, Lu Wang, Weizhu Chen
 
     model.root=DIR contains config.json, model.safetensors and tokenizer.json. Rows must have the tokens of
     this folder, data.tokenizer=DIR/tokenizer.json, without special tokens, which the model adds. An output

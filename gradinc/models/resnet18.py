@@ -22,6 +22,8 @@ def resnet18(
     """ResNet-18 with a stem for small images: one 3x3 convolution, no pooling
 
     Paper: He et al. 2016, arXiv 1512.03385
+    Title: Deep Residual Learning for Image Recognition
+    Authors: Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun
 
     Args:
         width: channels of the first of four stages; each further stage has twice as many.

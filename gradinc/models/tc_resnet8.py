@@ -27,6 +27,9 @@ def tc_resnet8(
     """TC-ResNet8: residual convolutions over the time of a spectrogram
 
     Paper: Choi et al. 2019, arXiv 1904.03814
+    Title: Temporal Convolution for Real-time Keyword Spotting on Mobile Devices
+    Authors: Seungwoo Choi, Seokjun Seo, Beomjun Shin, Hyeongmin Byun, Martin Kersner, Beomsu Kim, Dongyoung Kim,
+        Sungjoo Ha
 
     The bands are channels. After a convolution of length 3 there are three blocks of two convolutions of
     length 9; each block halves the time.

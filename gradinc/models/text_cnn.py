@@ -62,6 +62,8 @@ def text_cnn(
     """Convolutions over vectors of tokens, and the largest value of each map
 
     Paper: Kim 2014, arXiv 1408.5882
+    Title: Convolutional Neural Networks for Sentence Classification
+    Authors: Yoon Kim
 
     Vectors of tokens begin at random and are trained, as in the paper's CNN-rand. The largest values of all maps are
     the input of one linear layer, after dropout.

@@ -26,6 +26,9 @@ def vit(
     """A small vision transformer (torchvision's)
 
     Paper: Dosovitskiy et al. 2021, arXiv 2010.11929
+    Title: An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale
+    Authors: Alexey Dosovitskiy, Lucas Beyer, Alexander Kolesnikov, Dirk Weissenborn, Xiaohua Zhai, Thomas Unterthiner,
+        Mostafa Dehghani, Matthias Minderer, Georg Heigold, Sylvain Gelly, Jakob Uszkoreit, Neil Houlsby
 
     Weights are drawn as torchvision draws them; the output layer starts from 0. Images whose sides
     are not equal, or not multiples of the patch, are padded with zeros below and to the right.

@@ -23,7 +23,10 @@ class Agreement(SeparateRule):
     """Gradient agreement filtering: use only gradients of similar direction
 
     Paper: Chaubard et al. 2024, arXiv 2412.18052
+    Title: Beyond Gradient Averaging in Parallel Optimization: Improved Robustness through Gradient Agreement Filtering
+    Authors: Francois Chaubard, Duncan Eddy, Mykel J. Kochenderfer
     Neutral: tau=2
+    Limits: The threshold has to fit the noise of the micro-batches: if it is too strict, most windows make no update.
 
     A micro-batch counts if the cosine distance of its gradient to the mean of the earlier gradients that counted is at
     most tau: 0 is the same direction, 1 orthogonal, 2 opposite. If no gradient agrees with the first, there is no

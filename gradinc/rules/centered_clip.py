@@ -17,7 +17,11 @@ class CenteredClip(SeparateRule):
     """Clip each micro-batch's gradient around the gradient of the last update
 
     Paper: Karimireddy et al. 2021, arXiv 2012.10333
+    Title: Learning from History for Byzantine Robust Optimization
+    Authors: Sai Praneeth Karimireddy, Lie He, Martin Jaggi
     Neutral: tau=inf
+    Limits: Needs a radius that fits the length of the gradients: too small slows training down, too large clips
+        nothing.
 
     A corrupt micro-batch of any size moves the gradient by at most its share of tau. The
     centre is this rule's gradient of the last update, and 0 before the first. With tau inf the

@@ -22,6 +22,10 @@ class DP(Rule):
     """DP-SGD: each row's gradient is clipped, and noise added once per window
 
     Paper: Abadi et al. 2016, arXiv 1607.00133
+    Title: Deep Learning with Differential Privacy
+    Authors: Martin Abadi, Andy Chu, Ian Goodfellow, H. Brendan McMahan, Ilya Mironov, Kunal Talwar, Li Zhang
+    Limits: Costs accuracy and passes, and gives no privacy guarantee, because no privacy budget is counted. Gradients
+        of single rows give much less away (`gradinc table safety`).
 
     A row's gradient is the gradient of its loss; for a row of tokens this is the sum over the tokens. Rows are
     clipped and the noise is drawn for the window, so a window equals the large batch of its rows. Rows come in the

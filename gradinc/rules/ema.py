@@ -17,6 +17,7 @@ class EMA(SeparateRule):
     """A moving average over the window: later micro-batches count more
 
     Neutral: beta=1
+    Limits: The order of the micro-batches counts, so it is not the gradient of the large batch.
 
     The average is debiased, so that its weights add up to 1, and it restarts in every window. The order of the
     micro-batches matters only for this rule and `agreement`. With beta 1 the rule is the mean, with beta 0 the last

@@ -13,6 +13,8 @@ from gradinc.core.rule import Rule
 class Mean(Rule):
     """The mean over all rows of the window: equal to one large batch
 
+    Limits: One corrupted micro-batch moves it as far as its size: see `median`, and `gradinc table safety`.
+
     The window is normalised once, by its actual number of rows, never by its number of
     micro-batches: ragged and short windows are then exact. Each backward pass is scaled by the
     planned number of rows, which saves a pass over the vector; only a window with another number of

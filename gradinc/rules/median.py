@@ -19,7 +19,11 @@ class Median(RowRule):
     """The median of the micro-batches, weight by weight: robust to outliers
 
     Paper: Yin et al. 2018, arXiv 1803.01498
+    Title: Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates
+    Authors: Dong Yin, Yudong Chen, Kannan Ramchandran, Peter Bartlett
     Neutral: size=1
+    Limits: Needs a window of three or more, and K vectors of memory. It withstands corrupted micro-batches if most are
+        good (`gradinc table safety`); in a short last window one of two is no outlier.
 
     The median of an even number is the mean of the two in the middle. Ragged micro-batches are weighted
     by their rows: half of the rows' weight is on either side.

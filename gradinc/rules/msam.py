@@ -18,7 +18,11 @@ class MSAM(SeparateRule):
     """SAM in each micro-batch: its gradient after a step of rho uphill
 
     Paper: Behdin et al. 2023, arXiv 2302.09693
+    Title: mSAM: Micro-Batch-Averaged Sharpness-Aware Minimization
+    Authors: Kayhan Behdin, Qingquan Song, Aman Gupta, Sathiya Keerthi, Ayan Acharya, Borja Ocejo, Gregory Dexter, Rajiv
+        Khanna, David Durfee, Rahul Mazumder
     Neutral: rho=0
+    Limits: Needs a second pass over each micro-batch: compare at equal work, with `budget.passes`.
 
     The mean of ∇Lₖ(w + ρ ∇Lₖ(w) / ‖∇Lₖ(w)‖) over the micro-batches k, with the dropout masks of the first
     pass. Each micro-batch takes two forward and backward passes; the method `sam` takes one step uphill for the whole

@@ -22,7 +22,10 @@ class PCGrad(RowRule):
     """Gradient surgery: conflicting micro-batches are projected off each other
 
     Paper: Yu et al. 2020, arXiv 2001.06782
+    Title: Gradient Surgery for Multi-Task Learning
+    Authors: Tianhe Yu, Saurabh Kumar, Abhishek Gupta, Sergey Levine, Karol Hausman, Chelsea Finn
     Neutral: size=1
+    Limits: Needs K vectors of memory and compares all pairs.
 
     Each gradient is compared with the others in random order, and loses its component along gradients with
     a negative product. With two micro-batches the result conflicts with neither; with more, it may. The paper

@@ -17,6 +17,9 @@ class SignVote(SeparateRule):
     """The micro-batches vote on the sign of each weight's gradient
 
     Paper: Bernstein et al. 2018, arXiv 1802.04434
+    Title: signSGD: Compressed Optimisation for Non-Convex Problems
+    Authors: Jeremy Bernstein, Yu-Xiang Wang, Kamyar Azizzadenesheli, Anima Anandkumar
+    Limits: The size of the gradient is lost, so the learning rate is the size of a step and has to be much smaller.
 
     Every micro-batch has one vote, whatever its number of rows; a tie gives 0. The scale of the gradient is lost, so
     the learning rate is the size of a step: at most a hundredth of the rate for the mean.

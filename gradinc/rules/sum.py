@@ -13,7 +13,7 @@ from gradinc.core.rule import Rule
 class Sum(Rule):
     """The sum over all rows of the window: the mean times their number
 
-    The size of an update grows with the window, so the learning rate must be small.
+    Limits: The size of an update grows with the window, so the learning rate must be small.
     """
 
     def factor(self, items: float, planned: float) -> float:

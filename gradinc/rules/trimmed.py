@@ -23,7 +23,11 @@ class Trimmed(RowRule):
     """The mean of the micro-batches without the extremes, weight by weight
 
     Paper: Yin et al. 2018, arXiv 1803.01498
+    Title: Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates
+    Authors: Dong Yin, Yudong Chen, Kannan Ramchandran, Peter Bartlett
     Neutral: trim=0
+    Limits: Needs a window of three or more. It withstands as many corrupted micro-batches as it leaves out at either
+        end.
 
     Of K micro-batches the ⌈trim · K⌉ lowest and as many highest are left out, fewer if none would
     remain: a window of two has no extremes. The remaining micro-batches are weighted by their rows. With

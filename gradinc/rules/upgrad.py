@@ -20,7 +20,10 @@ class UPGrad(RowRule):
     """The mean of the gradients, each projected to conflict with no other
 
     Paper: Quinton & Rey 2024, arXiv 2406.16232
+    Title: Jacobian Descent for Multi-Objective Optimization
+    Authors: Pierre Quinton, Valerian Rey
     Neutral: size=1
+    Limits: Needs K vectors of memory and a quadratic program for each window.
 
     Each gradient is projected onto the vectors without a negative product with any of them, so that a
     small enough step raises the loss of no micro-batch. Without conflicts the rule is the mean.

@@ -21,6 +21,7 @@ from gradinc.rules.mean import Mean
 from gradinc.runs.epoch import Epoch
 
 EVERY = len(LENGTHS)
+PURPOSES = {choice.name: choice.purpose for choice in groups.choices("strategy")}
 REFUSED = {
     **dict.fromkeys(("cls_er", "der", "derpp", "mas", "ogd"), "one for each token"),
     **dict.fromkeys(("er_ace", "fdr", "hal", "lwf"), "needs classes, and the targets of these data are tokens"),
@@ -52,11 +53,10 @@ def test_windows_of_micro_batches_are_the_large_batch(rule, size, count):
 
 
 def _equal(name: str) -> bool:
-    """Return whether a strategy is stated to equal the large batch: by rule `mean` or `sum`, without own draws."""
+    """Return whether a strategy is stated to equal the large batch: by rule `mean` or `sum`, without replayed rows."""
     window = settings(f"strategy={name}").strategy.window
-    methods = settings(f"strategy={name}").strategy.methods
-    draws = {"er", "er_ace", "mir", "der", "derpp", "fdr", "gss", "noise", "cls_er", "hal", "mega"}
-    return window.rule in ("mean", "sum", "dp") and window.due == "size" and not draws & set(methods)
+    draws = PURPOSES[name] == "tasks, replay"
+    return window.rule in ("mean", "sum", "dp") and window.due == "size" and not draws
 
 
 def _check(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,9 +56,21 @@ def test_a_method_s_page_has_its_formula_options_cost_results_and_source(pages: 
         "gradinc train stream=split strategy=agem",
     ):
         assert text in page
-    for heading in ("Options", "What it keeps", "Cost", "Measured", "BibTeX", "The file"):
+    for heading in ("Options", "What it keeps", "Cost", "Where it works and where it fails", "BibTeX", "The file"):
         assert f"\n## {heading}\n" in page
     assert (catalog.PACKAGE / "methods" / "agem.py").read_text(encoding="utf-8").strip() in page
+
+
+def test_a_page_says_where_its_method_works_and_fails(pages: dict[str, str]) -> None:
+    """From its docstring, and from the tables: beside the row without a method of the same model, and the best row."""
+    page = pages["reference/methods/agem"]
+    assert "One constraint for all of them keeps much less than replay" in page
+    (row,) = re.findall(r"^\| \[text_clinc150\].*text\\_cnn: A-GEM.*\| ACC \|.*$", page, re.MULTILINE)
+    assert "(text\\_cnn: finetuning)" in row
+    for line in re.findall(r"^\| Fashion-MNIST, split, class-incremental \|.*$", page, re.MULTILINE):
+        assert "(derpp)" in line
+    assert "No run of it is among [our results]" in pages["reference/methods/mir"]
+    assert "No run of it" not in page
 
 
 def test_a_part_without_docstring_formula_or_paper_stops_the_build() -> None:
@@ -66,10 +79,26 @@ def test_a_part_without_docstring_formula_or_paper_stops_the_build() -> None:
         parts.part_page(replace(part, summary=""))
     with pytest.raises(Incomplete, match="no formula in LaTeX"):
         parts.formula(part, "The gradient uphill.")
-    with pytest.raises(Incomplete, match=r"no line for arXiv 2999\.00001"):
-        papers.bibtex("Nobody 2999, arXiv 2999.00001")
-    with pytest.raises(Incomplete, match="is by Foret"):
-        papers.bibtex("Somebody else 2021, arXiv 2010.01412")
+    paper, title, authors = (
+        "Foret 2021, arXiv 2010.01412",
+        "Title: Sharpness\n",
+        "Authors: Pierre Foret, Ariel Kleiner\n",
+    )
+    assert "author = {Pierre Foret and Ariel Kleiner}" in papers.bibtex("sam.py", paper, title + authors)
+    with pytest.raises(
+        Incomplete, match=r"sam\.py: 'Foret 2021, arXiv 2010\.01412' needs a line Title: and a line Auth"
+    ):
+        papers.bibtex("sam.py", paper, title)
+    with pytest.raises(Incomplete, match="begin with Foret, and Paper: says 'Somebody 2021"):
+        papers.bibtex("sam.py", "Somebody 2021, arXiv 2010.01412", title + authors)
+
+
+def test_parts_of_one_paper_cite_it_alike(pages: dict[str, str]) -> None:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in re.findall(r"@misc\{.*?\n\}", "".join(pages.values()), re.DOTALL):
+        found[re.findall(r"eprint = \{(.+)\}", entry)[0]].add(entry)
+    assert len(found) > 60
+    assert [entries for entries in found.values() if len(entries) > 1] == []
 
 
 def test_a_key_a_command_or_a_name_without_its_text_stops_the_build(monkeypatch: pytest.MonkeyPatch) -> None:

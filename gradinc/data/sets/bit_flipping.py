@@ -24,6 +24,8 @@ def bit_flipping(
     """10,000 rows of 20 random bits with a fixed target network: regression
 
     Paper: Dohare et al. 2024, arXiv 2306.13812
+    Title: Maintaining Plasticity in Deep Continual Learning
+    Authors: Shibhansh Dohare, J. Fernando Hernandez-Garcia, Parash Rahman, A. Rupam Mahmood, Richard S. Sutton
 
     The target network has one hidden layer of linear threshold units; all of its weights and offsets are drawn from -1
     and 1. A unit is 1 if its input is above beta · (bits + 1) − S with S = (bits − Σ weights + offset) / 2, as in the

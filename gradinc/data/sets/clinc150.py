@@ -33,6 +33,9 @@ def clinc150(
     Intents are numbered by domain, so that stream=split stream.tasks=10 makes one task of each domain.
 
     Paper: Larson et al. 2019, arXiv 1909.02027
+    Title: An Evaluation Dataset for Intent Classification and Out-of-Scope Prediction
+    Authors: Stefan Larson, Anish Mahendran, Joseph J. Peper, Christopher Clarke, Andrew Lee, Parker Hill, Jonathan K.
+        Kummerfeld, Kevin Leach, Michael A. Laurenzano, Lingjia Tang, Jason Mars
 
     Args:
         tokenizer: bytes, words, or the path of a tokenizer.json.

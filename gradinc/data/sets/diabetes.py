@@ -16,6 +16,8 @@ def diabetes(root: str | None, *, standardize_target: bool = True) -> Source:
     age, sex, body mass index, blood pressure and six blood values, in their own units.
 
     Paper: Efron et al. 2004, arXiv math/0406456
+    Title: Least Angle Regression
+    Authors: Bradley Efron, Trevor Hastie, Iain Johnstone, Robert Tibshirani
 
     Args:
         standardize_target: subtract the training targets' mean and divide by their deviation; both are recorded.

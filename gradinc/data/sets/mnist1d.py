@@ -19,6 +19,8 @@ def mnist1d(root: str | None, *, shuffled: bool = False, validation_rows: Whole 
     """4,000 + 1,000 generated signals of 40 values, 10 classes
 
     Paper: Greydanus & Kobak 2020, arXiv 2011.14439
+    Title: Scaling Down Deep Learning with MNIST-1D
+    Authors: Sam Greydanus, Dmitry Kobak
 
     The numbers are the same on every machine: the package's default arguments and its seed 42 are used.
 

@@ -21,6 +21,8 @@ def modular(
     """Products modulo 97, as tokens: x, operation, y, equals sign
 
     Paper: Power et al. 2022, arXiv 2201.02177
+    Title: Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets
+    Authors: Alethea Power, Yuri Burda, Harri Edwards, Igor Babuschkin, Vedant Misra
 
     All pairs with x from 0 and y from 1. A row has four whole numbers: x and y are their own tokens, the equals
     sign is the token ``modulus`` and the operation the next one. There is no official test part.

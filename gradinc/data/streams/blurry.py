@@ -21,6 +21,8 @@ def blurry(
     """Each task has its own classes, and some rows of other tasks' classes
 
     Paper: Bang et al. 2021, arXiv 2103.17230
+    Title: Rainbow Memory: Continual Learning with a Memory of Diverse Samples
+    Authors: Jihwan Bang, Heesu Kim, YoungJoon Yoo, Jung-Woo Ha, Jonghyun Choi
 
     A task is validated and tested on its own classes. With overlap 0 this is stream=split.
 

@@ -16,6 +16,8 @@ def permuted(material: Material, *, tasks: Count = 10, first_identity: bool = Fa
     The channels of a pixel stay together. For rows that are not images the features are permuted.
 
     Paper: Goodfellow et al. 2013, arXiv 1312.6211
+    Title: An Empirical Investigation of Catastrophic Forgetting in Gradient-Based Neural Networks
+    Authors: Ian J. Goodfellow, Mehdi Mirza, Da Xiao, Aaron Courville, Yoshua Bengio
 
     Args:
         tasks: number of tasks.

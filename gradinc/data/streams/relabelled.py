@@ -23,6 +23,8 @@ def relabelled(
     """Each task has the same rows, with new labels
 
     Paper: Lyle et al. 2023, arXiv 2303.01486
+    Title: Understanding plasticity in neural networks
+    Authors: Clare Lyle, Zeyu Zheng, Evgenii Nikishin, Bernardo Avila Pires, Razvan Pascanu, Will Dabney
 
     Random labels can only be memorised: validation and test rows have random labels too, and accuracy on them stays at
     chance. The measure of these streams is the online accuracy, or the training loss.

@@ -28,6 +28,8 @@ def rotated(
     """Each task has all classes, rotated by its own angle
 
     Paper: Lopez-Paz & Ranzato 2017, arXiv 1706.08840
+    Title: Gradient Episodic Memory for Continual Learning
+    Authors: David Lopez-Paz, Marc'Aurelio Ranzato
 
     Angles are in degrees, counter-clockwise, about the middle of the image; pixels from outside are black.
 

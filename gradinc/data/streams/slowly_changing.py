@@ -15,6 +15,8 @@ def slowly_changing(material: Material, *, tasks: Count = 100, slow: Count = 15)
     """Each task has constant bits, one of which flips between tasks
 
     Paper: Dohare et al. 2024, arXiv 2306.13812
+    Title: Maintaining Plasticity in Deep Continual Learning
+    Authors: Shibhansh Dohare, J. Fernando Hernandez-Garcia, Parash Rahman, A. Rupam Mahmood, Richard S. Sutton
 
     The other bits change from row to row. The target is one fixed function of all bits, so a large network could fit
     all tasks at once.

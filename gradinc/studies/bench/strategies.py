@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 
-from gradinc.config import catalog
+from gradinc.config import catalog, groups
 from gradinc.config.compose import load_config
 from gradinc.core.criterion import CrossEntropy
 from gradinc.core.learner import Learner
@@ -33,9 +33,6 @@ from gradinc.studies.bench.harness import (
     summarized,
 )
 
-METHODS = ("grokfast", "centralize", "noise", "clip", "agc", "sam", "asam", "c_flat", "lookahead", "snoo", "cautious")
-"""Methods for one stream of data; the cost of methods for sequences depends on their memory and their past."""
-
 GOALS = {
     "sam": 2.1,
     "median": 1.6,
@@ -50,8 +47,14 @@ _ROWS, _SIZE, _WINDOWS = 128, 8, 8
 
 def costs() -> dict[str, Bench]:
     """Return the benches by the name of the measured part: each rule, the methods and the diagnostics."""
-    kinds = {**dict.fromkeys(rules(), "rule"), **dict.fromkeys(METHODS, "method"), "diagnostics": "option"}
+    kinds = {**dict.fromkeys(rules(), "rule"), **dict.fromkeys(methods(), "method"), "diagnostics": "option"}
     return {name: partial(cost, name, kind) for name, kind in kinds.items()}
+
+
+def methods() -> list[str]:
+    """Return the methods for any data; the cost of methods for sequences depends on their memory and their past."""
+    purposes = {choice.name: choice.purpose for choice in groups.choices("strategy")}
+    return [part.name for part in catalog.parts("method") if not purposes.get(part.name)]
 
 
 def rules() -> list[str]:
