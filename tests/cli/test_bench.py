@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gradinc.config import groups
-from gradinc.studies.bench.strategies import GOALS, methods, rules
+from gradinc.studies.bench.strategies import GOALS, general_methods, rules
 
 
 def test_the_cost_of_a_strategy_is_one_line(gradinc: Any) -> None:
@@ -25,8 +25,8 @@ def test_the_cost_of_a_strategy_is_one_line(gradinc: Any) -> None:
 
 def test_every_rule_and_method_can_be_measured(gradinc: Any) -> None:
     strategies = set(groups.names("strategy"))
-    assert {*methods(), *rules()} - {"sum"} <= strategies
-    assert set(GOALS) <= {*methods(), *rules(), "diagnostics"}
+    assert {*general_methods(), *rules()} - {"sum"} <= strategies
+    assert set(GOALS) <= {*general_methods(), *rules(), "diagnostics"}
 
 
 def test_streams_of_many_tasks_can_be_measured(gradinc: Any) -> None:

@@ -47,11 +47,11 @@ _ROWS, _SIZE, _WINDOWS = 128, 8, 8
 
 def costs() -> dict[str, Bench]:
     """Return the benches by the name of the measured part: each rule, the methods and the diagnostics."""
-    kinds = {**dict.fromkeys(rules(), "rule"), **dict.fromkeys(methods(), "method"), "diagnostics": "option"}
+    kinds = {**dict.fromkeys(rules(), "rule"), **dict.fromkeys(general_methods(), "method"), "diagnostics": "option"}
     return {name: partial(cost, name, kind) for name, kind in kinds.items()}
 
 
-def methods() -> list[str]:
+def general_methods() -> list[str]:
     """Return the methods for any data; the cost of methods for sequences depends on their memory and their past."""
     purposes = {choice.name: choice.purpose for choice in groups.choices("strategy")}
     return [part.name for part in catalog.parts("method") if not purposes.get(part.name)]
