@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradinc.base.errors import UserError
 from gradinc.base.text import print_columns, print_json
 from gradinc.cli.arguments import Parser
+from gradinc.records.statistics import SPREADS
 
 if TYPE_CHECKING:
     from gradinc.studies.tables.cells import Cell
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
                 where = f"--{option.replace('_', '-')}"
                 raise UserError(where, "needs the NAME of a table", "gradinc table without it lists them")
         return _list(folders, options.overrides, options.json)
-    from gradinc.studies.tables.cells import SET_BY_TABLE, chosen_rows, compose_cells, open_table
+    from gradinc.studies.tables.cells import SET_BY_TABLE, chosen_rows, compose_cells, open_table, with_seeds
     from gradinc.studies.tables.earlier import read_earlier
 
     table = open_table(options.name, folders)
@@ -53,16 +54,23 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(override, "gradinc table takes one NAME and key=value", "See gradinc table --help")
         if override.partition("=")[0].lstrip("+~") in SET_BY_TABLE:
             raise UserError(override, "is set by the table", "Use --seeds 0,1,2")
-    rows = chosen_rows(table, options.rows)
-    cells = compose_cells(table, rows, _seeds(options.seeds, table), extra, folders)
+    rows, seeds = chosen_rows(table, options.rows), _seeds(options.seeds, table)
+    every = compose_cells(table, rows, sorted({*seeds, *table.seeds}), extra, folders, beside=list(table.rows))
+    cells = [with_seeds(cell, seeds) for cell in every if cell.row in rows]
     if options.dry_run:
         return _dry_run(table, cells, earlier)
-    return _run_and_show(table, cells, earlier, options, arguments)
+    return _run_and_show(table, cells, every, earlier, options, arguments)
 
 
 def _run_and_show(
-    table: Table, cells: Sequence[Cell], earlier: Mapping[str, MeasuredRun], options: Any, arguments: Sequence[str]
+    table: Table,
+    cells: Sequence[Cell],
+    every: Sequence[Cell],
+    earlier: Mapping[str, MeasuredRun],
+    options: Any,
+    arguments: Sequence[str],
 ) -> int:
+    """Run the missing runs of the chosen cells and show these cells; files have every cell of the table."""
     from rich.console import Console
 
     from gradinc.base.files import write_whole
@@ -70,11 +78,19 @@ def _run_and_show(
     from gradinc.base.text import counted
     from gradinc.studies.figures.style import save_figure
     from gradinc.studies.figures.table import draw_table
+    from gradinc.studies.tables.cells import file_name
     from gradinc.studies.tables.collecting import measured_runs, recorded_runs, with_earlier
     from gradinc.studies.tables.document import table_document
     from gradinc.studies.tables.duration import duration_of
     from gradinc.studies.tables.rendering import FILES
-    from gradinc.studies.tables.running import jobs_of, make_measurements, missing_jobs, missing_measurements, run
+    from gradinc.studies.tables.running import (
+        cells_of_files,
+        jobs_of,
+        make_measurements,
+        missing_jobs,
+        missing_measurements,
+        run,
+    )
     from gradinc.studies.tables.terminal import show
 
     code = 0
@@ -89,21 +105,25 @@ def _run_and_show(
             return code
     if not options.collect and (unmeasured := missing_measurements(table, cells)):
         code = max(code, make_measurements(unmeasured, Console(stderr=True, quiet=options.quiet)))
-    runs = with_earlier(measured_runs(table, cells, recorded_runs(cells)), earlier)
-    document = table_document(table, cells, runs)
+    whole = cells_of_files(table, cells, every, earlier)
+    runs = with_earlier(measured_runs(table, whole, recorded_runs(whole)), earlier)
+    document = table_document(table, cells, runs, options.spread)
     output = next((job.config.output for job in jobs_of(cells).values()), "outputs")
     folder = Path(options.to) if options.to else Path(output) / "tables"
     if options.json:
         print_json(document)
     else:
         show(document, console)
-    if document["code"] or options.to:
+    written = table_document(table, whole, runs, options.spread)
+    if written["code"] or options.to:
         folder.mkdir(parents=True, exist_ok=True)
+        name = file_name(table, cells, options.overrides)
         for ending, render in FILES.items():
-            write_whole(folder / f"{table.name}.{ending}", render(document).encode())
-        save_figure(draw_table(document), folder / f"{table.name}.pdf")
+            write_whole(folder / f"{name}.{ending}", render(written).encode())
+        save_figure(draw_table(written), folder / f"{name}.pdf")
         if not options.json:
-            print(f"written: {folder / table.name}.{{{','.join([*FILES, 'pdf'])}}}")
+            others = "" if len(cells) == len(whole) else ", with all rows"
+            print(f"written: {folder / name}.{{{','.join([*FILES, 'pdf'])}}}{others}")
     return code or int("differs" in document["verdicts"] or _has_failures(document))
 
 
@@ -210,13 +230,17 @@ def _parser() -> Parser:
     )
     parser.add_argument("name", nargs="?", help="the table; by default all tables are listed")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for all its runs, after its protocol")
-    parser.add_argument("--rows", type=lambda text: text.split(","), metavar="A,B", help="only these rows")
+    rows = "train and show only these rows; files have all rows"
+    parser.add_argument("--rows", type=lambda text: text.split(","), metavar="A,B", help=rows)
     parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the table's")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their state; train nothing")
     parser.add_argument("--collect", action="store_true", help="show the finished runs; train nothing")
     again = "a table's JSON file, of this machine or another: the runs in it are not repeated; repeatable"
     parser.add_argument("--from", action="append", default=[], metavar="FILE", help=again)
     parser.add_argument("--to", metavar="DIR", help="directory of its files (default: tables/ under outputs)")
+    kinds = "what follows the ± of our means (default: sd): "
+    kinds += "; ".join(f"{kind}: {words}" for kind, words in SPREADS.items()).replace("%", "%%")
+    parser.add_argument("--spread", choices=list(SPREADS), default="sd", help=kinds)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     folder = "a folder of your own YAML"
     parser.add_argument("--config-dir", "-cd", action="append", default=[], metavar="DIR", help=folder)

@@ -85,18 +85,27 @@ def latex_escaped(text: object) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in printable(text))
 
 
-def latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, comment: str = "", texts: int = 1) -> str:
+def latex_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    comment: str = "",
+    texts: int = 1,
+    notes: Sequence[str] = (),
+) -> str:
     r"""Return a ``tabular`` with the lines of booktabs.
 
     Args:
         head, rows: cells as LaTeX; the cells of texts should be `latex_escaped`.
         comment: a sentence that is written above the table as a comment.
         texts: the number of columns, from the left, that are texts; the others are numbers.
+        notes: sentences in LaTeX for small lines below the table; empty ones are left out.
     """
     align = "l" * texts + "r" * (len(head) - texts)
     lines = [*([f"% {printable(comment)}"] if comment else []), r"% \usepackage{booktabs}"]
     lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _line(head), r"\midrule"]
-    return "\n".join([*lines, *map(_line, rows), r"\bottomrule", r"\end{tabular}"]) + "\n"
+    below = [rf"\multicolumn{{{len(head)}}}{{l}}{{\footnotesize {note}}} \\" for note in notes if note]
+    return "\n".join([*lines, *map(_line, rows), r"\bottomrule", *below, r"\end{tabular}"]) + "\n"
 
 
 def latex_number(mean: float | None, spread: float | None, decimals: int, scale: float = 1.0, mark: str = "") -> str:

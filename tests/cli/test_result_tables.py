@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas
 import pytest
+from latex import latex_tables
 from pandas import read_csv, read_parquet
 from written_runs import write_run
 
@@ -102,17 +102,6 @@ def test_latex_has_a_row_for_each_setting_with_its_n_and_the_chosen_spread(gradi
             [name[0], "5", "$+0.00$ [$+0.00$, $+0.00$]"] for name in settings[2:]
         ]
     assert latex_tables(gradinc(*words).out)[0] == latex_tables(gradinc(*words, "--spread", "sd").out)[0]
-
-
-def latex_tables(text: str) -> list[list[list[str]]]:
-    """The cells of each tabular, after a check that its lines have as many cells as columns."""
-    found = []
-    for align, body in re.findall(r"\\begin\{tabular\}\{([lr]+)\}\n(.+?)\\end\{tabular\}", text, re.DOTALL):
-        head, *rows = [line for line in body.splitlines() if line not in (r"\toprule", r"\midrule", r"\bottomrule")]
-        cells = [line.removesuffix(r" \\").split(" & ") for line in (head, *rows)]
-        assert {len(row) for row in cells} == {len(align)}
-        found.append([[cell.strip() for cell in row] for row in cells])
-    return found
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gradinc.records.statistics import estimate
+from gradinc.records.statistics import spread_of
 from gradinc.studies.figures.style import WIDTHS, colour, new_figure, paper_style
 
 _PANELS = 3
@@ -47,11 +47,9 @@ def draw_table(document: Mapping[str, Any]) -> Any:
 
 
 def _draw_cell(axis: Any, place: int, cell: Mapping[str, Any]) -> None:
-    found = estimate([seed["value"] for seed in cell["seeds"] if seed["value"] is not None]) if cell["ours"] else None
-    if found is not None:
-        low, high = found.interval or (found.mean, found.mean)
-        ends = [[found.mean - low], [high - found.mean]]
-        axis.errorbar(found.mean, place, None, ends, fmt="o", color=colour(0), capsize=2, label="ours, 95 % interval")
+    if (ours := cell["ours"]) is not None:
+        half = spread_of(ours["sd"], ours["n"], "ci95") or 0.0
+        axis.errorbar(ours["mean"], place, None, half, fmt="o", color=colour(0), capsize=2, label="ours, 95 % interval")
     if cell["published"] is not None:
         axis.plot(cell["published"]["mean"], place, "D", color=colour(1), fillstyle="none", label="printed")
 

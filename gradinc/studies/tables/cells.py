@@ -12,7 +12,7 @@ from gradinc.base.errors import UserError
 from gradinc.config import groups
 from gradinc.config.compose import Job, named_alike
 from gradinc.config.composer import Composer
-from gradinc.config.identity import changed
+from gradinc.config.identity import FREE, as_name, changed
 from gradinc.config.names import choose, shown
 from gradinc.config.overrides import Assignment, latest, parse, refuse_sweeps
 from gradinc.config.schema import Config
@@ -26,6 +26,9 @@ HIDDEN = ("output", "progress", "track", "fresh", "cluster")
 
 SET_BY_TABLE = ("seed", "name")
 """Keys in which the runs of a cell differ, or by which they are found."""
+
+_UNCHANGING = (*FREE, *HIDDEN)
+"""First words of keys that change no number."""
 
 Read = Callable[[str], Assignment]
 """Returns the assignment that a text of a table or of the command line makes."""
@@ -93,6 +96,22 @@ def chosen_rows(table: Table, wanted: Sequence[str] | None) -> list[str]:
     return [row for row in table.rows if wanted is None or row in wanted]
 
 
+def with_seeds(cell: Cell, seeds: Collection[int]) -> Cell:
+    """Return a cell with these of its seeds only."""
+    return replace(cell, jobs={seed: job for seed, job in cell.jobs.items() if seed in seeds})
+
+
+def file_name(table: Table, cells: Sequence[Cell], extra: Sequence[str]) -> str:
+    """Return the name of a table's files, without ending.
+
+    A table that the user's overrides have changed is another one: ``der_rotated,data=fashion_mnist``.
+    """
+    if not any(cell.altered for cell in cells):
+        return table.name
+    changing = [text for text in extra if text.lstrip("+~").partition("=")[0].partition(".")[0] not in _UNCHANGING]
+    return as_name(",".join([table.name, *changing]))
+
+
 def reader(config_dirs: Sequence[Path]) -> Read:
     """Return a function that parses a text once: the rows of a table share most of their overrides."""
     return cache(lambda text: parse(text, config_dirs))
@@ -101,9 +120,10 @@ def reader(config_dirs: Sequence[Path]) -> Read:
 def compose_cells(
     table: Table,
     rows: Sequence[str],
-    seeds: Sequence[int],
+    seeds: Collection[int],
     extra: Sequence[str] = (),
     config_dirs: Sequence[Path] = (),
+    beside: Collection[str] = (),
 ) -> list[Cell]:
     """Compose every run of some rows.
 
@@ -111,6 +131,7 @@ def compose_cells(
 
     Args:
         extra: the user's own ``key=value``.
+        beside: other rows, whose cells are only shown: if an override is wrong for one of them, it has no runs.
 
     Raises:
         UserError: an override is wrong.
@@ -121,23 +142,30 @@ def compose_cells(
     composed: dict[tuple[str, ...], Cell] = {}  # columns that are read from the same runs are composed once
     cells = []
     seeds = sorted(seeds)
-    for row in rows:
+    for row in [*rows, *(each for each in beside if each not in rows)]:
         line = table.rows[row]
         for column in line.columns or table.columns:
             texts = table.arguments(row, column)
             if (missing := not_built(line, strategies, read)) is not None:
                 cells.append(Cell(row, column, {}, missing, texts))
                 continue
-            if texts not in composed:
-                where = f"table {table.name}: rows.{row}, column {column}"
-                composed[texts] = _compose(texts, seeds, own, composer, read, where, (row, column))
-            cell = replace(composed[texts], row=row, column=column)
-            _check_measured(table, cell)
+            try:
+                if texts not in composed:
+                    where = f"table {table.name}: rows.{row}, column {column}"
+                    composed[texts] = _compose(texts, seeds, own, composer, read, where, (row, column))
+                cell = replace(composed[texts], row=row, column=column)
+                _check_measured(table, cell)
+            except UserError as error:
+                if row in rows:
+                    raise
+                cell = Cell(row, column, {}, str(error), texts)
             cells.append(cell)
-    runs = [[*map(read, texts), *own] for texts in composed] if own else []
+    asked = {table.arguments(cell.row, cell.column) for cell in cells if cell.row in rows and cell.jobs} if own else ()
+    runs = [[*map(read, texts), *own] for texts in sorted(asked)]
     for each in own:
         if runs and not any(each in composer.fitting(run) for run in runs):
             composer.run(runs[0])  # no row has the option's part: this raises an error that names the part
+    cells.sort(key=lambda cell: list(table.rows).index(cell.row))
     jobs = iter(named_alike([job for cell in cells for job in cell.jobs.values()]))
     return [replace(cell, jobs={seed: next(jobs) for seed in cell.jobs}) for cell in cells]
 
@@ -216,6 +244,6 @@ def _compose(
 
 
 def _altered(published: Config, asked: Config) -> str | None:
-    """Return the first key that the user has changed, apart from the seed and the keys that identify the data."""
-    told = ("seed", "data.root", *(["data.name"] if published.data.name != asked.data.name else []))
-    return next((key for key, _, _ in changed(published.document, asked.document) if key not in told), None)
+    """Return the first key that the user has changed, apart from the seed and the place of the data."""
+    keys = [key for key, _, _ in changed(published.document, asked.document)]
+    return next((key for key in keys if key not in ("seed", "data.root")), None)

@@ -23,6 +23,9 @@ from gradinc.studies.tables.specification import Table
 
 _MISSING = "missing"
 
+BY_OTHER_CODE, BY_UNKNOWN_CODE = "by other code", "by unknown code"
+"""Reasons why a seed is excluded from a mean: its code differs from that of most of the cell's runs."""
+
 LARGEST = 1e100
 """Largest number in a mean or a spread: larger numbers would overflow."""
 
@@ -169,9 +172,9 @@ def _obstacle(each: SeedResult, code: Mapping[str, str]) -> str | None:
     if each.number is None or each.run is None:
         return each.reason
     if each.run.version is None:
-        return "by unknown code"
+        return BY_UNKNOWN_CODE
     if any(code.get(package) != digest for package, digest in each.run.code.items()):
-        return "by other code"
+        return BY_OTHER_CODE
     return "made on more than one software or hardware" if each.run.resumed else None
 
 

@@ -8,9 +8,11 @@ from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import Any
 
+from gradinc.records.statistics import SpreadKind
 from gradinc.studies.tables.cells import Cell
 from gradinc.studies.tables.collecting import MeasuredRun, SeedResult, averaged, common_code, left_out, seed_results
 from gradinc.studies.tables.judging import (
+    BY_DIFFERENT_CODE,
     CLAIM_RULE,
     FEWEST_RUNS,
     RULE,
@@ -22,7 +24,9 @@ from gradinc.studies.tables.judging import (
 from gradinc.studies.tables.specification import GRADES, PRIMARY, Claim, Column, Published, Table
 
 
-def table_document(table: Table, cells: Sequence[Cell], runs: Mapping[str, MeasuredRun]) -> dict[str, Any]:
+def table_document(
+    table: Table, cells: Sequence[Cell], runs: Mapping[str, MeasuredRun], spread: SpreadKind = "sd"
+) -> dict[str, Any]:
     """Return all data shown for a table.
 
     The same runs give the same document, independent of their order and their directories.
@@ -30,6 +34,7 @@ def table_document(table: Table, cells: Sequence[Cell], runs: Mapping[str, Measu
     Args:
         cells: the shown cells.
         runs: runs by the digests of their settings, from `measured_runs`; runs without a cell are ignored.
+        spread: what follows the ± of our means in texts.
     """
     measured = {(c.row, c.column): seed_results(c, table.columns[c.column].quantity, runs) for c in cells}
     shown = [_cell(table, cell, measured[cell.row, cell.column]) for cell in cells]
@@ -43,6 +48,7 @@ def table_document(table: Table, cells: Sequence[Cell], runs: Mapping[str, Measu
         "budget": table.budget,
         "protocol": list(table.protocol),
         "rule": RULE if any(row.published for row in table.rows.values()) else None,
+        "spread": spread,
         "grades": {grade: GRADES[grade] for grade in sorted(_grades(table))},
         "rows": [
             {
@@ -213,7 +219,7 @@ def _claim(claim: Claim, table: Table, measured: dict[tuple[str, str], list[Seed
     found = [mark for side in dict.fromkeys(sides) for mark in left_out(measured[side])]
     codes = [common_code(measured[side]) for side in sides]
     if any(codes[0][package] != codes[1][package] for package in codes[0].keys() & codes[1].keys()):
-        found.append("the sides are by different code")
+        found.append(BY_DIFFERENT_CODE)
     by_seed = [
         {each.seed: column.scale * each.number for each in measured[side] if each.number is not None}
         for side, column in zip(sides, columns, strict=True)

@@ -16,6 +16,9 @@ FEWEST_RUNS = 3
 MOST_SEEDS = 100
 """Largest number of our own runs that is proposed for a narrower interval."""
 
+BY_DIFFERENT_CODE = "the sides are by different code"
+"""Reason why a claim has no verdict."""
+
 NumberVerdict = Literal["reproduced", "differs", "interval too wide", "not judged"]
 
 RULE = (

@@ -6,13 +6,24 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradinc.base.text import printable
-from gradinc.records.tabular import latex_escaped, latex_number, latex_table
+from gradinc.records.statistics import SPREADS, SpreadKind, spread_of
+from gradinc.records.tabular import latex_counts, latex_escaped, latex_mark, latex_number, latex_table
 from gradinc.studies.tables.specification import PRINTED
-from gradinc.studies.tables.texts import CLAIM_HEAD, claim_lines, code_text, counts_text, facts, grid_texts, runs_lines
+from gradinc.studies.tables.texts import (
+    CLAIM_HEAD,
+    FLAGS,
+    MARKS,
+    claim_lines,
+    code_text,
+    counts_text,
+    facts,
+    grid_texts,
+    runs_lines,
+)
 
 
 def table_markdown(document: Mapping[str, Any], level: int = 1) -> str:
@@ -65,19 +76,25 @@ def comma_separated(document: Mapping[str, Any]) -> str:
 
 
 def latex(document: Mapping[str, Any]) -> str:
-    """Return a ``tabular`` with a row for each method and a column for each quantity, and others of the comparison with
-    printed numbers and of the claims."""
+    """Return a ``tabular`` with a row for each method, its number of runs and a column for each quantity.
+
+    Others have the comparison with the printed numbers, and the claims. Letters refer to the notes below a table.
+    """
     said = [document["title"], *([document["citation"]] if document["citation"] else [])]
+    said.append(f"Mean and {SPREADS[document['spread']]}; n: number of runs")
     columns = {cell["column"]: cell for row in document["rows"] for cell in row["cells"]}
     heads = [_tex(cell["title"] + (f" ({cell['unit']})" if cell["unit"] else "")) for cell in columns.values()]
     rows = [{**row, "cells": [_cell_of(row, column) for column in columns]} for row in document["rows"]]
-    ours = latex_table(["", *heads], [_tex_row(row) for row in rows], comment=_one_line(". ".join(said)))
-    parts = [ours.rstrip("\n")]
+    lines = [_tex_row(row, document["spread"]) for row in rows]
+    verdicts = {cell["verdict"] for row in document["rows"] for cell in row["cells"] if _mark(cell)}
+    notes = [_tex_notes({mark: verdict for verdict, mark in MARKS.items() if verdict in verdicts})]
+    parts = [latex_table(["", "$n$", *heads], lines, comment=_one_line(". ".join(said)), notes=notes)]
     if document["rule"]:
-        parts.append(_tex_grid(*grid_texts(document)))
+        flags = {flag for row in document["rows"] for cell in row["cells"] for flag in cell["flags"]}
+        parts.append(_tex_grid(*grid_texts(document), [f"{flag}: {FLAGS[flag]}." for flag in sorted(flags)]))
     if document["claims"]:
         parts.append(_tex_grid(CLAIM_HEAD, claim_lines(document)))
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+    return "\n".join(parts)
 
 
 def as_json(document: Mapping[str, Any]) -> str:
@@ -114,24 +131,39 @@ def _md_grid(head: Any, body: Any) -> str:
 
 
 def _cell_of(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
-    return next((cell for cell in row["cells"] if cell["column"] == column), {"ours": None, "decimals": 0})
+    return next(
+        (cell for cell in row["cells"] if cell["column"] == column), {"ours": None, "published": None, "decimals": 0}
+    )
 
 
-def _tex_row(row: Mapping[str, Any]) -> list[str]:
-    """Return a method and our numbers, one for each column of the table."""
-    numbers = [
-        latex_number((cell["ours"] or {}).get("mean"), (cell["ours"] or {}).get("sd"), cell["decimals"])
-        for cell in row["cells"]
-    ]
-    return [_tex(row["title"]), *numbers]
+def _tex_row(row: Mapping[str, Any], kind: SpreadKind) -> list[str]:
+    """Return a method, its number of runs, and our numbers, one for each column of the table."""
+    numbers, counts = [], []
+    for cell in row["cells"]:
+        ours = cell["ours"] or {"mean": None, "sd": None, "n": 0}
+        width = spread_of(ours["sd"], ours["n"], kind)
+        numbers.append(latex_number(ours["mean"], width, cell["decimals"], mark=_mark(cell)))
+        if "verdict" in cell:
+            counts.append(ours["n"])
+    return [_tex(row["title"]), latex_counts(counts), *numbers]
+
+
+def _mark(cell: Mapping[str, Any]) -> str:
+    """Return the letter of a number's verdict; empty without a number of ours or without a printed one."""
+    return MARKS[cell["verdict"]] if cell["ours"] and cell["published"] else ""
+
+
+def _tex_notes(meanings: Mapping[str, str]) -> str:
+    return ", ".join(f"${latex_mark(letter)}$ {_tex(meaning)}" for letter, meaning in meanings.items())
 
 
 def _tex(text: str) -> str:
     return latex_escaped(_one_line(text))
 
 
-def _tex_grid(head: Any, body: Any) -> str:
-    return latex_table([_tex(name) for name in head], [[_tex(text) for text in line] for line in body], texts=len(head))
+def _tex_grid(head: Any, body: Any, notes: Sequence[str] = ()) -> str:
+    rows = [[_tex(text) for text in line] for line in body]
+    return latex_table([_tex(name) for name in head], rows, texts=len(head), notes=[_tex(note) for note in notes])
 
 
 def _csv(item: Any) -> Any:

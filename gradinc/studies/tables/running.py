@@ -13,9 +13,12 @@ from gradinc.config.compose import Job
 from gradinc.records.measured import Measurement
 from gradinc.records.recorded import RecordedRun
 from gradinc.records.schemas import read_result
-from gradinc.studies.tables.cells import Cell
+from gradinc.studies.tables.cells import Cell, with_seeds
 from gradinc.studies.tables.collecting import MeasuredRun, quantities_of
 from gradinc.studies.tables.specification import Table
+
+_ENDED = ("finished", "diverged")
+"""States of runs that are not repeated."""
 
 
 def jobs_of(cells: Sequence[Cell]) -> dict[Path, Job]:
@@ -37,14 +40,46 @@ def missing_jobs(table: Table, cells: Sequence[Cell], earlier: Mapping[str, Meas
     Args:
         earlier: runs that need not be repeated, from a table's file.
     """
-    wanted = quantities_of(table, cells)
-    known = {settings for settings, run in earlier.items() if settings in wanted and run.has(wanted[settings])}
+    known = _known(table, cells, earlier)
     jobs = {job.directory: (job, cell.settings[seed]) for cell in cells for seed, job in cell.jobs.items()}
     return [
         job
         for job, settings in jobs.values()
-        if job.config.fresh or (settings not in known and status(job) not in ("finished", "diverged"))
+        if job.config.fresh or (settings not in known and status(job) not in _ENDED)
     ]
+
+
+def cells_of_files(
+    table: Table, cells: Sequence[Cell], every: Sequence[Cell], earlier: Mapping[str, MeasuredRun]
+) -> list[Cell]:
+    """Return the cells of a table's files: a command for a few rows or seeds leaves the other runs in the files.
+
+    Args:
+        cells: the chosen cells, with their seeds.
+        every: the cells of all rows, with the chosen seeds and the table's seeds.
+        earlier: runs of a table's file.
+
+    Returns:
+        The cells of all rows, with the chosen seeds and the seeds that have ended; a cell without any of them has the
+        table's seeds.
+    """
+    known, found = _known(table, every, earlier), []
+    chosen = {(cell.row, cell.column): cell.jobs for cell in cells}
+    for cell in every:
+        asked = chosen.get((cell.row, cell.column), {})
+        seeds = [
+            seed
+            for seed, job in cell.jobs.items()
+            if seed in asked or cell.settings[seed] in known or status(job) in _ENDED
+        ]
+        found.append(with_seeds(cell, seeds or table.seeds))
+    return found
+
+
+def _known(table: Table, cells: Sequence[Cell], earlier: Mapping[str, MeasuredRun]) -> set[str]:
+    """Return the settings of some cells whose numbers a table's file has."""
+    wanted = quantities_of(table, cells)
+    return {settings for settings, run in earlier.items() if settings in wanted and run.has(wanted[settings])}
 
 
 def run(jobs: Sequence[Job], console: Console, arguments: Sequence[str]) -> int:

@@ -8,10 +8,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradinc.base.text import NONE, counted, duration_text
-from gradinc.studies.tables.judging import MOST_SEEDS
+from gradinc.records.statistics import SPREADS, SpreadKind, spread_of
+from gradinc.studies.tables.collecting import BY_OTHER_CODE, BY_UNKNOWN_CODE
+from gradinc.studies.tables.judging import BY_DIFFERENT_CODE, MOST_SEEDS
 
 _HEAD = ("method", "quantity", "published", "ours", "difference", "verdict")
 CLAIM_HEAD = ("claim", "measured", "smallest that counts", "verdict")
+
+
+MARKS = {"reproduced": "r", "differs": "d", "interval too wide": "w", "not judged": "u"}
+"""The letters of the verdicts on our numbers in LaTeX."""
+
+FLAGS = {
+    "b": "no spread is printed (or only by a secondary source), and ours is used",
+    "n": "the number of runs behind the printed number is not known, and counts as one",
+}
+"""The letters after a difference, with their meanings."""
 
 
 def lines(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -24,7 +36,7 @@ def lines(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
                     row["title"],
                     cell["title"],
                     published_text(cell),
-                    ours_text(cell),
+                    ours_text(cell, document["spread"]),
                     difference_text(cell),
                     verdict_text(cell),
                 )
@@ -49,13 +61,14 @@ def published_text(cell: Mapping[str, Any]) -> str:
     return f"{published['printed']}{_unit(cell)}{secondary}"
 
 
-def ours_text(cell: Mapping[str, Any]) -> str:
-    """Return mean, standard deviation and number of runs, with the requested number if some are missing."""
+def ours_text(cell: Mapping[str, Any], kind: SpreadKind) -> str:
+    """Return mean, spread and number of runs, with the requested number if some are missing."""
     ours = cell["ours"]
     if ours is None:
         return NONE
     places = cell["decimals"]
-    spread = "" if ours["sd"] is None else f" ± {ours['sd']:.{places}f}"
+    width = spread_of(ours["sd"], ours["n"], kind)
+    spread = "" if width is None else f" ± {width:.{places}f}"
     of = f" of {len(cell['seeds'])}" if len(cell["seeds"]) != ours["n"] else ""
     return f"{ours['mean']:.{places}f}{spread}{_unit(cell)} ({ours['n']}{of})"
 
@@ -89,7 +102,7 @@ def facts(document: Mapping[str, Any]) -> list[str]:
         grades = "; ".join(f"{grade}: {words}" for grade, words in document["grades"].items())
         found.append(f"Grades of the printed numbers: {grades}.")
     found.append("Protocol: " + " ".join(document["protocol"]))
-    found.append("Ours: mean ± standard deviation (number of runs).")
+    found.append(f"Ours: mean ± {SPREADS[document['spread']]} (number of runs).")
     if document["rule"]:
         found.append("Rule: " + document["rule"])
     return found
@@ -202,4 +215,25 @@ def _mixed_code(document: Mapping[str, Any]) -> list[str]:
         ]
         for version, _ in versions
     }
-    return [f"Mixed code: {version} made runs of {'; '.join(titles)}." for version, titles in rows.items()]
+    found = [f"Mixed code: {version} made runs of {'; '.join(titles)}." for version, titles in rows.items()]
+    if again := _rows_of_several_codes(document):
+        found.append(
+            f"The same command with --rows {','.join(again)} fresh=true trains them again, by the present code."
+        )
+    return found
+
+
+def _rows_of_several_codes(document: Mapping[str, Any]) -> list[str]:
+    """Return the rows without a verdict because their runs, or the two sides of a claim, are by different code."""
+    rows = [
+        row["row"]
+        for row in document["rows"]
+        if any(mark.endswith((BY_OTHER_CODE, BY_UNKNOWN_CODE)) for cell in row["cells"] for mark in cell["marks"])
+    ]
+    sides = [
+        side[0]
+        for claim in document["claims"]
+        if BY_DIFFERENT_CODE in (claim["reason"] or "")
+        for side in (claim["of"], claim["against"])
+    ]
+    return list(dict.fromkeys([*rows, *sides]))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from latex import latex_tables
 from small_table import DOCUMENT
 
 from gradinc.cli.main import main
@@ -106,6 +107,26 @@ def test_the_same_runs_give_the_same_bytes_in_any_order_and_any_place(runs: Path
     assert str(tmp_path) not in "".join(wanted.values())
 
 
+def test_latex_has_n_the_chosen_spread_and_the_verdict_of_each_number(runs: Path) -> None:
+    document = json.loads(json.dumps(DOCUMENT))
+    del document["n"]
+    shutil.rmtree(runs / run_of(collected(), "slow", 1))
+    found = collected(document)
+    slow, fast = (cell(found, row)["ours"] for row in ("slow", "fast"))
+    for spread, width in (("sd", 1.0), ("sem", 3**-0.5), ("ci95", 4.302652729911275 * 3**-0.5)):
+        text = FILES["tex"]({**found, "spread": spread})
+        ours, beside, _ = latex_tables(text)
+        number = f"{fast['mean']:.2f} \\pm {width * fast['sd']:.2f}"
+        title = r"fast \textbar{} $<$b$>$"
+        assert ours[2] == [title, "3", rf"${number}^{{\mathrm{{d}}}}$", r"$41 \pm 0$"]
+        assert number.replace(r"\pm", r"$\pm$") + r" \% (3)" in beside[3]
+        assert ours[1][1] == "2", "n is the number of runs that count"
+        assert ours[1][2].startswith(f"${slow['mean']:.2f}")
+        assert r"$^{\mathrm{d}}$ differs, $^{\mathrm{u}}$ not judged" in text
+        assert "n: the number of runs behind the printed number is not known, and counts as one." in text
+    assert ours[3][1:] == ["0", "--", "--"]
+
+
 def test_a_copy_of_a_run_is_not_counted_twice(runs: Path) -> None:
     wanted = collected()
     name = run_of(wanted, "fast", 0)
@@ -142,6 +163,9 @@ def test_a_run_of_another_version_of_the_code_is_marked_and_not_averaged(runs: P
     assert cell(found, "fast")["reason"] == "1 of 3 by other code"
     assert cell(found, "fast")["ours"]["n"] == 2
     assert found["code"]["0" * 12] == 1
+    again = "The same command with --rows fast fresh=true trains them again, by the present code."
+    assert FILES["md"](found).replace("\\", "").count(again) == 1
+    assert "fresh=true" not in FILES["md"](before)
     assert cell(found, "slow")["verdict"] != "not judged"
     # The version is that of the most runs, and not that of the program that collects.
     for path in runs.glob("*/meta.json"):

@@ -185,6 +185,18 @@ def test_every_table_that_ships_is_right_and_every_run_of_it_composes(name: str,
         assert row.published or table.data != "mnist" or row.note or "ours" in row.title
 
 
+def test_a_wrong_row_stops_no_other_row(document: dict[str, Any]) -> None:
+    from gradinc.base.errors import UserError
+
+    document["rows"]["fast"]["overrides"] = ["optimizer.lr=x"]
+    table = read_table("tiny", document)
+    with pytest.raises(UserError, match=r"rows\.fast, column accuracy: optimizer\.lr=x: need a number"):
+        compose_cells(table, ["slow", "fast"], [0])
+    found = compose_cells(table, ["slow"], [0], beside=["fast", "slow"])
+    assert [(cell.row, bool(cell.jobs)) for cell in found[::2]] == [("slow", True), ("fast", False)]
+    assert "optimizer.lr=x: need a number" in str(found[2].missing)
+
+
 def test_a_code_to_run_in_a_table_is_refused(document: dict[str, Any]) -> None:
     from gradinc.base.errors import UserError
 

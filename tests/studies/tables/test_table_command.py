@@ -50,6 +50,27 @@ def test_it_runs_what_is_missing_and_nothing_twice(gradinc: Command, trained: Pa
     assert document == wanted, "the run that was made again has the same numbers"
 
 
+def test_files_keep_the_rows_and_seeds_that_a_command_does_not_choose(
+    gradinc: Command, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "conf", tmp_path / "conf")
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    files = tmp_path / "outputs" / "tables"
+    tiny = ("table", "tiny", "--config-dir", "conf", "device=cpu")
+    assert gradinc(*tiny, "--collect").code == 1
+    whole = {path: path.read_bytes() for path in files.glob("tiny.[cjmt]*")}
+    outcome = gradinc(*tiny, "--rows", "slow", "--seeds", "0")
+    assert "fast |" not in outcome.out, "the terminal shows the chosen rows"
+    assert {path: path.read_bytes() for path in files.glob("tiny.[cjmt]*")} == whole
+    # Other hyper-parameters are another table.
+    assert gradinc(*tiny, "--rows", "slow", "--seeds", "0", "optimizer.weight_decay=0.1").code == 0
+    changed = json.loads((files / "tiny,optimizer.weight_decay=0.1.json").read_text())
+    slow, _, fast, *_ = (cell for row in changed["rows"] for cell in row["cells"])
+    assert (slow["reason"], slow["ours"]["n"]) == ("other optimizer.weight_decay than published", 1)
+    assert (fast["reason"], fast["ours"]) == ("not run", None)
+    assert {path: path.read_bytes() for path in files.glob("tiny.[cjmt]*")} == whole
+
+
 def test_the_command_below_a_cell_makes_its_runs(gradinc: Command, trained: Path, tmp_path: Path) -> None:
     document = json.loads((trained / "outputs" / "tables" / "tiny.json").read_text())
     cell = document["rows"][0]["cells"][0]
