@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -34,7 +35,7 @@ class Job:
     cluster: Cluster = Cluster()  # noqa: RUF009  (it is frozen)
     folder: Path | None = None
 
-    @property
+    @cached_property
     def directory(self) -> Path:
         """The directory of its run, existing or not."""
         return run_directory(self.config)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from gradinc.base.errors import UserError
-from gradinc.base.files import is_utf8
+from gradinc.base.files import is_utf8, open_plain
 from gradinc.config import catalog
 from gradinc.config.implied import implied
 from gradinc.config.parts_folder import shown_path, used_folders
 from gradinc.config.yaml_error import not_yaml
-from gradinc.config.yaml_size import check_yaml_size
+from gradinc.config.yaml_size import LOADER, check_yaml_size
 
 GROUPS = ("data", "model", "stream", "optimizer", "schedule", "criterion", "strategy", "experiment", "cluster")
 """The groups that a run chooses from, as ``group=name``."""
@@ -196,11 +198,32 @@ def _chosen_parts(group: str, name: str, said: dict[str, Any]) -> list[catalog.P
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf  # slow to import, and rarely needed
-
     check_yaml_size(path)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        with open_plain(path) as file:
+            content = yaml.load(file.read().decode(), _Loader)
     except Exception as error:  # of many types, each of which means that the file is not YAML
         raise not_yaml(path, error) from error
     return {str(key): item for key, item in content.items()} if isinstance(content, dict) else {}
+
+
+class _Loader(LOADER):  # type: ignore[misc, valid-type]
+    """The values that OmegaConf, Hydra's reader, would read: no key twice, no dates, and ``1e-3`` is a number."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own attribute)
+        first: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
+        for first, forms in LOADER.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"found duplicate key {key.value}", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+\Z"), list("-+0123456789")
+)

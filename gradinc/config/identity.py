@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,10 @@ NEUTRAL = "sgd"
 
 def run_name(config: Config) -> str:
     """Return the directory name of a run, from its choices and what it computes: ``digits-cnn-er-lion-s0-1a2b3c4d``."""
+    return _name_and_tail(config)[0]
+
+
+def _name_and_tail(config: Config) -> tuple[str, str]:
     label = "-".join(named_beside(strategy_name(config.document), optimizer_name(config.document)))
     stream = "" if config.stream.name == "iid" else f"{config.stream.name}-"
     model = config.model.name
@@ -86,7 +91,7 @@ def run_name(config: Config) -> str:
         model = re.sub(r"\W", "_", str(config.model.options["net"]).rpartition(".")[2]) or model
     head = f"{config.data.name}-{model}-{stream}{label}"
     tail = name_tail(config)
-    return head[: LONGEST_NAME - len(tail)] + tail
+    return head[: LONGEST_NAME - len(tail)] + tail, tail
 
 
 def name_tail(config: Config) -> str:
@@ -102,7 +107,8 @@ def run_directory(config: Config) -> Path:
     output = Path(config.output)
     if config.name:
         return output / config.name
-    own, tail = output / run_name(config), name_tail(config)
+    name, tail = _name_and_tail(config)
+    own = output / name
     if own.exists():
         return own
     try:
@@ -178,16 +184,27 @@ def identified(document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in _identity(document) if key not in younger or value != younger[key]}
 
 
+@cache
+def is_free(key: str, *, by_accuracy: bool = False) -> bool:
+    """Return whether a run's numbers do not depend on a key, see `FREE`.
+
+    Args:
+        key: a dotted key.
+        by_accuracy: whether ``budget.accuracy`` ends the training.
+    """
+    free = FREE if by_accuracy else (*FREE, "evaluate.epochs")
+    return any(key == name or key.startswith(f"{name}.") for name in free)
+
+
 def _younger(document: Mapping[str, Any]) -> dict[str, Any]:
     return YOUNGER_KEYS | YOUNGER_OF_MODELS.get(str(mapping(document, "model").get("name")), {})
 
 
 def _identity(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     by_accuracy = mapping(document, "budget").get("accuracy") is not None
-    free = FREE if by_accuracy else (*FREE, "evaluate.epochs")
     for key, value in flat(document):
         key = _OLDER_NAMES.get(key, key)
-        if value != {} and not any(key == name or key.startswith(f"{name}.") for name in free):
+        if value != {} and not is_free(key, by_accuracy=by_accuracy):
             yield key, value
     # The names of the methods once more, as a list: in a mapping their order would be lost.
     yield "strategy.methods", list(mapping(mapping(document, "strategy"), "methods", "strategy."))
