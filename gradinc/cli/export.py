@@ -116,7 +116,9 @@ def _parser() -> Parser:
         "gradinc export outputs --tensorboard events\ngradinc export outputs --track mlflow,wandb\n"
         "gradinc export outputs/RUN --safetensors model",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, or the beginning of names"
+    )
     parser.add_argument("--tensorboard", metavar="DIR", help="output directory, with a folder for each run")
     parser.add_argument("--track", metavar="NAMES", help="trackers, with commas: any of gradinc list trackers")
     parser.add_argument("--safetensors", metavar="DIR", help="output directory of one run's weights and model card")

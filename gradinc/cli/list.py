@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().read(arguments)
     folders = [Path(folder) for folder in options.config_dir]
     if options.kind is not None and options.kind not in LISTED_KINDS:
-        raise UserError(options.kind, "unknown", choose(options.kind, list(LISTED_KINDS)))
+        raise UserError(options.kind, "unknown", choose(options.kind, list(LISTED_KINDS), len(LISTED_KINDS)))
     wanted = {options.kind: LISTED_KINDS[options.kind]} if options.kind else LISTED_KINDS
     found = {plural: groups.choices(group, folders) for plural, group in wanted.items()}
     if options.json:

@@ -22,13 +22,13 @@ def main(arguments: Sequence[str]) -> int:
     if out is not None and out.suffix not in (".html", ".htm"):
         raise UserError(f"--out {options.out}", "is not an HTML file", "Give a name that ends in .html")
     from gradinc.records.find import found_and_chosen
-    from gradinc.records.query import known_key
+    from gradinc.records.query import is_condition, known_key
     from gradinc.studies.report.compose import compose
     from gradinc.studies.report.write import write_report
 
-    runs = found_and_chosen([*options.runs, *options.only], options.output)
+    runs = found_and_chosen(options.runs, options.output)
     if not runs:
-        raise UserError(" ".join(options.only), "no run meets this", "Leave a condition out")
+        raise UserError(" ".join(filter(is_condition, options.runs)), "no run meets this", "Leave a condition out")
     by = [known_key(key, runs) for key in (options.group or "").split(",") if key]
     title = options.title or (runs[0].name if len(runs) == 1 else _common(options.runs, options.output))
     _read_logs(runs, quiet=options.quiet)
@@ -68,11 +68,12 @@ def _parser() -> Parser:
         "report",
         "Write one HTML file about runs, with figures, config and provenance, and the same content as Markdown.\n"
         "The page needs no network, and the same runs give the same page.",
-        "gradinc report outputs/RUN\ngradinc report outputs --out sweep.html\ngradinc report 'digits-cnn-*'",
+        "gradinc report outputs/RUN\ngradinc report outputs strategy=er,finetune --out two.html\n"
+        "gradinc report 'digits-cnn-*'",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, a directory of runs, a pattern, the beginning")
+    text = "a run, a directory of runs, a pattern, the beginning of names, or a condition key=value"
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=text)
     parser.add_argument("--out", metavar="FILE.html", help="output file (default reports/NAME.html)")
-    parser.add_argument("--only", action="append", default=[], metavar="key=value", help="only runs that meet this")
     parser.add_argument(
         "--group", metavar="A,B", help="keys that make settings (default: all that differ but the seed)"
     )

@@ -11,7 +11,7 @@ import ast
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from gradinc.base.errors import UserError
 from gradinc.config.definitions import definition_in, source_file, symbol_in, tree_of
-from gradinc.config.names import choose
+from gradinc.config.names import choose, has_near
 from gradinc.config.parts_folder import PartsFolder, shown_path, used_folders
 from gradinc.config.signature import Form, Parameter, arguments_of, check_form, paper_of, parameters_of, summary_of
 
@@ -170,8 +170,14 @@ def part(kind: str, name: str, where: str | None = None) -> Part:
             what = f"is in the module {entry.module}, which cannot be found"
             raise UserError(where, what, f"Install {package} again")
         refuse_unnamed(kind, name, where)
-        raise UnknownPart(kind, name, where, choose(name, sorted(sources)))
+        raise UnknownPart(kind, name, where, choose_part(name, sorted(sources)))
     return _read(kind, sources[name])
+
+
+def choose_part(wrong: str, names: Sequence[str]) -> str:
+    """Return `choose` for the name of a part, which may be in a folder of the user's own parts."""
+    own = "" if used_folders() or has_near(wrong, names) else "; a part of your own needs --with FOLDER"
+    return choose(wrong, names) + own
 
 
 def load_part(kind: str, name: str, where: str | None = None) -> Callable[..., Any]:

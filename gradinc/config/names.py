@@ -28,13 +28,18 @@ LONGEST_VALUE = 60
 """Characters of a wrong value that a message repeats."""
 
 
-def choose(wrong: object, names: Sequence[str]) -> str:
-    """Return ``Choose from: …`` with the names nearest to the wrong one first."""
+def choose(wrong: object, names: Sequence[str], most: int = MOST_CHOICES) -> str:
+    """Return ``Choose from: …`` with the names nearest to the wrong one first, and at most so many."""
     if not names:
         return "Nothing is available"
     near = get_close_matches(str(wrong), names, n=3, cutoff=0.6)
     ordered = near + [name for name in names if name not in near]
-    return "Choose from: " + ", ".join(ordered[:MOST_CHOICES]) + (", …" if len(ordered) > MOST_CHOICES else "")
+    return "Choose from: " + ", ".join(ordered[:most]) + (", …" if len(ordered) > most else "")
+
+
+def has_near(wrong: object, names: Sequence[str]) -> bool:
+    """Return whether a name has a spelling similar to the wrong one."""
+    return bool(get_close_matches(str(wrong), names, n=1, cutoff=0.6))
 
 
 def nearest_key(wrong: str, keys: Iterable[str]) -> str | None:

@@ -19,7 +19,7 @@ from gradinc.config import catalog, groups
 from gradinc.config.cluster import short_keys
 from gradinc.config.documents import flat
 from gradinc.config.implied import kinds_of
-from gradinc.config.names import choose, shown, written
+from gradinc.config.names import shown, written
 
 TEXT_KEYS = ("name", "output", "init", "search", "data.root")
 """Keys whose value is used as it is written: ``name=007`` is not a number, and a path may contain brackets."""
@@ -139,7 +139,7 @@ def check_choice(assignment: Assignment, config_dirs: Sequence[Path]) -> list[st
         if name not in names:
             for kind in kinds_of(group):
                 catalog.refuse_unnamed(kind, name, written(group, name))
-            raise UserError(written(group, name), "unknown", choose(name, names))
+            raise UserError(written(group, name), "unknown", catalog.choose_part(name, names))
         if chosen.count(name) > 1:
             raise UserError(written(group, value), f"{name} is repeated", "Write each name once")
     return chosen

@@ -19,10 +19,12 @@ class FileKind(NamedTuple):
     Attributes:
         noun: what the files are, in the plural.
         formats: endings of their names, in small or capital letters.
+        unread: endings of such files that cannot be read. Left out in silence, they would be missing rows.
     """
 
     noun: str
     formats: tuple[str, ...]
+    unread: tuple[str, ...] = ()
 
     @property
     def layout(self) -> str:
@@ -33,10 +35,36 @@ class FileKind(NamedTuple):
         """Return whether a file is of this kind, by its name."""
         return not file.startswith(".") and file.lower().endswith(self.formats)
 
+    def check(self, path: Path) -> None:
+        """Check that a file is not of this kind in a format that cannot be read.
+
+        Raises:
+            UserError: it is.
+        """
+        if not path.name.startswith(".") and path.name.lower().endswith(self.unread):
+            formats = " ".join(ending[1:] for ending in self.formats)
+            what = f"has a format that is not read: {self.noun} are {formats}"
+            raise UserError(str(path), what, f"Convert it to {self.formats[0][1:]}, or remove it")
+
 
 IMAGE_FILES = FileKind("images", (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 TEXT_FILES = FileKind("texts", (".txt",))
-SOUND_FILES = FileKind("recordings", (".wav", ".flac", ".ogg"))
+_OTHER_SOUND = (
+    ".mp3",
+    ".m4a",
+    ".aac",
+    ".opus",
+    ".wma",
+    ".aiff",
+    ".aif",
+    ".aifc",
+    ".au",
+    ".amr",
+    ".ape",
+    ".caf",
+    ".w64",
+)
+SOUND_FILES = FileKind("recordings", (".wav", ".flac", ".ogg"), _OTHER_SOUND)
 
 PART_FOLDERS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
 """Folders of official parts, and their parts."""
@@ -48,14 +76,14 @@ def scan(root: Path, kind: FileKind) -> tuple[tuple[str, ...], tuple[str, ...], 
     If ``DIR/train`` contains folders, ``DIR/train``, ``DIR/val`` (or ``validation``) and
     ``DIR/test`` are official parts; otherwise every folder in DIR is a class. Classes are numbered
     in the order of their names; files at any depth of a class's folder belong to it. Hidden files
-    and files of other formats are left out.
+    and files of other kinds, such as a README, are left out.
 
     Returns:
         Paths relative to the folder, the classes' names, labels (int64) and official parts (int8 or
         None), all in the order of the paths.
 
     Raises:
-        UserError: the folder does not exist, or has another layout.
+        UserError: the folder does not exist, or has another layout; or a file has a format that is not read.
     """
     if not root.is_dir():
         wrong = "is a file, not a folder" if root.exists() else "no such folder"
@@ -123,6 +151,8 @@ def _files(root: Path, folder: Path, kind: FileKind) -> list[str]:
     paths = []
     for where, folders, files in os.walk(folder, onerror=stop):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in sorted(files):
+            kind.check(Path(where, file))
         inside = Path(where).relative_to(root).as_posix()
         paths += [f"{inside}/{file}" for file in files if kind.has(file)]
     return paths

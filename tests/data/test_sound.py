@@ -228,6 +228,19 @@ def test_options_that_contradict_each_other_are_refused(
         opened(section, tones, **options)
 
 
+def test_a_recording_of_another_format_is_refused_and_other_files_are_left_out(section: Section, tones: Path) -> None:
+    for name in ("README.md", "labels.csv", "low.json", ".hidden.mp3"):
+        (tones / "low" / name).write_text("notes")
+    whole = opened(section, tones)
+    assert sum(len(part) for part in (whole.train, whole.validation, whole.test)) == 12
+    (tones / "high" / "deep").mkdir()
+    (tones / "high" / "deep" / "Song.MP3").write_bytes(b"ID3")
+    with pytest.raises(UserError) as caught:
+        opened(section, tones)
+    line = "has a format that is not read: recordings are wav flac ogg. Convert it to wav, or remove it"
+    assert str(caught.value).startswith(f"{tones}/high/deep/Song.MP3: {line}")
+
+
 def test_without_soundfile_only_plain_wav_can_be_read(
     section: Section, tones: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,22 @@ RUN = ("model=mlp", "model.width=16", "dtype=float64", "optimizer.momentum=0", "
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(gradinc.__file__).parent.parent)}
 
 
+TRACKER = """
+from gradinc.records.tracker import Tracker
+
+class Printed(Tracker):
+    def open(self, run):
+        print("tracker opened", flush=True)
+        return -1
+
+    def log(self, rows):
+        print(*(f"tracker got step {row.step}" for row in rows), sep="\\n", flush=True)
+
+    def close(self, status):
+        print(f"tracker closed, {status}", flush=True)
+"""
+
+
 def command(words: Sequence[str]) -> list[str]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return [sys.executable, *torchrun, "-m", "gradinc", "train", *RUN, *words]
@@ -102,13 +118,20 @@ def test_a_window_that_one_process_began_is_ended_by_two(nursery: Nursery, tmp_p
     assert nursery.run(tmp_path, *RUN, *words, "name=one").code == 0
     assert nursery.run(tmp_path, *RUN, *words, "name=two", crash="pruned:4").code == -signal.SIGKILL
     assert (tmp_path / "outputs/two/ckpt/1+2").exists()
-    assert "resuming from step 1" in on_two(tmp_path, *words, "name=two")
+    (tmp_path / "mine/trackers").mkdir(parents=True)
+    (tmp_path / "mine/trackers/printed.py").write_text(TRACKER)
+    assert "resuming from step 1" in on_two(tmp_path, *words, "name=two", "--with", "mine", "track=printed")
     one, two = tmp_path / "outputs/one", tmp_path / "outputs/two"
     assert float((weights(one) - weights(two)).norm() / weights(one).norm()) < 1e-12
     results = [json.loads((path / "result.json").read_text()) for path in (one, two)]
     assert [[result[count] for count in ("samples", "forward_rows", "rows")] for result in results] == [
         [64, 64, 64]
     ] * 2
+    log, until = two / "printed.log", time.monotonic() + 60
+    while "everything is sent" not in log.read_text() and time.monotonic() < until:
+        time.sleep(0.1)
+    lines = [line for line in log.read_text().splitlines() if line.startswith("tracker")]
+    assert lines == ["tracker opened", "tracker got step 2", "tracker closed, finished"], "one process has a tracker"
 
 
 def test_windows_of_two_processes_divide_by_the_tokens_of_both(nursery: Nursery, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ LONGEST_LIST = 8
 
 
 def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
-    """Compare a sweep with the one that its folder was made for.
+    """Compare a sweep with the one that its folder was made for: more runs, such as more seeds, or fewer are accepted.
 
     Raises:
         UserError: the folder was not made by a sweep, its grid had other values, or its grid is unknown.
@@ -41,7 +41,8 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
         raise UserError(str(folder), "is not the folder of a sweep", "Use another name=…")
     before, now = record["grid"], _grid(jobs)
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if sorted(record["runs"]) == sorted(_runs(jobs)):
+    old, new = set(record["runs"]), set(_runs(jobs))
+    if old <= new or new <= old:
         return
     if keys:
         rest = [*keys[1:LONGEST_LIST], *(["…"] if len(keys) > LONGEST_LIST else [])]
@@ -49,12 +50,15 @@ def check_grid(folder: Path, jobs: Sequence[Job]) -> None:
         what = f"was started with {_values(keys[0], before)}, now {_values(keys[0], now)}{more}"
     else:
         what = f"was started with {len(record['runs'])} other runs of the same values, now {len(jobs)}"
-    raise UserError(str(folder), what, "Use a new name=…, leave name out to run only what is new, or use the old grid")
+    raise UserError(
+        str(folder), what, "Use a new name=…, leave name out to run only what is new, or keep the old values"
+    )
 
 
 def write_grid(folder: Path, jobs: Sequence[Job], command: str) -> None:
-    """Store the grid that a sweep is started with, unless it is already stored."""
-    if _record(folder) is None:
+    """Store the grid that a sweep is started with, unless one with these runs is already stored."""
+    record = _record(folder)
+    if record is None or not set(_runs(jobs)) <= set(record["runs"]):
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         record = {"command": command, "grid": _grid(jobs), "runs": _runs(jobs)}

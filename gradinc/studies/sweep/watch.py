@@ -18,6 +18,7 @@ from gradinc.base.text import duration_text, percent_text, printable
 from gradinc.config.compose import Job
 from gradinc.config.names import short
 from gradinc.records.directory import RunDirectory
+from gradinc.records.schemas import read_meta
 from gradinc.records.summary import score_shown
 from gradinc.runs.display import LINE_EVERY
 from gradinc.studies.sweep.shipment import Ending
@@ -50,6 +51,7 @@ class _JobLine:
         share: the share of the job that is done, from 0 to 1.
         score: the validation score during training, then the test score.
         seconds: its duration.
+        found: the rows of a micro-batch that ``micro_batch=auto`` has found.
     """
 
     label: str
@@ -60,6 +62,7 @@ class _JobLine:
     share: float = 0.0
     score: str = ""
     seconds: float | None = None
+    found: str = ""
     begun: float = 0.0
     numbers: dict[str, str] = field(default_factory=dict)
     told_at: float = 0.0
@@ -126,6 +129,7 @@ class Watch:
             line = self.lines[number]
             result = RunDirectory(self.jobs[number].config).result() or {}
             line.state, line.share, line.score = "finished", 1.0, score_shown(result.get("test"))
+            line.found = self._found(number)
             self._print(number, f"is finished already, test {line.score}")
 
     def ended(self, number: int, ending: Ending) -> None:
@@ -138,6 +142,7 @@ class Watch:
                 result = {}
             status = result.get("status")
             line.seconds = ending.seconds
+            line.found = self._found(number)
             if ending.code == 0:
                 line.state, line.share, line.score = "finished", 1.0, score_shown(result.get("test"))
             elif ending.code in STOPS:
@@ -148,7 +153,7 @@ class Watch:
             if ending.line and line.failed:
                 self._print(number, ending.line, "red", even_quiet=True)
             score = f", test {line.score}" if line.state == "finished" else ""
-            self._print(number, f"{line.state}{score}, {duration_text(ending.seconds)}{self._time_left()}")
+            self._print(number, f"{line.state}{score}{line.found}, {duration_text(ending.seconds)}{self._time_left()}")
 
     def not_started(self) -> None:
         """Mark the waiting jobs, which this command will not start."""
@@ -160,7 +165,8 @@ class Watch:
 
     def summary(self) -> list[list[str]]:
         """Return the final state of every job, as rows of a table with a head; shorter on a narrow terminal."""
-        states = [line.state + (f", test {line.score}" if line.state == "finished" else "") for line in self.lines]
+        scores = [f", test {line.score}" if line.state == "finished" else "" for line in self.lines]
+        states = [line.state + score + line.found for line, score in zip(self.lines, scores, strict=True)]
         rows = [[line.label, state, line.directory] for line, state in zip(self.lines, states, strict=True)]
         head, room = "directory", self.console.width
         folders = {str(job.directory.parent) for job in self.jobs}
@@ -178,6 +184,14 @@ class Watch:
         states = [line.state for line in self.lines]
         names = [name for name in order if name in states] + sorted(set(states) - set(order))
         return " · ".join(f"{states.count(name)} {name}" for name in names)
+
+    def _found(self, number: int) -> str:
+        """Return what ``micro_batch=auto`` has found for a job; empty if it was not asked for."""
+        job = self.jobs[number]
+        if job.config.strategy.window.micro_batch != "auto":
+            return ""
+        rows = (read_meta(job.directory / "meta.json") or {}).get("micro_batch")
+        return f", micro_batch={rows}" if isinstance(rows, int) else ""
 
     def _time_left(self) -> str:
         """Return the expected time of the other jobs, from the mean of the finished ones; empty if not known."""

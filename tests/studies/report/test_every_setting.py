@@ -74,12 +74,12 @@ def test_legends_say_only_what_differs_and_no_missing_key(gradinc: Any, empty: P
     assert counts.count("1 run") == 2 * counts.count("2 runs") > 0
 
 
-def test_only_and_group_choose_runs_and_settings(gradinc: Any, empty: Path) -> None:
+def test_conditions_choose_runs_and_group_chooses_settings(gradinc: Any, empty: Path) -> None:
     write(empty, 4)
-    html, _ = page(gradinc, "outputs", "--only", "optimizer.lr<0.035", "--group", "seed")
+    html, _ = page(gradinc, "outputs", "optimizer.lr<0.035", "--group", "seed")
     assert html.count('type="checkbox"') == 2
     assert len(re.findall(r"</svg>seed=[01]</label>", html)) == 2
-    wrong = gradinc("report", "outputs", "--only", "optimizer.lr>9", "--out", "other.html")
+    wrong = gradinc("report", "outputs", "optimizer.lr>9", "--out", "other.html")
     assert (wrong.code, wrong.err) == (2, "optimizer.lr>9: no run meets this. Leave a condition out.\n")
     assert not Path("other.html").exists()
 

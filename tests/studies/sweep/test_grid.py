@@ -81,3 +81,16 @@ def test_the_file_says_what_the_grid_was(folder: Path) -> None:
     record = json.loads((folder / "sweep.json").read_text())
     assert record["grid"]["optimizer.lr"] == [0.1, 0.2]
     assert len(record["runs"]) == 2
+
+
+def test_a_grid_can_be_extended_by_seeds_and_keeps_what_it_was(folder: Path) -> None:
+    more = jobs("optimizer.lr=0.1,0.2", "seed=0,1")
+    check_grid(folder, more)
+    write_grid(folder, more, "gradinc train -m …")
+    fewer = jobs("optimizer.lr=0.1,0.2")
+    check_grid(folder, fewer)
+    write_grid(folder, fewer, "a part of the grid changes nothing")
+    record = json.loads((folder / "sweep.json").read_text())
+    assert (record["grid"]["seed"], len(record["runs"])) == ([0, 1], 4)
+    with pytest.raises(UserError, match=r"^outputs/rates: was started with seed=0,1, now seed=2"):
+        check_grid(folder, jobs("optimizer.lr=0.1,0.2", "seed=2"))

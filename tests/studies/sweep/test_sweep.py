@@ -140,7 +140,7 @@ def test_a_named_sweep_has_its_folder_and_its_grid(sweeps: Callable[..., Sweeps]
     assert code == 2
     assert printed == (
         "outputs/rates: was started with optimizer.lr=0.1,0.2, now optimizer.lr=0.1,0.3. Use a new name=…, "
-        "leave name out to run only what is new, or use the old grid.\n"
+        "leave name out to run only what is new, or keep the old values.\n"
     )
     code, printed = here.run(*command, "optimizer.lr=0.1", "optimizer.momentum=0.5", "seed=0,1")
     assert printed.startswith(
