@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gradinc.base.errors import UserError
 from gradinc.cli.main import COMMANDS, main
-from gradinc.config.compose import compose_jobs
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -81,18 +79,6 @@ def test_every_command_shown_and_every_option_of_it_exists(capsys):
         page = capsys.readouterr().out
         options = {word for words in SHOWN if words[0] == name for word in words if word.startswith("--")} - {"--"}
         assert [option for option in options if option not in page and option != "--cfg"] == [], f"gradinc {name}"
-
-
-def test_every_training_shown_composes():
-    shown = [words[1:] for words in SHOWN if words[0] == "train" and not re.search(r"…|[A-Z]{2}|--", " ".join(words))]
-    assert len(shown) > 15
-    for words in shown:
-        overrides = [word for word in words if word != "-m"]
-        if "optm.lr=0.1" in overrides:  # the example of a wrong key
-            with pytest.raises(UserError, match=r"Did you mean optimizer\.lr"):
-                compose_jobs(overrides)
-        else:
-            assert compose_jobs(overrides, multirun="-m" in words), words
 
 
 def test_every_file_that_the_architecture_names_exists():
