@@ -6,6 +6,7 @@ g \cdot g_t \ge 0 \text{ for every past task } t $$
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +30,8 @@ class GEM(Method):
     If the gradient g has a negative product with the gradient of a past task's examples, it becomes g + Gᵀv with the
     v ≥ margin that minimises ½ vᵀ G Gᵀ v + gᵀ Gᵀ v; else it is not changed. The margin is as in the authors' program:
     a lower bound of v, so that no product becomes negative; their paper adds it to v afterwards. Their program adds
-    0.001 to the diagonal of G Gᵀ for its solver, which is not needed here.
+    0.001 to the diagonal of G Gᵀ, ``ridge=0.001``. It bounds v where a past task's gradient is small, so that products
+    may stay negative, and changes results most if a task has few examples, which the network soon fits.
     Gradients on the memory are computed in training mode, like the window's gradient and as in the authors' program.
     The method costs a forward and a backward pass over each past task's examples per window. On a GPU each update waits
     for the products.
@@ -37,6 +39,7 @@ class GEM(Method):
     Args:
         memory: stored examples, in units of stream.memory_unit; each task has the same share.
         margin: least weight of every past task's gradient if a product is negative; a larger margin favours past tasks.
+        ridge: added to the diagonal of G Gᵀ.
     """
 
     state = ("memory", "task")
@@ -44,8 +47,8 @@ class GEM(Method):
     needs_past = True
     reads_task = True
 
-    def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5) -> None:
-        self.capacity, self.margin = memory, margin
+    def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5, ridge: NonNegative = 0.0) -> None:
+        self.capacity, self.margin, self.ridge = memory, margin, ridge
         self.memory: list[dict[str, Tensor]] = []  # for each past task: x, y, tasks
         self.task = 0
 
@@ -66,6 +69,7 @@ class GEM(Method):
         if not harm:
             learner.note("removed", g.new_zeros(()))
             return
+        squares = squares + self.ridge * np.eye(len(squares))
         slope = -(products + self.margin * squares.sum(1))  # for s in v = margin + s
         v = self.margin + nonnegative_minimum(squares, slope, 100 * torch.finfo(g.dtype).eps)
         change = rows[:-1].T @ torch.as_tensor(v, dtype=g.dtype, device=g.device)

@@ -102,9 +102,9 @@ def test_gem_harms_no_past_task_and_leaves_alone_what_harms_none(kind):
     assert torch.equal(projected(made, agrees), agrees)
 
 
-def nearest_by_enumeration(past: Tensor, g: Tensor, margin: float) -> Tensor:
+def nearest_by_enumeration(past: Tensor, g: Tensor, margin: float, ridge: float) -> Tensor:
     """Of the candidates that every set of active constraints gives, the best that is allowed."""
-    gram, linear = (past @ past.T).numpy(), (past @ g).numpy()
+    gram, linear = (past @ past.T).numpy() + ridge * np.eye(len(past)), (past @ g).numpy()
     best, least = None, np.inf
     for free in product([False, True], repeat=len(past)):
         v = np.full(len(past), margin)
@@ -119,11 +119,12 @@ def nearest_by_enumeration(past: Tensor, g: Tensor, margin: float) -> Tensor:
     return g + past.T @ torch.from_numpy(best)
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.5])
+@pytest.mark.parametrize(("margin", "ridge"), [(0.0, 0.0), (0.5, 0.0), (0.5, 0.1)])
 @pytest.mark.parametrize("twice", [False, True], ids=["independent", "singular"])
-def test_gem_solves_its_quadratic_programme(margin, twice):
+def test_gem_solves_its_quadratic_programme(margin, ridge, twice):
     """Also where two past tasks have the same examples, so that the matrix of products is singular."""
-    made = in_last_task("strategy=gem", f"strategy.methods.gem.margin={margin}", *PERMUTED)
+    options = (f"strategy.methods.gem.margin={margin}", f"strategy.methods.gem.ridge={ridge}")
+    made = in_last_task("strategy=gem", *options, *PERMUTED)
     (method,) = made.methods
     if twice:
         method.memory = [*method.memory, method.memory[0]]
@@ -134,7 +135,25 @@ def test_gem_solves_its_quadratic_programme(margin, twice):
         g = past.T @ weights + 0.1 * torch.randn(past.shape[1], dtype=past.dtype, generator=random)
         if (past @ g >= 0).all():
             continue
-        torch.testing.assert_close(projected(made, g), nearest_by_enumeration(past, g, margin), rtol=1e-8, atol=1e-9)
+        torch.testing.assert_close(
+            projected(made, g), nearest_by_enumeration(past, g, margin, ridge), rtol=1e-8, atol=1e-9
+        )
+
+
+def test_a_ridge_bounds_the_change_where_the_gradients_of_the_past_are_small():
+    """Without it, the product with a small gradient is made positive at any cost."""
+    exact = in_last_task("strategy=gem", *PERMUTED)
+    bounded = in_last_task("strategy=gem", "strategy.methods.gem.ridge=0.001", *PERMUTED)
+    past = torch.stack(gradients_of_the_past(exact))
+    small = 1e-3 / past.norm(dim=1).max() * past
+    g = -small.sum(0) / small.sum(0).norm()
+    for made in (exact, bounded):
+        made.methods[0].memory = [{"x": row, "y": row[:1], "tasks": row[:1]} for row in small]
+        made.gradient = lambda batch: batch.x
+    assert (small @ projected(exact, g) >= -1e-12).all()
+    assert projected(exact, g).norm() < 0.9
+    assert (small @ projected(bounded, g)).min() < 0
+    assert projected(bounded, g).norm() > 0.99
 
 
 def test_a_margin_favours_the_past_and_still_harms_no_task():
