@@ -48,7 +48,7 @@ def export_weights(run: FinishedRun, folder: Path, *, best: bool = False) -> lis
         ) from None
     if folder.exists() and any(path.name not in EXPORTED for path in folder.iterdir()):
         raise UserError(str(folder), "has other files", "Give an empty directory, or a new one")
-    model = run.with_weights(best=best)
+    model = run.with_weights(best=best).to(memory_format=torch.contiguous_format)
     weights = {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
     program = _program(model, run)
     with storing(folder):
@@ -79,7 +79,7 @@ def model_card(run: FinishedRun, weights: dict[str, Any], *, best: bool) -> str:
     """Return the model card of a run, from its record."""
     config, data, result = run.config, run.meta["data"], run.result
     count = sum(value.numel() for value in weights.values())
-    which = "of the best validation" if best else "after the last update"
+    which = "of the best validation" if best else "that were measured after the last update"
     rows = ", ".join(f"{count_text(number)} {part}" for part, number in (data.get("rows") or {}).items())
     strategy = config.document["strategy"].get("name") or "+".join(config.strategy.methods) or "sgd"
     lines = [
