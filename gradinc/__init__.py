@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradinc.api.use import use
     from gradinc.base.errors import UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["UserError", "__version__", "attach", "load", "metrics", "results", "sweep", "train", "use"]
 
 _MODULES = {

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
+import gradinc
 from gradinc.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
@@ -88,3 +90,10 @@ def test_every_file_that_the_architecture_names_exists():
     paths = [*(ROOT / "gradinc").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / "pyproject.toml"]
     files = {path.relative_to(ROOT).as_posix() for path in paths}
     assert [name for name in names if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []
+
+
+def test_the_version_is_the_same_everywhere():
+    version, date = re.findall(r"^## (\S+) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)[0]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert gradinc.__version__ == version == str(cited["version"])
+    assert date == str(cited["date-released"])

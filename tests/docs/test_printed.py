@@ -31,6 +31,7 @@ NOT_RUN = {
     r"data=(fashion_mnist|mnist|clinc150)|^data (clinc150|fsdd)|data=fsdd": "data that is not in the repository",
     r"^table (mnist1d --rows|der_split|safety|plasticity_projection)": "hours, or minutes, of training",
     r"^figure online|^report outputs/plasticity": "the runs of such a table",
+    r"^attack": "tests/studies/attacks/test_evasion.py attacks runs",
     r"^invert": "minutes; tests/studies/attacks/test_inversion.py searches for images",
     r"^sharpness": "tests/studies/test_sharpness.py measures it",
     r"^drill": "minutes; tests/studies/test_drill.py kills jobs",
