@@ -99,7 +99,8 @@ def _run_and_show(
         # A JSON document is printed alone.
         with redirect_stdout(sys.stderr) if options.json else going_on():
             if missing[0].config.progress != "quiet":
-                console.print(f"{counted(len(missing), 'run')} to do: {duration_of(table, cells, missing, earlier)}")
+                expected = duration_of(table, cells, missing, earlier)
+                console.print(f"{counted(len(missing), 'run')} to do, expected time: {expected}")
             code = run(missing, console, ["table", *arguments])
         if code > 1:  # a signal
             return code

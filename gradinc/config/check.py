@@ -151,7 +151,12 @@ def _wrong(annotation: Any, given: Any, where: str) -> UserError:
     choices = literals(annotation)
     if choices is not None:
         return UserError(written(where, given), "unknown", choose(shown(given), [shown(item) for item in choices]))
-    return UserError(written(where, given), f"need {described(annotation)}")
+    needed = described(annotation)
+    if "number" in needed and _has_quoted_number(given):
+        return UserError(written(where, given), f"need {needed}, and this is text", "Leave out the quotes")
+    if isinstance(given, str) and needed.startswith("a list of text"):
+        return UserError(written(where, given), f"need {needed}", f"Write [{given}]")
+    return UserError(written(where, given), f"need {needed}")
 
 
 def _missing(annotation: Any, where: str) -> UserError:
@@ -164,6 +169,16 @@ def _has_nan(item: Any) -> bool:
     if isinstance(item, list | tuple):
         return any(_has_nan(entry) for entry in item)
     return isinstance(item, float) and math.isnan(item)
+
+
+def _has_quoted_number(item: Any) -> bool:
+    """Return whether a value is a text that looks like a number, or a list with such a text."""
+    if isinstance(item, list | tuple):
+        return any(_has_quoted_number(entry) for entry in item)
+    try:
+        return isinstance(item, str) and math.isfinite(float(item))
+    except ValueError:
+        return False
 
 
 def _has_giant(item: Any) -> bool:

@@ -87,13 +87,18 @@ def is_share(name: str, runs: Sequence[RecordedRun]) -> bool:
     last, first = name.rpartition(".")[2], name.partition(".")[0]
     if name in ("test", "validation", "best.score", "score"):
         return any(run.measure == "accuracy" for run in runs)
-    return last in MEASURES or last.startswith("accuracy") or first in ("matrix", "task_matrix")
+    return (
+        (last in MEASURES and not last.endswith("mse"))
+        or last.startswith("accuracy")
+        or first in ("matrix", "task_matrix")
+    )
 
 
 def bounds(name: str, runs: Sequence[RecordedRun]) -> tuple[float, float] | None:
     """Return the range that a number can have; None if it is not known."""
     if not is_share(name, runs):
-        return (0.0, inf) if name.rpartition(".")[2] in _POSITIVE else None
+        last = name.rpartition(".")[2]
+        return (0.0, inf) if last in _POSITIVE or last.endswith("mse") else None
     return (-1.0, 1.0) if name.rpartition(".")[2] in _SIGNED else (0.0, 1.0)
 
 

@@ -66,7 +66,7 @@ WRONG = [
     (("train", "optimizer.lr=-0.1"), "optimizer.lr=-0.1: need a number > 0."),
     (("train", "optimizer.lr=nan"), "optimizer.lr=nan: need a number > 0."),
     (("train", "optimizer.lr=true"), "optimizer.lr=true: need a number > 0."),
-    (("train", "optimizer.lr='0.1'"), "optimizer.lr=0.1: need a number > 0."),
+    (("train", "optimizer.lr='0.1'"), "optimizer.lr=0.1: need a number > 0, and this is text. Leave out the quotes."),
     (("train", "optimizer.lr=0.1,0.2"), "optimizer.lr=0.1,0.2: has several values. Add -m"),
     (("train", "optimizer.lr=(0.1"), "optimizer.lr=(0.1: cannot be read. Put the value in quotes"),
     (("train", "optimizer.lr=${lr}"), "optimizer.lr: Interpolation key 'lr' not found."),

@@ -82,7 +82,7 @@ def test_an_option_that_is_left_out_has_the_default_of_the_signature(document: A
         ("data__augment", ["flip", "x"], "data.augment=[flip,x]: unknown. Choose from: crop, flip."),
         ("data__validation", 1.0, "data.validation=1.0: need a number ≥ 0 and < 1."),
         ("data__normalize", "z", "data.normalize=z: need channel or unit or none or [mean,deviation]."),
-        ("optimizer__lr", "0.1", "optimizer.lr=0.1: need a number > 0."),
+        ("optimizer__lr", "0.1", "optimizer.lr=0.1: need a number > 0, and this is text. Leave out the quotes."),
         ("optimizer__lr", -0.1, "optimizer.lr=-0.1: need a number > 0."),
         ("optimizer__lr", True, "optimizer.lr=true: need a number > 0."),
         ("optimizer__lr", math.nan, "optimizer.lr=nan: need a number > 0."),

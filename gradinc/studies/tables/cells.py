@@ -13,7 +13,7 @@ from gradinc.config import groups
 from gradinc.config.compose import Job, named_alike
 from gradinc.config.composer import Composer
 from gradinc.config.identity import FREE, as_name, changed
-from gradinc.config.names import choose, shown
+from gradinc.config.names import choose, nearest_word, shown
 from gradinc.config.overrides import Assignment, latest, parse, refuse_sweeps
 from gradinc.config.schema import Config
 from gradinc.records.metrics import LEFT_OUT
@@ -146,12 +146,12 @@ def compose_cells(
         line = table.rows[row]
         for column in line.columns or table.columns:
             texts = table.arguments(row, column)
-            if (missing := not_built(line, strategies, read)) is not None:
-                cells.append(Cell(row, column, {}, missing, texts))
-                continue
+            where = f"table {table.name}: rows.{row}, column {column}"
             try:
+                if (missing := not_built(line, strategies, read, where)) is not None:
+                    cells.append(Cell(row, column, {}, missing, texts))
+                    continue
                 if texts not in composed:
-                    where = f"table {table.name}: rows.{row}, column {column}"
                     composed[texts] = _compose(texts, seeds, own, composer, read, where, (row, column))
                 cell = replace(composed[texts], row=row, column=column)
                 _check_measured(table, cell)
@@ -186,16 +186,31 @@ def _check_measured(table: Table, cell: Cell) -> None:
         raise UserError(f"table {table.name}: rows.{cell.row}, column {cell.column}", what, "Use evaluate.tasks=seen")
 
 
-def not_built(row: Row, strategies: Collection[str], read: Read) -> str | None:
-    """Return the strategy of a row that is not among the existing ones, or None."""
+def not_built(row: Row, strategies: Collection[str], read: Read, where: str) -> str | None:
+    """Return the strategy of a row that is not among the existing ones, or None.
+
+    Args:
+        where: the row, for messages.
+
+    Raises:
+        UserError: an override cannot be read, or its strategy is probably a misspelling of an existing one.
+    """
     if row.overrides is None:
         return row.absent
     for override in [*row.overrides, *(each for overrides in row.cells.values() for each in overrides)]:
-        assignment = read(override)
+        try:
+            assignment = read(override)
+        except UserError as error:
+            raise UserError(f"{where}: {error.where}", error.what, error.fix) from error
         if assignment.key == "strategy" and assignment.is_choice:
             names = assignment.value if isinstance(assignment.value, list) else [assignment.value]
             for name in names:
                 if shown(name) not in strategies:
+                    if near := nearest_word(shown(name), strategies):
+                        fix = (
+                            f"Did you mean {near}? For a method that is not built, write absent: why, without overrides"
+                        )
+                        raise UserError(f"{where}: {override}", "unknown", fix)
                     return f"method not built (strategy={shown(name)})"
     return None
 

@@ -68,7 +68,11 @@ def _size(
 ) -> TableSize:
     cells = [(row, column) for row, line in table.rows.items() for column in line.columns or table.columns]
     count = len(cells)
-    absent = {row for row, line in table.rows.items() if not_built(line, strategies, read) is not None}
+    absent = {
+        row
+        for row, line in table.rows.items()
+        if not_built(line, strategies, read, f"table {table.name}: rows.{row}") is not None
+    }
     built = [(row, latest(map(read, table.arguments(row, column)))) for row, column in cells if row not in absent]
     different = {frozenset(assignment.text for assignment in each.values()) for _, each in built}
     rows = dict.fromkeys(row for row, each in built if extra or _may_exist(each, table.seeds, default, existing))

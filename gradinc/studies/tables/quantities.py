@@ -76,7 +76,10 @@ def read_quantity(given: Any, where: str) -> Quantity:
         keys = tuple(name.split("."))
         return Quantity(name, lambda run: _recorded(run, keys))
     if name not in QUANTITIES and name not in MEASURED:
-        known = [*QUANTITIES, *MEASURED, *_COUNTS, *(f"{r}.…" for r in RECORDED)]
+        paths = [f"{part}.{name}" for part in ("metrics", "test") if name in RECORDED[part]]
+        if paths:
+            raise UserError(f"{where}={name}", "unknown", f"Did you mean {paths[0]}?")
+        known = [*(f"{r}.…" for r in RECORDED), *QUANTITIES, *MEASURED, *_COUNTS]
         raise UserError(f"{where}={name}", "unknown", choose(name, known))
     function: Callable[..., Any] = QUANTITIES[name] if name in QUANTITIES else MEASURED[name]
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "run"]

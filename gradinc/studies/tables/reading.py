@@ -15,6 +15,7 @@ from gradinc.config.check import Words, section, value
 from gradinc.config.documents import refuse_targets
 from gradinc.config.names import nearest_key, shown, written
 from gradinc.config.values import Count
+from gradinc.records.results import bounds, is_share
 from gradinc.records.statistics import SpreadKind
 from gradinc.studies.tables.quantities import read_quantity
 from gradinc.studies.tables.specification import (
@@ -33,6 +34,14 @@ from gradinc.studies.tables.specification import (
 
 NAME = Annotated[str, StringConstraints(pattern=r"\A[\w.+-]+\z"), Words("a word without spaces and commas")]
 """Pattern of names of rows and columns, without commas, which separate names in --rows."""
+
+_NEEDED = {
+    "title": "title: Digits, three methods",
+    "seeds": "seeds: [0, 1, 2]",
+    "protocol": "protocol: [data=digits, model=mlp]",
+    "budget": "budget: cpu minutes",
+}
+"""Keys that a table needs, as they may be written."""
 
 _PLAIN = ("title", "budget", "protocol", "data", "digest", "unmeasured")
 """Keys that are checked by their types alone."""
@@ -55,12 +64,16 @@ def read_table(name: str, document: Mapping[str, Any]) -> Table:
     plain: dict[str, Any] = {key: given[key] for key in _PLAIN if key in given}
     if not printed:
         plain.setdefault("budget", "cpu minutes")
+    citation = _citation(given.get("citation"), where, printed)
+    for key, example in _NEEDED.items():
+        if (plain if key in _PLAIN else given).get(key) is None:
+            raise UserError(f"{where}{key}", "is missing", f"Write it such as {example}")
     table = section(
         Table,
         plain,
         where,
         name=name,
-        citation=_citation(given.get("citation"), where, printed),
+        citation=citation,
         seeds=value(Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)], given.get("seeds"), f"{where}seeds"),
         columns=columns,
         rows=rows,
@@ -77,26 +90,47 @@ def _check_together(table: Table, where: str) -> None:
     if printed and table.data is None:
         raise UserError(f"{where}data", "is missing", "Name the data set that the published numbers are of")
     known = [part.name for part in catalog.parts("data")]
-    if table.data is not None and table.data not in known and (near := nearest_key(table.data, known)):
+    if table.data is not None and table.data not in known and (near := nearest_key(table.data.lower(), known)):
         raise UserError(f"{where}data={table.data}", "no such data set", f"Did you mean {near}?")
     if len(set(table.seeds)) != len(table.seeds):
         raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Write each name once")
     for key, row in table.rows.items():
-        for column in [*row.published, *row.cells, *(row.columns or ())]:
+        named = {"published": row.published, "cells": row.cells, "columns": row.columns or ()}
+        for section_key, column in [(name, column) for name, columns in named.items() for column in columns]:
+            place = f"{where}rows.{key}.{section_key}.{column}"
             if column not in table.columns:
-                raise _unknown(f"{where}rows.{key}.{column}", column, table.columns)
+                raise _unknown(place, column, table.columns, "no such column")
             if row.columns is not None and column not in row.columns:
-                raise UserError(f"{where}rows.{key}.{column}", "is not among the row's columns", "Add it to them")
+                raise UserError(place, "is not among the row's columns", "Add it to them")
         if row.columns is not None and len(set(row.columns)) != len(row.columns):
             raise UserError(
                 f"{where}rows.{key}.columns={shown(row.columns)}", "has a column twice", "Write each name once"
             )
-    for column in printed:
+    for column in dict.fromkeys(printed):
         if table.columns[column].tolerance is None:
             fix = "Give the widest interval for a reproduced number"
             raise UserError(f"{where}columns.{column}.tolerance", "is missing", fix)
+        _check_unit(table, column, f"{where}columns.{column}.unit")
     for number, claim in enumerate(table.claims):
         _check_claim(claim, table, f"{where}claims.{number}")
+
+
+def _check_unit(table: Table, name: str, where: str) -> None:
+    """Check that the printed numbers of shares are in the column's unit: in percent, or as shares of 1.
+
+    Raises:
+        UserError: they are not.
+    """
+    column = table.columns[name]
+    between = bounds(column.quantity.name, ())
+    if between is None or not is_share(column.quantity.name, ()):
+        return
+    numbers = [row.published[name] for row in table.rows.values() if name in row.published]
+    largest = max(numbers, key=lambda each: abs(each.mean))
+    if column.unit != "%" and abs(largest.mean) > 1:
+        raise UserError(written(where, column.unit), f"{largest.printed} is no share of 1", 'Write unit: "%"')
+    if column.unit == "%" and 0 < largest.mean <= 1 and between[0] == 0:  # a difference may be small in percent
+        raise UserError(written(where, column.unit), f"{largest.printed} is a share of 1", "Leave the unit out")
 
 
 def _check_claim(claim: Claim, table: Table, where: str) -> None:
@@ -141,6 +175,9 @@ def _row(given: Any, defaults: Mapping[str, Any], where: str) -> Row:
     printed = _mapping(_or(given.get("published"), {}), f"{where}published.")
     published = {str(key): _published(item, defaults, f"{where}published.{key}") for key, item in printed.items()}
     own = {key: item for key, item in given.items() if key != "published"}
+    if given.get("overrides") is None and given.get("absent") is None:
+        fix = "Write overrides: [strategy=NAME], [] for the protocol alone, or absent: why the method is not built"
+        raise UserError(f"{where}overrides", "is missing", fix)
     found: Row = _filled(Row, own, where, published=published)
     return found
 
@@ -153,6 +190,8 @@ def _published(given: Any, defaults: Mapping[str, Any], where: str) -> Published
     if not isinstance(printed, str) or not PRINTED.fullmatch(printed):
         what = "need a number in quotes as it is printed, such as '85.01 ± 1.90'"
         raise UserError(written(where, printed), what)
+    if merged.get("grade") is None:
+        raise UserError(f"{where}.grade", "is missing", "Write grade: A, B, C or D, once for the table")
     grade = value(Grade, merged.get("grade"), f"{where}.grade")
     kind = value(SpreadKind | None, merged.get("spread"), f"{where}.spread")
     n = value(Count | None, merged.get("n"), f"{where}.n")
@@ -184,7 +223,7 @@ def _claim(given: Any, where: str) -> Claim:
 def _filled(kind: type, given: Any, where: str, **rest: Any) -> Any:
     """Return a section, after a check that its keys are known."""
     given = _mapping(given, where)
-    _refuse_unknown(given, [f.name for f in fields(kind) if f.name not in rest], where)
+    _refuse_unknown(given, [f.name for f in fields(kind)], where)
     for field in fields(kind):
         if field.name not in (*given, *rest) and field.default is MISSING and field.default_factory is MISSING:
             raise UserError(f"{where}{field.name}", "is missing", "Give it in the table's file")
@@ -216,6 +255,6 @@ def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str], where: str) 
             raise _unknown(f"{where}{key}", str(key), known)
 
 
-def _unknown(where: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> UserError:
+def _unknown(where: str, name: str, known: Sequence[str] | Mapping[str, Any], what: str = "no such key") -> UserError:
     near = nearest_key(name, list(known))
-    return UserError(where, "no such key", f"Did you mean {near}?" if near else f"One of {', '.join(known)}")
+    return UserError(where, what, f"Did you mean {near}?" if near else f"One of {', '.join(known)}")

@@ -78,7 +78,7 @@ def test_what_the_file_lacks_is_trained_and_other_settings_are_not_taken_from_it
     )
     outcome = gradinc(*TINY, "--from", "earlier.json")
     assert outcome.code == 1
-    assert "1 run to do: about 1.5 min, one at a time, by 5 runs in the file" in outcome.out
+    assert "1 run to do, expected time: about 1.5 min, one at a time, by 5 runs in the file" in outcome.out
     assert (
         "1 run here and 1 run in the file"
         in gradinc(*TINY, "--seeds", "2,3", "--from", "earlier.json", "--dry-run").out

@@ -22,7 +22,10 @@ OWN: dict[str, Any] = {
         "test": {"title": "test accuracy", "quantity": "test.accuracy", "unit": "%"},
         "steps": {"title": "updates_made", "quantity": "steps", "decimals": 0},
     },
-    "rows": {"slow": {"title": "slow & sure", "overrides": ["optimizer.lr=0.01"]}, "fast": {"title": "fast"}},
+    "rows": {
+        "slow": {"title": "slow & sure", "overrides": ["optimizer.lr=0.01"]},
+        "fast": {"title": "fast", "overrides": []},
+    },
 }
 
 
