@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,3 +130,12 @@ def test_runs_are_found_by_the_strategy_that_was_typed(tmp_path: Path, capsys: p
     )
     assert main(["runs", "--output", str(tmp_path), "foo=1"]) == 2
     assert "or a key of a run's config, such as model.name=cnn or strategy=er." in capsys.readouterr().err
+
+
+def test_an_unknown_part_may_be_in_a_folder_that_was_not_given(gradinc: Any, empty: Path) -> None:
+    own, near = gradinc("train", "strategy=own_thing"), gradinc("train", "strategy=acumulate")
+    assert own.err.endswith("; a part of your own needs --with FOLDER.\n")
+    assert "--with" not in near.err
+    kinds = gradinc("list", "methods").err
+    assert kinds.startswith("methods: unknown. Choose from: ")
+    assert kinds.endswith(", tables.\n"), "all kinds are named"

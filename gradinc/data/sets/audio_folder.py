@@ -24,8 +24,8 @@ def audio_folder(
     """Your own recordings: data.root=DIR with one folder for each class
 
     DIR/<class>/*.wav is split by data.validation and data.test; DIR/train/<class>/*.wav, DIR/val and
-    DIR/test are used as they are. Formats: wav flac ogg. Rows are log-mel spectrograms. Stereo becomes
-    mono. Everything except wav of 16 bits needs gradinc[speech].
+    DIR/test are used as they are. Formats: wav flac ogg; another audio format, such as mp3, is an error. Rows
+    are log-mel spectrograms. Stereo becomes mono. Everything except wav of 16 bits needs gradinc[speech].
 
     Args:
         rate: samples per second; recordings with another rate are converted to it.
