@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,9 @@ def test_a_run_with_every_part_of_the_page(command: Command) -> None:
     assert len(FILES) == 12
     end = command("train", "--with", "mylab", *SMALL, *CHOICES, *MORE, "name=mine", "track=table")
     assert (end.code, end.err) == (0, ""), end
+    until = time.monotonic() + 60
+    while "everything is sent" not in Path("outputs/mine/table.log").read_text() and time.monotonic() < until:
+        time.sleep(0.1)
     assert len(Path("outputs/mine/loss.csv").read_text().splitlines()) == 2
     meta = json.loads(Path("outputs/mine/meta.json").read_text())
     assert meta["folders"] == list(meta["plugins"]) == ["mylab"]
