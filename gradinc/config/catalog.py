@@ -118,14 +118,10 @@ class Part:
     def written(self, attribute: str) -> Any:
         """Return the value of an attribute as its class has it, or None if it is not a literal."""
         for node in definition_in(self.path, self.symbol).body:
-            targets = (
-                node.targets
-                if isinstance(node, ast.Assign)
-                else [node.target]
-                if isinstance(node, ast.AnnAssign)
-                else []
-            )
-            if any(isinstance(target, ast.Name) and target.id == attribute for target in targets) and node.value:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
                 with suppress(ValueError):
                     return ast.literal_eval(node.value)
         return None
