@@ -160,8 +160,8 @@ def compose_cells(
                     raise
                 cell = Cell(row, column, {}, str(error), texts)
             cells.append(cell)
-    asked = {table.arguments(cell.row, cell.column) for cell in cells if cell.row in rows and cell.jobs} if own else ()
-    runs = [[*map(read, texts), *own] for texts in sorted(asked)]
+    asked = {table.arguments(cell.row, cell.column) for cell in cells if cell.row in rows and cell.jobs}
+    runs = [[*map(read, texts), *own] for texts in sorted(asked)] if own else []
     for each in own:
         if runs and not any(each in composer.fitting(run) for run in runs):
             composer.run(runs[0])  # no row has the option's part: this raises an error that names the part

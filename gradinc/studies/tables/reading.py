@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
@@ -95,7 +95,7 @@ def _check_together(table: Table, where: str) -> None:
     if len(set(table.seeds)) != len(table.seeds):
         raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Write each name once")
     for key, row in table.rows.items():
-        named = {"published": row.published, "cells": row.cells, "columns": row.columns or ()}
+        named: dict[str, Iterable[str]] = {"published": row.published, "cells": row.cells, "columns": row.columns or ()}
         for section_key, column in [(name, column) for name, columns in named.items() for column in columns]:
             place = f"{where}rows.{key}.{section_key}.{column}"
             if column not in table.columns:
