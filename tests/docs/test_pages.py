@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,3 +98,12 @@ def test_the_version_is_the_same_everywhere():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert gradinc.__version__ == version == str(cited["version"])
     assert date == str(cited["date-released"])
+
+
+def test_the_extras_are_named():
+    extras = set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    )
+    for page, names in (("README.md", extras), ("docs/start.md", extras - {"docs", "dev"})):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert [name for name in sorted(names) if f"`{name}`" not in text] == [], page
