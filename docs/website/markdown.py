@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table; a pipe in a cell is escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return unbroken("\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines))
+
+
+def unbroken(text: str) -> str:
+    """Return a page in whose tables no line ends inside of ``1.2 ± 0.3 %``."""
+    kept = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=±)|(?<=±) (?=\d)")
+    return re.sub(r"^\|.*$", lambda row: kept.sub("\u00a0", row[0]), text, flags=re.MULTILINE)
 
 
 def code(text: str) -> str:

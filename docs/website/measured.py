@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -88,10 +88,10 @@ class _Table(NamedTuple):
     accuracies: set[str]
     measured: dict[str, Row]
 
-    def plain(self, title: str) -> str | None:
-        """Return the row without a method whose other settings are closest to a row's."""
+    def plain(self, title: str, among: Iterable[str]) -> str | None:
+        """Return which of some rows has no method and otherwise the settings that are closest to a row's."""
         settings = _others(self.rows[title])
-        without = [other for other, words in self.rows.items() if strategies(words) <= {"finetune", "sgd"}]
+        without = [other for other in among if strategies(self.rows[other]) <= {"finetune", "sgd"}]
         return min(without, key=lambda other: len(settings ^ _others(self.rows[other])), default=None)
 
 
@@ -142,17 +142,17 @@ def of_tables(name: str) -> Iterator[Row]:
         rivals = [row for row, words in found.rows.items() if not strategies(words) & {"joint", "cumulative"}]
         for title in (title for title, words in found.rows.items() if name in strategies(words)):
             cells = found.measured.get(title, {})
-            plain = found.plain(title)
             for column in [column for column in cells if column in found.accuracies] or cells:
                 ours = {
                     row: found.measured[row][column]["ours"] for row in rivals if column in found.measured.get(row, {})
                 }
+                plain = found.plain(title, ours)
                 yield {
                     "table": table,
                     "row": title,
                     "quantity": column,
                     "ours": cells[column]["ours"],
-                    "without": f"{ours[plain]} ({plain})" if plain in ours else "–",
+                    "without": f"{ours[plain]} ({plain})" if plain is not None else "–",
                     "best": best(ours) if column in found.accuracies and ours else "–",
                     "published": cells[column].get("published", "–"),
                     "verdict": cells[column].get("verdict", "–").partition(" (")[0],

@@ -11,7 +11,7 @@ from website.api import api_pages
 from website.commands import command_pages
 from website.gallery import gallery_pages
 from website.keys import key_pages
-from website.markdown import page, table, toctree
+from website.markdown import page, table, toctree, unbroken
 from website.parts import ABOUT, KINDS, pages
 
 DOCS = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def converted(path: Path) -> str:
 
 def _prose(text: str, path: Path) -> str:
     text = LINK.sub(lambda found: f"{found[1]}{target(found[2], path)}{found[3] or ''}{found[4]}", text)
-    return COMMANDS.sub(_fenced, text)
+    return COMMANDS.sub(_fenced, unbroken(text))
 
 
 def _fenced(found: re.Match[str]) -> str:
