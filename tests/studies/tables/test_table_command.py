@@ -157,8 +157,13 @@ def test_a_table_without_differences_ends_in_0_and_rows_and_seeds_are_chosen(
     outcome = gradinc("--quiet", "table", *arguments, "--to", "files")
     assert outcome.code == 0
     text = " ".join(outcome.out.split())
-    assert "n too small to tell (1 of 3 runs)" in text
-    assert "method not built" in text
+    reasons = [
+        cell["reason"]
+        for row in json.loads((tmp_path / "files" / "tiny.json").read_text())["rows"]
+        for cell in row["cells"]
+    ]
+    assert "n too small to tell (1 of 3 runs)" in reasons
+    assert "method not built (strategy=pnn)" in reasons
     assert "[red]not red[/] \\x1b]0;" in text, "data are neither markup nor terminal escapes"
     assert len(list((tmp_path / "outputs").glob("digits-linear-*-s5-*"))) == 1
     assert (tmp_path / "files" / "tiny.md").is_file()
