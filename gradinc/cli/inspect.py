@@ -34,7 +34,8 @@ def inspect(options: Namespace, overrides: Sequence[str], config_dirs: Sequence[
     if options.info:
         return hydra_itself(["--info", options.info, *arguments])
     package = options.package
-    if package not in (None, "_global_") and OmegaConf.select(composer.tree(assignments), package) is None:
+    whole = OmegaConf.merge(composer.tree(assignments), {"hydra": composer.hydra(assignments)})
+    if package not in (None, "_global_") and OmegaConf.select(whole, package) is None:
         raise UserError(f"--package {package}", "no such section", "Give one of those that --cfg job shows")
     flags = [*(["--resolve"] if options.resolve else []), *(["--package", package] if package else [])]
     return hydra_itself(["--cfg", options.cfg, *flags, *arguments])

@@ -6,7 +6,6 @@ has the same kind of message, and a sweep over values composes its files once.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,25 +161,25 @@ class Composer:
         return error
 
     def tree(self, assignments: Iterable[Assignment]) -> DictConfig:
-        """Compose one run as Hydra's tree, with its ``hydra`` node and nothing resolved."""
+        """Compose one run as a tree, without the ``hydra`` node and with nothing resolved."""
         by_key = list(latest(assignments).values())
         tree, stale = self._merged(by_key)
         for key in stale:
             set_value(Assignment(key, None, "", deletes=True), tree)
-        own = _container(OmegaConf.masked_copy(tree, ["strategy", "stream"]))
+        own = _container(tree)
         if isinstance(own["strategy"], dict) and own["strategy"].get("name") is None:
             tree["strategy"]["name"] = self._named_strategy(own, by_key)
         return tree
 
     def _merged(self, assignments: Sequence[Assignment]) -> tuple[DictConfig, list[str]]:
         """Return the chosen files merged with the values, and the keys in them that have been replaced."""
-        tree = copy.deepcopy(self.base([a for a in assignments if a.is_choice]))
+        files = self.base([a for a in assignments if a.is_choice])
+        tree = OmegaConf.masked_copy(files, [str(key) for key in files if key != "hydra"])
         for assignment in assignments:
             if not assignment.is_choice:
                 set_value(assignment, tree)
-        strategy = _container(OmegaConf.masked_copy(tree, "strategy"))
         typed = [a.key for a in assignments if not a.is_choice]
-        return tree, replaced(strategy, typed, self.config_dirs)
+        return tree, replaced(_container(tree), typed, self.config_dirs)
 
     def placed(self, runs: Sequence[Sequence[Assignment]]) -> list[list[Assignment] | None]:
         """Return the assignments of each of several runs, without options of parts that the run does not have.
@@ -333,10 +332,9 @@ def _container(node: DictConfig) -> dict[str, Any]:
 
 
 def resolved(tree: DictConfig) -> dict[str, Any]:
-    """Return the resolved document of a composed tree, without Hydra's node."""
-    own = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
+    """Return the resolved document of a composed tree."""
     try:
-        document = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+        document = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(error.full_key or "the config", "is missing", f"Give {error.full_key}=…") from error
     except OmegaConfBaseException as error:

@@ -79,7 +79,11 @@ def test_an_option_that_is_left_out_has_the_default_of_the_signature(document: A
         ("data__batch_size", 2.0, "data.batch_size=2.0: need a whole number ≥ 1."),
         ("data__batch_size", None, "data.batch_size=null: need a whole number ≥ 1."),
         ("data__augment", "flip", "data.augment=flip: need a list of texts."),
-        ("data__augment", ["flip", "x"], "data.augment=[flip,x]: unknown. Choose from: crop, flip."),
+        (
+            "data__augment",
+            ["flip", "x"],
+            "data.augment=[flip,x]: unknown. Choose from: crop, flip; a part of your own needs --with FOLDER.",
+        ),
         ("data__validation", 1.0, "data.validation=1.0: need a number ≥ 0 and < 1."),
         ("data__normalize", "z", "data.normalize=z: need channel or unit or none or [mean,deviation]."),
         ("optimizer__lr", "0.1", "optimizer.lr=0.1: need a number > 0, and this is text. Leave out the quotes."),
