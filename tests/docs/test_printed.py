@@ -112,7 +112,7 @@ FOLDERS = {"image_folder": "images", "text_folder": "texts", "audio_folder": "so
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the data, and with the runs that the page about reports begins with, each of two updates."""
     folder = tmp_path_factory.mktemp("pages")
     with contextlib.chdir(folder):
@@ -120,8 +120,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         page = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
         (sweep,) = re.findall(r"After `gradinc (train -m[^`]+)`", page)
         assert main([*sweep.split(), *SMALL]) == 0
-        assert main(["train", "model=cnn", *SMALL]) == 0
+        for rate in ("0.05", "0.1"):
+            assert main(["train", "model=cnn", f"optimizer.lr={rate}", *SMALL]) == 0
         yield folder
+
+
+@pytest.fixture
+def place(beginning: Path, page: str) -> Path:
+    """The folder of a page, which has no runs of other pages."""
+    folder = beginning / "pages" / page
+    if not folder.exists():
+        shutil.copytree(beginning, folder, ignore=shutil.ignore_patterns("pages"))
+    return folder
 
 
 def filled(words: list[str], folder: Path) -> list[str]:
@@ -170,10 +180,11 @@ def lines_of(block: str, names: dict[str, Any]) -> str:
         return f"UserError: {error}"
 
 
-@pytest.mark.parametrize(
-    "page", [path for path in PAGES if python_blocks(path) and path.name not in OTHERS], ids=lambda path: path.name
-)
-def test_the_python_of_a_page_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+WITH_PYTHON = {path.name: path for path in PAGES if python_blocks(path) and path.name not in OTHERS}
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON)
+def test_the_python_of_a_page_runs(page: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In its order, with a net, rows and tasks of the reader's: names that the page uses and does not define."""
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(place)
@@ -181,11 +192,11 @@ def test_the_python_of_a_page_runs(page: Path, place: Path, monkeypatch: pytest.
     x, y = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32), np.arange(60) % 3
     names: dict[str, Any] = {"x": x, "y": y, "x1": x, "y1": y, "x2": 1 - x, "y2": y}
     exec("import gradinc\nfrom mynet import MyNet", names)
-    for block in python_blocks(page):
+    for block in python_blocks(WITH_PYTHON[page]):
         if reason(block):
             continue
         if block.startswith(">>>"):
             assert lines_of(block, names) in block
             continue
         own = next((str(path) for path in place.glob("outputs/arrays-*")), "outputs/RUN")
-        exec(compile(small(block).replace("outputs/RUN", own), page.name, "exec"), names)
+        exec(compile(small(block).replace("outputs/RUN", own), page, "exec"), names)
