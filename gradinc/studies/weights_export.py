@@ -48,7 +48,8 @@ def export_weights(run: FinishedRun, folder: Path, *, best: bool = False) -> lis
         ) from None
     if folder.exists() and any(path.name not in EXPORTED for path in folder.iterdir()):
         raise UserError(str(folder), "has other files", "Give an empty directory, or a new one")
-    model = run.with_weights(best=best).to(memory_format=torch.contiguous_format)
+    model = run.with_weights(best=best)
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # it is in PyTorch's manual
     weights = {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
     program = _program(model, run)
     with storing(folder):

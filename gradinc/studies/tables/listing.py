@@ -67,7 +67,6 @@ def _size(
     existing: _Existing,
 ) -> TableSize:
     cells = [(row, column) for row, line in table.rows.items() for column in line.columns or table.columns]
-    count = len(cells)
     absent = {
         row
         for row, line in table.rows.items()
@@ -76,9 +75,9 @@ def _size(
     built = [(row, latest(map(read, table.arguments(row, column)))) for row, column in cells if row not in absent]
     different = {frozenset(assignment.text for assignment in each.values()) for _, each in built}
     rows = dict.fromkeys(row for row, each in built if extra or _may_exist(each, table.seeds, default, existing))
-    cells = compose_cells(table, list(rows), table.seeds, extra, config_dirs) if rows else []
-    finished = sum(status(job) == "finished" for job in jobs_of(cells).values())
-    return TableSize(len(built), count, finished, len(different) * len(table.seeds))
+    jobs = jobs_of(compose_cells(table, list(rows), table.seeds, extra, config_dirs)) if rows else {}
+    finished = sum(status(job) == "finished" for job in jobs.values())
+    return TableSize(len(built), len(cells), finished, len(different) * len(table.seeds))
 
 
 class _Existing:
