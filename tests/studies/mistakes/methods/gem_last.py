@@ -11,8 +11,8 @@ from gradinc.methods.gem import GEM
 class GEMLast(GEM):
     """A mistake: gradient episodic memory with the examples of the last task only"""
 
-    def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5) -> None:
-        super().__init__(memory=memory, margin=margin)
+    def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5, ridge: NonNegative = 0.0) -> None:
+        super().__init__(memory=memory, margin=margin, ridge=ridge)
 
     def end(self, task: Task, learner: LearnerView) -> None:
         super().end(task, learner)
