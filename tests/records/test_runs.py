@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from written_runs import write_run
 
+ONE_RUN = "gradinc compare: needs two runs or more, and a is 1. Give others; gradinc runs lists them."
+
 
 def listed(outcome: Any) -> list[str]:
     assert (outcome.code, outcome.err) == (0, "")
@@ -148,7 +150,7 @@ def test_diff_tells_config_code_environment_and_data_apart(gradinc: Any, written
         (["runs", "cnn"], "cnn: is not a condition. Write key=value, as in model.name=cnn or 'optimizer.lr<0.1'."),
         (["runs", "optimizer.lr<x"], "optimizer.lr<x: x is not a number. Write 'optimizer.lr<0.1'."),
         (["runs", "--sort", "tset"], "tset: no run has this key. Did you mean test?"),
-        (["compare", "a"], "gradinc compare: needs two runs or more, and a is 1. Give others; gradinc runs lists them."),
+        (["compare", "a"], ONE_RUN),
         (["compare", "a", "zz"], "zz: no such run. Choose from: a, ab."),
         (["diff", "a", ""], '"": no such run. Choose from: a, ab.'),
         (["diff", "a*", "a"], "a*: names 2 runs, a and ab among them. Give one of them."),
