@@ -25,8 +25,8 @@ class ER(Method):
     Authors: Arslan Chaudhry, Marcus Rohrbach, Mohamed Elhoseiny, Thalaiyasingam Ajanthan, Puneet K. Dokania, Philip H.
         S. Torr, Marc'Aurelio Ranzato
     Limits: Needs stored rows, and trains on them in every micro-batch. Where classes compete for the outputs it is
-        close to the best of the methods compared here. With 500 rows on 20 permuted tasks it keeps less than DER++,
-        which also stores outputs.
+        close to the best of the methods compared here. In the published table of 20 permuted tasks, with 500 rows, it
+        keeps less than DER++, which also stores outputs.
 
     The loss is the mean over a micro-batch's rows and the rows replayed with it. Each micro-batch of a window draws
     its own `replay` rows, so a window of K replays K times as many rows as one large batch. The memory is offered the

@@ -85,7 +85,7 @@ def test_each_mistake_has_a_row_beside_the_right_method_as_published() -> None:
     with_mistakes = read_table("mistakes", yaml.safe_load((MISTAKES / "conf" / "table" / "mistakes.yaml").read_text()))
     assert with_mistakes.protocol == published.protocol
     assert with_mistakes.digest == published.digest
-    assert set(with_mistakes.seeds) <= set(published.seeds)
+    assert with_mistakes.seeds == published.seeds[:3]
     assert with_mistakes.columns.keys() == published.columns.keys()
     as_published = [(row.overrides, row.published) for row in published.rows.values()]
     rows = with_mistakes.rows
