@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from shown import without_numbers
+from website.shown import without_numbers
 
 BOOKS = sorted((Path(__file__).parents[2] / "docs" / "notebooks").glob("*.ipynb"))
 
@@ -63,7 +63,9 @@ def test_there_are_notebooks():
         ("digits-mlp-s0-76c4b13b", "digits-mlp-s0-12345678", True),
         ("\x1b[1mtitle\x1b[0m", "title", True),
         ("[[0. 1.]\n [nan 0.25]]", "[[0.5 1. ]\n [nan 1.]]", True),
+        ("1,040,766 tokens", "12 tokens", True),
         ("accuracy 0.91", "loss 0.91", False),
+        ("[1, 2]", "[1, 2, 3]", False),
         ("finished", "diverged", False),
         ("[nan 0.25]", "[0.1 0.25]", False),
     ],

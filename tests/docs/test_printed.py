@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from website import shown
 
 from gradinc.base.errors import UserError
 from gradinc.cli.main import main
@@ -31,7 +32,7 @@ NOT_RUN = {
     r"data=(fashion_mnist|mnist|clinc150)|^data (clinc150|fsdd)|data=fsdd": "data that is not in the repository",
     r"^table (mnist1d --rows|der_split|safety|plasticity_projection)": "hours, or minutes, of training",
     r"^figure online|^report outputs/plasticity": "the runs of such a table",
-    r"^attack": "tests/studies/attacks/test_evasion.py attacks runs",
+    r"^attack RUN": "tests/studies/attacks/test_evasion.py attacks runs",
     r"^invert": "minutes; tests/studies/attacks/test_inversion.py searches for images",
     r"^sharpness": "tests/studies/test_sharpness.py measures it",
     r"^drill": "minutes; tests/studies/test_drill.py kills jobs",
@@ -46,7 +47,9 @@ NOT_RUN = {
 """What is not run here, by a pattern of the command or the block, with the reason."""
 
 OTHERS = {"start.md", "own_parts.md"}
-"""Pages whose Python blocks have a test of their own: test_site.py and test_own_parts_page.py."""
+"""Pages whose Python blocks run elsewhere: with the commands between them, and in test_own_parts_page.py."""
+
+WITH_OUTPUT = [path for path in PAGES if "\n```console\n" in path.read_text(encoding="utf-8")]
 
 NETWORK = """\
 from torch import nn
@@ -118,7 +121,7 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with contextlib.chdir(folder):
         write_data()
         page = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
-        (sweep,) = re.findall(r"After `gradinc (train -m[^`]+)`", page)
+        (sweep,) = re.findall(r"^\$ gradinc (train -m .+)$", page, re.MULTILINE)
         assert main([*sweep.split(), *SMALL]) == 0
         for rate in ("0.05", "0.1"):
             assert main(["train", "model=cnn", f"optimizer.lr={rate}", *SMALL]) == 0
@@ -163,6 +166,42 @@ def test_a_printed_command_runs(page: str, words: list[str], place: Path, capsys
     with contextlib.chdir(place):
         code = main(filled(words, place))
     assert code == 0, capsys.readouterr().err
+
+
+def not_here(block: str) -> str | None:
+    """Why a block of a page with output does not run here."""
+    if "../shared" in block and not (ROOT.parent / "shared" / "data").is_dir():
+        return "needs ../shared/data"
+    return "four minutes of computing its states" if "model=pretrained" in block else None
+
+
+@pytest.mark.parametrize("path", WITH_OUTPUT, ids=lambda path: path.name)
+def test_a_page_prints_what_it_shows(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its lines, apart from their numbers; a training on a large data set has two updates."""
+    monkeypatch.setenv("COLUMNS", "120")
+    with shown.folder_of_pages(tmp_path):
+        for each in shown.run(path.read_text(encoding="utf-8"), large=("budget.steps=2", "threads=1"), skip=not_here):
+            if each.shown:
+                assert shown.as_shown(each.shown, each.printed) is not None, f"$ {each.command}\n{each.printed}"
+            else:
+                assert "error" not in each.printed.lower(), f"$ {each.command}\n{each.printed}"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed", "kept"),
+    [
+        ("acc 1 %\n\nn 3", "acc 2.5 %\n\nn  4", "acc 2.5 %\n\nn  4"),
+        ("acc 1 %", "acc 2 %\nn 3", None),
+        ("acc 1 %", "n 3\nacc 2 %", None),
+        ("acc 1 %\n…", "acc 2 %\nn 3", "acc 2 %\n…"),
+        ("…\nn 3", "acc 2 %\nbwt 4\nn 5", "…\nn 5"),
+        ("a 1\n…\nn 3\n…", "a 2\nbwt 4\nn 5\nlast", "a 2\n…\nn 5\n…"),
+        ("a 1\n…\nn 3", "a 2\nbwt 4\nn 5\nlast", None),
+        ("loss 1", "acc 1", None),
+    ],
+)
+def test_a_page_may_leave_out_lines_and_change_numbers_only(text: str, printed: str, kept: str | None) -> None:
+    assert shown.as_shown(text, printed) == kept
 
 
 def small(block: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shown import without_numbers
+from website import Incomplete, api, commands, keys, papers, parts, shown, stage
 
 import gradinc
 from gradinc.cli.main import COMMANDS
@@ -18,9 +17,6 @@ from gradinc.config.catalog import PLURALS
 from gradinc.config.compose import compose_jobs
 
 DOCS = Path(__file__).parents[2] / "docs"
-sys.path.insert(0, str(DOCS))
-
-from website import Incomplete, api, commands, keys, papers, parts, shown, stage  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -126,18 +122,6 @@ def test_a_link_that_the_site_cannot_follow_is_refused() -> None:
     assert stage.target("../../gradinc/methods/sam.py", page) == "/reference/methods/sam.md"
     with pytest.raises(Incomplete, match="no page for"):
         stage.target("../../gradinc/core/window.py", page)
-
-
-def test_the_first_page_prints_what_it_shows(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
-    found = list(shown.run((DOCS / "start.md").read_text(encoding="utf-8")))
-    assert len(found) == 7
-    assert sum(bool(each.shown) for each in found) == 2
-    for each in found:
-        if each.shown:
-            assert without_numbers(each.printed) == without_numbers(each.shown), each.command
-        else:
-            assert "error" not in each.printed.lower(), each.command
 
 
 def test_the_loop_of_the_page_about_loops_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
