@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from idx_files import idx_bytes, write_mnist
 from PIL import Image
 
 from gradinc.config.schema import DataSection
@@ -52,27 +52,11 @@ def idx() -> Callable[[np.ndarray], bytes]:
     return idx_bytes
 
 
-def idx_bytes(array: np.ndarray) -> bytes:
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes((0, 0, 8, array.ndim)) + sizes + array.astype(np.uint8).tobytes()
-
-
 @pytest.fixture
 def mnist_folder(tmp_path: Path) -> Callable[..., Path]:
     """Writes the four files of a small relative of MNIST: 40 training and 20 test images of 4x4 pixels."""
 
     def make(folder: str = "idx", compressed: bool = True) -> Path:
-        random = np.random.default_rng(1)
-        target = tmp_path / folder
-        target.mkdir(parents=True)
-        for prefix, rows in (("train", 40), ("t10k", 20)):
-            for kind, array in (
-                ("images-idx3-ubyte", random.integers(0, 256, (rows, 4, 4))),
-                ("labels-idx1-ubyte", np.arange(rows) % 10),
-            ):
-                content = idx_bytes(array)
-                name = f"{prefix}-{kind}" + (".gz" if compressed else "")
-                (target / name).write_bytes(gzip.compress(content) if compressed else content)
-        return target
+        return write_mnist(tmp_path / folder, compressed=compressed)
 
     return make

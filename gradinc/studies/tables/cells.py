@@ -18,7 +18,7 @@ from gradinc.config.overrides import Assignment, latest, parse, refuse_sweeps
 from gradinc.config.schema import Config
 from gradinc.records.metrics import LEFT_OUT
 from gradinc.studies.tables.reading import read_table
-from gradinc.studies.tables.settings import settings_digest
+from gradinc.studies.tables.settings import as_they_were_run, settings_digest
 from gradinc.studies.tables.specification import Row, Table
 
 HIDDEN = ("output", "progress", "track", "fresh", "cluster")
@@ -166,7 +166,7 @@ def compose_cells(
         if runs and not any(each in composer.fitting(run) for run in runs):
             composer.run(runs[0])  # no row has the option's part: this raises an error that names the part
     cells.sort(key=lambda cell: list(table.rows).index(cell.row))
-    jobs = iter(named_alike([job for cell in cells for job in cell.jobs.values()]))
+    jobs = iter(as_they_were_run(named_alike([job for cell in cells for job in cell.jobs.values()])))
     return [replace(cell, jobs={seed: next(jobs) for seed in cell.jobs}) for cell in cells]
 
 

@@ -42,7 +42,7 @@ def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Seque
     """Yield the size of each table.
 
     The different runs are counted by their arguments. Composing them takes up to two seconds for a table, so only the
-    rows are composed of whose names and numbers a run exists, or all rows if the user gives arguments.
+    rows are composed of whose names and numbers a run exists.
 
     Args:
         extra: the user's own ``key=value``.
@@ -72,9 +72,12 @@ def _size(
         for row, line in table.rows.items()
         if not_built(line, strategies, read, f"table {table.name}: rows.{row}") is not None
     }
-    built = [(row, latest(map(read, table.arguments(row, column)))) for row, column in cells if row not in absent]
+    own = [read(text) for text in extra]
+    built = [
+        (row, latest([*map(read, table.arguments(row, column)), *own])) for row, column in cells if row not in absent
+    ]
     different = {frozenset(assignment.text for assignment in each.values()) for _, each in built}
-    rows = dict.fromkeys(row for row, each in built if extra or _may_exist(each, table.seeds, default, existing))
+    rows = dict.fromkeys(row for row, each in built if _may_exist(each, table.seeds, default, existing))
     jobs = jobs_of(compose_cells(table, list(rows), table.seeds, extra, config_dirs)) if rows else {}
     finished = sum(status(job) == "finished" for job in jobs.values())
     return TableSize(len(built), len(cells), finished, len(different) * len(table.seeds))

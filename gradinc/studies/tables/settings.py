@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from gradinc.config.compose import Job
+from gradinc.config.documents import mapping
 from gradinc.config.identity import document_digest
 from gradinc.data.locations import DOWNLOADABLE
+from gradinc.records.recorded import RecordedRun
 
 
 def settings_digest(document: Mapping[str, Any]) -> str:
@@ -22,3 +28,32 @@ def settings_digest(document: Mapping[str, Any]) -> str:
     if isinstance(data, Mapping) and data.get("name") in DOWNLOADABLE:
         document = {**document, "data": {**data, "root": None}}
     return document_digest(document)
+
+
+def as_they_were_run(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs, those without ``data.root`` with the one of their finished run, if only there they have one.
+
+    So a table finds its runs by its name alone, wherever its data were.
+    """
+    finished = cache(_finished)
+    return [_as_it_was_run(job, finished) for job in jobs]
+
+
+def _as_it_was_run(job: Job, finished: Callable[[Path], tuple[str | None, str | None]]) -> Job:
+    config = job.config
+    if config.data.root is not None or config.data.name not in DOWNLOADABLE or job.directory.exists():
+        return job
+    wanted = settings_digest(config.document)
+    for place in sorted(job.directory.parent.glob(f"{job.directory.name.rpartition('-')[0]}-*")):
+        settings, root = finished(place)
+        if settings == wanted:
+            return replace(job, config=replace(config, data=replace(config.data, root=root)))
+    return job
+
+
+def _finished(place: Path) -> tuple[str | None, str | None]:
+    """Return the digest of a finished run's settings, and its ``data.root``."""
+    run = RecordedRun.open(place)
+    if run.status != "finished":
+        return None, None
+    return settings_digest(run.config), mapping(run.config, "data").get("root")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from command import Command
+from idx_files import write_mnist
 from small_table import DOCUMENT, write_table
 
 from gradinc.config import groups
@@ -117,6 +118,25 @@ def test_a_copy_of_the_data_elsewhere_is_the_same_data_and_other_data_there_are_
     for root in ("copy", "link", str(tmp_path / "copy")):
         assert verdict(root) in judged
     assert verdict("other").startswith("other digits data than published (digest ")
+
+
+def test_a_table_is_found_by_its_name_wherever_its_data_were(
+    gradinc: Command, document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["protocol"][0] = "data=mnist"
+    write_table(tmp_path / "conf", document)
+    there = f"data.root={write_mnist(tmp_path / 'there')}"
+    tiny = ("table", "tiny", "--config-dir", "conf", "device=cpu", "--rows", "slow")
+    gradinc(*tiny, there)
+    (line,) = (line for line in gradinc("table", "--config-dir", "conf").out.splitlines() if line.startswith("tiny"))
+    assert "3 of 6" in line
+    assert "3 runs, 0 to do" in gradinc(*tiny, "--dry-run").out
+    assert json.loads(gradinc(*tiny, "--collect", "--json").out)["rows"][0]["cells"][0]["ours"]["n"] == 3
+    other = write_mnist(tmp_path / "other")
+    assert "3 runs, 3 to do" in gradinc(*tiny, f"data.root={other}", "--dry-run").out, "a place that is asked for"
+    for run in Path("outputs").glob("mnist-*"):
+        (run / "result.json").unlink()
+    assert "3 runs, 3 to do" in gradinc(*tiny, "--dry-run").out, "an unfinished run may go on at its own place only"
 
 
 def test_a_run_that_diverges_is_told_and_is_not_tried_again(
