@@ -47,7 +47,8 @@ class EWC(Method):
         fisher: empirical squares each row's gradient for its own label, true for a label drawn from the model, argmax
             for the model's best label; weighted multiplies the empirical square by the model's probability of the
             label, as DER's authors' program does; batch squares the mean gradient of some rows, which is not the
-            Fisher information, as GEM's authors' program does.
+            Fisher information, as GEM's authors' program does; ones holds all weights alike, the L2 penalty that the
+            paper compares with (with mode=online gamma=0 around the latest weights only).
         rows: random training rows of a task for the Fisher information; null uses all.
         batch: rows whose mean gradient is squared, for fisher=batch.
     """
@@ -62,7 +63,7 @@ class EWC(Method):
         strength: Strength = 1.0,
         mode: Literal["separate", "online"] = "separate",
         gamma: Fraction = 1.0,
-        fisher: Literal["empirical", "true", "argmax", "weighted", "batch"] = "empirical",
+        fisher: Literal["empirical", "true", "argmax", "weighted", "batch", "ones"] = "empirical",
         rows: Count | None = 1024,
         batch: Count = 32,
     ) -> None:
@@ -73,7 +74,7 @@ class EWC(Method):
             what = "has no effect without mode=online"
             raise UserError(f"strategy.methods.ewc.gamma={gamma:g}", what, "Set mode=online too, or leave it out")
         self.strength, self.mode, self.gamma, self.kind, self.rows = strength, mode, gamma, fisher, rows
-        self.size, self.by_row = batch, fisher != "batch"
+        self.size, self.by_row = batch, fisher not in ("batch", "ones")
         self.fisher: Tensor | None = None  # Σ F, shape (P,)
         self.pull: Tensor | None = None  # Σ F w*, shape (P,)
 
@@ -102,6 +103,8 @@ class EWC(Method):
 
     def _information(self, task: Task, learner: LearnerView) -> Tensor:
         """Return the mean over rows of their squared gradients, shape (P,)."""
+        if self.kind == "ones":
+            return torch.ones_like(learner.weights.value)
         random, total, rows = learner.rng("ewc"), torch.zeros_like(learner.weights.value), 0.0
         objective = partial(_weighted, criterion=learner.criterion) if self.kind == "weighted" else None
         for batch in task.batches(_ROWS if self.by_row else self.size, rows=self.rows, random=random):

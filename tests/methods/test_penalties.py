@@ -82,6 +82,25 @@ def test_a_stronger_hold_moves_the_weights_less_where_they_matter(strategy: str)
 # ---- EWC ----
 
 
+def test_with_ones_and_gamma_0_it_is_the_l2_penalty_around_the_weights_of_the_last_task():
+    held = (*PERMUTED, "strategy=ewc", "strategy.methods.ewc.fisher=ones", "strategy.methods.ewc.strength=0.5")
+    for mode, past in (("online", 1), ("separate", 2)):
+        words = (*held, f"strategy.methods.ewc.mode={mode}", *["strategy.methods.ewc.gamma=0"] * (mode == "online"))
+        tasks = stream(*words)
+        made, ends = built(tasks, *words), []
+        for task, number in steps(made, tasks):
+            if number == 0 and task:
+                ends.append(made.weights.value.clone())
+            if (task, number) == (2, 7):
+                break
+        (method,) = made.methods
+        g = torch.zeros_like(made.weights.value)
+        method.transform(g, made)
+        expected = 0.5 * sum(made.weights.value - end for end in ends[-past:])
+        assert float((g - expected).norm() / expected.norm()) < 1e-12
+        assert float((g - 2 * expected).norm() / expected.norm()) > 0.5, "without the paper's half it would be another"
+
+
 def test_the_fisher_information_is_the_mean_of_each_row_s_square():
     made, _ = after_one_task("strategy=ewc", "strategy.methods.ewc.rows=40")
     tasks = stream(*PERMUTED)
