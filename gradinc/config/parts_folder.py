@@ -90,7 +90,7 @@ def use_folders(given: Iterable[str | Path]) -> None:
     The modules of a folder are imported as a package with the folder's name: ``mylab.models.mynet``.
 
     Raises:
-        UserError: a folder does not exist, or its name is the name of another package.
+        UserError: a folder does not exist or has no parts, or its name is the name of another package.
     """
     folders = {folder.path: folder for folder in map(_opened, given)}
     names: dict[str, Path] = {}
@@ -110,10 +110,12 @@ def use_folders(given: Iterable[str | Path]) -> None:
 
 
 def _opened(given: str | Path) -> PartsFolder:
-    path = Path(given)
+    path, fix = Path(given), "Give a folder with models/, methods/ or others of gradinc's folders"
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "no such folder"
-        raise UserError(f"--with {given}", what, "Give a folder with models/, methods/ or others of gradinc's folders")
+        raise UserError(f"--with {given}", what, fix)
+    if not any(any(path.glob(pattern)) for pattern in ("*/*.py", "conf/*/*.yaml")):
+        raise UserError(f"--with {given}", "has no folder with parts", fix)
     resolved = path.resolve()
     return PartsFolder(re.sub(r"\W", "_", resolved.name) or "_", resolved, path)
 

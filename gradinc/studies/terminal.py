@@ -27,15 +27,28 @@ MOST_TASKS = 10
 """Tasks whose accuracies a plain line lists one by one."""
 
 
-class _TimeLeft(ProgressColumn):
-    """The time left, from the share of the budget used since this process began."""
+class _Pace:
+    """The time left, from the share of the budget used since this process made its first update.
 
+    The first update takes longer than others. After a resume near the end of an epoch it would be the only one.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._begun, self._since = share, math.inf
+
+    def reached(self, share: float) -> None:
+        if math.isinf(self._since) and share > self._begun:
+            self._begun, self._since = share, time.monotonic()
+
+    def left(self, share: float) -> str:
+        """Return the time left as text, or nothing until it is known."""
+        done, elapsed = share - self._begun, time.monotonic() - self._since
+        return f"{duration_text(elapsed * (1 - share) / done)} left" if done > 0 and elapsed > 0.5 and share < 1 else ""
+
+
+class _TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
-        begun, elapsed = task.fields["begun"], task.elapsed or 0.0
-        done = task.completed - begun
-        if done <= 0 or elapsed < 0.5:
-            return Text("", style="progress.remaining")
-        return Text(duration_text(elapsed * (1 - task.completed) / done) + " left", style="progress.remaining")
+        return Text(task.fields["pace"].left(task.completed), style="progress.remaining")
 
 
 class _Bar(Progress):
@@ -65,8 +78,7 @@ class TerminalDisplay:
         self._matrix: list[MatrixRow] = []
         self._last_line = -math.inf
         self._numbers: dict[str, str] = {}
-        self._share = self._begun = 0.0
-        self._started = time.monotonic()
+        self._share, self._pace = 0.0, _Pace(0.0)
 
     def __enter__(self) -> TerminalDisplay:
         return self
@@ -80,9 +92,8 @@ class TerminalDisplay:
 
     def begin(self, title: str, share: float) -> None:
         """Show that training begins or resumes, with this share of its budget used."""
-        self._share = self._begun = share
-        self._started = time.monotonic()
-        self._last_line = max(self._last_line, self._started - LINE_EVERY + FIRST_LINE)
+        self._share, self._pace = share, _Pace(share)
+        self._last_line = max(self._last_line, time.monotonic() - LINE_EVERY + FIRST_LINE)
         if self.bar and not self.quiet:
             self.__exit__(None, None, None)  # the bar of the previous task
             self._progress = _Bar(
@@ -102,12 +113,13 @@ class TerminalDisplay:
                 total=1.0,
                 completed=share,  # type: ignore[arg-type]
                 numbers="",
-                begun=share,
+                pace=self._pace,
             )
 
     def numbers(self, share: float, **numbers: str) -> None:
         """Show new numbers, e.g. ``loss="0.31"``, until newer ones come."""
         self._share = share
+        self._pace.reached(share)
         self._numbers.update(numbers)
         if self._progress is not None:
             self._progress.update(self._task, completed=share, numbers="  ".join(self._shown()))
@@ -168,9 +180,8 @@ class TerminalDisplay:
             *([self._numbers["at"]] if "at" in self._numbers else []),
             *self._shown(),
         ]
-        done = self._share - self._begun
-        if done > 0 and self._share < 1:
-            parts.append(duration_text((self._last_line - self._started) * (1 - self._share) / done) + " left")
+        if left := self._pace.left(self._share):
+            parts.append(left)
         self.console.print(Text("  ".join(parts)), soft_wrap=True)
 
 

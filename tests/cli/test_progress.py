@@ -106,3 +106,20 @@ def test_validation_of_a_stream_names_its_task(gradinc: Any) -> None:
     assert re.search(r"validation [\d.]+ % \(task 2\)", text)
     assert re.search(r"^validation, task 2 ", text, re.MULTILINE)
     assert len(re.findall(r"^100 %", text, re.MULTILINE)) == 1
+
+
+def test_the_time_left_counts_from_the_first_update_which_takes_longer_than_others(
+    capsys: Any, monkeypatch: Any
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    display = TerminalDisplay(Console(width=80), "plain")
+    display.begin("training", 0.5)
+    for seconds, share in ((20.0, 0.5001), (1.0, 0.5101), (1.0, 0.5201)):
+        clock[0] += seconds
+        display.numbers(share)
+        display.evaluated("epoch 5")
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert "left" not in first, "20 seconds for a ten thousandth would be a day"
+    assert second.endswith("49 s left")
+    assert third.endswith("48 s left")

@@ -99,14 +99,16 @@ def test_a_mistake_is_one_line_with_its_place(command: Command, what: str) -> No
     [
         ("nowhere", "--with nowhere: no such folder."),
         ("file", "--with file: is not a folder."),
+        ("json/models", "--with json/models: has no folder with parts."),
         ("json", "--with json: json is the name of an installed package."),
         ("torch", "--with torch: torch is the name of an installed package."),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_refused(command: Command, folder: str, line: str) -> None:
     Path("file").write_text("")
-    Path("json").mkdir()
-    Path("torch").mkdir()
+    for name in ("json", "torch"):
+        Path(name, "models").mkdir(parents=True)
+        Path(name, "models", "net.py").write_text(NET)
     for words in (["list"], ["train", "model=mlp"], ["test", "outputs/mine"], ["report", "outputs"], ["runs"]):
         end = command(*words, "--with", folder)
         assert end.code == 2
