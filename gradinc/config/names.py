@@ -28,13 +28,19 @@ LONGEST_VALUE = 60
 """Characters of a wrong value that a message repeats."""
 
 
-def choose(wrong: object, names: Sequence[str], most: int = MOST_CHOICES) -> str:
-    """Return ``Choose from: …`` with the names nearest to the wrong one first, and at most so many."""
+def choose(wrong: object, names: Sequence[str], most: int = MOST_CHOICES, section: str = "") -> str:
+    """Return ``Choose from: …`` with the names nearest to the wrong one first, after the name that was probably meant.
+
+    Args:
+        most: the largest number of names.
+        section: what is written before each name, with its dot.
+    """
     if not names:
         return "Nothing is available"
     near = get_close_matches(str(wrong), names, n=3, cutoff=0.6)
-    ordered = near + [name for name in names if name not in near]
-    return "Choose from: " + ", ".join(ordered[:most]) + (", …" if len(ordered) > most else "")
+    ordered = [section + name for name in near + [name for name in names if name not in near]]
+    meant = f"Did you mean {ordered[0]}? " if near else ""
+    return f"{meant}Choose from: " + ", ".join(ordered[:most]) + (", …" if len(ordered) > most else "")
 
 
 def has_near(wrong: object, names: Sequence[str]) -> bool:

@@ -126,7 +126,7 @@ def test_runs_are_found_by_the_strategy_that_was_typed(tmp_path: Path, capsys: p
     assert found("strategy=gem") == set()
     assert main(["runs", "--output", str(tmp_path), "strategy=finetne"]) == 2
     assert capsys.readouterr().err.startswith(
-        "strategy=finetne: no run has it, and no strategy has this name. Choose from: finetune"
+        "strategy=finetne: no run has it, and no strategy has this name. Did you mean finetune? Choose from: finetune"
     )
     assert main(["runs", "--output", str(tmp_path), "foo=1"]) == 2
     assert "or a key of a run's config, such as model.name=cnn or strategy=er." in capsys.readouterr().err
@@ -137,5 +137,5 @@ def test_an_unknown_part_may_be_in_a_folder_that_was_not_given(gradinc: Any, emp
     assert own.err.endswith("; a part of your own needs --with FOLDER.\n")
     assert "--with" not in near.err
     kinds = gradinc("list", "methods").err
-    assert kinds.startswith("methods: unknown. Choose from: ")
+    assert kinds.startswith("methods: unknown. Did you mean models? Choose from: ")
     assert kinds.endswith(", tables.\n"), "all kinds are named"

@@ -59,7 +59,7 @@ def test_helpers_beside_the_parts_of_a_module_are_no_parts(tmp_path: Path, monke
 
 
 def test_an_unknown_name_gets_the_choices_nearest_first() -> None:
-    with pytest.raises(UserError, match=r"^model=mpl: unknown\. Choose from: mlp, "):
+    with pytest.raises(UserError, match=r"^model=mpl: unknown\. Did you mean mlp\? Choose from: mlp, "):
         catalog.part("model", "mpl")
     assert catalog.part("model", "mlp").name == "mlp"
 

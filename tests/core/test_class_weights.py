@@ -176,7 +176,7 @@ def test_balanced_weights_are_scikit_learns_over_the_training_rows_of_all_tasks(
             "criterion.class_weights=balanced: data=diabetes has",
         ),
         (["data=diabetes", "criterion=focal"], "criterion=focal: data=diabetes has values, not classes. Leave it out"),
-        (["criterion=focl"], "criterion=focl: unknown. Choose from: focal, "),
+        (["criterion=focl"], "criterion=focl: unknown. Did you mean focal? Choose from: focal, "),
         (["criterion.gamma=2"], "criterion.gamma: criterion=auto has no such option. It is one of criterion=focal."),
         (["criterion=cross_entropy", "criterion.label_smoothing=2"], "criterion.label_smoothing=2: need a number ≥ 0"),
     ],

@@ -45,7 +45,8 @@ def test_exactly_the_named_parts_stay_as_they_were(patterns: str, frozen: set[st
 
 def test_a_pattern_that_fits_nothing_is_refused_with_the_names_that_there_are() -> None:
     with pytest.raises(
-        UserError, match=r"model\.freeze=\[hidden9\]: the model has no such layer\. Choose from: hidden"
+        UserError,
+        match=r"model\.freeze=\[hidden9\]: the model has no such layer\. Did you mean hidden2\? Choose from: hidden",
     ):
         built(stream(*WORDS), *WORDS, "model.freeze=[hidden9]")
     with pytest.raises(UserError, match="no weight is left to train"):

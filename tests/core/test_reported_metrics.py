@@ -44,7 +44,7 @@ def test_a_run_reports_them_and_is_measured_again_with_them(tmp_path: Path, monk
     tasks = gradinc.train(*WORDS, "metrics=[top5]", "stream=split", "stream.tasks=5")
     assert tasks.result["test"]["top5"] >= tasks.result["test"]["accuracy"]
     for words, line in (
-        (("metrics=[top6]",), r"^metrics=\[top6\]: unknown. Choose from: top5"),
+        (("metrics=[top6]",), r"^metrics=\[top6\]: unknown. Did you mean top5\? Choose from: top5"),
         (("metrics=[top5]", "data=diabetes"), r"^metrics=\[top5\]: data=diabetes has values, not classes"),
     ):
         with pytest.raises(gradinc.UserError, match=line):

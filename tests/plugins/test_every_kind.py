@@ -59,4 +59,6 @@ def test_parts_of_another_package_are_listed_with_their_help(lab: Lab) -> None:
         end = lab.gradinc("list", group, *lab.config_dir)
         assert end.code == 0
         assert any(name in row and line in row for row in end.out.splitlines()), end
-    assert lab.train("schedule=halvng").err.startswith("schedule=halvng: unknown. Choose from: halving")
+    assert lab.train("schedule=halvng").err.startswith(
+        "schedule=halvng: unknown. Did you mean halving? Choose from: halving"
+    )

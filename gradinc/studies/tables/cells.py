@@ -13,7 +13,7 @@ from gradinc.config import groups
 from gradinc.config.compose import Job, named_alike
 from gradinc.config.composer import Composer
 from gradinc.config.identity import FREE, as_name, changed
-from gradinc.config.names import choose, nearest_word, shown
+from gradinc.config.names import choose, has_near, nearest_word, shown
 from gradinc.config.overrides import Assignment, latest, parse, refuse_sweeps
 from gradinc.config.schema import Config
 from gradinc.records.metrics import LEFT_OUT
@@ -80,7 +80,8 @@ def open_table(name: str, config_dirs: Sequence[Path] = ()) -> Table:
     """
     names = groups.names("table", config_dirs)
     if name not in names:
-        raise UserError(f"table {name}", "unknown", choose(name, names))
+        own = "" if config_dirs or has_near(name, names) else "; a table of your own needs --config-dir DIR"
+        raise UserError(f"table {name}", "unknown", choose(name, names) + own)
     return read_table(name, groups.content("table", name, config_dirs))
 
 

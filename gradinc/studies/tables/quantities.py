@@ -71,7 +71,7 @@ def read_quantity(given: Any, where: str) -> Quantity:
         raise UserError(f"{where}={shown(given)}", "need a name, or a name with its options")
     head, _, rest = name.partition(".")
     if head in RECORDED and rest and rest not in RECORDED[head]:
-        raise UserError(f"{where}={name}", "no run records it", choose(rest, RECORDED[head]))
+        raise UserError(f"{where}={name}", "no run records it", choose(rest, RECORDED[head], section=f"{head}."))
     if (head in RECORDED and rest) or name in _COUNTS:
         keys = tuple(name.split("."))
         return Quantity(name, lambda run: _recorded(run, keys))

@@ -43,6 +43,9 @@ _NEEDED = {
 }
 """Keys that a table needs, as they may be written."""
 
+_DEFAULTS: dict[str, Any] = {"grade": Grade, "spread": SpreadKind, "n": Count}
+"""Keys of a table for all its printed numbers, with their types."""
+
 _PLAIN = ("title", "budget", "protocol", "data", "digest", "unmeasured")
 """Keys that are checked by their types alone."""
 
@@ -55,9 +58,9 @@ def read_table(name: str, document: Mapping[str, Any]) -> Table:
     """
     where = f"table {name}: "
     refuse_targets(document, where)
-    defaults = {key: document.get(key) for key in ("grade", "spread", "n")}
-    given = {key: item for key, item in document.items() if key not in defaults}
-    _refuse_unknown(given, [f.name for f in fields(Table) if f.name != "name"] + list(defaults), where)
+    given = {key: item for key, item in document.items() if key not in _DEFAULTS}
+    _refuse_unknown(given, [f.name for f in fields(Table) if f.name != "name"] + list(_DEFAULTS), where)
+    defaults = {key: value(kind, document[key], f"{where}{key}") for key, kind in _DEFAULTS.items() if key in document}
     rows = {key: _row(item, defaults, f"{where}rows.{key}.") for key, item in _named(given, "rows", where)}
     columns = {key: _column(item, f"{where}columns.{key}.") for key, item in _named(given, "columns", where)}
     printed = any(row.published for row in rows.values())
@@ -93,7 +96,7 @@ def _check_together(table: Table, where: str) -> None:
     if table.data is not None and table.data not in known and (near := nearest_key(table.data.lower(), known)):
         raise UserError(f"{where}data={table.data}", "no such data set", f"Did you mean {near}?")
     if len(set(table.seeds)) != len(table.seeds):
-        raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Write each name once")
+        raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Write each seed once")
     for key, row in table.rows.items():
         named: dict[str, Iterable[str]] = {"published": row.published, "cells": row.cells, "columns": row.columns or ()}
         for section_key, column in [(name, column) for name, columns in named.items() for column in columns]:

@@ -80,24 +80,26 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
             MISSING,
             "rows.slow.published.accuracy.spread: is missing. Say what follows the ±: sd, sem or ci95.",
         ),
-        ("grade", "E", "rows.slow.published.accuracy.grade=E: unknown. Choose from: A, B, C, D."),
+        ("spread", "ci", "spread=ci: unknown. Did you mean ci95? Choose from: ci95, sd, sem."),
+        ("n", "twenty", "n=twenty: need a whole number ≥ 1."),
+        ("grade", "E", "grade=E: unknown. Choose from: A, B, C, D."),
         ("data", "digit", "data=digit: no such data set. Did you mean digits?"),
         ("digest", "c37e2e77", "digest=c37e2e77: need a sha256 of 64 digits or null."),
         ("data", MISSING, "data: is missing. Name the data set that the published numbers are of."),
         ("budget", "a lot", "budget=a lot: unknown. Choose from: cpu minutes, cpu hours, gpu."),
         ("seeds", [], "seeds=[]: need a list of whole numbers ≥ 0."),
-        ("seeds", [1, 1], "seeds=[1,1]: has a seed twice. Write each name once."),
+        ("seeds", [1, 1], "seeds=[1,1]: has a seed twice. Write each seed once."),
         ("columns.accuracy.quantity", "acc", "columns.accuracy.quantity=acc: unknown. Did you mean metrics.acc?"),
         ("columns.accuracy.quantity", "accurcy", "columns.accuracy.quantity=accurcy: unknown."),
         (
             "columns.accuracy.quantity",
             "test.acuracy",
-            "columns.accuracy.quantity=test.acuracy: no run records it. Choose ",
+            "columns.accuracy.quantity=test.acuracy: no run records it. Did you mean test.accuracy? Choose ",
         ),
         (
             "columns.accuracy.quantity",
             "metrics.act",
-            "columns.accuracy.quantity=metrics.act: no run records it. Choose from: acc",
+            "columns.accuracy.quantity=metrics.act: no run records it. Did you mean metrics.acc? Choose from: metrics.a",
         ),
         ("columns.accuracy.quantity", {"updates_to": {}}, "columns.accuracy.quantity.updates_to.accuracy: is missing."),
         (
@@ -186,8 +188,8 @@ def test_the_line_at_which_a_file_stops_being_yaml_is_told(
 def test_what_is_asked_for_and_is_not_there_is_told(document: dict[str, Any], gradinc: Command, tmp_path: Path) -> None:
     write_table(tmp_path / "conf", document)
     wrong = {
-        ("tinny",): "table tinny: unknown. Choose from: ",
-        ("tiny", "--rows", "slwo"): "--rows slwo: table tiny has no such row. Choose from: slow, ",
+        ("tinny",): "table tinny: unknown. Did you mean tiny? Choose from: tiny, ",
+        ("tiny", "--rows", "slwo"): "--rows slwo: table tiny has no such row. Did you mean slow? Choose from: slow, ",
         ("tiny", "--seeds", "a"): "--seeds a: need whole numbers ≥ 0 with commas between them. ",
         ("tiny", "seed=3"): "seed=3: is set by the table. Use --seeds 0,1,2.",
         ("tiny", "optm.lr=1"): "optm.lr: no such key. Did you mean optimizer.lr?",
@@ -199,6 +201,9 @@ def test_what_is_asked_for_and_is_not_there_is_told(document: dict[str, Any], gr
     for arguments, line in wrong.items():
         outcome = gradinc("table", *arguments, "--config-dir", "conf")
         assert (outcome.code, outcome.err[: len(line)]) == (2, line)
+    own, near = gradinc("table", "of_my_own"), gradinc("table", "der_splitt")
+    assert own.err.endswith("; a table of your own needs --config-dir DIR.\n")
+    assert "--config-dir" not in near.err
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]
 
 
