@@ -30,10 +30,11 @@ def main(arguments: Sequence[str]) -> int:
     if not runs:
         raise UserError(" ".join(filter(is_condition, options.runs)), "no run meets this", "Leave a condition out")
     by = [known_key(key, runs) for key in (options.group or "").split(",") if key]
-    title = options.title or (runs[0].name if len(runs) == 1 else _common(options.runs, options.output))
+    name = runs[0].name if len(runs) == 1 else _common(options.runs, options.output)
+    name, title = _table(options.runs, options.output) or (name, name)
     _read_logs(runs, quiet=options.quiet)
-    report = compose(title, runs, by)
-    page = out or Path("reports") / f"{_file_name(title)}.html"
+    report = compose(options.title or title, runs, by)
+    page = out or Path("reports") / f"{_file_name(options.title or name)}.html"
     for path in write_report(report, page):
         if not options.quiet:
             print(f"{printable(path)}  {path.stat().st_size / 1000:,.0f} kB")
@@ -49,6 +50,19 @@ def _read_logs(runs: Sequence[RecordedRun], *, quiet: bool) -> None:
 
     for run in track(runs, "reading", console=Console(stderr=True), transient=True):
         _ = run.columns
+
+
+def _table(arguments: Sequence[str], output: str) -> tuple[str, str] | None:
+    """Return the name and the title of the table whose JSON file lists the runs; None without a table."""
+    from gradinc.records.query import is_condition
+    from gradinc.records.schemas import read_json
+
+    files = [Path(argument) for argument in arguments if argument.endswith(".json") or not is_condition(argument)]
+    if len(files) != 1 or files[0].suffix != ".json":
+        return None
+    document = next(filter(None, map(read_json, (files[0], output / files[0]))), {})
+    title = document.get("title")
+    return (files[0].stem, title) if isinstance(title, str) and title.strip() else None
 
 
 def _common(arguments: Sequence[str], output: str) -> str:

@@ -118,7 +118,7 @@ def _run_and_show(
     written = table_document(table, whole, runs, options.spread)
     if written["code"] or options.to:
         folder.mkdir(parents=True, exist_ok=True)
-        name = file_name(table, cells, options.overrides)
+        name = file_name(table, whole)
         for ending, render in FILES.items():
             write_whole(folder / f"{name}.{ending}", render(written).encode())
         save_figure(draw_table(written), folder / f"{name}.pdf")

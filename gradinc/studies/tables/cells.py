@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from gradinc.base.errors import UserError
 from gradinc.config import groups
 from gradinc.config.compose import Job, named_alike
 from gradinc.config.composer import Composer
-from gradinc.config.identity import FREE, as_name, changed
+from gradinc.config.identity import as_name, changed
 from gradinc.config.names import choose, has_near, nearest_word, shown
 from gradinc.config.overrides import Assignment, latest, parse, refuse_sweeps
-from gradinc.config.schema import Config
 from gradinc.records.metrics import LEFT_OUT
 from gradinc.studies.tables.reading import read_table
 from gradinc.studies.tables.settings import as_they_were_run, settings_digest
@@ -26,9 +26,6 @@ HIDDEN = ("output", "progress", "track", "fresh", "cluster")
 
 SET_BY_TABLE = ("seed", "name")
 """Keys in which the runs of a cell differ, or by which they are found."""
-
-_UNCHANGING = (*FREE, *HIDDEN)
-"""First words of keys that change no number."""
 
 Read = Callable[[str], Assignment]
 """Returns the assignment that a text of a table or of the command line makes."""
@@ -45,7 +42,8 @@ class Cell:
         jobs: its runs, by seed; empty if the method is not built.
         missing: reason for a row without runs, such as a method that is not implemented.
         overrides: the overrides of all its runs, in the order in which they are applied, without the seed.
-        altered: the key by which the user's own overrides change what is computed.
+        altered: the first key in which its runs differ from the published ones, by the user's own overrides.
+        changes: these overrides, each with the table's value.
         data: the data set of its runs.
     """
 
@@ -55,6 +53,7 @@ class Cell:
     missing: str | None
     overrides: tuple[str, ...]
     altered: str | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
     data: str | None = None
 
     @cached_property
@@ -102,15 +101,21 @@ def with_seeds(cell: Cell, seeds: Collection[int]) -> Cell:
     return replace(cell, jobs={seed: job for seed, job in cell.jobs.items() if seed in seeds})
 
 
-def file_name(table: Table, cells: Sequence[Cell], extra: Sequence[str]) -> str:
+def changes(cells: Iterable[Cell]) -> dict[str, list[str]]:
+    """Return the user's overrides that change what is computed, each with the different values that the table has."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for override, value in cell.changes.items():
+            found.setdefault(override, {})[value] = None
+    return {override: list(values) for override, values in found.items()}
+
+
+def file_name(table: Table, cells: Sequence[Cell]) -> str:
     """Return the name of a table's files, without ending.
 
     A table that the user's overrides have changed is another one: ``der_rotated,data=fashion_mnist``.
     """
-    if not any(cell.altered for cell in cells):
-        return table.name
-    changing = [text for text in extra if text.lstrip("+~").partition("=")[0].partition(".")[0] not in _UNCHANGING]
-    return as_name(",".join([table.name, *changing]))
+    return as_name(",".join([table.name, *changes(cells)]))
 
 
 def reader(config_dirs: Sequence[Path]) -> Read:
@@ -253,13 +258,32 @@ def _compose(
     else:
         configs = {seed: replace(config, seed=seed) for seed in seeds}
     jobs = {seed: Job((*label, f"seed={seed}"), configs[seed], cluster) for seed in seeds}
-    keys = latest([*published, *own])
-    shown_keys = [a for a in keys.values() if a.key.split(".")[0] not in HIDDEN]
-    overrides = tuple(f"{a.key}={a.raw}" if not a.deletes else f"~{a.key}" for a in shown_keys)
-    return Cell("", "", jobs, None, overrides, _altered(as_published, config), config.data.name)
+    shown_keys = [a for a in latest([*published, *own]).values() if a.key.split(".")[0] not in HIDDEN]
+    overrides = tuple(map(_as_given, shown_keys))
+    keys = [key for key, _, _ in changed(as_published.document, config.document) if key not in ("seed", "data.root")]
+    made = _changes(keys, as_published.document, own)
+    return Cell("", "", jobs, None, overrides, next(iter(keys), None), made, config.data.name)
 
 
-def _altered(published: Config, asked: Config) -> str | None:
-    """Return the first key that the user has changed, apart from the seed and the place of the data."""
-    keys = [key for key, _, _ in changed(published.document, asked.document)]
-    return next((key for key in keys if key not in ("seed", "data.root")), None)
+def _as_given(assignment: Assignment) -> str:
+    return f"~{assignment.key}" if assignment.deletes else f"{assignment.key}={assignment.raw}"
+
+
+def _changes(keys: Sequence[str], published: Mapping[str, Any], own: Sequence[Assignment]) -> dict[str, str]:
+    """Return the user's overrides that change some of these keys, each with the published value.
+
+    Args:
+        keys: the keys that they change together.
+        published: the config of the table's own runs.
+    """
+    found = {}
+    for each in latest(own).values():
+        if each.key == "experiment" or any(f"{key}.".startswith(f"{each.key}.") for key in keys):
+            value: Any = published
+            for word in each.key.split("."):
+                value = value.get(word) if isinstance(value, Mapping) else None
+            if each.is_choice and isinstance(value, Mapping):
+                value = value.get("name")
+            if shown(value) != shown(each.value):
+                found[_as_given(each)] = shown(value)
+    return found if keys else {}

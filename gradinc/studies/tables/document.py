@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from gradinc.records.statistics import SpreadKind
-from gradinc.studies.tables.cells import Cell
+from gradinc.studies.tables.cells import Cell, changes
 from gradinc.studies.tables.collecting import MeasuredRun, SeedResult, averaged, common_code, left_out, seed_results
 from gradinc.studies.tables.judging import (
     BY_DIFFERENT_CODE,
@@ -47,6 +47,7 @@ def table_document(
         "data": table.data,
         "budget": table.budget,
         "protocol": list(table.protocol),
+        "changed": changes(cells),
         "rule": RULE if any(row.published for row in table.rows.values()) else None,
         "spread": spread,
         "grades": {grade: GRADES[grade] for grade in sorted(_grades(table))},
@@ -111,6 +112,7 @@ def _cell(table: Table, cell: Cell, measured: Sequence[SeedResult]) -> dict[str,
         "difference": difference,
         "half_width": None if judgement is None else judgement.half,
         "seeds_needed": None if judgement is None else judgement.seeds,
+        "hopeless": judgement is not None and judgement.hopeless,
         "flags": [] if judgement is None or published is None else _flags(judgement, published),
         "verdict": "not judged" if judgement is None else judgement.verdict,
         "reason": reason,

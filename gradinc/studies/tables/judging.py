@@ -46,6 +46,7 @@ class Judgement:
         borrowed: whether our spread is used because none is printed.
         seeds: of a too wide interval: the number of our runs with which h would be within the tolerance, if their
             spread stays the same; None if `MOST_SEEDS` are not enough.
+        hopeless: whether no number of our runs would be enough, because the printed spread alone is wider.
     """
 
     verdict: NumberVerdict
@@ -53,6 +54,7 @@ class Judgement:
     half: float
     borrowed: bool
     seeds: int | None = None
+    hopeless: bool = False
 
 
 def judge(
@@ -78,11 +80,13 @@ def judge(
     # Both sides come from decimals: a tie must not be decided by the last bit of a float.
     apart = abs(difference) > half * (1 + 1e-12)
     verdict: NumberVerdict = "differs" if apart else "reproduced" if half <= tolerance else "interval too wide"
-    seeds = None
+    seeds, hopeless = None, False
     if verdict == "interval too wide":
-        more = range(count + 1, MOST_SEEDS + 1)
-        seeds = next((each for each in more if _half(sd, n, s, each) + unit / 2 <= tolerance), None)
-    return Judgement(verdict, difference, half, sd is None, seeds)
+        # With few printed runs, h has its minimum at a finite number of ours: doubling passes near it.
+        more = [*range(count + 1, MOST_SEEDS + 1), *(MOST_SEEDS << doubled for doubled in range(1, 30))]
+        enough = next((each for each in more if _half(sd, n, s, each) + unit / 2 <= tolerance), None)
+        seeds, hopeless = enough if enough in range(MOST_SEEDS + 1) else None, enough is None and sd is not None
+    return Judgement(verdict, difference, half, sd is None, seeds, hopeless)
 
 
 def _half(sd: float | None, n: int | None, s: float, count: int) -> float:

@@ -60,7 +60,11 @@ def read_table(name: str, document: Mapping[str, Any]) -> Table:
     refuse_targets(document, where)
     given = {key: item for key, item in document.items() if key not in _DEFAULTS}
     _refuse_unknown(given, [f.name for f in fields(Table) if f.name != "name"] + list(_DEFAULTS), where)
-    defaults = {key: value(kind, document[key], f"{where}{key}") for key, kind in _DEFAULTS.items() if key in document}
+    defaults = {
+        key: value(kind, document[key], f"{where}{key}")
+        for key, kind in _DEFAULTS.items()
+        if document.get(key) is not None
+    }
     rows = {key: _row(item, defaults, f"{where}rows.{key}.") for key, item in _named(given, "rows", where)}
     columns = {key: _column(item, f"{where}columns.{key}.") for key, item in _named(given, "columns", where)}
     printed = any(row.published for row in rows.values())

@@ -17,11 +17,13 @@ from gradinc.studies.tables.texts import (
     CLAIM_HEAD,
     FLAGS,
     MARKS,
+    changed_text,
     claim_lines,
     code_text,
     counts_text,
     facts,
     grid_texts,
+    printed_text,
     runs_lines,
 )
 
@@ -82,16 +84,19 @@ def latex(document: Mapping[str, Any]) -> str:
     """
     said = [document["title"], *([document["citation"]] if document["citation"] else [])]
     said.append(f"Mean and {SPREADS[document['spread']]}; n: number of runs")
+    changed = changed_text(document)
     columns = {cell["column"]: cell for row in document["rows"] for cell in row["cells"]}
     heads = [_tex(cell["title"] + (f" ({cell['unit']})" if cell["unit"] else "")) for cell in columns.values()]
     rows = [{**row, "cells": [_cell_of(row, column) for column in columns]} for row in document["rows"]]
     lines = [_tex_row(row, document["spread"]) for row in rows]
     verdicts = {cell["verdict"] for row in document["rows"] for cell in row["cells"] if _mark(cell)}
-    notes = [_tex_notes({mark: verdict for verdict, mark in MARKS.items() if verdict in verdicts})]
-    parts = [latex_table(["", "$n$", *heads], lines, comment=_one_line(". ".join(said)), notes=notes)]
+    notes = [_tex_notes({mark: verdict for verdict, mark in MARKS.items() if verdict in verdicts}), _tex(changed)]
+    comment = _one_line(". ".join([*said, *([changed] if changed else [])]))
+    parts = [latex_table(["", "$n$", *heads], lines, comment=comment, notes=notes)]
     if document["rule"]:
         flags = {flag for row in document["rows"] for cell in row["cells"] for flag in cell["flags"]}
-        parts.append(_tex_grid(*grid_texts(document), [f"{flag}: {FLAGS[flag]}." for flag in sorted(flags)]))
+        notes = [printed_text(document), *(f"{flag}: {FLAGS[flag]}." for flag in sorted(flags))]
+        parts.append(_tex_grid(*grid_texts(document), notes))
     if document["claims"]:
         parts.append(_tex_grid(CLAIM_HEAD, claim_lines(document)))
     return "\n".join(parts)

@@ -15,6 +15,10 @@ from gradinc.studies.tables.judging import BY_DIFFERENT_CODE, MOST_SEEDS
 _HEAD = ("method", "quantity", "published", "ours", "difference", "verdict")
 CLAIM_HEAD = ("claim", "measured", "smallest that counts", "verdict")
 
+_HOPELESS = "no number of seeds would do: the printed spread alone is wider"
+
+_MOST_VALUES = 3
+"""Largest number of a table's values that a line about a change names."""
 
 MARKS = {"reproduced": "r", "differs": "d", "interval too wide": "w", "not judged": "u"}
 """The letters of the verdicts on our numbers in LaTeX."""
@@ -90,7 +94,8 @@ def verdict_text(cell: Mapping[str, Any]) -> str:
     more = [cell["reason"]] if cell["reason"] else []
     if cell["verdict"] == "interval too wide":
         needed = cell["seeds_needed"]
-        more.append(f"about {needed} seeds would do" if needed else f"{MOST_SEEDS} seeds would not do")
+        enough = f"about {needed} seeds would do" if needed else f"{MOST_SEEDS} seeds would not do"
+        more.append(_HOPELESS if cell["hopeless"] else enough)
     more += [mark for mark in cell["marks"] if mark not in (cell["reason"] or "") and cell["ours"] is not None]
     return cell["verdict"] + (f" ({'; '.join(more)})" if more else "")
 
@@ -102,10 +107,38 @@ def facts(document: Mapping[str, Any]) -> list[str]:
         grades = "; ".join(f"{grade}: {words}" for grade, words in document["grades"].items())
         found.append(f"Grades of the printed numbers: {grades}.")
     found.append("Protocol: " + " ".join(document["protocol"]))
+    found.append(changed_text(document))
     found.append(f"Ours: mean ± {SPREADS[document['spread']]} (number of runs).")
+    found.append(printed_text(document))
     if document["rule"]:
         found.append("Rule: " + document["rule"])
-    return found
+    return [text for text in found if text]
+
+
+def changed_text(document: Mapping[str, Any]) -> str:
+    """Return the overrides of the command line that change what is computed; empty without any."""
+    made = [
+        f"{override} (the table has {' or '.join(values) if len(values) <= _MOST_VALUES else 'several values'})"
+        for override, values in document["changed"].items()
+    ]
+    return f"Changed on the command line: {', '.join(made)}." if made else ""
+
+
+def printed_text(document: Mapping[str, Any]) -> str:
+    """Return what follows the ± of the published numbers, and the number of their runs; empty without such numbers."""
+    cells = [cell["published"] for row in document["rows"] for cell in row["cells"] if cell["published"]]
+    counts: dict[SpreadKind | None, set[int | None]] = {}
+    for kind in (*SPREADS, None):
+        if found := {cell["n"] for cell in cells if cell["kind"] == kind}:
+            counts[kind] = found
+    parts = []
+    for kind, found in counts.items():
+        known = sorted(n for n in found if n is not None)
+        runs = ["one run" if known == [1] else f"{' or '.join(map(str, known))} runs"] if known else []
+        runs += ["number of runs not known"] if None in found else []
+        mean = f"mean ± {SPREADS[kind]}" if kind else "without ±" if len(counts) > 1 else "mean"
+        parts.append(runs[0] if mean == "mean" and runs == ["one run"] else f"{mean} ({', or '.join(runs)})")
+    return f"Published: {'; '.join(parts)}." if parts else ""
 
 
 def runs_lines(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -315,6 +315,38 @@ def test_a_spread_of_a_secondary_source_is_shown_and_not_judged_with(runs: Path)
     assert "[spread D: secondary source]" in FILES["md"](collected(document)).replace("\\", "")
 
 
+def test_what_follows_the_published_numbers_is_said_beside_ours(runs: Path) -> None:
+    document = json.loads(json.dumps(DOCUMENT))
+
+    def said(**changes: Any) -> str:
+        found = collected({**document, **changes})
+        text = FILES["md"](found)
+        (line,) = (each for each in text.splitlines() if each.startswith("Published: "))
+        assert "\n\n".join(["Ours: mean ± standard deviation (number of runs).", line]) in text
+        assert line.replace("±", r"$\pm$").replace("%", r"\%") in FILES["tex"](found)
+        return line.removeprefix("Published: ")
+
+    assert said() == "mean ± standard deviation (5 runs); without ± (5 runs)."
+    del document["rows"]["none"]["published"]
+    assert said(spread="sem", n=20) == "mean ± standard error of the mean (20 runs)."
+    assert said(n=None) == "mean ± standard deviation (number of runs not known)."
+    document["rows"]["fast"]["published"]["accuracy"] = {"printed": "12.00 ± 1.00", "n": 3}
+    assert said() == "mean ± standard deviation (3 or 5 runs)."
+    for row in ("slow", "fast"):
+        document["rows"][row]["published"]["accuracy"] = "12.00"
+    assert (said(), said(n=1), said(n=None)) == ("mean (5 runs).", "one run.", "mean (number of runs not known).")
+
+
+def test_a_printed_spread_that_is_too_wide_alone_is_told_from_too_few_seeds(runs: Path) -> None:
+    document = json.loads(json.dumps(DOCUMENT))
+    document["columns"]["accuracy"]["tolerance"] = 0.1
+    mean = cell(collected(), "fast")["ours"]["mean"]
+    wide = "interval too wide (no number of seeds would do: the printed spread alone is wider)"
+    for spread, words in ((" ± 9.00", wide), ("", "interval too wide (100 seeds would not do)")):
+        document["rows"]["fast"]["published"]["accuracy"] = f"{mean:.2f}{spread}"
+        assert f"| {words} |" in FILES["md"](collected(document))
+
+
 def test_files_are_safe_to_open(runs: Path) -> None:
     document = json.loads(json.dumps(DOCUMENT))
     document["rows"]["fast"]["title"] = "=HYPERLINK(1) | <script> $x$ & 5%_"

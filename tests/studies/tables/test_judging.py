@@ -58,6 +58,23 @@ def test_a_too_wide_interval_says_how_many_seeds_would_do() -> None:
     assert judge(50.0, 2.0, 400, spread, unit=0.0, tolerance=9.0).seeds is None, "it is not too wide"
     borrowed = judge(50.0, None, None, spread, unit=0.0, tolerance=1.0)
     assert (borrowed.verdict, borrowed.seeds) == ("interval too wide", None), "one printed run stays one run"
+    assert not borrowed.hopeless, "no spread is printed"
+
+
+def test_no_number_of_seeds_would_do_where_the_printed_spread_alone_is_wider() -> None:
+    def found(sd: float, n: int | None, tolerance: float, spread: float = 1.0) -> tuple[int | None, bool]:
+        ours = [50 - spread, 50.0, 50 + spread]
+        judgement = judge(50.0, sd, n, ours, unit=0.0, tolerance=tolerance)
+        assert judgement.verdict == "interval too wide"
+        return judgement.seeds, judgement.hopeless
+
+    alone = 2.0930241 * 2.0 / math.sqrt(20)  # t of 19 degrees of freedom: h if our mean were exact
+    assert found(2.0, 20, 0.95 * alone) == (None, True)
+    assert found(2.0, 20, 1.05 * alone, spread=9.0) == (None, False), "more than 100 seeds would do"
+    assert found(2.0, 20, 1.5 * alone)[0] is not None
+    assert found(2.0, None, 1.9 * 2.0) == (None, True), "without a printed number of runs"
+    # h of two printed runs has its minimum where ours are about as uncertain: t of 4 degrees of freedom · √2.
+    assert found(2**0.5, 2, 6.0, spread=40.0) == (None, False), "a finite number would do, and the limit would not"
 
 
 def _same_spread(n: int) -> list[float]:

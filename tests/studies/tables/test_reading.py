@@ -99,7 +99,7 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         (
             "columns.accuracy.quantity",
             "metrics.act",
-            "columns.accuracy.quantity=metrics.act: no run records it. Did you mean metrics.acc? Choose from: metrics.a",
+            "columns.accuracy.quantity=metrics.act: no run records it. Did you mean metrics.acc? Choose from: metrics.",
         ),
         ("columns.accuracy.quantity", {"updates_to": {}}, "columns.accuracy.quantity.updates_to.accuracy: is missing."),
         (

@@ -68,8 +68,29 @@ def test_files_keep_the_rows_and_seeds_that_a_command_does_not_choose(
     changed = json.loads((files / "tiny,optimizer.weight_decay=0.1.json").read_text())
     slow, _, fast, *_ = (cell for row in changed["rows"] for cell in row["cells"])
     assert (slow["reason"], slow["ours"]["n"]) == ("other optimizer.weight_decay than published", 1)
+    assert changed["changed"] == {"optimizer.weight_decay=0.1": ["0.0"]}
     assert (fast["reason"], fast["ours"]) == ("not run", None)
     assert {path: path.read_bytes() for path in files.glob("tiny.[cjmt]*")} == whole
+
+
+def test_every_format_says_what_the_command_line_changed_and_not_where_runs_are_made(
+    gradinc: Command, document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["rows"]["fast"]["overrides"].append("budget.epochs=3")
+    write_table(tmp_path / "conf", document)
+    files, tiny = tmp_path / "outputs" / "tables", ("table", "tiny", "--config-dir", "conf", "--collect", "--to")
+    place = ("data.root=elsewhere", "threads=2", "device=cpu", "budget.epochs=1")
+    line = "Changed on the command line: budget.epochs=1 (the table has 3)."
+    assert line in " ".join(gradinc(*tiny, str(files), *place).out.split())
+    name = "tiny,budget.epochs=1"
+    assert {path.name.removesuffix(path.suffix) for path in files.iterdir()} == {name}
+    assert json.loads((files / f"{name}.json").read_text())["changed"] == {"budget.epochs=1": ["3"]}
+    assert line in (files / f"{name}.md").read_text().replace("\\", "")
+    assert (files / f"{name}.tex").read_text().count(line) == 2, "above and below the table"
+    gradinc(*tiny, str(files), "budget.epochs=2")
+    assert "budget.epochs=2 (the table has 1 or 3)." in (files / "tiny,budget.epochs=2.md").read_text()
+    gradinc(*tiny, str(files), *place[:3])
+    assert "Changed" not in (files / "tiny.md").read_text() + (files / "tiny.tex").read_text()
 
 
 def test_the_command_below_a_cell_makes_its_runs(gradinc: Command, trained: Path, tmp_path: Path) -> None:
@@ -153,6 +174,7 @@ def test_a_run_that_diverges_is_told_and_is_not_tried_again(
     assert gradinc(*tiny).code == 1, "it is as bad as it was"
     assert gradinc(*tiny, "--collect").code == 1
     assert gradinc("report", "outputs/tables/tiny.json").code == 0
+    assert "<title>A table for tests</title>" in (tmp_path / "reports" / "tiny.html").read_text()
 
 
 def test_a_dry_run_has_a_line_for_each_run_and_for_each_row_that_is_not_built(
