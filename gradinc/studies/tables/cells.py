@@ -101,7 +101,7 @@ def with_seeds(cell: Cell, seeds: Collection[int]) -> Cell:
     return replace(cell, jobs={seed: job for seed, job in cell.jobs.items() if seed in seeds})
 
 
-def changes(cells: Iterable[Cell]) -> dict[str, list[str]]:
+def changes_made(cells: Iterable[Cell]) -> dict[str, list[str]]:
     """Return the user's overrides that change what is computed, each with the different values that the table has."""
     found: dict[str, dict[str, None]] = {}
     for cell in cells:
@@ -115,7 +115,7 @@ def file_name(table: Table, cells: Sequence[Cell]) -> str:
 
     A table that the user's overrides have changed is another one: ``der_rotated,data=fashion_mnist``.
     """
-    return as_name(",".join([table.name, *changes(cells)]))
+    return as_name(",".join([table.name, *changes_made(cells)]))
 
 
 def reader(config_dirs: Sequence[Path]) -> Read:

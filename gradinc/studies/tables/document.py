@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from gradinc.records.statistics import SpreadKind
-from gradinc.studies.tables.cells import Cell, changes
+from gradinc.studies.tables.cells import Cell, changes_made
 from gradinc.studies.tables.collecting import MeasuredRun, SeedResult, averaged, common_code, left_out, seed_results
 from gradinc.studies.tables.judging import (
     BY_DIFFERENT_CODE,
@@ -47,7 +47,7 @@ def table_document(
         "data": table.data,
         "budget": table.budget,
         "protocol": list(table.protocol),
-        "changed": changes(cells),
+        "changed": changes_made(cells),
         "rule": RULE if any(row.published for row in table.rows.values()) else None,
         "spread": spread,
         "grades": {grade: GRADES[grade] for grade in sorted(_grades(table))},
