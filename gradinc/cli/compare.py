@@ -12,13 +12,13 @@ from gradinc.base.errors import UserError
 from gradinc.base.text import print_columns, print_json, print_warnings, printable
 from gradinc.cli.arguments import Parser
 from gradinc.cli.result_options import (
+    add_label_option,
     add_result_options,
+    chosen_labels,
     chosen_metrics,
-    difference_rows,
     document_of,
-    legend,
     print_blocks,
-    setting_rows,
+    print_settings,
     settle_files,
     shortened,
     write_formats,
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     if len(runs) < 2:
         found = f"needs two runs or more, and {' '.join(options.runs) or options.output} is {len(runs) or 'none'}"
         raise UserError("gradinc compare", found, "Give others; gradinc runs lists them")
-    table = result_table(runs, chosen_metrics(options))
+    table = _labelled(result_table(runs, chosen_metrics(options)), chosen_labels(options))
     by_setting = _by_setting(options, table)
     if by_setting:
         key = options.sort or table.metrics[0]
@@ -67,12 +67,22 @@ def _by_setting(options: Namespace, table: ResultTable) -> bool:
     """Return whether settings are compared: on request, if there are several runs of them, or too many runs."""
     if options.by is not None:
         return bool(options.by == "setting")
-    asked = any(
+    asked = bool(options.label) or any(
         getattr(options, name) is not None
         for name in ("against", "metrics", "sort", "spread", "csv", "parquet", "latex")
     )
     several = 1 < len(table.settings) < len([run for run in table.runs if run.config and run.status != "damaged"])
     return asked or several or len(table.runs) > SIDE_BY_SIDE
+
+
+def _labelled(table: ResultTable, labels: dict[str, str]) -> ResultTable:
+    """Return the table with labels of its metrics, and of its settings, which are named as after ``--against``."""
+    from gradinc.records.results import named_setting
+
+    def whole(name: str) -> str:
+        return name if name in table.metrics else named_setting(table, name, f"--label {name}={labels[name]}").name
+
+    return replace(table, labels={whole(name): label for name, label in labels.items()})
 
 
 def _higher_is_better(table: ResultTable) -> bool:
@@ -82,15 +92,13 @@ def _higher_is_better(table: ResultTable) -> bool:
 def _show_settings(table: ResultTable, base: RunGroup | None, options: Namespace) -> None:
     if options.json:
         differences = table.differences(base) if base is not None else []
-        plain = [{"setting": each.name, "metric": each.metric, **_interval(each.found)} for each in differences]
-        against = None if base is None else base.name
+        plain = [
+            {"setting": table.named(each.name), "metric": each.metric, **_interval(each.found)} for each in differences
+        ]
+        against = None if base is None else table.named(base.name)
         print_json({"settings": document_of(table), "against": against, "differences": plain})
         return
-    print_blocks(setting_rows(table, options.spread))
-    if base is not None and any(each.found is not None for each in table.differences(base)):
-        print(f"\nDifferences from {printable(base.name)}, paired by seed")
-        print_blocks(difference_rows(table, base))
-    print(f"\n{legend(options.spread)}")
+    print_settings(table, base, options.spread)
 
 
 def _interval(found: Any) -> dict[str, Any]:
@@ -150,11 +158,13 @@ def _parser() -> Parser:
         "gradinc compare outputs/RUN outputs/RUN …\n"
         "gradinc compare outputs --metrics acc,bwt,forgetting --against finetune\n"
         "gradinc compare outputs strategy=er,finetune 'optimizer.lr<0.1' --latex table.tex --spread ci95\n"
+        "gradinc compare outputs --latex --label 'er=Experience replay' --label acc=Accuracy\n"
         "gradinc compare 'digits-cnn-*'     # or the end of a name: ef31df18",
     )
     text = "a run, a directory of runs, a pattern, the beginning of names, or a condition key=value"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     add_result_options(parser)
+    add_label_option(parser)
     parser.add_argument("--against", metavar="SETTING", help="differences from this setting (default: the first one)")
     parser.add_argument("--sort", metavar="KEY", help="order by this key or number, the smallest first")
     parser.add_argument("--reverse", action="store_true", help="reverse the order")

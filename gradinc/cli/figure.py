@@ -9,6 +9,7 @@ from pathlib import Path
 from gradinc.base.errors import UserError
 from gradinc.base.text import print_warnings, printable
 from gradinc.cli.arguments import Parser
+from gradinc.cli.result_options import add_label_option, chosen_labels
 
 _METRICS = {"curves": ["validation.accuracy"]}
 """Metrics of kinds that do not show results."""
@@ -27,15 +28,15 @@ def main(arguments: Sequence[str]) -> int:
     if file.suffix not in FORMATS:
         raise UserError(f"--to {options.to}", "unknown format", f"Give a name that ends in {', '.join(FORMATS)}")
     width, height = _inches("--width", options.width, WIDTHS), _inches("--height", options.height, {})
-    labels = dict(_pair(text) for text in options.label)
+    labels = chosen_labels(options)
     runs = found_and_chosen(options.runs, options.output)
     print_warnings(doubts(runs))
     asked = [name for name in (options.metrics or "").split(",") if name] or None
     metrics = asked or _METRICS.get(options.kind) or default_metrics(runs)[:1]
-    table = result_table(runs, metrics)
+    table = result_table(runs, metrics, labels)
     if options.sort:
         table = replace(table, settings=sorted_settings(table, options.sort, reverse=options.reverse))
-    request = Request(table, width or WIDTHS["column"], height, options.over, options.key, labels)
+    request = Request(table, width or WIDTHS["column"], height, options.over, options.key)
     save_figure(draw(options.kind, request), file)
     if not options.quiet:
         print(f"{printable(file)}  {len(table.settings)} settings, {len(runs)} runs")
@@ -53,13 +54,6 @@ def _inches(option: str, text: str | None, named: dict[str, float]) -> float | N
         words = f"{', '.join(named)} or " if named else ""
         raise UserError(f"{option} {text}", f"need {words}a number of inches", f"Such as {option} 3.25")
     return number
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, label = text.rpartition("=")
-    if not equals or not name:
-        raise UserError(f"--label {text}", "need NAME=LABEL", "Such as --label 'er=Experience replay'")
-    return name, label
 
 
 def _parser() -> Parser:
@@ -89,7 +83,7 @@ def _parser() -> Parser:
     width = "column (3.25 inches, the default), text (5.5), page (6.75), or inches"
     parser.add_argument("--width", metavar="WIDTH", help=width)
     parser.add_argument("--height", metavar="INCHES", help="height (default: from the width)")
-    parser.add_argument("--label", action="append", default=[], metavar="NAME=LABEL", help="another name in the figure")
+    add_label_option(parser)
     parser.add_argument("--sort", metavar="KEY", help="order of settings, by a key or a number")
     parser.add_argument("--reverse", action="store_true", help="reverse the order")
     parser.add_argument("--output", default="outputs", metavar="DIR", help="directory of runs given by name")

@@ -23,9 +23,9 @@ def latex_of(table: ResultTable, base: RunGroup | None, kind: SpreadKind) -> str
     for one in table.settings:
         found = [table.found(one, name) for name in table.metrics]
         numbers = [_number(table, name, each, kind) for name, each in zip(table.metrics, found, strict=True)]
-        rows.append([latex_escaped(one.name), latex_counts([_count(each) for each in found]), *numbers])
+        rows.append([latex_escaped(table.named(one.name)), latex_counts([_count(each) for each in found]), *numbers])
     comment = f"Mean and {SPREADS[kind]}; n: number of runs. Written by gradinc."
-    text = latex_table(["", "$n$", *_heads(table)], rows, comment=comment)
+    text = latex_table(["", "$n$", *_heads(table)], rows, comment=comment, notes=[latex_escaped(table.equal_runs())])
     return text if base is None else text + _differences(table, base)
 
 
@@ -38,18 +38,19 @@ def _differences(table: ResultTable, base: RunGroup) -> str:
         return ""
     rows = [
         [
-            latex_escaped(name),
+            latex_escaped(table.named(name)),
             latex_counts([_count(found) for _, found in row]),
             *(_interval(table, metric, found) for metric, found in row),
         ]
         for name, row in by_name.items()
     ]
-    comment = f"Mean difference from {base.name}, paired by seed, with Student's 95 % interval."
-    return "\n" + latex_table(["difference", "pairs", *_heads(table)], rows, comment=comment)
+    comment = f"Mean difference from {table.named(base.name)}, paired by seed, with Student's 95 % interval."
+    notes = [latex_escaped(table.equal_pairs(base))]
+    return "\n" + latex_table(["difference", "pairs", *_heads(table)], rows, comment=comment, notes=notes)
 
 
 def _heads(table: ResultTable) -> list[str]:
-    return [latex_escaped(name) + (r" (\%)" if name in table.shares else "") for name in table.metrics]
+    return [latex_escaped(table.named(name)) + (r" (\%)" if name in table.shares else "") for name in table.metrics]
 
 
 def _count(found: Estimate | None) -> int:

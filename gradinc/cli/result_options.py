@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import get_terminal_size
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from gradinc.base.errors import UserError
@@ -42,6 +43,25 @@ def add_result_options(parser: Parser) -> None:
         text = "write " + {"csv": "CSV", "latex": "LaTeX", "parquet": "Parquet"}[name]
         where = "a file" if name == "parquet" else "a file, or without one to the terminal"
         parser.add_argument(f"--{name}", nargs="?", const="-", metavar=f"FILE{ending}", help=f"{text} to {where}")
+
+
+def add_label_option(parser: Parser) -> None:
+    """Add the option of other names, which `gradinc compare` and `gradinc figure` share."""
+    text = "another name of a setting or a metric in what is shown"
+    parser.add_argument("--label", action="append", default=[], metavar="NAME=LABEL", help=text)
+
+
+def chosen_labels(options: argparse.Namespace) -> dict[str, str]:
+    """Return the names after ``--label`` by the names that they replace.
+
+    Raises:
+        UserError: an option is no pair.
+    """
+    pairs = {text: text.rpartition("=") for text in options.label}
+    for text, (name, _, _) in pairs.items():
+        if not name:
+            raise UserError(f"--label {text}", "need NAME=LABEL", "Such as --label 'er=Experience replay'")
+    return {name: label for name, _, label in pairs.values()}
 
 
 def settle_files(options: argparse.Namespace, words: list[str]) -> None:
@@ -102,10 +122,10 @@ def setting_rows(table: ResultTable, spread: SpreadKind | None = None) -> list[l
     """
     from gradinc.records.results import value_text
 
-    rows = [["setting", "n", *(f"{name}, %" if name in table.shares else name for name in table.metrics)]]
+    rows = [["setting", "n", *_heads(table)]]
     for one in table.settings:
         count = f"{len(one.finished)}" if len(one.finished) == len(one.runs) else f"{len(one.finished)}/{len(one.runs)}"
-        cells = [one.name, count]
+        cells = [table.named(one.name), count]
         for name in table.metrics:
             found, share = table.found(one, name), name in table.shares
             if found is None:
@@ -121,10 +141,22 @@ def setting_rows(table: ResultTable, spread: SpreadKind | None = None) -> list[l
     return rows
 
 
-def legend(spread: SpreadKind | None) -> str:
-    """Return the meaning of the numbers in `setting_rows`."""
+def print_settings(table: ResultTable, base: RunGroup | None, spread: SpreadKind | None) -> None:
+    """Print the settings, their differences from one of them, and the meaning of the numbers.
+
+    Args:
+        base: the setting that the others are compared with, None for no differences.
+    """
+    print_blocks(setting_rows(table, spread))
+    notes = [table.equal_runs()]
+    if base is not None and any(each.found is not None for each in table.differences(base)):
+        print(f"\nDifferences from {printable(table.named(base.name))}, paired by seed")
+        print_blocks(difference_rows(table, base))
+        notes.append(table.equal_pairs(base))
     beside = " [95 % interval of the mean, Student]" if spread is None else ""
-    return f"mean ± {SPREADS[spread or 'sd']}{beside}; n: finished runs"
+    print(f"\nmean ± {SPREADS[spread or 'sd']}{beside}; n: finished runs")
+    for note in filter(None, notes):
+        print(fill(printable(note), get_terminal_size().columns))
 
 
 def difference_rows(table: ResultTable, base: RunGroup) -> list[list[str]]:
@@ -134,14 +166,17 @@ def difference_rows(table: ResultTable, base: RunGroup) -> list[list[str]]:
     by_name: dict[str, list[str]] = {}
     for each in table.differences(base):
         share, found = each.metric in table.shares, each.found
-        cells = by_name.setdefault(each.name, [each.name, "0" if found is None else str(found.count)])
+        cells = by_name.setdefault(each.name, [table.named(each.name), "0" if found is None else str(found.count)])
         text = NONE if found is None else _signed(value_text(found.mean, share=share))
         if found is not None and found.interval is not None:
             low, high = (_signed(value_text(end, share=share)) for end in found.interval)
             text += f" [{low}, {high}]"
         cells.append(text)
-    heads = [f"{name}, %" if name in table.shares else name for name in table.metrics]
-    return [["difference", "pairs", *heads], *by_name.values()]
+    return [["difference", "pairs", *_heads(table)], *by_name.values()]
+
+
+def _heads(table: ResultTable) -> list[str]:
+    return [table.named(name) + (", %" if name in table.shares else "") for name in table.metrics]
 
 
 def _signed(text: str) -> str:
@@ -189,6 +224,6 @@ def document_of(table: ResultTable) -> list[dict[str, Any]]:
             name: dict(zip(("mean", "sd", "low", "high", "n"), (record[name + end] for end in ends), strict=True))
             for name in table.metrics
         }
-        document = {"setting": one.name, "values": one.values, "runs": [run.name for run in one.runs]}
+        document = {"setting": table.named(one.name), "values": one.values, "runs": [run.name for run in one.runs]}
         settings.append({**document, "n": len(one.finished), "metrics": numbers})
     return settings

@@ -19,9 +19,7 @@ from gradinc.cli.result_options import (
     add_result_options,
     chosen_metrics,
     document_of,
-    legend,
-    print_blocks,
-    setting_rows,
+    print_settings,
     settle_files,
     shortened,
     write_formats,
@@ -65,8 +63,7 @@ def _show_settings(table: Any, runs: Sequence[Any], options: Namespace) -> None:
     if options.json:
         print_json(document_of(table))
     elif table.settings:
-        print_blocks(setting_rows(table, options.spread))
-        print(f"\n{legend(options.spread)}")
+        print_settings(table, None, options.spread)
     else:
         print(_nothing(runs), file=sys.stderr)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 from statistics import fmean
@@ -126,12 +126,18 @@ class ResultTable:
         metrics: names of the numbers.
         keys: the keys in which settings differ.
         settings: the settings, in the order of the table.
+        labels: other names of settings and metrics, for what is shown.
     """
 
     runs: Sequence[RecordedRun]
     metrics: Sequence[str]
     keys: Sequence[str]
     settings: Sequence[RunGroup]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, name: str) -> str:
+        """Return the name under which a setting or a metric is shown."""
+        return self.labels.get(name, name)
 
     @cached_property
     def shares(self) -> set[str]:
@@ -160,7 +166,8 @@ class ResultTable:
         apart = {} if base is None else {(each.name, each.metric): each.found for each in self.differences(base)}
         records = []
         for one in self.settings:
-            record: dict[str, Any] = {"setting": one.name, **one.values, "runs": len(one.runs), "n": len(one.finished)}
+            record: dict[str, Any] = {"setting": self.named(one.name), **one.values}
+            record |= {"runs": len(one.runs), "n": len(one.finished)}
             for metric in self.metrics:
                 found = self.found(one, metric)
                 low, high = (None, None) if found is None or found.interval is None else found.interval
@@ -170,18 +177,30 @@ class ResultTable:
                 record[f"{metric}_n"] = 0 if found is None else found.count
                 if base is not None:
                     record |= _difference(metric, apart.get((one.name, metric)))
-            records.append(record if base is None else {**record, "against": None if one is base else base.name})
+            if base is not None:
+                record["against"] = None if one is base else self.named(base.name)
+            records.append(record)
         return _with_numbers(records, self.keys)
 
     def by_run(self) -> list[dict[str, Any]]:
         """Return a record for each run: its name, state, setting, seed, keys and metrics."""
-        names = {id(run): one.name for one in self.settings for run in one.runs}
+        names = {id(run): self.named(one.name) for one in self.settings for run in one.runs}
         records = []
         for run, values in zip(self.runs, named_settings(self.runs), strict=True):
             record: dict[str, Any] = {"run": run.name, "status": run.status, "setting": names.get(id(run))}
             record |= {key: values.get(key) for key in dict.fromkeys(["seed", "strategy", *self.keys])}
             records.append({**record, **{name: value_of(run, name) for name in self.metrics}, "path": str(run.path)})
         return _with_numbers(records, ["seed", *self.keys])
+
+    def equal_runs(self) -> str:
+        """Return a note on settings whose runs all have the same number: their interval has width 0."""
+        pairs = ((one, name) for name in self.metrics for one in self.settings)
+        return _equal("runs", ((self.named(one.name), self.named(name), self.found(one, name)) for one, name in pairs))
+
+    def equal_pairs(self, base: RunGroup) -> str:
+        """Return a note on settings whose differences from another one are the same for every seed."""
+        found = self.differences(base)
+        return _equal("pairs", ((self.named(each.name), self.named(each.metric), each.found) for each in found))
 
     def differences(self, base: RunGroup) -> list[PairedDifference]:
         """Return the differences of other settings on the same data from one setting, in every metric."""
@@ -197,8 +216,13 @@ class ResultTable:
         return found
 
 
-def result_table(runs: Sequence[RecordedRun], metrics: Sequence[str] | None = None) -> ResultTable:
+def result_table(
+    runs: Sequence[RecordedRun], metrics: Sequence[str] | None = None, labels: Mapping[str, str] | None = None
+) -> ResultTable:
     """Return the numbers of some runs.
+
+    Args:
+        labels: other names of settings and metrics.
 
     Raises:
         UserError: no run has one of the metrics.
@@ -206,7 +230,7 @@ def result_table(runs: Sequence[RecordedRun], metrics: Sequence[str] | None = No
     for name in metrics or ():
         check_metric(name, runs)
     keys, settings = group(runs)
-    return ResultTable(runs, list(metrics) if metrics else default_metrics(runs), keys, settings)
+    return ResultTable(runs, list(metrics) if metrics else default_metrics(runs), keys, settings, labels or {})
 
 
 def sorted_settings(table: ResultTable, key: str, *, reverse: bool = False) -> list[RunGroup]:
@@ -235,7 +259,7 @@ def named_setting(table: ResultTable, name: str, where: str) -> RunGroup:
         UserError: no setting, or several, have this name.
     """
     value = name.partition("=")[2] or name
-    same = [one for one in table.settings if one.name in (name, value)]
+    same = [one for one in table.settings if one.name in (name, value) or table.named(one.name) == name]
     same = same or [one for one in table.settings if value in (one.name.split(), *one.values.values())]
     if len(same) != 1:
         names = [one.name for one in table.settings]
@@ -246,6 +270,16 @@ def named_setting(table: ResultTable, name: str, where: str) -> RunGroup:
 def value_text(value: float | None, *, share: bool) -> str:
     """Return a number with four digits, or a share in percent with two decimals and without the sign."""
     return percent_text(value, 2).removesuffix(" %") if share else number_text(value)
+
+
+def _equal(what: str, found: Iterable[tuple[str, str, Estimate | None]]) -> str:
+    """Return the note on estimates of equal numbers, given with their setting and metric; empty without one."""
+    equal: defaultdict[str, list[str]] = defaultdict(list)
+    for setting, metric, each in found:
+        if each is not None and each.deviation == 0:
+            equal[metric].append(setting)
+    listed = [f"{key} of {names[0] if len(names) == 1 else f'{len(names)} settings'}" for key, names in equal.items()]
+    return f"all {what} are equal: {', '.join(listed)}" if listed else ""
 
 
 def _difference(metric: str, found: Estimate | None) -> dict[str, Any]:

@@ -104,9 +104,44 @@ def test_latex_has_a_row_for_each_setting_with_its_n_and_the_chosen_spread(gradi
     assert latex_tables(gradinc(*words).out)[0] == latex_tables(gradinc(*words, "--spread", "sd").out)[0]
 
 
+def test_an_interval_of_width_0_is_explained(gradinc: Any, sixty: Path) -> None:
+    """Every run has the same bwt and no two have the same acc; er and finetune are the same in both."""
+    words = ("compare", "outputs", "strategy=er,finetune", "optimizer.lr=0.1", "--against", "er", "-m", "acc,bwt")
+    notes = ["all runs are equal: bwt of 2 settings", "all pairs are equal: acc of finetune, bwt of finetune"]
+    assert gradinc(*words).out.splitlines()[-2:] == notes
+    for note in notes:
+        assert rf"{{\footnotesize {note}}}" in gradinc(*words, "--latex").out
+    assert "equal" not in gradinc("compare", "outputs", "strategy=er", "--metrics", "acc").out.partition("all pairs")[0]
+    assert "all runs are equal: bwt of" in gradinc("runs", "strategy=er", "optimizer.lr=0.1", "--by", "setting").out
+
+
+def test_labels_replace_names_of_settings_and_metrics(gradinc: Any, sixty: Path) -> None:
+    words = ("compare", "outputs", "strategy=er", "--metrics", "acc,bwt", "--against", "0.03")
+    labels = ("--label", "lr=0.03=middle & slow", "--label", "0.1=fast", "--label", "acc=Accuracy")
+    shown = gradinc(*words, *labels).out
+    assert "Differences from middle & slow, paired" in shown
+    assert "Accuracy, %" in shown
+    names = {line.partition("  ")[0] for line in shown.splitlines()}
+    assert {"lr=0.01", "fast"} <= names
+    assert not {"lr=0.1", "lr=0.03"} & names
+    settings, differences = latex_tables(gradinc(*words, *labels, "--latex").out)
+    assert settings[0] == ["", "$n$", r"Accuracy (\%)", r"bwt (\%)"]
+    assert {row[0] for row in settings} >= {r"middle \& slow", "fast"}
+    assert "fast" in [row[0] for row in differences]
+    table = read_csv(StringIO(gradinc(*words, *labels, "--csv").out))
+    assert set(table["setting"]) == {"middle & slow", "fast", "lr=0.01", "lr=0.003"}
+    assert set(table["against"].dropna()) == {"middle & slow"}
+    assert "acc" in table
+    assert json.loads(gradinc(*words, *labels, "--json").out)["against"] == "middle & slow"
+    again = (*words[:-1], "middle & slow", *labels)
+    assert gradinc(*again).out == shown
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["compare", "outputs", "--label", "err=x"], "--label err=x: names 0 of the settings. Choose from: "),
+        (["compare", "outputs", "--label", "er"], "--label er: need NAME=LABEL. Such as --label 'er=Experience "),
         (["runs", "--parquet"], "--parquet: needs a file. Give --parquet FILE.parquet.\n"),
         (["runs", "--csv", "x.txt"], "--csv x.txt: does not end in .csv. Give FILE.csv.\n"),
         (["compare", "outputs", "--against", "zz"], "--against zz: names 0 of the settings. Choose from:"),

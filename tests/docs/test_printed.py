@@ -103,7 +103,7 @@ def write_data() -> None:
     x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     np.savez("FILE.npz", x=x, y=np.arange(60) % 3)
     lines = [",".join([*(f"{value:.3f}" for value in row), str(label % 3)]) for label, row in enumerate(x)]
-    Path("FILE.csv").write_text("\n".join(["a,b,c,d,label", *lines]) + "\n")
+    Path("FILE.csv").write_text("\n".join(["rooms,area,age,price,label", *lines]) + "\n")
     block = re.findall(r"^```yaml\n# (mine/\S+)\n(.*?)^```", (ROOT / "docs/tables.md").read_text(), re.M | re.S)
     for name, text in block:
         Path(name).parent.mkdir(parents=True)
@@ -121,7 +121,7 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with contextlib.chdir(folder):
         write_data()
         page = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
-        (sweep,) = re.findall(r"^\$ gradinc (train -m .+)$", page, re.MULTILINE)
+        sweep, *_ = re.findall(r"^\$ gradinc (train -m .+)$", page, re.MULTILINE)
         assert main([*sweep.split(), *SMALL]) == 0
         for rate in ("0.05", "0.1"):
             assert main(["train", "model=cnn", f"optimizer.lr={rate}", *SMALL]) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gradinc.base.errors import UserError
@@ -45,7 +45,6 @@ class Request:
         width, height: size in inches; without a height it follows from the width.
         over: the horizontal axis of curves.
         key: the key on the horizontal axis of a sweep.
-        labels: other names of settings and metrics.
     """
 
     table: ResultTable
@@ -53,11 +52,6 @@ class Request:
     height: float | None = None
     over: str = "samples"
     key: str | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-
-    def named(self, name: str) -> str:
-        """Return the name in the figure."""
-        return self.labels.get(name, name)
 
 
 def draw(kind: str, request: Request) -> Any:
@@ -85,10 +79,10 @@ def draw_curves(request: Request) -> Any:
         for index, one in enumerate(table.settings):
             line, band = with_interval([curve(run, request.over, *keys) for run in one.drawn], between)
             any_line |= bool(line)
-            _line(axis, index, request.named(one.name), line, band, scale=100 if share else 1)
+            _line(axis, index, table.named(one.name), line, band, scale=100 if share else 1)
         if not any_line:
             raise UserError(name, f"no log has it over {request.over}", "Such as train.loss or validation.accuracy")
-        label_axes(axis, request.over, _with_unit(request.named(name.replace(".", " ")), share))
+        label_axes(axis, request.over, _with_unit(table.named(name.replace(".", " ")), share))
         if not share and keys[-1] == "loss":
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter("{x:g}")
@@ -105,7 +99,7 @@ def draw_average(request: Request) -> Any:
         found = [mean_accuracy(matrix) for matrix in _matrices(one)]
         line, band = with_interval(found, (0.0, 1.0))
         tasks = max(tasks, *(int(x) for x, _ in line)) if line else tasks
-        _line(axis, index, request.named(one.name), line, band, scale=100, marker=marker_of(index))
+        _line(axis, index, request.table.named(one.name), line, band, scale=100, marker=marker_of(index))
     label_axes(axis, "tasks learnt", "average accuracy (%)")
     whole_ticks(axis, tasks)
     finish(request.height, figure, [axis])
@@ -129,7 +123,7 @@ def draw_tasks(request: Request) -> Any:
             axis.plot([x for x, _ in mean], [100 * y for _, y in mean], color="black", linewidth=1.6)
         label_axes(axis, "tasks learnt", "accuracy (%)")
         whole_ticks(axis, count)
-        axis.set_title(request.named(one.name))
+        axis.set_title(request.table.named(one.name))
         axis.set_ylim(-2, 102)
     finish(request.height, figure, axes)
     return figure
@@ -146,7 +140,7 @@ def draw_online(request: Request) -> Any:
     errors = are_errors(curves)
     for index, (one, found) in enumerate(curves.items()):
         line, band = mean_of_tasks(found, errors=errors, parts=TASK_POINTS)
-        _line(axis, index, request.named(one.name), line, band, scale=1 if errors else 100)
+        _line(axis, index, request.table.named(one.name), line, band, scale=1 if errors else 100)
     label_axes(axis, "task", "online MSE" if errors else "online accuracy (%)", zero=False)
     if max(len(points) for found in curves.values() for points in found) <= _MOST_POINTS:
         whole_ticks(axis, max(int(x) for found in curves.values() for points in found for x, _ in points))
@@ -165,7 +159,7 @@ def draw_matrices(request: Request) -> Any:
         values = [[math.nan if value is None else 100 * value for value in row] for row in rows]
         image = axis.imshow(values, vmin=0, vmax=100, cmap="cividis", aspect="auto")
         axis.grid(visible=False)
-        axis.set_title(request.named(one.name))
+        axis.set_title(request.table.named(one.name))
         axis.set_xlabel("accuracy on task")
         axis.set_ylabel("after task")
         step = 1 + (len(found[0]) - 1) // 10
@@ -195,11 +189,11 @@ def draw_bars(request: Request) -> Any:
             low, high = (scale * end for end in found.interval) if found.interval else (mean, mean)
             axis.bar(index, mean, color=colour(index), width=0.7)
             axis.errorbar(index, mean, [[mean - low], [high - mean]], color="black", capsize=2, linewidth=0.8)
-        names = [request.named(one.name) for one in table.settings]
+        names = [table.named(one.name) for one in table.settings]
         room = request.width / axis.get_gridspec().ncols - 0.5
         axis.set_xticks(range(len(names)), names, **slant(names, room))
         axis.grid(visible=False, axis="x")
-        axis.set_ylabel(_with_unit(request.named(name), name in table.shares))
+        axis.set_ylabel(_with_unit(table.named(name), name in table.shares))
     return figure
 
 
@@ -227,15 +221,15 @@ def draw_sweep(request: Request) -> Any:
             xs, means = [p[0] for p in points], [p[1] for p in points]
             errors = [[p[1] - p[2] for p in points], [p[3] - p[1] for p in points]]
             style = {**look(index), "marker": marker_of(index), "capsize": 2, "elinewidth": 0.7}
-            axis.errorbar(xs, means, errors, label=request.named(family), **style)
+            axis.errorbar(xs, means, errors, label=table.named(family), **style)
         if numeric and min(places.values()) > 0 and max(places.values()) / min(places.values()) >= WIDE_RANGE:
             axis.set_xscale("log")
         if not numeric:
             axis.set_xticks(list(places.values()), values)
         label_axes(
             axis,
-            request.named(short(key, table.keys)),
-            _with_unit(request.named(name), name in table.shares),
+            table.named(short(key, table.keys)),
+            _with_unit(table.named(name), name in table.shares),
             zero=False,
         )
     finish(request.height, figure, axes)
