@@ -24,6 +24,7 @@ EXTENDED = {
     "gradinc.core.metric.Metric": "metrics",
     "gradinc.core.criterion_setting.CriterionSetting": "criteria that depend on the data",
     "gradinc.core.view.LearnerView": "what a method or a rule may use of the learner",
+    "gradinc.core.memory.Memory": "memories of past rows",
     "gradinc.core.window.Window": "the micro-batches of one update",
     "gradinc.data.batch.Batch": "one micro-batch",
     "gradinc.data.task.Task": "one task",
@@ -31,7 +32,10 @@ EXTENDED = {
     "gradinc.data.experience.Experience": "streams",
 }
 
-VALUES = "gradinc.config.values"
+MODULES = {
+    "gradinc.config.values": "Types of options",
+    "gradinc.core.rehearsal": "Functions for methods with a memory",
+}
 
 
 def object_of(name: str) -> object:
@@ -69,11 +73,12 @@ def api_pages() -> Iterator[tuple[str, str]]:
     about = "[gradinc from Python](/python.md) introduces these functions; [your own loop](/own_loop.md) has `attach`."
     yield "reference/api", page("# Python", about, functions, classes)
     parts = "\n\n".join(f"## {title.capitalize()}\n\n{_auto('class', name)}" for name, title in EXTENDED.items())
-    values = "## Types of options\n\n```{eval-rst}\n.. automodule:: " + VALUES + "\n   :members:\n```"
+    roles = f"## Roles of methods\n\n{_auto('data', 'gradinc.core.method.Role')}"
+    modules = "\n\n".join(f"## {title}\n\n{_auto('module', name)}" for name, title in MODULES.items())
     about = "Base classes and protocols of [your own parts](/own_parts.md)."
-    yield "reference/extending", page("# Python, for your own parts", about, parts, values)
+    yield "reference/extending", page("# Python, for your own parts", about, parts, roles, modules)
 
 
 def _auto(kind: str, name: str) -> str:
-    members = "\n   :members:" if kind == "class" else ""
+    members = "\n   :members:" if kind in ("class", "module") else ""
     return "```{eval-rst}\n.. auto" + f"{kind}:: {name}{members}\n```"

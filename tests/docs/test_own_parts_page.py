@@ -32,7 +32,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_a_run_with_every_part_of_the_page(command: Command) -> None:
-    assert len(FILES) == 12
+    assert len(FILES) == 13
     end = command("train", "--with", "mylab", *SMALL, *CHOICES, *MORE, "name=mine", "track=table")
     assert (end.code, end.err) == (0, ""), end
     until = time.monotonic() + 60
@@ -46,8 +46,23 @@ def test_a_run_with_every_part_of_the_page(command: Command) -> None:
     images = ("data=digits", "model=mynet", "data.augment=[flip,dim]", "metrics=[worst_class]", "name=images")
     assert command("train", "--with", "mylab", *SMALL, *images).code == 0
     assert "worst_class" in json.loads(Path("outputs/images/result.json").read_text())["test"]
+    memory = ("stream=mirrored", "model=linear", "strategy=guarded", "name=memory", "log.steps=1")
+    assert command("train", "--with", "mylab", *SMALL, *memory).code == 0
+    assert json.loads(Path("outputs/memory/result.json").read_text())["kept_bytes"] > 0
+    assert '"raised"' in Path("outputs/memory/metrics.jsonl").read_text()
     listed = command("list", "--with", "mylab").out
-    for word in ("dim", "worst_class", "doubling", "logistic", "plain", "halving", "largest", "sign", "table"):
+    for word in (
+        "dim",
+        "worst_class",
+        "doubling",
+        "logistic",
+        "plain",
+        "halving",
+        "largest",
+        "sign",
+        "guarded",
+        "table",
+    ):
         assert f"\n  {word} " in listed
     gradinc.use()
 
