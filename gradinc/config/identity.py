@@ -53,6 +53,7 @@ YOUNGER_KEYS: dict[str, Any] = {
     "schedule.warmup_factor": None,
     "strategy.methods.adam_nscl.means": None,
     "strategy.methods.asam.scales": "all",
+    "strategy.methods.er.among": "all",
     "strategy.methods.ewc.batch": 32,
     "strategy.methods.grokfast.warmup": False,
     "strategy.methods.mas.batch": 1,

@@ -51,6 +51,9 @@ Norm = Literal["none", "batch", "layer", "group"]
 Kept = Literal["reservoir", "ring", "balanced"]
 """The rows that a memory stores: each with the same probability, the latest of each class, or balanced classes."""
 
+Among = Literal["all", "past"]
+"""The rows of a memory that are drawn from: all, or those of past tasks."""
+
 Jobs = Annotated[int, Ge(-1024), Le(1024)]
 """A number of parallel jobs; negative numbers count back from the number of processors, -1 for all."""
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradinc.base.errors import UserError
-from gradinc.config.values import Kept
+from gradinc.config.values import Among, Kept
 from gradinc.core.memory import Memory
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
@@ -82,8 +82,16 @@ def open_memory(memory: Memory, rows: int, task: Task, learner: LearnerView, nam
         memory.open(task.setting.capacity(rows), seed, pairs)
 
 
-def replay(batch: Batch, memory: Memory, rows: int, learner: LearnerView, *names: str, weight: float = 1.0) -> Batch:
-    """Append rows drawn from a memory to a micro-batch; with an empty memory the batch stays unchanged.
+def replay(
+    batch: Batch,
+    memory: Memory,
+    rows: int,
+    learner: LearnerView,
+    *names: str,
+    weight: float = 1.0,
+    among: Among = "all",
+) -> Batch:
+    """Append rows drawn from a memory to a micro-batch; without rows to draw from, the batch stays unchanged.
 
     All rows go through the model together, so that BatchNorm's statistics include both.
 
@@ -91,16 +99,27 @@ def replay(batch: Batch, memory: Memory, rows: int, learner: LearnerView, *names
         rows: number of rows to draw for each name, at most the memory's.
         names: purpose of each draw and its name for `Batch.part`; it begins with the method's name.
         weight: weight of each drawn row in the criterion.
+        among: whether all rows are drawn from, or those of past tasks.
     """
-    if len(memory) == 0:
+    candidates = past_slots(memory, batch) if among == "past" else None
+    if (len(memory) if candidates is None else len(candidates)) == 0:
         return batch
-    stored = memory.rows(torch.cat([drawn_slots(memory, rows, learner.rng(name)) for name in names]))
+    stored = memory.rows(torch.cat([drawn_slots(memory, rows, learner.rng(name), candidates) for name in names]))
     return batch.replaying(**stored, weight=weight, names=names, terms=learner.criterion.terms(stored["y"]))
 
 
-def drawn_slots(memory: Memory, rows: int, random: torch.Generator) -> Tensor:
-    """Draw slots of a memory, int64, shape (n,); all of them if it has no more than `rows` rows."""
-    slots = memory.slots(rows, random)
+def past_slots(memory: Memory, batch: Batch) -> Tensor | None:
+    """Return the slots with rows of other tasks than a micro-batch's, int64, shape (n,); None for an empty memory."""
+    return (memory.rows()["tasks"] != batch.task).nonzero().squeeze(1) if len(memory) else None
+
+
+def drawn_slots(memory: Memory, rows: int, random: torch.Generator, among: Tensor | None = None) -> Tensor:
+    """Draw slots of a memory, int64, shape (n,); all of them if there are no more than `rows`.
+
+    Args:
+        among: the slots to draw from; by default all.
+    """
+    slots = memory.slots(rows, random, among)
     return torch.arange(len(memory), device=random.device) if slots is None else slots
 
 

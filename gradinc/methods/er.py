@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from gradinc.config.values import Count, Kept
+from gradinc.config.values import Among, Count, Kept
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_memory, fill, open_memory, replay
@@ -34,7 +34,9 @@ class ER(Method):
 
     Args:
         memory: rows that it stores.
-        replay: rows drawn for each micro-batch, without repetition, from the whole memory.
+        replay: rows drawn for each micro-batch, without repetition.
+        among: they are drawn from all rows of the memory, or only from rows of past tasks. On a GPU each micro-batch of
+            among=past waits for their number.
         kind: selection of stored rows: reservoir, each row with the same probability; ring, the latest rows of each
             class of each task; balanced, random rows with the same number for each class.
     """
@@ -42,8 +44,10 @@ class ER(Method):
     state = ("memory",)
     rereads = True
 
-    def __init__(self, *, memory: Count = 500, replay: Count = 32, kind: Kept = "reservoir") -> None:
-        self.capacity, self.replay, self.kind = memory, replay, kind
+    def __init__(
+        self, *, memory: Count = 500, replay: Count = 32, among: Among = "all", kind: Kept = "reservoir"
+    ) -> None:
+        self.capacity, self.replay, self.among, self.kind = memory, replay, among, kind
         self.memory = make_memory(kind)
 
     def check(self, model: nn.Module, setting: Setting) -> None:
@@ -53,7 +57,7 @@ class ER(Method):
         open_memory(self.memory, self.capacity, task, learner, "er")
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        return replay(batch, self.memory, self.replay, learner, "er")
+        return replay(batch, self.memory, self.replay, learner, "er", among=self.among)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)

@@ -11,11 +11,11 @@ from typing import Literal
 
 import torch
 
-from gradinc.config.values import Count
+from gradinc.config.values import Among, Count
 from gradinc.core.episodes import batch_of
 from gradinc.core.memory import MemoryRows, make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import fill, open_memory
+from gradinc.core.rehearsal import fill, open_memory, past_slots
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch, items_of
@@ -57,7 +57,7 @@ class MIR(Method):
         memory: Count = 500,
         replay: Count = 10,
         candidates: Count = 50,
-        among: Literal["all", "past"] = "all",
+        among: Among = "all",
         loss: Literal["pooled", "sum"] = "pooled",
     ) -> None:
         self.capacity, self.replay, self.candidates = memory, replay, candidates
@@ -68,9 +68,7 @@ class MIR(Method):
         open_memory(self.memory, self.capacity, task, learner, "mir")
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        slots = None
-        if self.among == "past" and len(self.memory):
-            slots = (self.memory.rows()["tasks"] != batch.task).nonzero().squeeze(1)
+        slots = past_slots(self.memory, batch) if self.among == "past" else None
         if (len(self.memory) if slots is None else len(slots)) == 0:
             return batch
         rows = self.memory.draw(self.candidates, learner.rng("mir"), slots)

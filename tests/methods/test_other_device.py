@@ -36,6 +36,7 @@ CASES = [
     *((f"optimizer={part.name}", "model.depth=2") for part in parts("optimizer")),
     *((f"strategy={name}", *HEADS) for name in ("sgd", "er", "derpp", "agem", "ewc", "lwf", "ogd", "joint")),
     (*strategy_words("mir"), "strategy.methods.mir.among=past"),
+    (*strategy_words("er"), "strategy.methods.er.among=past"),
     (*strategy_words("er"), "strategy.methods.er.kind=balanced"),
     (*strategy_words("er"), "strategy.methods.er.kind=ring"),
     ("strategy.window.layers={output.*:8}",),

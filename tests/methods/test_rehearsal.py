@@ -308,21 +308,23 @@ def test_mir_replays_the_rows_whose_loss_rises_most_and_leaves_the_weights_alone
     assert chosen == {tuple(candidates["x"][i].flatten().tolist()) for i in best}
 
 
-def test_mir_among_past_tasks_takes_no_row_of_the_current_one():
-    going, tasks = made("mir", "~.candidates=40", "~.replay=7", "~.among=past", "~.memory=60")
+@pytest.mark.parametrize(("strategy", "more"), [("mir", ["~.candidates=40"]), ("er", [])])
+def test_among_past_tasks_takes_no_row_of_the_current_one(strategy: str, more: list[str]) -> None:
+    words = [strategy, *more, "~.replay=7", "~.memory=60"]
+    going, tasks = made(*words, "~.among=past")
     plain = built(tasks, *SPLIT)
     for one in (going, plain):
         until(one, tasks, (1, 0))
     assert torch.equal(going.weights.value, plain.weights.value), "the first task has no past"
-    going, _ = made("mir", "~.candidates=40", "~.replay=7", "~.among=past", "~.memory=60")
+    going, _ = made(*words, "~.among=past")
     method = until(going, tasks, (1, 4)).methods[0]
     kept = method.memory.rows()["tasks"].tolist()
     assert 0 in kept
     assert 1 in kept
     batch, _ = taken(going, micro_batches(tasks[1], 1, 8)[0])
     assert batch.tasks[8:].tolist() == [0] * 7
-    candidates = method.memory.draw(40, going.rng("mir"))["tasks"].tolist()
-    assert 1 in candidates, "which the paper's algorithm does take"
+    drawn = method.memory.draw(40, going.rng(strategy))["tasks"].tolist()
+    assert 1 in drawn, "which the paper's algorithm does take"
 
 
 def test_mir_adds_two_means_as_its_authors_program_does():
