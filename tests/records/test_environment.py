@@ -19,6 +19,9 @@ from gradinc.records.schemas import read_json
 
 NETWORK = ("model=cnn", "model.width=4", "model.depth=1", "model.hidden=8", "data.batch_size=200")
 RUN = (*NETWORK, "budget.epochs=2", "progress=plain", "name=mine", "checkpoint.seconds=0", "threads=1")
+THERE = variables(on_gpu=False)
+"""What the machine itself sets, for the processes of the nursery."""
+
 HERE = {name: value for name, value in os.environ.items() if name not in environment.CPU_VARIABLES}
 
 
@@ -40,7 +43,9 @@ def test_another_instruction_set_is_told_refused_and_recorded(nursery: Nursery, 
         pytest.skip("this processor has one instruction set only")
     here = torch.backends.cpu.get_cpu_capability()
     before = snapshot(folder)
-    told = f"outputs/mine: ran with instructions {here}, now DEFAULT; variables none, now ATEN_CPU_CAPABILITY=default"
+    told = (
+        f"outputs/mine: ran with instructions {here}, now DEFAULT; variables {THERE}, now ATEN_CPU_CAPABILITY=default"
+    )
     strict = gradinc(folder, "train", *RUN, "strict=true", ATEN_CPU_CAPABILITY="default")
     assert (strict.returncode, strict.stdout) == (2, "")
     assert strict.stderr == f"{told}, and strict=true. Resume on the machine where it ran, or without strict.\n"
@@ -52,17 +57,17 @@ def test_another_instruction_set_is_told_refused_and_recorded(nursery: Nursery, 
     assert warning.startswith("warning: " + told.replace(":", "", 1) + ": the last bits may differ ")
     segments = (read_json(killed / "meta.json") or {})["segments"]
     assert [segment["instructions"] for segment in segments] == [here, "DEFAULT"]
-    assert [segment["variables"] for segment in segments] == ["none", "ATEN_CPU_CAPABILITY=default"]
+    assert [segment["variables"] for segment in segments] == [THERE, "ATEN_CPU_CAPABILITY=default"]
 
     verified = nursery.run(folder, "outputs/mine", command="verify")
     assert f"note: instructions was DEFAULT, here {here}: the last bits may differ\n" in verified.out
-    assert "note: variables was ATEN_CPU_CAPABILITY=default, here none: the last bits may differ\n" in verified.out
+    assert f"note: variables was ATEN_CPU_CAPABILITY=default, here {THERE}: the last bits may differ\n" in verified.out
 
 
 def test_a_variable_that_chooses_kernels_is_told(folder: Path, killed: Path) -> None:
     end = gradinc(folder, "train", *RUN, "strict=true", ONEDNN_MAX_CPU_ISA="SSE41", MKL_CBWR="COMPATIBLE")
     assert end.returncode == 2
-    told = "ran with variables none, now ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE, and strict=true. "
+    told = f"ran with variables {THERE}, now ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE, and strict=true. "
     assert end.stderr.startswith(f"outputs/mine: {told}")
 
 
