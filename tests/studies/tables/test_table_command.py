@@ -43,6 +43,7 @@ def test_it_runs_what_is_missing_and_nothing_twice(gradinc: Command, trained: Pa
     wanted = json.loads((trained / "outputs" / "tables" / "tiny.json").read_text())
     for one in (document, wanted):
         one.pop("seconds")
+        one.pop("dates")  # midnight may pass between the two
         one["measured"] = {settings: run["numbers"] for settings, run in one["measured"].items()}
         for row in one["rows"]:
             for cell in row["cells"]:
