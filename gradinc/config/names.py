@@ -21,8 +21,10 @@ ALSO = {
     "max_epochs": "epochs",
     "num_epochs": "epochs",
     "random_seed": "seed",
+    "methods": "strategies",
+    "rules": "strategies",
 }
-"""Names of keys in other programs, and the last word of the key here."""
+"""Names in other programs or of smaller parts, and the name here; of a key, its last word."""
 
 LONGEST_VALUE = 60
 """Characters of a wrong value that a message repeats."""
@@ -37,15 +39,21 @@ def choose(wrong: object, names: Sequence[str], most: int = MOST_CHOICES, sectio
     """
     if not names:
         return "Nothing is available"
-    near = get_close_matches(str(wrong), names, n=3, cutoff=0.6)
+    near = _near(wrong, names)
     ordered = [section + name for name in near + [name for name in names if name not in near]]
     meant = f"Did you mean {ordered[0]}? " if near else ""
     return f"{meant}Choose from: " + ", ".join(ordered[:most]) + (", …" if len(ordered) > most else "")
 
 
 def has_near(wrong: object, names: Sequence[str]) -> bool:
-    """Return whether a name has a spelling similar to the wrong one."""
-    return bool(get_close_matches(str(wrong), names, n=1, cutoff=0.6))
+    """Return whether one of the names was probably meant."""
+    return bool(_near(wrong, names))
+
+
+def _near(wrong: object, names: Sequence[str]) -> list[str]:
+    """Return the names that were probably meant: another name of it, or else similar spellings, the nearest first."""
+    also = ALSO.get(str(wrong), "")
+    return [also] if also in names else get_close_matches(str(wrong), names, n=3, cutoff=0.6)
 
 
 def nearest_key(wrong: str, keys: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
+from gradinc.config.names import shown
 from gradinc.config.values import Count, Fraction, Strength
 from gradinc.core.criterion import Criterion
 from gradinc.core.method import Method
@@ -47,8 +48,8 @@ class EWC(Method):
         fisher: empirical squares each row's gradient for its own label, true for a label drawn from the model, argmax
             for the model's best label; weighted multiplies the empirical square by the model's probability of the
             label, as DER's authors' program does; batch squares the mean gradient of some rows, which is not the
-            Fisher information, as GEM's authors' program does; ones holds all weights alike, the L2 penalty that the
-            paper compares with (with mode=online gamma=0 around the latest weights only).
+            Fisher information, as GEM's authors' program does; ones holds all weights alike, as the L2 penalty with
+            which the paper compares EWC. With mode=online gamma=0 it holds them at the latest weights only.
         rows: random training rows of a task for the Fisher information; null uses all.
         batch: rows whose mean gradient is squared, for fisher=batch.
     """
@@ -70,6 +71,9 @@ class EWC(Method):
         if batch != 32 and fisher != "batch":
             what = "has no effect without fisher=batch"
             raise UserError(f"strategy.methods.ewc.batch={batch}", what, "Set fisher=batch too, or leave it out")
+        if rows != 1024 and fisher == "ones":
+            what = "has no effect with fisher=ones"
+            raise UserError(f"strategy.methods.ewc.rows={shown(rows)}", what, "Leave it out")
         if gamma != 1 and mode != "online":
             what = "has no effect without mode=online"
             raise UserError(f"strategy.methods.ewc.gamma={gamma:g}", what, "Set mode=online too, or leave it out")

@@ -136,6 +136,7 @@ def test_an_unknown_part_may_be_in_a_folder_that_was_not_given(gradinc: Any, emp
     own, near = gradinc("train", "strategy=own_thing"), gradinc("train", "strategy=acumulate")
     assert own.err.endswith("; a part of your own needs --with FOLDER.\n")
     assert "--with" not in near.err
+    assert gradinc("list", "rules").err.startswith("rules: unknown. Did you mean strategies? Choose from: strategies, ")
     kinds = gradinc("list", "methods").err
-    assert kinds.startswith("methods: unknown. Did you mean models? Choose from: ")
+    assert kinds.startswith("methods: unknown. Did you mean strategies? Choose from: strategies, ")
     assert kinds.endswith(", tables.\n"), "all kinds are named"

@@ -8,6 +8,7 @@ from learners import built, config, digits, finished, micro_batches, steps, stre
 from torch import Tensor
 from torch.func import functional_call
 
+from gradinc.base.errors import UserError
 from gradinc.core.learner import Learner
 from gradinc.methods.ewc import EWC
 from gradinc.methods.mas import MAS
@@ -98,7 +99,22 @@ def test_with_ones_and_gamma_0_it_is_the_l2_penalty_around_the_weights_of_the_la
         method.transform(g, made)
         expected = 0.5 * sum(made.weights.value - end for end in ends[-past:])
         assert float((g - expected).norm() / expected.norm()) < 1e-12
-        assert float((g - 2 * expected).norm() / expected.norm()) > 0.5, "without the paper's half it would be another"
+        other = 0.5 * sum(made.weights.value - end for end in ends[past - 3 :])
+        assert float((g - other).norm() / expected.norm()) > 0.01, "the other mode is another penalty"
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("rows=null fisher=ones", r"ewc\.rows=null: has no effect with fisher=ones"),
+        ("batch=8", r"ewc\.batch=8: has no effect without fisher=batch"),
+        ("gamma=0.5", r"ewc\.gamma=0\.5: has no effect without mode=online"),
+    ],
+)
+def test_an_option_without_effect_is_refused(word: str, line: str) -> None:
+    words = [f"strategy.methods.ewc.{option}" for option in word.split()]
+    with pytest.raises(UserError, match=line):
+        built(stream(*PERMUTED), *PERMUTED, "strategy=ewc", *words)
 
 
 def test_the_fisher_information_is_the_mean_of_each_row_s_square():

@@ -199,7 +199,8 @@ def test_a_tracker_that_is_not_there_is_named_before_anything_is_made(
     gradinc: Any, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = {
-        "track=wandbb": "track=wandbb: unknown. Did you mean wandb? Choose from: wandb, mlflow, tensorboard.\n",
+        "track=tensorbord": "track=tensorbord: unknown. Did you mean tensorboard? "
+        "Choose from: tensorboard, mlflow, wandb.\n",
         "track=[wandb,wandb]": "track=[wandb,wandb]: has a name twice. Write each name once.\n",
     }
     for words in ((), ("-m", "seed=0,1")):

@@ -31,7 +31,7 @@ def settings_digest(document: Mapping[str, Any]) -> str:
 
 
 def as_they_were_run(jobs: Sequence[Job]) -> list[Job]:
-    """Return the jobs, those without ``data.root`` with the one of their finished run, if only there they have one.
+    """Return the jobs; a job without ``data.root`` and without a run gets the ``data.root`` of a finished run like it.
 
     So a table finds its runs by its name alone, wherever its data were.
     """
