@@ -5,6 +5,8 @@ $$ \ell(B \cup M_k), \qquad M \text{ chosen so that } \max_j \cos(g_i, g_j) \tex
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,9 @@ from gradinc.data.task import Task
 
 _NEAR = 1e-12
 """The least norm of a gradient with a direction, as in PyTorch's `normalize`."""
+
+_FIRST = 0.1
+"""The score of the first micro-batch with screen=batch."""
 
 
 class GSS(Method):
@@ -44,14 +49,25 @@ class GSS(Method):
         memory: rows that it stores.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         compare: rows of the memory that new rows are compared with.
+        screen: rows scores every row. batch, as in the programs of the authors and of DER's authors, first scores a
+            micro-batch by its mean gradient: if this is 1 or more, none of its rows enters a full memory. Rows that
+            fill the memory have the score of their micro-batch, 0.1 for the first one, as in the latter program:
+            rows of the first micro-batch hardly ever leave.
     """
 
     state = ("memory",)
     rereads = True
     by_row = True
 
-    def __init__(self, *, memory: Count = 500, replay: Count = 10, compare: Count = 10) -> None:
-        self.capacity, self.replay, self.compare = memory, replay, compare
+    def __init__(
+        self,
+        *,
+        memory: Count = 500,
+        replay: Count = 10,
+        compare: Count = 10,
+        screen: Literal["rows", "batch"] = "rows",
+    ) -> None:
+        self.capacity, self.replay, self.compare, self.screen = memory, replay, compare, screen
         self.memory = make_memory("reservoir")  # stores the rows; `stepped` selects them
 
     def begin(self, task: Task, learner: LearnerView) -> None:
@@ -67,9 +83,10 @@ class GSS(Method):
         # From the memory's own position: a window of micro-batches makes the same draws as the large batch.
         random = generator(memory.seed, "gss", memory.seen, device=learner.weights.value.device)
         rows = {"x": padded_together(*(b.x for b in new)), "y": padded_together(*(b.y for b in new))}
-        rows |= {"tasks": torch.cat([b.task_of_rows for b in new]), "score": self._scores(new, random, learner)}
         count = len(rows["y"])
         free = min(memory.capacity - len(memory), count)
+        score = self._scores(new, free, random, learner)
+        rows |= {"tasks": torch.cat([b.task_of_rows for b in new]), "score": score}
         if free:
             first = torch.arange(free)
             memory.place(first, first + len(memory), **rows)
@@ -77,17 +94,29 @@ class GSS(Method):
             self._replace({name: field[free:] for name, field in rows.items()}, random)
         memory.seen += count
 
-    def _scores(self, new: list[Batch], random: torch.Generator, learner: LearnerView) -> Tensor:
-        """Return c of each row, shape (rows,); 1 if there is nothing to compare the row with."""
+    def _scores(self, new: list[Batch], free: int, random: torch.Generator, learner: LearnerView) -> Tensor:
+        """Return c of each row, shape (rows,); 1 or 0.1 if there is nothing to compare the row with.
+
+        Args:
+            free: number of rows, from the first, that fill the memory.
+        """
+        by_batch = self.screen == "batch"
         if len(self.memory) == 0:
-            return torch.cat([b.x.new_ones(len(b.y)) for b in new])
+            return torch.cat([b.x.new_full((len(b.y),), _FIRST if by_batch else 1.0) for b in new])
         old = self.memory.draw(self.compare, random)
-        others = batch_of(old, new[0].task)
-        directions = list(learner.row_gradients(others, evaluated=True))
+        directions = list(learner.row_gradients(batch_of(old, new[0].task), evaluated=True))
         lengths = torch.cat([part.norms() for part in directions]).clamp_min(_NEAR)
         scores = []
         for rows in new:
-            for part in learner.row_gradients(rows, evaluated=True):
+            count, alike = len(rows.y), 0
+            if by_batch:
+                mean = learner.gradient(rows, evaluated=True)
+                products = torch.cat([one.times(mean) for one in directions]) / lengths
+                score = products.amax() / mean.norm().clamp_min(_NEAR) + 1
+                alike = count if score >= 1 else min(free, count)
+                scores.append(score.expand(alike))
+                free -= min(free, count)
+            for part in learner.row_gradients(rows.rows(alike, count), evaluated=True) if alike < count else ():
                 products = torch.cat([part.products(one) for one in directions], 1).to(lengths.dtype) / lengths
                 scores.append(products.amax(1) / part.norms().clamp_min(_NEAR) + 1)
         return torch.cat(scores)

@@ -403,6 +403,46 @@ def test_gss_lets_in_rows_that_differ_and_rows_that_are_alike_leave():
     assert memory.rows()["y"][gone].tolist() == [1] * 8
 
 
+def test_gss_screens_a_batch_by_its_mean_gradient():
+    """In a full memory none of the rows of a batch that resembles it is scored, though some of them differ."""
+    going, tasks = made("gss", "~.memory=30", "~.compare=30", "~.screen=batch", kind=PERMUTED)
+    first = micro_batches(tasks[0], 2, 20)
+    going.begin(tasks[0])
+    update(going, first[:1])
+    memory = going.methods[0].memory
+    assert memory.rows()["score"].tolist() == [0.1] * 20
+    held = memory.rows()
+    update(going, first[1:])
+
+    def gradient(x: Tensor, y: Tensor) -> Tensor:
+        return differentiated(going, lambda f: F.cross_entropy(f(x), y))
+
+    directions = [gradient(x[None], y[None]) for x, y in zip(held["x"], held["y"], strict=True)]
+    mean = gradient(first[1].x, first[1].y)
+    wanted = 1 + max(float(F.cosine_similarity(mean, direction, dim=0)) for direction in directions)
+    filled = memory.rows()["score"][20:]
+    torch.testing.assert_close(filled, torch.full((10,), wanted, dtype=torch.float64))
+
+    image = memory.rows()["x"][:1]
+    memory.update(torch.arange(30), x=image.expand(30, *image.shape[1:]), y=torch.zeros(30).long())
+    memory.update(torch.arange(30), score=torch.full((30,), 1e6).double())
+    going.begin(tasks[1])
+
+    def stored(labels: list[int], screen: str) -> int:
+        """How many of the rows, the memory's image with these labels, are stored."""
+        going.methods[0].screen, before = screen, copy.deepcopy(going.state_dict())
+        x, y = image.expand(len(labels), *image.shape[1:]), torch.tensor(labels)
+        update(going, [dataclasses.replace(micro_batches(tasks[1], 1, len(labels))[0], x=x, y=y)])
+        count = int((memory.rows()["tasks"] == 1).sum())
+        going.load_state_dict(before)
+        return count
+
+    mixed = [0, 0, 0, 0, 0, 0, 0, 1]
+    assert stored(mixed, "rows") == 1
+    assert stored(mixed, "batch") == 0
+    assert stored([1] * 8, "batch") == 8
+
+
 # ---- LwF ----
 
 
