@@ -5,6 +5,8 @@ $$ \ell(B) + \alpha\, \mathbb{E}_{x \in M} \lVert p_w(x) - p^*(x)\rVert $$
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from gradinc.config.values import Count, Strength
@@ -27,9 +29,8 @@ class FDR(Method):
 
     At a task's end random rows of it are stored with the model's softmax in evaluation mode; tasks share the memory
     evenly. The L2 distance of each row's probabilities is averaged over the rows drawn for a micro-batch.
-    The published numbers with a memory come from a program that makes two steps, one for the loss and one for the
-    distance; here they are one objective, and share one forward pass and so the statistics of BatchNorm. The term is
-    absent in the first task.
+    The loss and the distance are one objective, and share one forward pass and so the statistics of BatchNorm; in
+    ``fdr_ahead`` they make two steps. The term is absent in the first task.
 
     Args:
         memory: rows that it stores.
@@ -37,6 +38,7 @@ class FDR(Method):
         alpha: α.
     """
 
+    name: ClassVar[str] = "fdr"
     state = ("memory",)
     needs_past = True
     reads_task = True
@@ -46,10 +48,10 @@ class FDR(Method):
         self.memory = Balanced(by="task")
 
     def check(self, model: nn.Module, setting: Setting) -> None:
-        check_classes("fdr", setting)
+        check_classes(self.name, setting)
 
     def begin(self, task: Task, learner: LearnerView) -> None:
-        open_memory(self.memory, self.capacity, task, learner, "fdr")
+        open_memory(self.memory, self.capacity, task, learner, self.name)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         return replay(batch, self.memory, self.replay, learner, "fdr", weight=0.0)
@@ -57,12 +59,16 @@ class FDR(Method):
     def loss(self, batch: Batch, out: Tensor, learner: LearnerView) -> Tensor:
         if "fdr" not in batch.parts:
             return out.new_zeros(())
-        rows, out = batch.part("fdr", out)
-        moved = learner.criterion.seen(rows, out).softmax(1) - rows.kept["softmax"]
-        # Without the 1e-12 a row with a distance of rounding only would have a gradient as large as any other row's.
-        return self.alpha * (moved.square().sum(1) + 1e-12).sqrt().mean()
+        return self.alpha * distances(*batch.part("fdr", out), learner).mean()
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        for rows in task.batches(256, rows=self.memory.capacity, random=learner.rng("fdr_rows")):
+        for rows in task.batches(256, rows=self.memory.capacity, random=learner.rng(f"{self.name}_rows")):
             softmax = learner.criterion.seen(rows, learner.outputs(rows)).softmax(1)
             self.memory.add(x=rows.x, y=rows.y, tasks=rows.task_of_rows, softmax=softmax)
+
+
+def distances(rows: Batch, out: Tensor, learner: LearnerView) -> Tensor:
+    """Return ‖p(x) − p*(x)‖ of each row, shape (rows,)."""
+    moved = learner.criterion.seen(rows, out).softmax(1) - rows.kept["softmax"]
+    # Without the 1e-12 a row with a distance of rounding only would have a gradient as large as any other row's.
+    return (moved.square().sum(1) + 1e-12).sqrt()

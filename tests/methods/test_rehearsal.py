@@ -238,6 +238,33 @@ def test_fdr_holds_the_softmax_of_the_end_of_each_row_s_task(kind: tuple[str, ..
     torch.testing.assert_close(gradient, differentiated(going, objective))
 
 
+def test_fdr_ahead_makes_the_two_steps_of_ders_program(kind: tuple[str, ...]) -> None:
+    """One step for the loss, and from there one for the distance, on all rows of the memory."""
+    going, tasks = made("fdr_ahead", "~.memory=40", "~.replay=40", "~.alpha=0.6", kind=kind)
+    until(going, tasks, (1, 4))
+    stored = going.methods[0].memory.rows()
+    fresh = micro_batches(tasks[1], 5, 8)[4]
+    old = Batch(stored["x"], stored["y"], 1, 40.0, tasks=stored["tasks"])
+    value, lr = going.weights.value, going.lr
+    before = value.clone()
+
+    def loss(f: Any) -> Tensor:
+        return F.cross_entropy(f(fresh.x) + masks(going, fresh), fresh.y)
+
+    def distance(f: Any) -> Tensor:
+        moved = (f(old.x) + masks(going, old)).softmax(1) - stored["softmax"]
+        return 0.6 * (moved.square().sum(1) + 1e-12).sqrt().mean()
+
+    first = lr * differentiated(going, loss)
+    together = before - first - lr * differentiated(going, distance)
+    value.sub_(first)
+    wanted = value - lr * differentiated(going, distance)
+    value.copy_(before)
+    update(going, [fresh])
+    torch.testing.assert_close(going.weights.value, wanted, rtol=1e-12, atol=1e-14)
+    assert float((going.weights.value - together).norm()) > 1e-4 * float(first.norm()), "one objective is another step"
+
+
 # ---- what is drawn ----
 
 
