@@ -162,6 +162,26 @@ def test_er_trains_on_the_mean_of_both(kind: tuple[str, ...]) -> None:
     torch.testing.assert_close(gradient, wanted)
 
 
+def test_naive_rehearsal_stores_rows_of_ended_tasks_only(kind: tuple[str, ...]) -> None:
+    going, tasks = made("naive_rehearsal", "~.memory=40", "~.replay=20", kind=kind)
+    until(going, tasks, (0, 4))
+    assert len(going.methods[0].memory) == 0
+    until(going, tasks, (1, 4), start=(0, 4))
+    memory = going.methods[0].memory
+    assert memory.rows()["tasks"].tolist() == [0] * 40
+    first = {tuple(row.flatten().tolist()) for row in memory.rows()["x"]}
+    batch, gradient = taken(going, micro_batches(tasks[1], 1, 8)[0])
+    assert (batch.fresh, batch.replayed) == (8, 20)
+    assert batch.tasks[8:].tolist() == [0] * 20
+    wanted = differentiated(going, lambda f: F.cross_entropy(f(batch.x) + masks(going, batch), batch.y))
+    torch.testing.assert_close(gradient, wanted)
+    until(going, tasks, (2, 0), start=(1, 4))
+    rows = memory.rows()
+    assert rows["tasks"].bincount().tolist() == [20, 20]
+    left = {tuple(row.flatten().tolist()) for row in rows["x"][rows["tasks"] == 0]}
+    assert left < first, "rows of the first task leave, none enters"
+
+
 @pytest.mark.parametrize("strategy", ["der", "derpp"])
 def test_dark_replay_is_the_paper_s_sum(strategy: str, kind: tuple[str, ...]) -> None:
     options = ["~.alpha=0.7"] + (["~.beta=0.3"] if strategy == "derpp" else [])
