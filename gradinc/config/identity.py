@@ -55,7 +55,6 @@ YOUNGER_KEYS: dict[str, Any] = {
     "strategy.methods.asam.scales": "all",
     "strategy.methods.er.among": "all",
     "strategy.methods.ewc.batch": 32,
-    "strategy.methods.gem.ridge": 0.0,
     "strategy.methods.grokfast.warmup": False,
     "strategy.methods.gss.screen": "rows",
     "strategy.methods.mas.batch": 1,
