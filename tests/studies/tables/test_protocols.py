@@ -100,6 +100,13 @@ def test_ders_rows_of_fdr_and_gss_have_the_parameters_of_its_program(table: str,
     assert judged(table, f"gss_{size}")
 
 
+@pytest.mark.parametrize("table", ["der_split", "der_permuted", "der_rotated"])
+def test_joint_of_der_has_the_options_of_sgd(table: str) -> None:
+    column = "class" if table == "der_split" else "acc"
+    assert optimizer(table, "joint", column) == optimizer(table, "sgd", column)
+    assert judged(table, "joint")
+
+
 def test_lwf_of_der_has_no_teacher_and_decays_weights_by_twice_its_coefficient() -> None:
     assert optimizer("der_split", "lwf", "class") == sgd(0.03, 10, weight_decay=2 * 0.0005)
     assert methods("der_split", "lwf", "class") == methods("der_split", "sgd", "class") == {}
