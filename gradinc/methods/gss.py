@@ -49,10 +49,10 @@ class GSS(Method):
         memory: rows that it stores.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         compare: rows of the memory that new rows are compared with.
-        screen: rows scores every row. batch, as in the programs of the authors and of DER's authors, first scores a
-            micro-batch by its mean gradient: if this is 1 or more, none of its rows enters a full memory. Rows that
-            fill the memory have the score of their micro-batch, 0.1 for the first one, as in the latter program:
-            rows of the first micro-batch hardly ever leave.
+        screen: rows scores every row, and rows with a score under 1 may enter a full memory. batch, as in the programs
+            of the authors and of DER's authors, scores a micro-batch by its mean gradient, and if this is under 1 all
+            its rows may enter, with their own scores. Rows that fill the memory have the score of their micro-batch,
+            0.1 for the first one, as in the latter program: rows of the first micro-batch hardly ever leave.
     """
 
     state = ("memory",)
@@ -95,7 +95,9 @@ class GSS(Method):
         memory.seen += count
 
     def _scores(self, new: list[Batch], free: int, random: torch.Generator, learner: LearnerView) -> Tensor:
-        """Return c of each row, shape (rows,); 1 or 0.1 if there is nothing to compare the row with.
+        """Return c of each row, shape (rows,); ∞ if its micro-batch is screened out.
+
+        It is 1 if there is nothing to compare the row with, or 0.1 with screen=batch.
 
         Args:
             free: number of rows, from the first, that fill the memory.
@@ -113,9 +115,12 @@ class GSS(Method):
                 mean = learner.gradient(rows, evaluated=True)
                 products = torch.cat([one.times(mean) for one in directions]) / lengths
                 score = products.amax() / mean.norm().clamp_min(_NEAR) + 1
-                alike = count if score >= 1 else min(free, count)
+                alike = min(free, count)
+                free -= alike
                 scores.append(score.expand(alike))
-                free -= min(free, count)
+                if score >= 1:
+                    scores.append(score.new_full((count - alike,), torch.inf))
+                    continue
             for part in learner.row_gradients(rows.rows(alike, count), evaluated=True) if alike < count else ():
                 products = torch.cat([part.products(one) for one in directions], 1).to(lengths.dtype) / lengths
                 scores.append(products.amax(1) / part.norms().clamp_min(_NEAR) + 1)
@@ -123,7 +128,8 @@ class GSS(Method):
 
     def _replace(self, rows: MemoryRows, random: torch.Generator) -> None:
         """Let rows replace others in a full memory, without a host read of their number."""
-        order = (rows["score"] >= 1).to(torch.int8).argsort(stable=True)[: len(self.memory)]
+        most = 1.0 if self.screen == "rows" else torch.inf
+        order = (rows["score"] >= most).to(torch.int8).argsort(stable=True)[: len(self.memory)]
         rows = {name: field[order] for name, field in rows.items()}
         new, held = rows["score"], self.memory.rows()["score"]
         # The first k of an exponential race are k draws without replacement.
@@ -131,7 +137,7 @@ class GSS(Method):
         slots = race.topk(len(new), largest=False).indices
         old = self.memory.rows(slots)
         chance = old["score"] / (old["score"] + new)
-        enters = (new < 1) & (torch.rand(len(new), generator=random, device=new.device) < chance)
+        enters = (new < most) & (torch.rand(len(new), generator=random, device=new.device) < chance)
         chosen = {}
         for name, field in rows.items():
             entering, staying = padded_together(field, old[name]).split(len(field))

@@ -488,6 +488,8 @@ def test_gss_screens_a_batch_by_its_mean_gradient():
     assert stored(mixed, "rows") == 1
     assert stored(mixed, "batch") == 0
     assert stored([1] * 8, "batch") == 8
+    assert stored([1, 1, 1, 1, 1, 1, 1, 0], "batch") == 8, "a batch that differs comes with all its rows"
+    assert stored([1, 1, 1, 1, 1, 1, 1, 0], "rows") == 7
 
 
 # ---- LwF ----
