@@ -19,7 +19,7 @@ from gradinc.methods.fdr import FDR, distances
 
 
 class FDRAhead(FDR):
-    """Function-distance regularisation in two steps: the loss, then the distance
+    """Function-distance regularisation in two steps: loss, then distance
 
     Paper: Buzzega et al. 2020, arXiv 2004.07211, FDR of its program
     Title: Dark Experience for General Continual Learning: a Strong, Simple Baseline

@@ -18,7 +18,7 @@ _TOGETHER = 256
 
 
 class NaiveRehearsal(Method):
-    """Naive rehearsal: replay random rows of past tasks, stored as each task ends
+    """Naive rehearsal: replay random rows, stored when their task ends
 
     Paper: Hsu et al. 2018, arXiv 1810.12488
     Title: Re-evaluating Continual Learning Scenarios: A Categorization and Case for Strong Baselines
