@@ -39,11 +39,11 @@ class GSS(Method):
         published table of Split MNIST, 200 rows chosen by it keep less than half of what a reservoir keeps.
 
     A row's score is its largest cosine similarity to the gradients of `compare` random rows of the memory, plus 1, both
-    in evaluation mode as in the authors' program.
-    A full memory stores only rows with a score under 1: row i of the memory is picked with probability ∝ Cᵢ and
-    replaced with probability Cᵢ / (Cᵢ + c). The rows of a window are scored together after its update and pick
-    different rows; the paper's algorithm goes row by row. Replayed rows join the micro-batch as in ``er``. The method
-    needs the gradient of every single row, a vector as long as all weights, and computes a few of them at a time.
+    in evaluation mode as in the authors' program. A full memory stores only rows with a score under 1 (see `screen`):
+    row i of the memory is picked with probability ∝ Cᵢ and replaced with probability Cᵢ / (Cᵢ + c). The rows of a
+    window are scored together after its update and pick different rows; the paper's algorithm goes row by row. Replayed
+    rows join the micro-batch as in ``er``. The method needs the gradient of every single row, a vector as long as all
+    weights, and computes a few of them at a time.
 
     Args:
         memory: rows that it stores.
@@ -52,7 +52,8 @@ class GSS(Method):
         screen: rows scores every row, and rows with a score under 1 may enter a full memory. batch, as in the programs
             of the authors and of DER's authors, scores a micro-batch by its mean gradient, and if this is under 1 all
             its rows may enter, with their own scores. Rows that fill the memory have the score of their micro-batch,
-            0.1 for the first one, as in the latter program: rows of the first micro-batch hardly ever leave.
+            0.1 for the first one, as in the latter program: rows of the first micro-batch hardly ever leave. On a GPU
+            each micro-batch waits for its score.
     """
 
     state = ("memory",)
