@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     cells = [with_seeds(cell, seeds) for cell in every if cell.row in rows]
     if options.dry_run:
         return _dry_run(table, cells, earlier)
-    return _run_and_show(table, cells, every, earlier, options, arguments)
+    return _run_and_show(table, cells, every, earlier, options, arguments, folders)
 
 
 def _run_and_show(
@@ -69,6 +69,7 @@ def _run_and_show(
     earlier: Mapping[str, MeasuredRun],
     options: Any,
     arguments: Sequence[str],
+    config_dirs: Sequence[Path],
 ) -> int:
     """Run the missing runs of the chosen cells and show these cells; files have every cell of the table."""
     from rich.console import Console
@@ -82,6 +83,7 @@ def _run_and_show(
     from gradinc.studies.tables.collecting import measured_runs, recorded_runs, with_earlier
     from gradinc.studies.tables.document import table_document
     from gradinc.studies.tables.duration import duration_of
+    from gradinc.studies.tables.plan import composing_state, keep_plan
     from gradinc.studies.tables.rendering import FILES
     from gradinc.studies.tables.running import (
         cells_of_files,
@@ -95,6 +97,7 @@ def _run_and_show(
 
     code = 0
     console = Console()
+    output = Path(next((job.config.output for job in jobs_of(cells).values()), "outputs"))
     if not options.collect and (missing := missing_jobs(table, cells, earlier)):
         # A JSON document is printed alone.
         with redirect_stdout(sys.stderr) if options.json else going_on():
@@ -102,6 +105,8 @@ def _run_and_show(
                 expected = duration_of(table, cells, missing, earlier)
                 console.print(f"{counted(len(missing), 'run')} to do, expected time: {expected}")
             code = run(missing, console, ["table", *arguments])
+        if file_name(table, every) == table.name:
+            keep_plan(output, table, every, composing_state(config_dirs))
         if code > 1:  # a signal
             return code
     if not options.collect and (unmeasured := missing_measurements(table, cells)):
@@ -109,8 +114,7 @@ def _run_and_show(
     whole = cells_of_files(table, cells, every, earlier)
     runs = with_earlier(measured_runs(table, whole, recorded_runs(whole)), earlier)
     document = table_document(table, cells, runs, options.spread)
-    output = next((job.config.output for job in jobs_of(cells).values()), "outputs")
-    folder = Path(options.to) if options.to else Path(output) / "tables"
+    folder = Path(options.to) if options.to else output / "tables"
     if options.json:
         print_json(document)
     else:
@@ -148,7 +152,7 @@ def _dry_run(table: Table, cells: Sequence[Cell], earlier: Mapping[str, Measured
             columns = [cell.column for cell in own if place in (each.directory for each in cell.jobs.values())]
             more = f" and {len(columns) - 2} more" if len(columns) > 3 else ""
             shown = ", ".join(columns[:2] if more else columns) + more
-            state = status(job) if place in left or status(job) != "missing" else "in --from"
+            state = status(place) if place in left or status(place) != "missing" else "in --from"
             lines.append([row, str(job.config.seed), state, place.name, shown])
     print_columns(lines)
     print(f"{len(jobs_of(cells))} runs, {len(left)} to do ({table.budget} for the whole table)")

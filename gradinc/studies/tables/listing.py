@@ -18,6 +18,7 @@ from gradinc.config.overrides import Assignment, latest
 from gradinc.config.schema import Config
 from gradinc.config.yaml_size import LARGEST_FILE
 from gradinc.studies.tables.cells import Read, compose_cells, not_built, reader
+from gradinc.studies.tables.plan import composing_state, kept_plan
 from gradinc.studies.tables.running import jobs_of, status
 from gradinc.studies.tables.specification import Table
 
@@ -41,8 +42,9 @@ class TableSize:
 def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Iterator[TableSize]:
     """Yield the size of each table.
 
-    The different runs are counted by their arguments. Composing them takes up to two seconds for a table, so only the
-    rows are composed of whose names and numbers a run exists.
+    The plan that the last command of a table left is used, if it is still valid. Without one, the different runs are
+    counted by their arguments. Composing them takes up to two seconds for a table, so only the rows are composed of
+    whose names and numbers a run exists.
 
     Args:
         extra: the user's own ``key=value``.
@@ -53,8 +55,14 @@ def sizes(tables: Sequence[Table], extra: Sequence[str] = (), config_dirs: Seque
     default = Composer(config_dirs).config([])
     existing = _Existing(Path(default.output))
     read, strategies = reader(config_dirs), groups.names("strategy", config_dirs)
+    state = composing_state(config_dirs)
     for table in tables:
-        yield _size(table, extra, config_dirs, read, strategies, default, existing)
+        plan = None if extra else kept_plan(Path(default.output), table, state)
+        if plan is None:
+            yield _size(table, extra, config_dirs, read, strategies, default, existing)
+        else:
+            finished = sum(status(Path(default.output) / name) == "finished" for name in plan.runs)
+            yield TableSize(plan.built, plan.cells, finished, len(plan.runs))
 
 
 def _size(
@@ -79,7 +87,7 @@ def _size(
     different = {frozenset(assignment.text for assignment in each.values()) for _, each in built}
     rows = dict.fromkeys(row for row, each in built if _may_exist(each, table.seeds, default, existing))
     jobs = jobs_of(compose_cells(table, list(rows), table.seeds, extra, config_dirs)) if rows else {}
-    finished = sum(status(job) == "finished" for job in jobs.values())
+    finished = sum(status(place) == "finished" for place in jobs)
     return TableSize(len(built), len(cells), finished, len(different) * len(table.seeds))
 
 

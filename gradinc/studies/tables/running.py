@@ -26,11 +26,11 @@ def jobs_of(cells: Sequence[Cell]) -> dict[Path, Job]:
     return {job.directory: job for cell in cells for job in cell.jobs.values()}
 
 
-def status(job: Job) -> str:
-    """Return the state of a run: a status of ``result.json``, ``unfinished`` or ``missing``."""
-    if not (job.directory / "config.yaml").is_file():
+def status(place: Path) -> str:
+    """Return the state of the run in a directory: a status of ``result.json``, ``unfinished`` or ``missing``."""
+    if not (place / "config.yaml").is_file():
         return "missing"
-    result = read_result(job.directory / "result.json")
+    result = read_result(place / "result.json")
     return "unfinished" if result is None else str(result["status"])
 
 
@@ -45,7 +45,7 @@ def missing_jobs(table: Table, cells: Sequence[Cell], earlier: Mapping[str, Meas
     return [
         job
         for job, settings in jobs.values()
-        if job.config.fresh or (settings not in known and status(job) not in _ENDED)
+        if job.config.fresh or (settings not in known and status(job.directory) not in _ENDED)
     ]
 
 
@@ -70,7 +70,7 @@ def cells_of_files(
         seeds = [
             seed
             for seed, job in cell.jobs.items()
-            if seed in asked or cell.settings[seed] in known or status(job) in _ENDED
+            if seed in asked or cell.settings[seed] in known or status(job.directory) in _ENDED
         ]
         found.append(with_seeds(cell, seeds or table.seeds))
     return found

@@ -248,3 +248,41 @@ sys.exit("torch" in sys.modules)
     done = subprocess.run([sys.executable, "-c", program], cwd=trained, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "differs" in done.stdout
+
+
+def test_a_list_composes_no_table_whose_plan_is_kept_and_every_one_again_after_a_change(
+    gradinc: Command, trained: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    from gradinc.studies.tables import listing
+
+    shutil.copytree(trained / "conf", tmp_path / "conf")
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    (tmp_path / "outputs" / ".plans" / "tiny.json").unlink(missing_ok=True)
+    shutil.rmtree(next((tmp_path / "outputs").glob("*-s2-*")))
+    composed: list[str] = []
+    compose = listing.compose_cells
+
+    def counting(table: Any, *arguments: Any) -> Any:
+        composed.append(table.name)
+        return compose(table, *arguments)
+
+    monkeypatch.setattr(listing, "compose_cells", counting)
+
+    def listed() -> dict[str, Any]:
+        composed.clear()
+        found = json.loads(gradinc("table", "--config-dir", "conf", "--json").out)
+        return next(each for each in found if each["table"] == "tiny")
+
+    before = listed()
+    assert (before["runs_finished"], composed) == (5, ["tiny"])
+    gradinc("--quiet", "table", "tiny", "--config-dir", "conf", "device=cpu")
+    assert listed() == {**before, "runs_finished": 6}
+    assert composed == []
+    shutil.rmtree(next((tmp_path / "outputs").glob("*-s2-*")))
+    assert (listed()["runs_finished"], composed) == (5, []), "what is finished is looked up each time"
+
+    (tmp_path / "outputs" / ".plans" / "tiny.json").write_text('{"state": 3}')
+    assert (listed()["runs_finished"], composed) == (5, ["tiny"])
+    gradinc("--quiet", "table", "tiny", "--config-dir", "conf", "device=cpu")
+    write_table(tmp_path / "conf", {**DOCUMENT, "seeds": [0, 1]})
+    assert (listed()["runs_finished"], composed) == (4, ["tiny"])
