@@ -54,9 +54,10 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(override, "gradinc table takes one NAME and key=value", "See gradinc table --help")
         if override.partition("=")[0].lstrip("+~") in SET_BY_TABLE:
             raise UserError(override, "is set by the table", "Use --seeds 0,1,2")
-    rows, seeds = chosen_rows(table, options.rows), _seeds(options.seeds, table)
-    every = compose_cells(table, rows, sorted({*seeds, *table.seeds}), extra, folders, beside=list(table.rows))
-    cells = [with_seeds(cell, seeds) for cell in every if cell.row in rows]
+    rows, seeds = chosen_rows(table, options.rows), _seeds(options.seeds)
+    composed = None if seeds is None else {*seeds, *(seed for row in table.rows for seed in table.seeds_of(row))}
+    every = compose_cells(table, rows, composed, extra, folders, beside=list(table.rows))
+    cells = [with_seeds(cell, seeds or table.seeds_of(cell.row)) for cell in every if cell.row in rows]
     if options.dry_run:
         return _dry_run(table, cells, earlier)
     return _run_and_show(table, cells, every, earlier, options, arguments, folders)
@@ -204,14 +205,14 @@ def _list(folders: Sequence[Path], extra: Sequence[str], as_json: bool) -> int:
     return 0
 
 
-def _seeds(text: str | None, table: Table) -> list[int]:
-    """Return the seeds of the option, in order; by default the table's own.
+def _seeds(text: str | None) -> list[int] | None:
+    """Return the seeds of the option, in order; None without it.
 
     Raises:
         UserError: the text is not a list of seeds.
     """
     if text is None:
-        return list(table.seeds)
+        return None
     try:
         seeds = sorted({int(word) for word in text.split(",")})
     except ValueError:
@@ -237,7 +238,7 @@ def _parser() -> Parser:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for all its runs, after its protocol")
     rows = "train and show only these rows; files have all rows"
     parser.add_argument("--rows", type=lambda text: text.split(","), metavar="A,B", help=rows)
-    parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the table's")
+    parser.add_argument("--seeds", metavar="0,1", help="these seeds instead of the table's own")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their state; train nothing")
     parser.add_argument("--collect", action="store_true", help="show the finished runs; train nothing")
     again = "a table's JSON file, of this machine or another: the runs in it are not repeated; repeatable"

@@ -126,7 +126,7 @@ def reader(config_dirs: Sequence[Path]) -> Read:
 def compose_cells(
     table: Table,
     rows: Sequence[str],
-    seeds: Collection[int],
+    seeds: Collection[int] | None = None,
     extra: Sequence[str] = (),
     config_dirs: Sequence[Path] = (),
     beside: Collection[str] = (),
@@ -136,6 +136,7 @@ def compose_cells(
     Overrides are applied in this order: the table's protocol, the column's, the row's, the cell's, the user's.
 
     Args:
+        seeds: the seeds of every row; by default each row's own.
         extra: the user's own ``key=value``.
         beside: other rows, whose cells are only shown: if an override is wrong for one of them, it has no runs.
 
@@ -145,11 +146,10 @@ def compose_cells(
     composer, read, strategies = Composer(config_dirs), reader(config_dirs), groups.names("strategy", config_dirs)
     own = [read(text) for text in extra]
     refuse_sweeps(own)
-    composed: dict[tuple[str, ...], Cell] = {}  # columns that are read from the same runs are composed once
+    composed: dict[tuple[Any, ...], Cell] = {}  # columns that are read from the same runs are composed once
     cells = []
-    seeds = sorted(seeds)
     for row in [*rows, *(each for each in beside if each not in rows)]:
-        line = table.rows[row]
+        line, wanted = table.rows[row], sorted(table.seeds_of(row) if seeds is None else seeds)
         for column in line.columns or table.columns:
             texts = table.arguments(row, column)
             where = f"table {table.name}: rows.{row}, column {column}"
@@ -157,9 +157,9 @@ def compose_cells(
                 if (missing := not_built(line, strategies, read, where)) is not None:
                     cells.append(Cell(row, column, {}, missing, texts))
                     continue
-                if texts not in composed:
-                    composed[texts] = _compose(texts, seeds, own, composer, read, where, (row, column))
-                cell = replace(composed[texts], row=row, column=column)
+                if (runs := (texts, *wanted)) not in composed:
+                    composed[runs] = _compose(texts, wanted, own, composer, read, where, (row, column))
+                cell = replace(composed[runs], row=row, column=column)
                 _check_measured(table, cell)
             except UserError as error:
                 if row in rows:
@@ -167,10 +167,10 @@ def compose_cells(
                 cell = Cell(row, column, {}, str(error), texts)
             cells.append(cell)
     asked = {table.arguments(cell.row, cell.column) for cell in cells if cell.row in rows and cell.jobs}
-    runs = [[*map(read, texts), *own] for texts in sorted(asked)] if own else []
+    lines = [[*map(read, texts), *own] for texts in sorted(asked)] if own else []
     for each in own:
-        if runs and not any(each in composer.fitting(run) for run in runs):
-            composer.run(runs[0])  # no row has the option's part: this raises an error that names the part
+        if lines and not any(each in composer.fitting(line) for line in lines):
+            composer.run(lines[0])  # no row has the option's part: this raises an error that names the part
     cells.sort(key=lambda cell: list(table.rows).index(cell.row))
     jobs = iter(as_they_were_run(named_alike([job for cell in cells for job in cell.jobs.values()])))
     return [replace(cell, jobs={seed: next(jobs) for seed in cell.jobs}) for cell in cells]

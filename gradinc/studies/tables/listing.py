@@ -84,11 +84,15 @@ def _size(
     built = [
         (row, latest([*map(read, table.arguments(row, column)), *own])) for row, column in cells if row not in absent
     ]
-    different = {frozenset(assignment.text for assignment in each.values()) for _, each in built}
-    rows = dict.fromkeys(row for row, each in built if _may_exist(each, table.seeds, default, existing))
-    jobs = jobs_of(compose_cells(table, list(rows), table.seeds, extra, config_dirs)) if rows else {}
+    different = {
+        (frozenset(assignment.text for assignment in each.values()), seed)
+        for row, each in built
+        for seed in table.seeds_of(row)
+    }
+    rows = dict.fromkeys(row for row, each in built if _may_exist(each, table.seeds_of(row), default, existing))
+    jobs = jobs_of(compose_cells(table, list(rows), extra=extra, config_dirs=config_dirs)) if rows else {}
     finished = sum(status(place) == "finished" for place in jobs)
-    return TableSize(len(built), len(cells), finished, len(different) * len(table.seeds))
+    return TableSize(len(built), len(cells), finished, len(different))
 
 
 class _Existing:

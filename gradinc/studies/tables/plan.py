@@ -57,7 +57,7 @@ def keep_plan(output: Path, table: Table, cells: Sequence[Cell], state: str) -> 
         cells: the cells of all its rows.
         state: of `composing_state`.
     """
-    runs = sorted(place.name for place in jobs_of([with_seeds(cell, table.seeds) for cell in cells]))
+    runs = sorted(place.name for place in jobs_of([with_seeds(cell, table.seeds_of(cell.row)) for cell in cells]))
     plan = Plan(sum(cell.missing is None for cell in cells), len(cells), runs)
     file = _file(output, table)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
-from annotated_types import Ge, Len
 from pydantic import StringConstraints
 
 from gradinc.base.errors import UserError
@@ -27,6 +26,7 @@ from gradinc.studies.tables.specification import (
     Grade,
     Published,
     Row,
+    Seeds,
     Side,
     Table,
     Text,
@@ -81,7 +81,7 @@ def read_table(name: str, document: Mapping[str, Any]) -> Table:
         where,
         name=name,
         citation=citation,
-        seeds=value(Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)], given.get("seeds"), f"{where}seeds"),
+        seeds=value(Seeds, given.get("seeds"), f"{where}seeds"),
         columns=columns,
         rows=rows,
         claims=tuple(_claim(item, f"{where}claims.{number}.") for number, item in enumerate(_claims(given, where))),
@@ -99,8 +99,9 @@ def _check_together(table: Table, where: str) -> None:
     known = [part.name for part in catalog.parts("data")]
     if table.data is not None and table.data not in known and (near := nearest_key(table.data.lower(), known)):
         raise UserError(f"{where}data={table.data}", "no such data set", f"Did you mean {near}?")
-    if len(set(table.seeds)) != len(table.seeds):
-        raise UserError(f"{where}seeds={shown(table.seeds)}", "has a seed twice", "Write each seed once")
+    for place, seeds in {"": table.seeds, **{f"rows.{key}.": row.seeds for key, row in table.rows.items()}}.items():
+        if seeds is not None and len(set(seeds)) != len(seeds):
+            raise UserError(f"{where}{place}seeds={shown(seeds)}", "has a seed twice", "Write each seed once")
     for key, row in table.rows.items():
         named: dict[str, Iterable[str]] = {"published": row.published, "cells": row.cells, "columns": row.columns or ()}
         for section_key, column in [(name, column) for name, columns in named.items() for column in columns]:

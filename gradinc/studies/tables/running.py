@@ -56,12 +56,12 @@ def cells_of_files(
 
     Args:
         cells: the chosen cells, with their seeds.
-        every: the cells of all rows, with the chosen seeds and the table's seeds.
+        every: the cells of all rows, with the chosen seeds and the rows' seeds.
         earlier: runs of a table's file.
 
     Returns:
         The cells of all rows, with the chosen seeds and the seeds that have ended; a cell without any of them has the
-        table's seeds.
+        row's seeds.
     """
     known, found = _known(table, every, earlier), []
     chosen = {(cell.row, cell.column): cell.jobs for cell in cells}
@@ -72,7 +72,7 @@ def cells_of_files(
             for seed, job in cell.jobs.items()
             if seed in asked or cell.settings[seed] in known or status(job.directory) in _ENDED
         ]
-        found.append(with_seeds(cell, seeds or table.seeds))
+        found.append(with_seeds(cell, seeds or table.seeds_of(cell.row)))
     return found
 
 

@@ -15,6 +15,7 @@ from gradinc.studies.tables.quantities import Quantity
 
 Text = Annotated[str, StringConstraints(pattern=r"\S"), Words("text")]
 Overrides = list[Text]
+Seeds = Annotated[tuple[Annotated[int, Ge(0)], ...], Len(1)]
 Grade = Literal["A", "B", "C", "D"]
 Digest = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z"), Words("a sha256 of 64 digits")]
 Arxiv = Annotated[
@@ -149,6 +150,7 @@ class Row:
         overrides: its strategy and options; None if the method is not built.
         cells: additional overrides for single columns.
         columns: its columns; by default all.
+        seeds: its seeds, in place of the table's: more where its spread is wide, fewer where its runs are long.
         published: the printed numbers, by column.
         note: a note for readers of its numbers.
         absent: reason for missing overrides, if any.
@@ -159,6 +161,7 @@ class Row:
     overrides: Overrides | None = None
     cells: dict[str, Overrides] = field(default_factory=dict)
     columns: Annotated[list[Text], Len(1)] | None = None
+    seeds: Seeds | None = None
     published: dict[str, Published] = field(default_factory=dict)
     note: Text | None = None
     absent: Text = "method not built"
@@ -202,7 +205,7 @@ class Table:
         data: the data set of the published numbers.
         digest: digest of these data under the protocol, as runs record it under ``data``; None if not known.
         budget: approximate cost of the whole table.
-        seeds: seeds of a complete table.
+        seeds: seeds of every row without its own.
         protocol: overrides of every run.
         unmeasured: claims that gradinc does not measure, with the reason.
         notes: pitfalls, and known causes of differences.
@@ -212,7 +215,7 @@ class Table:
     title: Text
     citation: Citation | Article | None
     budget: Literal["cpu minutes", "cpu hours", "gpu"]
-    seeds: tuple[int, ...]
+    seeds: Seeds
     protocol: Overrides
     columns: dict[str, Column]
     rows: dict[str, Row]
@@ -221,6 +224,10 @@ class Table:
     claims: tuple[Claim, ...] = ()
     unmeasured: dict[str, Text] = field(default_factory=dict)
     notes: tuple[Text, ...] = ()
+
+    def seeds_of(self, row: str) -> tuple[int, ...]:
+        """Return the seeds of a row's runs."""
+        return self.rows[row].seeds or self.seeds
 
     def arguments(self, row: str, column: str) -> tuple[str, ...]:
         """Return the arguments of a cell's runs, in the order in which they are applied, without the seed."""

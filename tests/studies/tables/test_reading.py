@@ -53,7 +53,7 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
             "rows.slow, column accuracy: strategy=err: unknown. Did you mean er?",
         ),
         ("rows.slow.overrides", ["strategy er"], "rows.slow, column accuracy: strategy er: gradinc takes key=value."),
-        ("rows.slow.n", 3, "rows.slow.n: no such key. One of title, overrides, cells, columns, published, note, "),
+        ("rows.slow.n", 3, "rows.slow.n: no such key. One of title, overrides, cells, columns, seeds, published, "),
         (
             "columns.accuracy.unit",
             "percent",
@@ -89,6 +89,8 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("budget", "a lot", "budget=a lot: unknown. Choose from: cpu minutes, cpu hours, gpu."),
         ("seeds", [], "seeds=[]: need a list of whole numbers ≥ 0."),
         ("seeds", [1, 1], "seeds=[1,1]: has a seed twice. Write each seed once."),
+        ("rows.fast.seeds", [1, 1], "rows.fast.seeds=[1,1]: has a seed twice. Write each seed once."),
+        ("rows.fast.seeds", [], "rows.fast.seeds=[]: need a list of whole numbers ≥ 0 or null."),
         ("columns.accuracy.quantity", "acc", "columns.accuracy.quantity=acc: unknown. Did you mean metrics.acc?"),
         ("columns.accuracy.quantity", "accurcy", "columns.accuracy.quantity=accurcy: unknown."),
         (
@@ -210,7 +212,7 @@ def test_what_is_asked_for_and_is_not_there_is_told(document: dict[str, Any], gr
 @pytest.mark.parametrize("name", groups.names("table"))
 def test_every_table_that_ships_is_right_and_every_run_of_it_composes(name: str, empty: Path) -> None:
     table = open_table(name)
-    cells = compose_cells(table, list(table.rows), table.seeds)
+    cells = compose_cells(table, list(table.rows))
     assert any(cell.jobs for cell in cells)
     (size,) = sizes([table])
     composed = TableSize(sum(cell.missing is None for cell in cells), len(cells), 0, len(jobs_of(cells)))

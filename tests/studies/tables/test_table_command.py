@@ -250,6 +250,24 @@ sys.exit("torch" in sys.modules)
     assert "differs" in done.stdout
 
 
+def test_a_row_may_have_seeds_of_its_own(gradinc: Command, document: dict[str, Any], tmp_path: Path) -> None:
+    document["rows"]["fast"]["seeds"] = [0, 3]
+    document["rows"]["slow"]["seeds"] = [3]
+    write_table(tmp_path / "conf", document)
+    tiny = ("tiny", "--config-dir", "conf", "device=cpu")
+    assert "3 runs, 3 to do" in gradinc("table", *tiny, "--dry-run").out
+    assert "2 runs, 2 to do" in gradinc("table", *tiny, "--dry-run", "--seeds", "7").out
+    listed = json.loads(gradinc("table", "--config-dir", "conf", "--json").out)
+    assert next(each for each in listed if each["table"] == "tiny")["runs"] == 3
+    gradinc("--quiet", "table", *tiny)
+    rows = json.loads((tmp_path / "outputs" / "tables" / "tiny.json").read_text())["rows"]
+    assert [[seed["seed"] for seed in row["cells"][0]["seeds"]] for row in rows] == [[3], [0, 3], []]
+    listed = json.loads(gradinc("table", "--config-dir", "conf", "--json").out)
+    assert next(each for each in listed if each["table"] == "tiny")["runs_finished"] == 3
+    claim = json.loads((tmp_path / "outputs" / "tables" / "tiny.json").read_text())["claims"][0]
+    assert claim["pairs"] == 1, "a claim compares the seeds that both rows have"
+
+
 def test_a_list_composes_no_table_whose_plan_is_kept_and_every_one_again_after_a_change(
     gradinc: Command, trained: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -262,9 +280,9 @@ def test_a_list_composes_no_table_whose_plan_is_kept_and_every_one_again_after_a
     composed: list[str] = []
     compose = listing.compose_cells
 
-    def counting(table: Any, *arguments: Any) -> Any:
+    def counting(table: Any, *arguments: Any, **more: Any) -> Any:
         composed.append(table.name)
-        return compose(table, *arguments)
+        return compose(table, *arguments, **more)
 
     monkeypatch.setattr(listing, "compose_cells", counting)
 
