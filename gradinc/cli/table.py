@@ -106,10 +106,10 @@ def _run_and_show(
                 expected = duration_of(table, cells, missing, earlier)
                 console.print(f"{counted(len(missing), 'run')} to do, expected time: {expected}")
             code = run(missing, console, ["table", *arguments])
-        if file_name(table, every) == table.name:
-            keep_plan(output, table, every, composing_state(config_dirs))
-        if code > 1:  # a signal
-            return code
+    if not options.collect and output.is_dir() and file_name(table, every) == table.name:
+        keep_plan(output, table, every, composing_state(config_dirs))
+    if code > 1:  # a signal
+        return code
     if not options.collect and (unmeasured := missing_measurements(table, cells)):
         code = max(code, make_measurements(unmeasured, Console(stderr=True, quiet=options.quiet)))
     whole = cells_of_files(table, cells, every, earlier)
