@@ -55,12 +55,13 @@ def main(arguments: Sequence[str]) -> int:
         if override.partition("=")[0].lstrip("+~") in SET_BY_TABLE:
             raise UserError(override, "is set by the table", "Use --seeds 0,1,2")
     rows, seeds = chosen_rows(table, options.rows), _seeds(options.seeds)
-    composed = None if seeds is None else {*seeds, *(seed for row in table.rows for seed in table.seeds_of(row))}
-    every = compose_cells(table, rows, composed, extra, folders, beside=list(table.rows))
+    # The files keep the table's own seeds beside the chosen ones.
+    all_seeds = None if seeds is None else {*seeds, *(seed for row in table.rows for seed in table.seeds_of(row))}
+    every = compose_cells(table, rows, all_seeds, extra, folders, beside=list(table.rows))
     cells = [with_seeds(cell, seeds or table.seeds_of(cell.row)) for cell in every if cell.row in rows]
     if options.dry_run:
         return _dry_run(table, cells, earlier)
-    return _run_and_show(table, cells, every, earlier, options, arguments, folders)
+    return _run_and_show(table, cells, every, earlier, options, arguments)
 
 
 def _run_and_show(
@@ -70,7 +71,6 @@ def _run_and_show(
     earlier: Mapping[str, MeasuredRun],
     options: Any,
     arguments: Sequence[str],
-    config_dirs: Sequence[Path],
 ) -> int:
     """Run the missing runs of the chosen cells and show these cells; files have every cell of the table."""
     from rich.console import Console
@@ -107,7 +107,7 @@ def _run_and_show(
                 console.print(f"{counted(len(missing), 'run')} to do, expected time: {expected}")
             code = run(missing, console, ["table", *arguments])
     if not options.collect and output.is_dir() and file_name(table, every) == table.name:
-        keep_plan(output, table, every, composing_state(config_dirs))
+        keep_plan(output, table, every, composing_state([Path(folder) for folder in options.config_dir]))
     if code > 1:  # a signal
         return code
     if not options.collect and (unmeasured := missing_measurements(table, cells)):

@@ -1,6 +1,7 @@
 """The runs of a table as its last command composed them, so that a list of tables need not compose them again.
 
-A plan is valid for the code and the YAML files that it was made with; its file says which by their digest.
+A plan is valid for the code and the YAML files that it was made with; its file says which by their digest. It names the
+runs with the ``data.root`` of that command: runs of the same table on files in another place are not counted.
 """
 
 from __future__ import annotations
