@@ -79,10 +79,13 @@ def _grades(table: Table) -> set[str]:
 
 
 def _hardware(run: MeasuredRun) -> str:
-    """Return the processor and the version of PyTorch of a run; for a run on a GPU its name."""
-    device = str(run.environment.get("device", "unknown"))
-    where = str(run.environment.get("processor", "unknown")) if device == "cpu" else device
-    return f"{where}, PyTorch {run.environment.get('torch', 'unknown')}"
+    """Return what a run's last bits depend on: its GPU, or its processor with model and instructions; and PyTorch."""
+    facts = run.environment
+    where = str(facts.get("device", "unknown"))
+    if where == "cpu":
+        where = str(facts.get("processor", "unknown"))
+        where += "".join(f", {facts[name]}" for name in ("cpu", "instructions") if name in facts)
+    return f"{where}, PyTorch {facts.get('torch', 'unknown')}"
 
 
 def _cell(table: Table, cell: Cell, measured: Sequence[SeedResult]) -> dict[str, Any]:

@@ -199,6 +199,19 @@ def test_a_run_that_went_on_elsewhere_is_marked_and_not_averaged(runs: Path, oth
     assert found["claims"][0]["verdict"] == "not shown"
 
 
+def test_processors_of_one_name_are_shown_apart_if_their_model_or_instructions_differ(runs: Path) -> None:
+    before = collected()
+    assert len(before["hardware"]) == 1
+    for seed, other in enumerate([{"cpu": "Maker model 1"}, {"cpu": "Maker model 2"}, {"instructions": "NONE"}]):
+        path = runs / run_of(before, "fast", seed) / "meta.json"
+        (segment,) = json.loads(path.read_text())["segments"]
+        rewrite(path, segments=[{**segment, **other}])
+    found = collected()
+    assert len(found["hardware"]) == 4
+    assert [name for name in found["hardware"] if ", Maker model 2, " in name]
+    assert cell(found, "fast")["ours"]["n"] == 3, "seeds of different processors are averaged"
+
+
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
