@@ -68,7 +68,8 @@ def read_quantity(given: Any, where: str) -> Quantity:
     if isinstance(given, Mapping) and len(given) == 1:
         ((name, options),) = given.items()
     if not isinstance(name, str) or not isinstance(options, Mapping):
-        raise UserError(f"{where}={shown(given)}", "need a name, or a name with its options")
+        what = "need a name, or a name with its options"
+        raise UserError(f"{where}={shown(given)}", what, "Write it such as {updates_to: {accuracy: 0.9}}")
     head, _, rest = name.partition(".")
     if head in RECORDED and rest and rest not in RECORDED[head]:
         raise UserError(f"{where}={name}", "no run records it", choose(rest, RECORDED[head], section=f"{head}."))
@@ -92,7 +93,7 @@ def read_quantity(given: Any, where: str) -> Quantity:
     chosen = {p.name: options.get(p.name, p.default) for p in parameters}
     for key, item in chosen.items():
         if item is inspect.Parameter.empty:
-            raise UserError(f"{where}.{name}.{key}", "is missing", "Give it a value")
+            raise UserError(f"{where}.{name}.{key}", "is missing", f"Write quantity: {{{name}: {{{key}: …}}}}")
         chosen[key] = value(hints[key], item, f"{where}.{name}.{key}")
     label = name + (f" ({', '.join(f'{k} {shown(v)}' for k, v in chosen.items())})" if chosen else "")
     if name in MEASURED:

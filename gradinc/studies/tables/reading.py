@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
@@ -102,6 +102,8 @@ def _check_together(table: Table, where: str) -> None:
     for place, seeds in {"": table.seeds, **{f"rows.{key}.": row.seeds for key, row in table.rows.items()}}.items():
         if seeds is not None and len(set(seeds)) != len(seeds):
             raise UserError(f"{where}{place}seeds={shown(seeds)}", "has a seed twice", "Write each seed once")
+    for place, overrides in _override_lists(table):
+        _refuse_repeated(overrides, f"{where}{place}")
     for key, row in table.rows.items():
         named: dict[str, Iterable[str]] = {"published": row.published, "cells": row.cells, "columns": row.columns or ()}
         for section_key, column in [(name, column) for name, columns in named.items() for column in columns]:
@@ -121,6 +123,25 @@ def _check_together(table: Table, where: str) -> None:
         _check_unit(table, column, f"{where}columns.{column}.unit")
     for number, claim in enumerate(table.claims):
         _check_claim(claim, table, f"{where}claims.{number}")
+
+
+def _override_lists(table: Table) -> Iterator[tuple[str, Sequence[str]]]:
+    """Return every list of overrides, below the key where it stands."""
+    yield "protocol", table.protocol
+    yield from ((f"columns.{key}.overrides", column.overrides) for key, column in table.columns.items())
+    for key, row in table.rows.items():
+        yield f"rows.{key}.overrides", row.overrides or ()
+        yield from ((f"rows.{key}.cells.{column}", overrides) for column, overrides in row.cells.items())
+
+
+def _refuse_repeated(overrides: Sequence[str], where: str) -> None:
+    """Refuse a list that sets a key twice: the first value would be lost."""
+    by_key: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0].strip().lstrip("+~")
+        if key in by_key:
+            raise UserError(f"{where}: {override}", f"comes after {by_key[key]} in one list", "Write each key once")
+        by_key[key] = override
 
 
 def _check_unit(table: Table, name: str, where: str) -> None:
@@ -196,7 +217,7 @@ def _published(given: Any, defaults: Mapping[str, Any], where: str) -> Published
     merged = {**defaults, **own}
     printed = merged.get("printed")
     if not isinstance(printed, str) or not PRINTED.fullmatch(printed):
-        what = "need a number in quotes as it is printed, such as '85.01 ± 1.90'"
+        what = "need a number in quotes, such as '85.01', '85.01 ± 1.90' or '85.01 (± 1.90)'"
         raise UserError(written(where, printed), what)
     if merged.get("grade") is None:
         raise UserError(f"{where}.grade", "is missing", "Write grade: A, B, C or D, once for the table")

@@ -32,7 +32,9 @@ PRIMARY = ("A", "B")
 """Grades whose numbers are judged."""
 
 _DIGITS = r"[0-9]{1,15}"
-PRINTED = re.compile(rf"([+-]?{_DIGITS}(?:\.({_DIGITS}))?)(?:\s*(?:±|\+-|\+/-)\s*<?({_DIGITS}(?:\.{_DIGITS})?))?")
+_SPREAD = rf"(?:±|\+-|\+/-)\s*<?({_DIGITS}(?:\.{_DIGITS})?)"
+PRINTED = re.compile(rf"([+-]?{_DIGITS}(?:\.({_DIGITS}))?)(?:\s*{_SPREAD}|\s*\(\s*{_SPREAD}\s*\))?")
+"""A printed number, such as ``85.01``, ``85.01 ± 1.90`` or ``85.01 (± 1.90)``."""
 
 _MOST = 1e9
 """The largest tolerance or effect: no table's numbers differ by more."""
@@ -99,7 +101,8 @@ class Published:
 
     @property
     def spread(self) -> float | None:
-        return None if self._match[3] is None else float(self._match[3])
+        found = self._match[3] or self._match[4]
+        return None if found is None else float(found)
 
     @property
     def unit(self) -> float:

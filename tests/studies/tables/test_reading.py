@@ -73,7 +73,7 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         (
             "rows.slow.published.accuracy",
             50.0,
-            "rows.slow.published.accuracy=50.0: need a number in quotes as it is printed, such as '85.01 ± 1.90'.",
+            "rows.slow.published.accuracy=50.0: need a number in quotes, such as '85.01', '85.01 ± 1.90' or",
         ),
         (
             "spread",
@@ -103,7 +103,11 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
             "metrics.act",
             "columns.accuracy.quantity=metrics.act: no run records it. Did you mean metrics.acc? Choose from: metrics.",
         ),
-        ("columns.accuracy.quantity", {"updates_to": {}}, "columns.accuracy.quantity.updates_to.accuracy: is missing."),
+        (
+            "columns.accuracy.quantity",
+            {"updates_to": {}},
+            "columns.accuracy.quantity.updates_to.accuracy: is missing. Write quantity: {upd",
+        ),
         (
             "columns.accuracy.quantity",
             {"updates_to": {"accuracy": 2.0}},
@@ -152,6 +156,16 @@ def changed(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("protocol.1", "name=x", "rows.slow, column accuracy: name=x: is set by the table. Leave it out; "),
         ("rows.slow.overrides.0", "seed=7", "rows.slow, column accuracy: seed=7: is set by the table. Leave it out; "),
         ("protocol.1", "seed=1,2", "rows.slow, column accuracy: seed=1,2: has several values."),
+        (
+            "protocol",
+            ["data=digits", "model=linear", "+data = digits"],
+            "protocol: +data = digits: comes after data=digits in one list. Write each key once.",
+        ),
+        (
+            "rows.slow.cells",
+            {"accuracy": ["optimizer.lr=1", "optimizer.lr=2"]},
+            "rows.slow.cells.accuracy: optimizer.lr=2: comes after optimizer.lr=1 in one list.",
+        ),
     ],
 )
 def test_a_wrong_table_is_told_in_one_line_and_nothing_is_made(
@@ -163,6 +177,30 @@ def test_a_wrong_table_is_told_in_one_line_and_nothing_is_made(
     assert outcome.err.startswith(f"table tiny: {line.rstrip()}"), outcome.err
     assert outcome.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
+def test_a_row_may_set_what_the_protocol_has_set(document: dict[str, Any]) -> None:
+    document["protocol"].append("optimizer.lr=3")
+    document["rows"]["slow"] |= {"overrides": ["optimizer.lr=4"], "cells": {"accuracy": ["optimizer.lr=5"]}}
+    cells = compose_cells(read_table("tiny", document), ["slow"], [0])
+    assert {cell.column: cell.jobs[0].config.optimizer.options["lr"] for cell in cells} == {"accuracy": 5, "steps": 4}
+
+
+@pytest.mark.parametrize("sign", ["±", "+-", "+/-"])
+@pytest.mark.parametrize("printed", ["85.010 {} 1.9", "85.010{}<1.9", "85.010 ({} 1.9)", "85.010({}1.9 )"])
+def test_a_printed_number_may_have_its_spread_in_parentheses(document: dict[str, Any], printed: str, sign: str) -> None:
+    document["rows"]["slow"]["published"]["accuracy"] = printed.format(sign)
+    number = read_table("tiny", document).rows["slow"].published["accuracy"]
+    assert (number.mean, number.spread, number.unit, number.decimals) == (85.01, 1.9, 0.001, 3)
+
+
+@pytest.mark.parametrize("printed", ["85.01 (1.90)", "85.01(90)", "85.01 (± 1.90", "85.01 ± 1.90)", "85.01 ± (1.90)"])
+def test_a_number_in_parentheses_without_a_sign_is_refused(document: dict[str, Any], printed: str) -> None:
+    from gradinc.base.errors import UserError
+
+    document["rows"]["slow"]["published"]["accuracy"] = printed
+    with pytest.raises(UserError, match="need a number in quotes"):
+        read_table("tiny", document)
 
 
 def test_a_claim_about_a_column_that_a_row_leaves_out_is_told(
