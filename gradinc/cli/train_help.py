@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from textwrap import wrap
 from typing import Any
 
 from gradinc.config import catalog, groups
+from gradinc.config.definitions import definition_in
 from gradinc.config.names import shown
 
 _EXAMPLES = (
@@ -33,14 +35,24 @@ OPTIONS = (
 WIDTH = 100
 """Characters in a line of names."""
 
+_SECTIONS = re.compile(r"^(?:Args|Raises|Returns):$", re.MULTILINE)
+"""Headings that end the general part of a docstring."""
+
 LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)(?:#\s*(?P<comment>.*))?$")
 
 
 def train_help(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> str:
-    """Return the page for the chosen parts, or the default ones."""
+    """Return the page for the chosen parts, or the default ones.
+
+    Parts that the overrides choose come first, with what their docstrings say: a formula, its constants, its limits.
+    """
     top = list(commented(groups.conf_folder() / "config.yaml"))
     chosen = _chosen(overrides)
     lines = ["usage: gradinc train [group=name ...] [key=value ...] [-m]", ""]
+    named = [group for group in groups.GROUPS if any(text.lstrip("+").startswith(f"{group}=") for text in overrides)]
+    for group in named:
+        for name in chosen.get(group, ()):
+            lines += _about(group, name, config_dirs) + _options(group, name, config_dirs)
     lines += _block("Examples", _EXAMPLES)
     lines += _block(
         "Groups, with the chosen name in brackets (gradinc list describes the names)",
@@ -48,10 +60,8 @@ def train_help(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) 
     )
     lines += _block("Keys", ((f"{key}={value}", comment) for key, value, comment in top if comment))
     for group in groups.GROUPS:
-        for name in chosen.get(group, ()):
-            rows = list(_options(group, name, config_dirs))
-            if rows:
-                lines += _block(f"Options of {group}={name}", rows)
+        for name in chosen.get(group, ()) if group not in named else ():
+            lines += _options(group, name, config_dirs)
     lines += ["Other parts have other options: gradinc train model=vit --help shows vit's.", ""]
     lines += _block("Flags", OPTIONS)
     return "\n".join(lines).rstrip()
@@ -84,21 +94,36 @@ def _chosen(overrides: Sequence[str]) -> dict[str, list[str]]:
     return chosen
 
 
-def _options(group: str, name: str, config_dirs: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Yield each option of a choice with its value and its line of help."""
+def _about(group: str, name: str, config_dirs: Sequence[Path]) -> list[str]:
+    """Return the docstrings of a choice's parts, up to the entries of their options."""
+    lines: list[str] = []
+    for part, _, _ in _parts(group, name, config_dirs):
+        text = ast.get_docstring(definition_in(part.path, part.symbol)) or ""
+        told = _SECTIONS.split(text)[0].strip().splitlines()
+        lines += [f"About {part.kind} {part.name}:", *(f"  {line}".rstrip() for line in told), ""]
+    return lines
+
+
+def _options(group: str, name: str, config_dirs: Sequence[Path]) -> list[str]:
+    """Return each option of a choice's parts with its value and its line of help."""
+    rows = [
+        (f"{where}{option}={shown(values.get(option, parameter.default))}", parameter.help)
+        for part, values, where in _parts(group, name, config_dirs)
+        for option, parameter in part.parameters.items()
+    ]
+    return _block(f"Options of {group}={name}", rows) if rows else []
+
+
+def _parts(group: str, name: str, config_dirs: Sequence[Path]) -> Iterator[tuple[catalog.Part, Mapping[str, Any], str]]:
+    """Yield the parts that a choice names, each with its values and the beginning of its keys."""
     content = groups.content(group, name, config_dirs)
+    named: list[tuple[str, str, Mapping[str, Any], str]] = []
     if group == "strategy":
-        for method, values in groups.methods(content).items():
-            yield from _part_options("method", method, values, f"strategy.methods.{method}.")
+        named = [("method", key, values, f"strategy.methods.{key}.") for key, values in groups.methods(content).items()]
     elif group in catalog.KINDS:
-        yield from _part_options(group, content.get("name", name), content, f"{group}.")
-
-
-def _part_options(kind: str, name: str, values: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
-    for part in catalog.parts(kind):
-        if part.name == name:
-            for option, parameter in part.parameters.items():
-                yield f"{where}{option}={shown(values.get(option, parameter.default))}", parameter.help
+        named = [(group, content.get("name", name), content, f"{group}.")]
+    for kind, key, values, where in named:
+        yield from ((part, values, where) for part in catalog.parts(kind) if part.name == key)
 
 
 def commented(path: Path) -> Iterator[tuple[str, str, str]]:

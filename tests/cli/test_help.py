@@ -78,6 +78,23 @@ def test_the_help_of_train_goes_with_what_is_chosen(gradinc: Any) -> None:
     assert all(f"  model.{name}=" in page for name in catalog.part("model", "vit").parameters)
     assert all(f"  strategy.methods.clip.{name}=" in page for name in catalog.part("method", "clip").parameters)
     assert "model.norm" not in page
+    titles = [line for line in page.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles[:5] == [
+        "About model vit:",
+        "Options of model=vit:",
+        "About method clip:",
+        "Options of strategy=clip:",
+        "Examples:",
+    ], "what is asked for comes first"
+
+
+def test_the_help_of_a_strategy_has_the_formula_that_its_constants_stand_in(gradinc: Any) -> None:
+    page = gradinc("train", "strategy=[accumulate,ewc]", "--help").out
+    about, _, rest = page.partition("Options of strategy=ewc:")
+    assert "The penalty is λ/2 Σ F (w − w*)²." in about
+    assert "Args:" not in page
+    assert "  strategy.methods.ewc.strength=1.0  " in rest
+    assert "About" not in gradinc("train", "--help").out
 
 
 @pytest.mark.parametrize("command", ["test", "list", "data"])
