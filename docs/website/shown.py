@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COLOUR, DIGEST = r"\x1b\[[\d;]*m", r"\b[0-9a-f]{8,}\b"
 NUMBER = r"[-+]?((\d{1,3}(,\d{3})+|\d+)(\.\d*)?|\.\d+)(e[-+]?\d+)?"
+HARDWARE = r"(?s)Hardware:.*?PyTorch"
 LEFT_OUT = "…"
 """A line of a page that stands for any lines of the output."""
 
@@ -65,8 +66,15 @@ def printed(command: str, large: tuple[str, ...] = ()) -> str:
 
 
 def without_numbers(text: str) -> str:
-    """The text without colours, with # for every digest and number, and without spaces, which align numbers."""
-    for pattern, instead in ((COLOUR, ""), (DIGEST, "#"), (NUMBER, "#"), (r"\bthreads\b", "thread"), (r"\s", "")):
+    """The text without colours, with # for hardware, digests and numbers, and without spaces."""
+    for pattern, instead in (
+        (HARDWARE, "#"),
+        (COLOUR, ""),
+        (DIGEST, "#"),
+        (NUMBER, "#"),
+        (r"\bthreads\b", "thread"),
+        (r"\s", ""),
+    ):
         text = re.sub(pattern, instead, text)
     return text
 

@@ -64,6 +64,8 @@ def test_there_are_notebooks():
         ("\x1b[1mtitle\x1b[0m", "title", True),
         ("[[0. 1.]\n [nan 0.25]]", "[[0.5 1. ]\n [nan 1.]]", True),
         ("1,040,766 tokens", "12 tokens", True),
+        ("Hardware: AMD EPYC, model 1, AVX2, PyTorch 2.1 (9 runs)", "Hardware: Xeon,\nPyTorch 2.2 (1 run)", False),
+        ("Hardware: AMD EPYC, model 1, AVX2, PyTorch 2.1 (9 runs)", "Hardware: Xeon,\nPyTorch 2.2 (8 runs)", True),
         ("accuracy 0.91", "loss 0.91", False),
         ("[1, 2]", "[1, 2, 3]", False),
         ("finished", "diverged", False),
