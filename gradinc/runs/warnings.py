@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from gradinc.core.due import Due
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.normalization import BATCH_NORMS, NORMS
+from gradinc.core.plan import usable
 from gradinc.data.outputs import Outputs
 from gradinc.data.source import DATA_PARTS
 from gradinc.data.stream import Stream
@@ -96,13 +96,14 @@ def short_epochs(config: Config, due: Due, lengths: Sequence[int], processes: in
     where = f"strategy.window.{'size' if window.due == 'size' else 'due'}"
     asked = {f"{where}={window.size if window.due == 'size' else window.due}": size * processes}
     asked |= {f"strategy.window.layers={{{name}:{wait}}}": wait for name, wait in window.layers.items()}
-    epochs = [math.ceil(length / rows) for length in lengths]
+    noun = "full micro-batch" if window.last == "drop" else "micro-batch"
+    epochs = [usable(length, rows, window.last) for length in lengths]
     for key, wanted in asked.items():
-        if (few := _too_few(epochs, wanted, "micro-batch")) is not None:
+        if (few := _too_few(epochs, wanted, noun)) is not None:
             done = f"so {_SHORT[window.last]} (last={window.last})"
             lines.append(f"{key}: {few} in an epoch for windows of {wanted:,}, {done}")
     most = due.most(window.size, rows)
-    if window.last == "drop" and most > size and (few := _too_few(epochs, most, "micro-batch")) is not None:
+    if window.last == "drop" and most > size and (few := _too_few(epochs, most, noun)) is not None:
         grown = f"so no update follows once windows have grown beyond that, up to {most} (last=drop)"
         lines.append(f"strategy.window.due={window.due}: {few} in an epoch, {grown}")
     return lines

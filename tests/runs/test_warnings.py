@@ -274,7 +274,7 @@ def short(*words: str, lengths: tuple[int, ...] = (1294,), processes: int = 1) -
         ),
         (
             "strategy.window.due=noise_scale strategy.window.last=drop",
-            "strategy.window.due=noise_scale: there are 41 micro-batches in an epoch, so no update follows once "
+            "strategy.window.due=noise_scale: there are 40 full micro-batches in an epoch, so no update follows once "
             "windows have grown beyond that, up to 64 (last=drop)",
         ),
         (
@@ -291,12 +291,12 @@ def test_a_size_that_an_epoch_is_too_short_for_or_that_has_no_effect_is_one_line
     "words",
     [
         "strategy.window.size=41",
-        "strategy.window.size=41 strategy.window.last=drop",
+        "strategy.window.size=40 strategy.window.last=drop",
         "strategy.window.due=items strategy.window.items.rows=1294",
         "strategy.window.size=4 strategy.window.due=noise_scale",
         "strategy.window.size=4 strategy.window.due=norm_test",
         "strategy.window.size=4 strategy.window.due=stages 'strategy.window.stages={begin:[5],sizes:[8]}'",
-        "strategy.window.due=noise_scale strategy.window.last=drop strategy.window.noise_scale.largest=41",
+        "strategy.window.due=noise_scale strategy.window.last=drop strategy.window.noise_scale.largest=40",
         "data.batch_size=1294",
     ],
 )
@@ -325,7 +325,8 @@ def test_a_task_whose_every_window_would_be_dropped_is_refused() -> None:
     tasks = stream("stream=split")
     least = min(tasks.lengths)
     assert least < max(tasks.lengths) == tasks.longest
-    fits = -(-least // 7)
+    fits = least // 7
+    assert least % 7, "a window of one more micro-batch would end in a short one"
     for size, refused in ((fits, False), (fits + 1, True)):
         words = ("stream=split", "strategy.window.last=drop", "data.batch_size=7", f"strategy.window.size={size}")
         if refused:
