@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from gradinc.base.text import counted
-from gradinc.config.schema import Config
+from gradinc.config.catalog import load_part
+from gradinc.config.schema import Config, ScheduleSection, StreamSection
 from gradinc.core.due import Due
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
@@ -35,6 +37,8 @@ def before_training(config: Config, stream: Stream, learner: Learner) -> list[st
         *rows_alone(acting, config.strategy.window.rule, learner),
         *missing_classes(stream),
         *given_answers(stream),
+        *without_other_key(config),
+        *fewer_samples(stream),
         *short_epochs(config, learner.window.due, stream.lengths, learner.place.world.size),
     ]
 
@@ -203,6 +207,8 @@ def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) 
         idle.append(f"stream.restart={config.stream.restart}")
     if config.schedule.task_factor != 1:
         idle.append(f"schedule.task_factor={config.schedule.task_factor:g}")
+        if has_floor(config.schedule):
+            idle.append(f"schedule.task_floor={config.schedule.task_floor:g}")
     if not idle:
         return []
     one = len(idle) == 1
@@ -211,6 +217,47 @@ def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) 
         f"{', '.join(idle)}: {'acts' if one else 'act'} from the second task on, and {trains}: "
         f"training is the same without {'it' if one else 'them'}"
     ]
+
+
+def has_floor(schedule: ScheduleSection) -> bool:
+    """Return whether ``schedule.task_floor`` can bound the factor of a later task."""
+    return schedule.task_floor > 0 and schedule.task_factor < 1
+
+
+def without_other_key(config: Config) -> list[str]:
+    """Return a warning for each common key that only has an effect with a value of another key.
+
+    They are no errors: a sweep or a strategy's file can set them for other runs.
+    """
+    schedule, stream, lines = config.schedule, config.stream, []
+    if schedule.task_floor > 0 and not has_floor(schedule):
+        lines.append(f"schedule.task_floor={schedule.task_floor:g}: has no effect without schedule.task_factor below 1")
+    if schedule.warmup_factor is not None and schedule.warmup == 0:
+        lines.append(f"schedule.warmup_factor={schedule.warmup_factor:g}: has no effect without schedule.warmup")
+    if schedule.updates is not None and not _spans(schedule, schedule.updates):
+        lines.append(f"schedule.updates={schedule.updates}: has no effect with schedule={schedule.name}")
+    if stream.memory != StreamSection.memory and stream.data != "memory":
+        lines.append(f"stream.memory={stream.memory}: has no effect without stream.data=memory")
+    return lines
+
+
+def _spans(schedule: ScheduleSection, updates: int) -> bool:
+    """Return whether a schedule depends on the number of updates."""
+    factor = partial(load_part("schedule", schedule.name), **schedule.options)
+    return any(factor(update, updates) != factor(update, 2 * updates) for update in (updates // 2, updates))
+
+
+def fewer_samples(stream: Stream) -> list[str]:
+    """Return a warning if some tasks have fewer training rows than ``stream.samples_per_task``."""
+    most = stream.options.samples_per_task
+    if most is None:
+        return []
+    sizes = [stream.size("train", task) for task in range(stream.tested)]
+    if (few := sum(size < most for size in sizes)) == 0:
+        return []
+    has, takes = ("has", "it takes all of its rows") if few == 1 else ("have", "they take all of their rows")
+    which = f"{few} of {len(sizes)} tasks {has} fewer training rows, the smallest {min(sizes):,}"
+    return [f"stream.samples_per_task={most}: {which}; {takes}"]
 
 
 def resting_norms(methods: Mapping[str, Method], model: nn.Module, tasks: int) -> list[str]:
