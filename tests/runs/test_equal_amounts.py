@@ -182,8 +182,10 @@ def test_a_short_window_is_dropped_as_a_short_batch_is(run):
 @pytest.mark.parametrize("window", [[], ["strategy.window.size=4"], ["strategy.window.due=items"]])
 @pytest.mark.parametrize("budget", ["budget.epochs=3", "budget.samples=25600", "budget.steps=7"])
 def test_a_schedule_plans_as_many_updates_as_there_are_without_the_dropped_windows(run, window, budget):
-    keys = ["data.batch_size=32", "strategy.window.last=drop", budget, *window]
-    assert learner(*keys).rate.schedule._updates == run("run", *keys)["steps"]
+    """The factor of a line is 0 after its last update, and not before."""
+    keys = ["data.batch_size=32", "strategy.window.last=drop", "schedule=linear", budget, *window]
+    schedule, steps = learner(*keys).rate.schedule, run("run", *keys)["steps"]
+    assert schedule(steps) == 0 < schedule(steps - 1)
 
 
 def test_an_epoch_without_a_full_batch_is_refused_before_anything_is_created(tmp_path):
