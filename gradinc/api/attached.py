@@ -14,6 +14,7 @@ from torch import nn
 
 from gradinc.api.loaders import Served, pair, served
 from gradinc.base.errors import UserError
+from gradinc.base.text import counted
 from gradinc.config.schema import Config
 from gradinc.core.criterion import with_terms
 from gradinc.core.learner import Learner
@@ -180,15 +181,27 @@ class Attached:
         if readers and found.rows is None:
             what = f"the loader {found.why}, and {' and '.join(readers)} read{'s' * (len(readers) == 1)} a task's rows"
             raise UserError("learner.task", what, "Give learner.task(…) a DataLoader over a map-style data set")
-        if self._config.strategy.window.last == "drop" and found.sizes is None:
-            what = "needs the length of an epoch, and the loader has none"
-            raise UserError("strategy.window.last=drop", what, "Give a DataLoader, or use last=flush")
+        if self._config.strategy.window.last == "drop":
+            self._check_drop(found)
         self._task = task = self._named(self._next)
         if self._resumed:
             self._resumed = False
             return
         self._calls = self.taken = 0
         learner.begin(task, restart=task.index > 0 and self._config.stream.restart == "optimizer")
+
+    def _check_drop(self, found: Served) -> None:
+        """Refuse ``last=drop`` for a loader whose short batches are not known, or which has no full window."""
+        where, fix = "strategy.window.last=drop", "Give a DataLoader, or use last=flush"
+        if found.sizes is None:
+            raise UserError(where, "needs the length of an epoch, and the loader has none", fix)
+        if found.whole is None:
+            fix = "Give a DataLoader with batch_size=…, or use last=flush"
+            raise UserError(where, "needs the rows of each batch, and the loader's sampler decides them", fix)
+        size = self._learner.window.due.size(0, self._config.strategy.window.size, next(iter(found.sizes)) or 1)
+        if found.whole < size:
+            what = f"an epoch of the loader has {counted(found.whole, 'full batch')} for windows of {size}"
+            raise UserError(where, f"{what}, so no update would be made", "Use last=flush or a smaller window")
 
     def _named(self, index: int) -> Task:
         device = self._learner.weights.value.device
@@ -215,7 +228,8 @@ class Attached:
 
     def _open(self, batch: Batch) -> bool:
         """Open the window that begins with a batch; return False if the epoch's other batches are left out."""
-        options, learner, length = self._config.strategy.window, self._learner, self._length
+        options, learner = self._config.strategy.window, self._learner
+        length = self._served.whole if options.last == "drop" else self._length
         rows = next(iter(self._served.sizes or [0])) or len(batch.y)
         size = count = learner.window.due.size(learner.updates, options.size, rows)
         ends = False

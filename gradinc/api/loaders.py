@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler, TensorDataset, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+    default_collate,
+)
 
 from gradinc.base.errors import UserError
 from gradinc.data.rows import Pair, Rows, TensorRows
@@ -24,11 +33,13 @@ class Served:
     Attributes:
         rows: None if they are not known.
         sizes: rows of each micro-batch of an epoch; None if not known.
+        whole: micro-batches of an epoch with all their rows, without a short last one; None if not known.
         why: the reason why the rows are not known.
     """
 
     rows: Rows | None = None
     sizes: Sequence[int] | None = None
+    whole: int | None = None
     why: str = "is not given"
 
 
@@ -90,8 +101,10 @@ def served(loader: Any, device: torch.device) -> Served:
         found = Served(_of_data(loader, default_collate, device))
     elif isinstance(loader, Sequence) and not isinstance(loader, str):
         batches = [pair(batch, "a batch of the list") for batch in loader]
+        sizes = [len(y) for _, y in batches]
+        whole = len(sizes) - (sizes[-1] < sizes[0]) if sizes else 0
         x, y = (torch.cat([batch[part] for batch in batches]) if batches else torch.empty(0) for part in (0, 1))
-        found = Served(TensorRows(x.to(device), y.to(device)), [len(y) for _, y in batches])
+        found = Served(TensorRows(x.to(device), y.to(device)), sizes, whole)
     else:
         raise UserError(f"learner.task({type(loader).__name__})", "is no loader whose rows can be read again", FIX)
     if found.sizes == [] or (found.rows is not None and len(found.rows) == 0):
@@ -115,7 +128,7 @@ def pair(batch: Any, what: str) -> Pair:
     raise UserError(what, "must be pairs of tensors (x, y) with as many inputs as targets", FIX)
 
 
-def _of_loader(loader: DataLoader[Any], device: torch.device) -> tuple[Rows | None, list[int] | None]:
+def _of_loader(loader: DataLoader[Any], device: torch.device) -> tuple[Rows | None, list[int] | None, int | None]:
     data: Any = loader.dataset
     rows = None
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
@@ -123,12 +136,24 @@ def _of_loader(loader: DataLoader[Any], device: torch.device) -> tuple[Rows | No
     try:
         batches = len(loader)
     except TypeError:
-        return rows, None
+        return rows, None, None
     size = loader.batch_size
     if size is None or not isinstance(loader.sampler, SequentialSampler | RandomSampler):
-        return rows, [0] * batches  # batches of unknown sizes
+        return rows, [0] * batches, _whole_of(loader)  # batches of unknown sizes
     count = len(loader.sampler)
-    return rows, [min(size, count - number * size) for number in range(batches)]
+    sizes = [min(size, count - number * size) for number in range(batches)]
+    return rows, sizes, count // size
+
+
+def _whole_of(loader: DataLoader[Any]) -> int | None:
+    """Return the batches with all their rows, for a sampler of one's own."""
+    batches: Any = loader.batch_sampler
+    if loader.drop_last or getattr(batches, "drop_last", False):
+        return len(loader)
+    if type(batches) is not BatchSampler or isinstance(loader.dataset, IterableDataset):
+        return None
+    rows: Any = batches.sampler
+    return len(rows) // batches.batch_size
 
 
 def _of_data(data: Any, collate: Callable[[list[Any]], Any], device: torch.device) -> Rows | None:

@@ -32,7 +32,7 @@ from gradinc.config.overrides import (
     sweep_parameters,
 )
 from gradinc.config.parts_folder import shown_path, used_folders
-from gradinc.config.placing import Chosen, chosen, refuse_without_part
+from gradinc.config.placing import Chosen, UnknownOption, chosen, refuse_without_part
 from gradinc.config.replaced import replaced
 from gradinc.config.schema import Config
 from gradinc.config.validation import validate
@@ -131,6 +131,10 @@ class Composer:
             return validate(document), cluster(where)
         except catalog.UnknownPart as error:
             raise self._not_installed(error, by_key) from error
+        except UnknownOption as error:
+            named = [("strategy", name) for name in self._strategies(by_key)]
+            named += [(a.key, str(a.value)) for a in by_key if a.key == "experiment"]
+            raise error.set_by([] if error.where in typed else named, self.config_dirs) from None
 
     def _named_strategy(self, strategy: dict[str, Any], assignments: Sequence[Assignment]) -> str | None:
         """Return the name of a strategy by its chosen files; None if values have changed its rule or its methods."""

@@ -7,12 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from gradinc.base.errors import UserError
 from gradinc.config import catalog, groups
 from gradinc.config.documents import mapping
 from gradinc.config.schema import PARTS, WindowSection, common_keys
+
+
+class UnknownOption(UserError):
+    """A chosen part does not have an option that other parts of its kind have."""
+
+    def set_by(self, choices: Iterable[tuple[str, str]], config_dirs: Sequence[Path]) -> UserError:
+        """Return the error with the choice whose file sets the option; the error itself if no file does.
+
+        Args:
+            choices: groups and names of the chosen files.
+            config_dirs: the user's folders.
+        """
+        section, _, option = self.where.partition(".")
+        for group, name in choices:
+            said = groups.content(group, name, config_dirs).get(section)
+            if isinstance(said, Mapping) and option in said:
+                what = f"{group}={name} sets it, and {self.what}"
+                return UserError(self.where, what, f"{self.fix}; ~{self.where} leaves it out")
+        return self
 
 
 @dataclass(frozen=True)

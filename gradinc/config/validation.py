@@ -11,6 +11,7 @@ from gradinc.config import catalog, groups
 from gradinc.config.check import part_options, section
 from gradinc.config.documents import flat, mapping, refuse_targets
 from gradinc.config.names import choose, nearest_key, nearest_word, shown, written
+from gradinc.config.placing import UnknownOption
 from gradinc.config.protocol import check_one_task, protocol
 from gradinc.config.schema import (
     PARTS,
@@ -144,7 +145,7 @@ def _no_such_key(key: str, parts: _Parts, known: set[str]) -> UserError:
     owners = [part.name for part in catalog.parts(kind) if option in part.parameters] if kind in PARTS else []
     if owners:
         fix = "It is one of " + ", ".join(f"{kind}={name}" for name in owners)
-        return UserError(key, f"{kind}={parts.sections[kind].name} has no such option", fix)
+        return UnknownOption(key, f"{kind}={parts.sections[kind].name} has no such option", fix)
     for kind, chosen in parts.of_window.items():
         for part in catalog.parts(kind):
             if part != chosen and key in {f"strategy.window.{part.name}.{name}" for name in part.parameters}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,8 +24,17 @@ class Span:
     closes: bool
 
 
+def usable(rows: int, batch_size: int, last: Last) -> int:
+    """Return the micro-batches of an epoch that windows are made of.
+
+    ``drop`` leaves out a micro-batch with fewer rows than `batch_size`, and the window that it would complete. So a
+    window of K micro-batches of b rows is left out exactly when PyTorch's ``drop_last=True`` leaves out a batch of K·b.
+    """
+    return rows // batch_size if last == "drop" else math.ceil(rows / batch_size)
+
+
 def extent(first: int, length: int, size: int, last: Last) -> int:
-    """Return the micro-batches of the window that opens before micro-batch `first` of an epoch of `length`.
+    """Return the micro-batches of the window that opens before micro-batch `first` of an epoch of `length` (`usable`).
 
     Returns:
         `size`; or in a shorter epoch the micro-batches that are left for ``flush``, and 0 for ``drop``. A window that
@@ -39,7 +49,7 @@ def plan(length: int, size: int, start: int = 0, last: Last = "flush") -> list[S
     """Divide the micro-batches of an epoch into windows.
 
     Args:
-        length: micro-batches in the epoch.
+        length: micro-batches in the epoch (`usable`).
         size: micro-batches in a full window.
         start: micro-batches of an open window from the previous epoch; below ``size``.
         last: treatment of a short last window: ``flush`` makes an update from its micro-batches, ``carry`` lets the

@@ -16,6 +16,9 @@ from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
 from gradinc.config.values import Count, Fraction, Positive
 
+EVERY = 1000
+"""Updates between two steps of ``schedule=step``, if nothing else is given."""
+
 
 class Schedule:
     """A schedule with its options and its warm-up, which the learner calls before each update.
@@ -91,7 +94,7 @@ def step(
     update: int,
     updates: float | None,
     *,
-    every: Count = 1000,
+    every: Count = EVERY,
     milestones: list[Count] | None = None,
     gamma: Positive = 0.1,
 ) -> float:
@@ -102,6 +105,9 @@ def step(
         milestones: the updates at which to step, instead of `every`, counted from the end of warm-up.
         gamma: factor of each step.
     """
+    if every != EVERY and milestones is not None:
+        what = "has no effect with schedule.milestones"
+        raise UserError(f"schedule.every={every}", what, "Leave one of the two out")
     steps = update // every if milestones is None else bisect_right(sorted(milestones), update)
     return gamma**steps
 

@@ -70,6 +70,9 @@ class Limits:
         """Return the largest possible number of updates, for schedules; None if it is not known beforehand.
 
         The methods decide how many rows go through the model for an update, so `work` is a separate limit.
+
+        Args:
+            rows: rows of the stream that an epoch trains on.
         """
         counts = []
         if self.epochs is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,7 @@ from gradinc.core.next_token import NextToken
 from gradinc.core.order import check_layer_windows, check_order, check_rows
 from gradinc.core.passes import Passes
 from gradinc.core.place import Place
-from gradinc.core.plan import plan
+from gradinc.core.plan import plan, usable
 from gradinc.core.rate import Rate
 from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
@@ -321,22 +320,24 @@ def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:
 def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = None) -> Schedule:
     """Return the schedule over the updates that the budget allows, or over ``schedule.updates`` updates."""
     window, schedule = config.strategy.window, config.schedule
-    size = due.size(0, window.size, config.data.batch_size)
-    spans = plan(math.ceil(rows / config.data.batch_size), size, 0, window.last)
+    batch = config.data.batch_size
+    size = due.size(0, window.size, batch)
+    spans = plan(usable(rows, batch, window.last), size, 0, window.last)
     per_epoch = sum(span.closes for span in spans) * config.stream.updates_per_batch
     least = rows if stream is None else min(stream.lengths)
-    if window.last == "drop" and math.ceil(least / config.data.batch_size) < size:
+    if window.last == "drop" and least < size * batch:
         of = "" if least == rows else " of the smallest task"
         raise UserError(
             "strategy.window.last=drop",
-            f"an epoch{of} has fewer than the {size} micro-batches of a window, so no update would be made",
+            f"an epoch{of} has fewer than the {size * batch:,} rows of a window, so no update would be made",
             "Use last=flush or a smaller window",
         )
     updates, work = schedule.updates, None
     if updates is None:
         known = limits(config.budget, rows, stream)
-        updates = known.updates(rows, per_epoch) if due.steady else known.steps
-        work = known.work(config.data.batch_size)
+        trained = sum(span.count for span in spans) * batch if window.last == "drop" else rows
+        updates = known.updates(trained, per_epoch) if due.steady else known.steps
+        work = known.work(batch)
     return Schedule(
         schedule.name,
         schedule.options,

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from gradinc.base.randomness import generator
 from gradinc.config.schema import DataSection
-from gradinc.core.plan import Last, extent
+from gradinc.core.plan import Last, extent, usable
 from gradinc.core.world import World
 from gradinc.data.augment import augment
 from gradinc.data.batch import Batch
@@ -61,7 +61,7 @@ class Epoch:
 
     def window(self, first: int, size: int, last: Last) -> int:
         """Return the number of micro-batches of the window that begins with number `first` (`extent`)."""
-        return extent(first, self.length, size, last)
+        return extent(first, usable(len(self.task.train), self.options.batch_size, last), size, last)
 
     def batches(self, begun: int, end: int | None = None, repeat: int = 0) -> Iterator[Batch]:
         """Yield this process's micro-batches from number `begun` on; each is read on demand.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinc.base.errors import UserError
+from gradinc.base.text import counted
 from gradinc.config.schema import Config, DataSection
 from gradinc.core.criterion import Criterion
 from gradinc.core.learner import Learner
@@ -128,12 +129,22 @@ def _check_limits(config: Config, dataset: Dataset, stream: Stream) -> None:
     if config.data.group_by_length and dataset.text is None and encoding_of(config) is None:
         what = f"the rows of {config.data.name} have one length"
         raise UserError("data.group_by_length=true", what, "Leave it out, or use data of text")
+    _check_samples(config, stream)
     part = config.evaluate.rows
     for task in range(stream.tested):
         if stream.size(part, task) == 0:
             of, fewer = (f" of task {task + 1}", ", or use fewer tasks") if stream.is_sequence else ("", "")
             what, fix = f"there are no {part} rows{of}", f"Set a larger data.{part}{fewer}"
             raise UserError(f"evaluate.rows={part}", what, fix)
+
+
+def _check_samples(config: Config, stream: Stream) -> None:
+    if (most := config.stream.samples_per_task) is None:
+        return
+    largest = max(stream.size("train", task) for task in range(stream.tested))
+    if most > largest:
+        has = f"{'the largest task has' if stream.is_sequence else 'there are'} {counted(largest, 'training row')}"
+        raise UserError(f"stream.samples_per_task={most}", has, f"Use {largest} at most, or leave it out")
 
 
 def _weights_to_start_from(init: str, model: nn.Module, device: torch.device) -> dict[str, Tensor]:

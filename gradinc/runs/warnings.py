@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from gradinc.base.text import counted
-from gradinc.config.schema import Config
+from gradinc.config.catalog import load_part
+from gradinc.config.schema import Config, ScheduleSection, StreamSection
 from gradinc.core.due import Due
 from gradinc.core.learner import Learner
 from gradinc.core.method import Method
 from gradinc.core.normalization import BATCH_NORMS, NORMS
+from gradinc.core.plan import usable
 from gradinc.data.outputs import Outputs
 from gradinc.data.source import DATA_PARTS
 from gradinc.data.stream import Stream
@@ -35,6 +37,8 @@ def before_training(config: Config, stream: Stream, learner: Learner) -> list[st
         *rows_alone(acting, config.strategy.window.rule, learner),
         *missing_classes(stream),
         *given_answers(stream),
+        *without_other_key(config),
+        *fewer_samples(stream),
         *short_epochs(config, learner.window.due, stream.lengths, learner.place.world.size),
     ]
 
@@ -96,13 +100,14 @@ def short_epochs(config: Config, due: Due, lengths: Sequence[int], processes: in
     where = f"strategy.window.{'size' if window.due == 'size' else 'due'}"
     asked = {f"{where}={window.size if window.due == 'size' else window.due}": size * processes}
     asked |= {f"strategy.window.layers={{{name}:{wait}}}": wait for name, wait in window.layers.items()}
-    epochs = [math.ceil(length / rows) for length in lengths]
+    noun = "full micro-batch" if window.last == "drop" else "micro-batch"
+    epochs = [usable(length, rows, window.last) for length in lengths]
     for key, wanted in asked.items():
-        if (few := _too_few(epochs, wanted, "micro-batch")) is not None:
+        if (few := _too_few(epochs, wanted, noun)) is not None:
             done = f"so {_SHORT[window.last]} (last={window.last})"
             lines.append(f"{key}: {few} in an epoch for windows of {wanted:,}, {done}")
     most = due.most(window.size, rows)
-    if window.last == "drop" and most > size and (few := _too_few(epochs, most, "micro-batch")) is not None:
+    if window.last == "drop" and most > size and (few := _too_few(epochs, most, noun)) is not None:
         grown = f"so no update follows once windows have grown beyond that, up to {most} (last=drop)"
         lines.append(f"strategy.window.due={window.due}: {few} in an epoch, {grown}")
     return lines
@@ -202,6 +207,8 @@ def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) 
         idle.append(f"stream.restart={config.stream.restart}")
     if config.schedule.task_factor != 1:
         idle.append(f"schedule.task_factor={config.schedule.task_factor:g}")
+        if has_floor(config.schedule):
+            idle.append(f"schedule.task_floor={config.schedule.task_floor:g}")
     if not idle:
         return []
     one = len(idle) == 1
@@ -210,6 +217,47 @@ def without_past(config: Config, methods: Mapping[str, Method], stream: Stream) 
         f"{', '.join(idle)}: {'acts' if one else 'act'} from the second task on, and {trains}: "
         f"training is the same without {'it' if one else 'them'}"
     ]
+
+
+def has_floor(schedule: ScheduleSection) -> bool:
+    """Return whether ``schedule.task_floor`` can bound the factor of a later task."""
+    return schedule.task_floor > 0 and schedule.task_factor < 1
+
+
+def without_other_key(config: Config) -> list[str]:
+    """Return a warning for each common key that only has an effect with a value of another key.
+
+    They are no errors: a sweep or a strategy's file can set them for other runs.
+    """
+    schedule, stream, lines = config.schedule, config.stream, []
+    if schedule.task_floor > 0 and not has_floor(schedule):
+        lines.append(f"schedule.task_floor={schedule.task_floor:g}: has no effect without schedule.task_factor below 1")
+    if schedule.warmup_factor is not None and schedule.warmup == 0:
+        lines.append(f"schedule.warmup_factor={schedule.warmup_factor:g}: has no effect without schedule.warmup")
+    if schedule.updates is not None and not _spans(schedule, schedule.updates):
+        lines.append(f"schedule.updates={schedule.updates}: has no effect with schedule={schedule.name}")
+    if stream.memory != StreamSection.memory and stream.data != "memory":
+        lines.append(f"stream.memory={stream.memory}: has no effect without stream.data=memory")
+    return lines
+
+
+def _spans(schedule: ScheduleSection, updates: int) -> bool:
+    """Return whether a schedule depends on the number of updates."""
+    factor = partial(load_part("schedule", schedule.name), **schedule.options)
+    return any(factor(update, updates) != factor(update, 2 * updates) for update in (updates // 2, updates))
+
+
+def fewer_samples(stream: Stream) -> list[str]:
+    """Return a warning if some tasks have fewer training rows than ``stream.samples_per_task``."""
+    most = stream.options.samples_per_task
+    if most is None:
+        return []
+    sizes = [stream.size("train", task) for task in range(stream.tested)]
+    if (few := sum(size < most for size in sizes)) == 0:
+        return []
+    has, takes = ("has", "it takes all of its rows") if few == 1 else ("have", "they take all of their rows")
+    which = f"{few} of {len(sizes)} tasks {has} fewer training rows, the smallest {min(sizes):,}"
+    return [f"stream.samples_per_task={most}: {which}; {takes}"]
 
 
 def resting_norms(methods: Mapping[str, Method], model: nn.Module, tasks: int) -> list[str]:

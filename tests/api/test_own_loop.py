@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 import gradinc
 
@@ -165,6 +165,61 @@ def test_every_kind_of_loader_gives_the_same_memory(kind):
                 for inputs, labels in zip(x.split(8), targets.split(8), strict=True):
                     learner.step(inputs, labels)
     assert same(nets[0].state_dict(), nets[1].state_dict())
+
+
+class Halves(BatchSampler):
+    """Batches whose number of rows only the sampler knows."""
+
+    def __iter__(self):
+        return (part for rows in super().__iter__() for part in (rows[:4], rows[4:]))
+
+    def __len__(self):
+        return 2 * super().__len__()
+
+
+@pytest.mark.parametrize("kind", ["loader", "sampler", "batches"])
+def test_an_epoch_s_short_window_is_dropped_as_a_short_batch_is(kind):
+    """50 rows are six batches of 8, and one of 2."""
+    x, y = rows()
+    data = TensorDataset(x, y)
+    drawn = WeightedRandomSampler(torch.ones(50), 50, generator=torch.Generator())
+    forms = {
+        "loader": DataLoader(data, 8, shuffle=True),
+        "sampler": DataLoader(data, 8, sampler=drawn),
+        "batches": list(zip(x.split(8), y.split(8), strict=True)),
+    }
+    updates = {}
+    for last in ("drop", "flush"):
+        for size in (1, 2, 3, 4):
+            learner = gradinc.attach(small(), "sgd", window={"size": size, "last": last})
+            with learner.task(forms[kind]):
+                for _ in range(EPOCHS):
+                    for batch in forms[kind]:
+                        learner.step(*batch)
+            updates[last, size] = learner.updates / EPOCHS
+    assert updates == {
+        **{("drop", size): number for size, number in ((1, 6), (2, 3), (3, 2), (4, 1))},
+        **{("flush", size): number for size, number in ((1, 7), (2, 4), (3, 3), (4, 2))},
+    }
+
+
+def test_a_loader_whose_short_batches_are_not_known_cannot_drop_them_and_none_may_drop_all():
+    data = TensorDataset(*rows())
+
+    def entered(loader, size=1, last="drop"):
+        with gradinc.attach(small(), "sgd", window={"size": size, "last": last}).task(loader):
+            return True
+
+    own = DataLoader(data, batch_sampler=Halves(range(50), 8, drop_last=False))
+    assert "last=drop: needs the rows of each batch" in refusal(lambda: entered(own))
+    assert entered(own, last="flush")
+    assert entered(DataLoader(data, batch_sampler=Halves(range(50), 8, drop_last=True)))
+    assert entered(DataLoader(data, batch_sampler=BatchSampler(range(50), 8, drop_last=False)), 6)
+    assert "an epoch of the loader has 6 full batches for windows of 7" in refusal(
+        lambda: entered(DataLoader(data, 8), 7)
+    )
+    assert entered(DataLoader(data, 8), 6)
+    assert entered(DataLoader(data, 8), 7, "flush")
 
 
 def refusal(function) -> str:

@@ -132,6 +132,26 @@ def test_an_option_that_fits_none_of_the_runs_is_refused(line: str, error: str) 
         compose_jobs(line.split(), multirun=True)
 
 
+@pytest.mark.parametrize(
+    ("line", "setter"),
+    [
+        ("strategy=stable_sgd optimizer=adam", "strategy=stable_sgd"),
+        ("strategy=[ewc,stable_sgd] optimizer=adam", "strategy=stable_sgd"),
+        ("experiment=gdumb_mnist optimizer=adam", "experiment=gdumb_mnist"),
+        ("strategy=stable_sgd optimizer=adam optimizer.momentum=0.3", None),
+        ("optimizer=adam optimizer.momentum=0.3", None),
+    ],
+)
+def test_an_option_that_a_file_sets_is_refused_with_the_file_s_choice(line: str, setter: str | None) -> None:
+    said = f"{setter} sets it, and " if setter else ""
+    with pytest.raises(UserError) as refused:
+        load_config(line.split())
+    assert str(refused.value).startswith(f"optimizer.momentum: {said}optimizer=adam has no such option. It is one of ")
+    if setter:
+        assert str(refused.value).endswith("; ~optimizer.momentum leaves it out.")
+        assert load_config([*line.split(), "~optimizer.momentum"]).optimizer.name == "adam"
+
+
 def test_a_sweep_in_a_file_goes_by_the_same_rule(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "both.yaml").write_text(

@@ -62,8 +62,14 @@ def test_step_falls_by_gamma_every_so_many_updates() -> None:
     )
 
 
+def test_every_beside_milestones_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^schedule\.every=3: has no effect with schedule\.milestones\. Leave one of"):
+        Schedule("step", {"every": 3, "milestones": [4]})
+    assert Schedule("step", {"every": 3})(3) == Schedule("step", {"milestones": [4]})(4) == 0.1
+
+
 def test_milestones_take_the_place_of_every() -> None:
-    values = [step(update, None, every=1, milestones=[4, 2], gamma=0.5) for update in range(6)]
+    values = [step(update, None, milestones=[4, 2], gamma=0.5) for update in range(6)]
     assert values == [1, 1, 0.5, 0.5, 0.25, 0.25]
     assert step(10**6, None, milestones=[]) == 1
     assert [step(u, None, milestones=[5, 30], gamma=0.3) for u in range(UPDATES)] == pytest.approx(

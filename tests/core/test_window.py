@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import BatchSampler
 
-from gradinc.core.plan import Span, plan
+from gradinc.core.plan import Span, plan, usable
 
 LENGTHS = st.integers(0, 40)
 SIZES = st.integers(1, 12)
@@ -68,6 +69,15 @@ def test_carry_leaves_the_rest_open_for_the_next_epoch():
 def test_drop_leaves_the_rest_out():
     assert plan(10, 4, 0, "drop") == [Span(0, 4, True), Span(4, 4, True)]
     assert plan(3, 4, 0, "drop") == []
+
+
+@given(rows=st.integers(0, 400), batch=st.integers(1, 40), size=SIZES)
+def test_a_dropped_window_is_a_dropped_batch_of_all_its_rows(rows, batch, size):
+    """As with PyTorch's ``drop_last=True`` and batches of K·b rows, for K micro-batches of b rows; K may be 1."""
+    spans = plan(usable(rows, batch, "drop"), size, 0, "drop")
+    assert len(spans) == len(BatchSampler(range(rows), size * batch, drop_last=True))
+    kept = plan(usable(rows, batch, "flush"), size)
+    assert len(kept) == len(BatchSampler(range(rows), size * batch, drop_last=False))
 
 
 def test_a_window_longer_than_the_epoch_is_the_epoch():

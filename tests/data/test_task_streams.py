@@ -146,7 +146,8 @@ def test_the_three_laws_of_angles(law: str, monkeypatch: pytest.MonkeyPatch) -> 
         return lambda x: x
 
     monkeypatch.setattr("gradinc.data.streams.rotated.rotation", note)
-    tasks = stream("stream=rotated", "stream.tasks=20", f"stream.law={law}", "stream.step=5.0")
+    own = ["stream.step=5.0"] if law == "step" else []
+    tasks = stream("stream=rotated", "stream.tasks=20", f"stream.law={law}", *own)
     for task in range(20):
         inputs(tasks.part("test", task))
     if law == "bins":
@@ -156,6 +157,32 @@ def test_the_three_laws_of_angles(law: str, monkeypatch: pytest.MonkeyPatch) -> 
     else:
         assert all(0 <= angle < 180 for angle in angles)
         assert angles != sorted(angles)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("stream=rotated stream.law=bins stream.step=5", "stream.step=5: has no effect without stream.law=step"),
+        ("stream=rotated stream.step=5", "stream.step=5: has no effect without stream.law=step"),
+        ("stream=rotated stream.law=step stream.step=5", None),
+        ("stream=rotated stream.law=bins stream.step=10.0", None),
+        (
+            "stream=rotated stream.law=step stream.first_identity=true",
+            "stream.first_identity=true: has no effect with stream.law=step, whose first task is not rotated",
+        ),
+        ("stream=rotated stream.law=bins stream.first_identity=true", None),
+        ("stream=blurry stream.tasks=1 stream.overlap=0.3", "stream.overlap=0.3: has no effect with one task"),
+        ("stream=blurry stream.tasks=1", None),
+        ("stream=blurry stream.tasks=2 stream.overlap=0.3", None),
+    ],
+)
+def test_an_option_that_another_one_makes_idle_is_refused(words: str, line: str | None) -> None:
+    if line is None:
+        assert stream(*words.split())
+        return
+    with pytest.raises(UserError) as refused:
+        stream(*words.split())
+    assert str(refused.value).startswith(f"{line}. ")
 
 
 def test_rows_that_are_no_images_are_not_turned() -> None:

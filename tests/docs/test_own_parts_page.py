@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import Command, in_process
+from torch import Tensor
 
 import gradinc
 
@@ -32,7 +34,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_a_run_with_every_part_of_the_page(command: Command) -> None:
-    assert len(FILES) == 13
+    assert len(FILES) == 14
     end = command("train", "--with", "mylab", *SMALL, *CHOICES, *MORE, "name=mine", "track=table")
     assert (end.code, end.err) == (0, ""), end
     until = time.monotonic() + 60
@@ -64,6 +66,30 @@ def test_a_run_with_every_part_of_the_page(command: Command) -> None:
         "table",
     ):
         assert f"\n  {word} " in listed
+    gradinc.use()
+
+
+def test_the_stream_that_draws_rotates_by_the_angles_of_its_law(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    angles: list[float] = []
+
+    def note(angle: float, *rest: object) -> Callable[[Tensor], Tensor]:
+        angles.append(angle)
+        return lambda x: x
+
+    def drawn(*words: str) -> list[float]:
+        angles.clear()
+        end = command("train", "--with", "mylab", *SMALL[1:], "data=digits", "model=linear", "stream=jittered", *words)
+        assert (end.code, end.err) == (0, ""), end
+        return angles[:5]
+
+    monkeypatch.setattr("gradinc.data.streams.rotated.rotation", note)
+    one = drawn("name=one")
+    assert all(10 * task <= angle < 10 * task + 10 for task, angle in enumerate(one))
+    assert len({angle % 10 for angle in one}) == 5
+    assert drawn("name=again") == one != drawn("name=other", "stream.seed=1")
+    assert drawn("name=exact", "stream.jitter=0") == [0, 10, 20, 30, 40]
     gradinc.use()
 
 

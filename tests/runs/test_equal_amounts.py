@@ -167,6 +167,38 @@ def test_sam_and_clip_over_windows_of_four_are_the_large_batch_as_commands_too(r
     assert abs(plain["test"]["loss"] - large["test"]["loss"]) > 1e-4
 
 
+def test_a_short_window_is_dropped_as_a_short_batch_is(run):
+    """1,294 rows are 20 windows of 64 and 14 rows, which are a micro-batch of 14 after 80 of 16."""
+    dropped = ["strategy.window.last=drop", "budget.epochs=2", *PLAIN]
+    found = [run("one", *dropped, "data.batch_size=64")]
+    for size in (2, 4):
+        found.append(run(f"{size}", *dropped, f"data.batch_size={64 // size}", f"strategy.window.size={size}"))
+        assert found[-1]["test"]["loss"] == pytest.approx(found[0]["test"]["loss"], rel=1e-10)
+    assert [(result["steps"], result["samples"]) for result in found] == [(2 * 20, 2 * 1280)] * 3
+    flushed = run("flush", *dropped[1:], "data.batch_size=64")
+    assert (flushed["steps"], flushed["samples"]) == (2 * 21, 2 * 1294)
+
+
+@pytest.mark.parametrize("window", [[], ["strategy.window.size=4"], ["strategy.window.due=items"]])
+@pytest.mark.parametrize("budget", ["budget.epochs=3", "budget.samples=25600", "budget.steps=7"])
+def test_a_schedule_plans_as_many_updates_as_there_are_without_the_dropped_windows(run, window, budget):
+    """The factor of a line is 0 after its last update, and not before."""
+    keys = ["data.batch_size=32", "strategy.window.last=drop", "schedule=linear", budget, *window]
+    schedule, steps = learner(*keys).rate.schedule, run("run", *keys)["steps"]
+    assert schedule(steps) == 0 < schedule(steps - 1)
+
+
+def test_an_epoch_without_a_full_batch_is_refused_before_anything_is_created(tmp_path):
+    def command(rows):
+        keys = ["strategy.window.last=drop", f"data.batch_size={rows}", "budget.epochs=1", f"output={tmp_path}"]
+        return load_config([*SMALL, *keys, "progress=quiet"])
+
+    with pytest.raises(UserError, match=r"last=drop: an epoch has fewer than the 1,295 rows of a window, so no "):
+        execute(command(1295))
+    assert not list(tmp_path.iterdir())
+    assert execute(command(1294)) == 0
+
+
 @pytest.mark.parametrize("strategy", ["accumulate", "lookahead", "agreement"])
 def test_looking_on_changes_no_bit_even_in_mid_window(run, strategy):
     """41 micro-batches in windows of 6 that are carried over: every validation but the last comes in mid-window."""

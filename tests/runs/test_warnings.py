@@ -27,6 +27,7 @@ from gradinc.runs.warnings import (
     short_epochs,
     small_memories,
     undone_projections,
+    without_other_key,
     without_past,
 )
 
@@ -66,7 +67,8 @@ def test_a_method_that_says_it_needs_earlier_tasks_is_plain_training_on_one_and_
         ("stream=split stream.tasks=1 strategy=si", "strategy.methods.si: acts from"),
         ("stream=split strategy=lwf stream.data=joint", "stream.data=joint trains on all tasks as one: "),
         ("stream=iid strategy=joint", "stream.data=joint: acts from"),
-        ("stream=iid strategy=stable_sgd", "schedule.task_factor="),
+        ("stream=iid strategy=stable_sgd", "schedule.task_factor=0.8, schedule.task_floor=0.0005: act from"),
+        ("stream=iid schedule.task_factor=0.8", "schedule.task_factor=0.8: acts from"),
         ("stream=iid stream.restart=weights", "stream.restart=weights: acts from"),
         ("stream=iid strategy=er", None),
         ("stream=split strategy=agem", None),
@@ -143,6 +145,66 @@ def test_classes_without_rows_in_a_part_are_named(tmp_path: Path) -> None:
     lines = missing_classes(open_stream(chosen, outline(chosen.data)))
     assert [" validation rows do not count" in line for line in lines] == [True, False]
     assert missing_classes(stream("stream=iid")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("schedule.task_floor=0.5", "schedule.task_floor=0.5: has no effect without schedule.task_factor below 1"),
+        ("schedule.task_floor=0.5 schedule.task_factor=1.5", "schedule.task_floor=0.5: has no effect without"),
+        ("strategy=stable_sgd schedule.task_factor=1", "schedule.task_floor=0.0005: has no effect without"),
+        ("schedule.task_floor=0.5 schedule.task_factor=0.9", None),
+        ("schedule.warmup_factor=0.1", "schedule.warmup_factor=0.1: has no effect without schedule.warmup"),
+        ("schedule.warmup_factor=0.1 schedule.warmup=3", None),
+        ("schedule.updates=9", "schedule.updates=9: has no effect with schedule=constant"),
+        ("schedule=step schedule.updates=9", "schedule.updates=9: has no effect with schedule=step"),
+        ("schedule=cosine_restarts schedule.updates=9", "schedule.updates=9: has no effect with schedule=cosine_re"),
+        ("schedule=cosine schedule.updates=1", None),
+        ("schedule=linear schedule.updates=9", None),
+        ("strategy=er stream.memory=200", "stream.memory=200: has no effect without stream.data=memory"),
+        ("strategy=gdumb stream.memory=200", None),
+    ],
+)
+def test_a_key_that_another_key_makes_idle_is_warned_of(words, line):
+    lines = without_other_key(config("stream=split", *words.split()))
+    assert (lines == []) if line is None else (len(lines) == 1 and lines[0].startswith(line))
+
+
+def test_more_samples_than_any_task_has_are_refused_and_more_than_some_have_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(*words: str) -> tuple[int, str]:
+        small = ["model=linear", "budget.steps=1", "device=cpu", "threads=1", f"output={tmp_path / 'out'}"]
+        code = main(["train", *small, *words])
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    sizes = stream("stream=split").lengths
+    least, most = min(sizes), max(sizes)
+    assert least < most
+    fix = f"Use {most} at most, or leave it out."
+    code, said = train("stream=split", f"stream.samples_per_task={most + 1}")
+    assert (code, said.strip()) == (
+        2,
+        f"stream.samples_per_task={most + 1}: the largest task has {most} training rows. {fix}",
+    )
+    code, said = train("stream.samples_per_task=1295")
+    assert (code, said.strip().partition(". ")[0]) == (
+        2,
+        "stream.samples_per_task=1295: there are 1,294 training rows",
+    )
+    assert not (tmp_path / "out").exists()
+    code, said = train("stream=split", f"stream.samples_per_task={most}")
+    few = sum(size < most for size in sizes)
+    assert code == 0
+    assert (
+        f"warning: stream.samples_per_task={most}: {few} of 5 tasks have fewer training rows, the smallest {least}; "
+        in said
+    )
+    for words in (["stream=split", f"stream.samples_per_task={least}"], ["stream.samples_per_task=1294"]):
+        code, said = train(*words)
+        assert code == 0
+        assert "warning" not in said
 
 
 def test_a_task_without_test_rows_is_refused_before_anything_is_created(
@@ -274,7 +336,7 @@ def short(*words: str, lengths: tuple[int, ...] = (1294,), processes: int = 1) -
         ),
         (
             "strategy.window.due=noise_scale strategy.window.last=drop",
-            "strategy.window.due=noise_scale: there are 41 micro-batches in an epoch, so no update follows once "
+            "strategy.window.due=noise_scale: there are 40 full micro-batches in an epoch, so no update follows once "
             "windows have grown beyond that, up to 64 (last=drop)",
         ),
         (
@@ -291,12 +353,12 @@ def test_a_size_that_an_epoch_is_too_short_for_or_that_has_no_effect_is_one_line
     "words",
     [
         "strategy.window.size=41",
-        "strategy.window.size=41 strategy.window.last=drop",
+        "strategy.window.size=40 strategy.window.last=drop",
         "strategy.window.due=items strategy.window.items.rows=1294",
         "strategy.window.size=4 strategy.window.due=noise_scale",
         "strategy.window.size=4 strategy.window.due=norm_test",
         "strategy.window.size=4 strategy.window.due=stages 'strategy.window.stages={begin:[5],sizes:[8]}'",
-        "strategy.window.due=noise_scale strategy.window.last=drop strategy.window.noise_scale.largest=41",
+        "strategy.window.due=noise_scale strategy.window.last=drop strategy.window.noise_scale.largest=40",
         "data.batch_size=1294",
     ],
 )
@@ -325,7 +387,8 @@ def test_a_task_whose_every_window_would_be_dropped_is_refused() -> None:
     tasks = stream("stream=split")
     least = min(tasks.lengths)
     assert least < max(tasks.lengths) == tasks.longest
-    fits = -(-least // 7)
+    fits = least // 7
+    assert least % 7, "a window of one more micro-batch would end in a short one"
     for size, refused in ((fits, False), (fits + 1, True)):
         words = ("stream=split", "strategy.window.last=drop", "data.batch_size=7", f"strategy.window.size={size}")
         if refused:

@@ -6,9 +6,12 @@ from typing import Literal
 
 import torch
 
+from gradinc.base.errors import UserError
 from gradinc.config.values import Count, Fraction, Whole
 from gradinc.data.experience import Experience, Material, rows_of_classes
 from gradinc.data.streams.split import deal
+
+OVERLAP = 0.1
 
 
 def blurry(
@@ -16,7 +19,7 @@ def blurry(
     *,
     tasks: Count | list[Count] = 5,
     order: Literal["natural", "random"] | list[Whole] = "natural",
-    overlap: Fraction = 0.1,
+    overlap: Fraction = OVERLAP,
 ) -> list[Experience]:
     """Each task has its own classes, and some rows of other tasks' classes
 
@@ -33,6 +36,8 @@ def blurry(
     """
     dataset, parts = material.dataset, deal(material, tasks, order)
     count = len(parts)
+    if overlap != OVERLAP and count == 1:
+        raise UserError(f"stream.overlap={overlap:g}", "has no effect with one task", "Use more tasks, or leave it out")
     kept: list[list[torch.Tensor]] = [[] for _ in parts]
     for task, classes in enumerate(parts):
         for label in classes:

@@ -14,6 +14,7 @@ from gradinc.data.experience import Experience, Material, on_demand
 from gradinc.data.rows import Change
 
 HALF_TURN = 180.0
+STEP = 10.0
 
 
 def rotated(
@@ -21,7 +22,7 @@ def rotated(
     *,
     tasks: Count = 10,
     law: Literal["bins", "uniform", "step"] = "uniform",
-    step: float = 10.0,
+    step: float = STEP,
     first_identity: bool = False,
     interpolation: Literal["nearest", "bilinear"] = "nearest",
 ) -> list[Experience]:
@@ -38,9 +39,15 @@ def rotated(
         law: bins draws the angle of task t from the t-th of equal parts of 0 to 180 (as GEM does), uniform draws each
             angle from 0 to 180 independently (as DER does), step adds the same angle with each task.
         step: degrees between two tasks, for the law step; the first task is not rotated.
-        first_identity: whether the first task is not rotated.
+        first_identity: whether the first task is not rotated, for the laws bins and uniform.
         interpolation: nearest uses the nearest pixel, bilinear the weighted mean of four.
     """
+    if step != STEP and law != "step":
+        what = "has no effect without stream.law=step"
+        raise UserError(f"stream.step={step:g}", what, "Set stream.law=step too, or leave it out")
+    if first_identity and law == "step":
+        what = "has no effect with stream.law=step, whose first task is not rotated"
+        raise UserError("stream.first_identity=true", what, "Leave it out")
     dataset = material.dataset
     if len(dataset.shape) != 3:
         what = f"needs images, and rows of data={dataset.name} have shape {dataset.shape}"
