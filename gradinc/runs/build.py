@@ -182,7 +182,7 @@ def build_learner(
     setting, heads = (Setting(), ()) if stream is None else (stream.setting, stream.heads)
     chain = build_chain(strategy, model, setting, heads, corrupted=config.corrupt.prob > 0)
     weights = Weights(model, heads, chain.waits)
-    rate = named_rate(config, weights, chain.due, build_schedule(config, chain.due, rows, stream))
+    rate = named_rate(config, weights, chain.due, build_schedule(config, chain.due, rows, stream, world.size))
     online = stream is not None and stream.is_sequence
     return assemble(config, chain, weights, model, criterion, rate, world, online=online)
 
@@ -317,11 +317,15 @@ def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:
     return options
 
 
-def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None = None) -> Schedule:
-    """Return the schedule over the updates that the budget allows, or over ``schedule.updates`` updates."""
+def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None, processes: int) -> Schedule:
+    """Return the schedule over the updates that the budget allows, or over ``schedule.updates`` updates.
+
+    Args:
+        processes: the processes that share each window: it has the micro-batches of all of them.
+    """
     window, schedule = config.strategy.window, config.schedule
     batch = config.data.batch_size
-    size = due.size(0, window.size, batch)
+    size = due.size(0, window.size, batch) * processes
     spans = plan(usable(rows, batch, window.last), size, 0, window.last)
     per_epoch = sum(span.closes for span in spans) * config.stream.updates_per_batch
     least = rows if stream is None else min(stream.lengths)

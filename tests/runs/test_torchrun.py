@@ -55,6 +55,7 @@ def weights(path: Path) -> torch.Tensor:
 
 SETTINGS = {
     "sgd with dropout": ("budget.epochs=1", "model.dropout=0.2"),
+    "cosine over epochs": ("budget.epochs=2", "schedule=cosine"),
     "agem": (
         "budget.epochs=1",
         "stream=permuted",
