@@ -51,6 +51,9 @@ Norm = Literal["none", "batch", "layer", "group"]
 Kept = Literal["reservoir", "ring", "balanced"]
 """The rows that a memory stores: each with the same probability, the latest of each class, or balanced classes."""
 
+Drawn = Literal["random", "balanced"]
+"""The rows of a task that a memory stores when the task ends: any, or the same number of each class."""
+
 Among = Literal["all", "past"]
 """The rows of a memory that are drawn from: all, or those of past tasks."""
 

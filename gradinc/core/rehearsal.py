@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradinc.base.errors import UserError
-from gradinc.config.values import Among, Kept
+from gradinc.config.values import Among, Drawn, Kept
 from gradinc.core.memory import Memory
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
@@ -48,8 +48,24 @@ def _targets(setting: Setting) -> str:
     return "tokens" if setting.text is not None and setting.text.each else "numbers"
 
 
+def check_kind(method: str, option: str, kind: Kept | Drawn, plain: Kept | Drawn, setting: Setting) -> None:
+    """Refuse a selection of rows that needs classes if the targets are numbers or tokens.
+
+    Args:
+        method, option: name of the method, and of its option for the selection.
+        kind: the option's value.
+        plain: the value that needs no classes.
+
+    Raises:
+        UserError: the selection needs classes.
+    """
+    if kind != plain and setting.outputs and not setting.classes:
+        what = f"needs classes, and the targets of these data are {_targets(setting)}"
+        raise UserError(f"strategy.methods.{method}.{option}={kind}", what, f"Use {option}={plain}")
+
+
 def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
-    """Refuse a ring with less than one row for every class, and kinds that need classes if the targets are numbers.
+    """Refuse a ring with less than one row for every class, and kinds that need classes if the targets are not.
 
     Args:
         name: name of the method.
@@ -58,9 +74,7 @@ def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
     Raises:
         UserError: the memory is too small or needs classes.
     """
-    if kind != "reservoir" and setting.outputs and not setting.classes:
-        what = f"needs classes, and the targets of these data are {_targets(setting)}"
-        raise UserError(f"strategy.methods.{name}.kind={kind}", what, "Use kind=reservoir")
+    check_kind(name, "kind", kind, "reservoir", setting)
     if kind == "ring" and setting.capacity(rows) < setting.pairs:
         what = f"leaves a ring less than one row for each of {setting.pairs} classes of {setting.tasks} tasks"
         raise UserError(
