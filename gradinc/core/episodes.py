@@ -39,7 +39,7 @@ def check_share(name: str, memory: int, setting: Setting) -> None:
     """
     if share(memory, setting) == 0:
         what = f"leaves less than one example for each of {setting.tasks} tasks"
-        fix = f"Use {setting.tasks} or more, or stream.memory_unit=task"
+        fix = f"Use {setting.least(setting.tasks)} or more{setting.per}, or stream.memory_unit=task"
         raise UserError(f"strategy.methods.{name}.memory={memory}", what, fix)
 
 

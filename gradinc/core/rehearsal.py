@@ -77,9 +77,8 @@ def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
     check_kind(name, "kind", kind, "reservoir", setting)
     if kind == "ring" and setting.capacity(rows) < setting.pairs:
         what = f"leaves a ring less than one row for each of {setting.pairs} classes of {setting.tasks} tasks"
-        raise UserError(
-            f"strategy.methods.{name}.memory={rows}", what, f"Use {setting.pairs} or more, or kind=balanced"
-        )
+        fix = f"Use {setting.least(setting.pairs)} or more{setting.per}, or kind=balanced"
+        raise UserError(f"strategy.methods.{name}.memory={rows}", what, fix)
 
 
 def open_memory(memory: Memory, rows: int, task: Task, learner: LearnerView, name: str) -> None:

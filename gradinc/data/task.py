@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from gradinc.base.errors import UserError
 from gradinc.data.batch import Batch, items_of
 from gradinc.data.rows import Rows
 from gradinc.data.text import Tokens
@@ -39,8 +41,24 @@ class Setting:
     text: Tokens | None = None
 
     def capacity(self, memory: int) -> int:
-        """Return the total number of examples in a memory, for a method's option ``memory``."""
+        """Return the total number of examples in a memory, for a method's option ``memory``.
+
+        Raises:
+            UserError: the unit is a task, and the number of tasks is not known.
+        """
+        if self.memory_unit == "task" and not self.tasks:
+            what = "is not given, and stream.memory_unit=task makes the memory larger with each task"
+            raise UserError("tasks", what, "Give the number of tasks")
         return memory * {"total": 1, "task": self.tasks, "class": max(1, self.classes)}[self.memory_unit]
+
+    def least(self, examples: int) -> int:
+        """Return the smallest option ``memory`` with room for a number of examples in total."""
+        return math.ceil(examples / self.capacity(1))
+
+    @property
+    def per(self) -> str:
+        """Return the words after an option ``memory`` in a message: nothing, or its unit."""
+        return {"total": "", "task": " for each task", "class": " for each class"}[self.memory_unit]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gradinc.base.errors import UserError
 from gradinc.config.catalog import load_part
-from gradinc.core.episodes import drawn, rows_of, with_examples
+from gradinc.core.episodes import check_share, drawn, rows_of, with_examples
 from gradinc.core.learner import Learner
 from gradinc.data.padding import PAD
 from gradinc.data.rows import TensorRows
@@ -321,6 +321,20 @@ def test_a_memory_with_no_room_for_every_task_is_refused(strategy):
     model = build_model(config(*words), Shape(digits().shape, 10), torch.device("cpu"))
     with pytest.raises(UserError, match=r"memory=3: leaves less than one .* for each of 4 tasks\. Use 4 or more"):
         build_learner(config(*words), model, build_criterion(digits(), tasks.outputs), tasks.longest, tasks)
+
+
+def test_the_examples_that_tasks_need_are_named_in_the_unit_of_the_option():
+    per_class = Setting(25, 10, "class", classes=10)
+    with pytest.raises(UserError, match=r"leaves less than one .* 25 tasks\. Use 3 or more for each class, or "):
+        check_share("agem", 2, per_class)
+    check_share("agem", 3, per_class)
+    check_share("agem", 1, Setting(25, 10, "task", classes=10))
+
+
+def test_a_memory_in_units_of_tasks_needs_their_number():
+    with pytest.raises(UserError, match="tasks: is not given"):
+        Setting(0, 10, "task").capacity(5)
+    assert Setting(0, 10, "class", classes=10).capacity(5) == 50
 
 
 def test_agem_draws_its_sample_anew_for_each_window():

@@ -612,6 +612,17 @@ def test_a_ring_without_room_for_every_class_is_refused_and_one_with_room_has_th
     }
 
 
+@pytest.mark.parametrize(
+    ("unit", "least"), [("total", "30"), ("task", "10 or more for each task"), ("class", "3 or more for each class")]
+)
+def test_the_rows_that_a_ring_needs_are_named_in_the_unit_of_its_option(unit: str, least: str) -> None:
+    number = int(least.split()[0])
+    words = ("~.kind=ring", f"stream.memory_unit={unit}")
+    with pytest.raises(UserError, match=rf"each of 30 classes of 3 tasks\. Use {least}.*, or kind=balanced"):
+        made("er", f"~.memory={number - 1}", *words, kind=PERMUTED)
+    made("er", f"~.memory={number}", *words, kind=PERMUTED)
+
+
 @pytest.mark.parametrize("words", ["er_ace", "fdr", "lwf", "er strategy.methods.er.kind=balanced"])
 def test_what_needs_classes_is_refused_where_there_are_none(words: str) -> None:
     chosen = load_config(["data=diabetes", "model=linear", *f"strategy={words}".split()])
