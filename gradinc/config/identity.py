@@ -55,6 +55,7 @@ YOUNGER_KEYS: dict[str, Any] = {
     "strategy.methods.agem.kind": "random",
     "strategy.methods.asam.scales": "all",
     "strategy.methods.er.among": "all",
+    "strategy.methods.er.loss": "pooled",
     "strategy.methods.ewc.batch": 32,
     "strategy.methods.gem.kind": "random",
     "strategy.methods.grokfast.warmup": False,

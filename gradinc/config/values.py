@@ -57,6 +57,9 @@ Drawn = Literal["random", "balanced"]
 Among = Literal["all", "past"]
 """The rows of a memory that are drawn from: all, or those of past tasks."""
 
+ReplayLoss = Literal["pooled", "sum"]
+"""The loss of a micro-batch and the rows replayed with it: the mean over all, or the mean of each, added."""
+
 Jobs = Annotated[int, Ge(-1024), Le(1024)]
 """A number of parallel jobs; negative numbers count back from the number of processors, -1 for all."""
 

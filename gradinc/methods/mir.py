@@ -6,19 +6,16 @@ $$ \ell(B \cup M_k), \qquad M_k = \text{the rows of } M \text{ with the largest 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
-
 import torch
 
-from gradinc.config.values import Among, Count
+from gradinc.config.values import Among, Count, ReplayLoss
 from gradinc.core.episodes import batch_of
 from gradinc.core.memory import MemoryRows, make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import fill, open_memory, past_slots
+from gradinc.core.rehearsal import fill, open_memory, past_slots, replaying
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
-from gradinc.data.batch import Batch, items_of
+from gradinc.data.batch import Batch
 from gradinc.data.task import Task
 
 
@@ -58,10 +55,10 @@ class MIR(Method):
         replay: Count = 10,
         candidates: Count = 50,
         among: Among = "all",
-        loss: Literal["pooled", "sum"] = "pooled",
+        loss: ReplayLoss = "pooled",
     ) -> None:
         self.capacity, self.replay, self.candidates = memory, replay, candidates
-        self.among, self.sums = among, loss == "sum"
+        self.among, self.replay_loss = among, loss
         self.memory = make_memory("reservoir")
 
     def begin(self, task: Task, learner: LearnerView) -> None:
@@ -73,13 +70,7 @@ class MIR(Method):
             return batch
         rows = self.memory.draw(self.candidates, learner.rng("mir"), slots)
         worst = self._interference(batch, rows, learner).topk(min(self.replay, len(rows["y"]))).indices
-        chosen = (rows["x"][worst], rows["y"][worst], rows["tasks"][worst])
-        terms = learner.criterion.terms(chosen[1])
-        if not self.sums:
-            return batch.replaying(*chosen, terms=terms)
-        # Each of r replayed rows has the weight n/r next to n rows of the stream; the window is divided by the n only.
-        weight = batch.items / items_of(len(worst), None, terms)
-        return replace(batch.replaying(*chosen, weight=weight, terms=terms), items=batch.items)
+        return replaying(batch, {name: field[worst] for name, field in rows.items()}, learner, loss=self.replay_loss)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)

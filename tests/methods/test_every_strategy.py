@@ -30,6 +30,7 @@ SETTINGS = [
     "mir strategy.methods.mir.replay=2",
     "agem strategy.methods.agem.kind=balanced",
     "gem strategy.methods.gem.kind=balanced",
+    "er strategy.methods.er.loss=sum",
 ]
 """What the files' own settings leave out, also with `few`."""
 
