@@ -33,7 +33,7 @@ class ER(Method):
     offered the window's rows after its update: a window of micro-batches fills it as the large batch does.
 
     Args:
-        memory: rows that it stores.
+        memory: rows that it stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition.
         among: they are drawn from all rows of the memory, or only from rows of past tasks. On a GPU each micro-batch of
             among=past waits for their number.

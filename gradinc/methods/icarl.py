@@ -46,7 +46,7 @@ class Icarl(Method):
     each micro-batch.
 
     Args:
-        memory: exemplars of all classes together; ``stream.memory_unit`` changes what it counts.
+        memory: exemplars of all classes together, in units of stream.memory_unit.
         replay: exemplars in each micro-batch; with 0 they only classify.
         alpha: weight of the old outputs.
     """

@@ -34,9 +34,11 @@ class MIR(Method):
     The defaults are the paper's algorithm: rows of the current task are candidates too, and the loss is the mean over
     B ∪ M. The authors' program replays rows of earlier tasks only (`among=past`), adds the mean over M to the mean over
     B (`loss=sum`), and uses a separate forward pass for each; here they share one, and so the statistics of BatchNorm.
+    Their program also has a second criterion, which is not built here: the loss after the virtual step minus the
+    smaller of the loss now and the best loss of the row so far. Their commands for MNIST use it.
 
     Args:
-        memory: rows that the reservoir stores.
+        memory: rows that the reservoir stores, in units of stream.memory_unit.
         replay: rows that are replayed with each micro-batch.
         candidates: rows drawn as candidates, without repetition, from the whole memory.
         among: candidates from all rows of the memory, or only from rows of past tasks. On a GPU each micro-batch of
