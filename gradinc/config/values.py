@@ -51,8 +51,14 @@ Norm = Literal["none", "batch", "layer", "group"]
 Kept = Literal["reservoir", "ring", "balanced"]
 """The rows that a memory stores: each with the same probability, the latest of each class, or balanced classes."""
 
+Drawn = Literal["random", "balanced"]
+"""The rows of a task that a memory stores when the task ends: any, or the same number of each class."""
+
 Among = Literal["all", "past"]
 """The rows of a memory that are drawn from: all, or those of past tasks."""
+
+ReplayLoss = Literal["pooled", "sum"]
+"""The loss of a micro-batch and the rows replayed with it: the mean over all, or the mean of each, added."""
 
 Jobs = Annotated[int, Ge(-1024), Le(1024)]
 """A number of parallel jobs; negative numbers count back from the number of processors, -1 for all."""

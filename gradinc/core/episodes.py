@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gradinc.base.errors import UserError
+from gradinc.config.values import Drawn
 from gradinc.data.batch import Batch, items_of
 from gradinc.data.padding import PAD
 from gradinc.data.task import Setting, Task
@@ -38,16 +39,24 @@ def check_share(name: str, memory: int, setting: Setting) -> None:
     """
     if share(memory, setting) == 0:
         what = f"leaves less than one example for each of {setting.tasks} tasks"
-        fix = f"Use {setting.tasks} or more, or stream.memory_unit=task"
+        fix = f"Use {setting.least(setting.tasks)} or more{setting.per}, or stream.memory_unit=task"
         raise UserError(f"strategy.methods.{name}.memory={memory}", what, fix)
 
 
-def drawn(task: Task, count: int, random: torch.Generator) -> dict[str, Tensor]:
+def drawn(task: Task, count: int, random: torch.Generator, kind: Drawn = "random") -> dict[str, Tensor]:
     """Draw `count` rows of a task at random, or all rows of a smaller task: ``x``, ``y`` and ``tasks``.
 
     Rows of tokens are one after the other without padding, with their ``lengths``: `rows_of` returns them as rows.
+
+    Args:
+        kind: random, or balanced: random rows with the same number for each class, as `Task.batches` draws them.
+
+    Raises:
+        UserError: balanced rows need classes.
     """
-    (rows,) = task.batches(count, rows=count, random=random)
+    if kind == "balanced" and task.classes is None:  # in an own loop only the task's rows say what the targets are
+        raise UserError("balanced examples", "need classes, and the targets of this task are none", "Use random ones")
+    (rows,) = task.batches(count, rows=count, random=random, balanced=kind == "balanced")
     found = {"x": rows.x, "y": rows.y, "tasks": rows.task_of_rows}
     found |= {} if rows.terms is None else {"terms": rows.terms}
     if task.train.lengths is None:
@@ -98,11 +107,14 @@ def sampled(memory: dict[str, Tensor], sample: int, random: torch.Generator) -> 
     return torch.randperm(size, generator=random, device=random.device)[:sample]
 
 
-def with_examples(memory: dict[str, Tensor], task: Task, capacity: int, random: torch.Generator) -> dict[str, Tensor]:
+def with_examples(
+    memory: dict[str, Tensor], task: Task, capacity: int, random: torch.Generator, kind: Drawn = "random"
+) -> dict[str, Tensor]:
     """Return a memory with the task's share of examples after those of earlier tasks.
 
     Args:
         capacity: a method's option ``memory``.
+        kind: selection of the rows, as in `drawn`.
     """
-    new = drawn(task, share(capacity, task.setting), random)
+    new = drawn(task, share(capacity, task.setting), random, kind)
     return {name: torch.cat((memory[name], rows)) if memory else rows for name, rows in new.items()}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from gradinc.base.errors import UserError
-from gradinc.config.values import Among, Kept
-from gradinc.core.memory import Memory
+from gradinc.config.values import Among, Drawn, Kept, ReplayLoss
+from gradinc.core.memory import Memory, MemoryRows
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
-from gradinc.data.batch import Batch
+from gradinc.data.batch import Batch, items_of
 from gradinc.data.task import Setting, Task
 
 
@@ -48,8 +49,24 @@ def _targets(setting: Setting) -> str:
     return "tokens" if setting.text is not None and setting.text.each else "numbers"
 
 
+def check_kind(method: str, option: str, kind: Kept | Drawn, plain: Kept | Drawn, setting: Setting) -> None:
+    """Refuse a selection of rows that needs classes if the targets are numbers or tokens.
+
+    Args:
+        method, option: name of the method, and of its option for the selection.
+        kind: the option's value.
+        plain: the value that needs no classes.
+
+    Raises:
+        UserError: the selection needs classes.
+    """
+    if kind != plain and setting.outputs and not setting.classes:
+        what = f"needs classes, and the targets of these data are {_targets(setting)}"
+        raise UserError(f"strategy.methods.{method}.{option}={kind}", what, f"Use {option}={plain}")
+
+
 def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
-    """Refuse a ring with less than one row for every class, and kinds that need classes if the targets are numbers.
+    """Refuse a ring with less than one row for every class, and kinds that need classes if the targets are not.
 
     Args:
         name: name of the method.
@@ -58,14 +75,11 @@ def check_memory(name: str, kind: Kept, rows: int, setting: Setting) -> None:
     Raises:
         UserError: the memory is too small or needs classes.
     """
-    if kind != "reservoir" and setting.outputs and not setting.classes:
-        what = f"needs classes, and the targets of these data are {_targets(setting)}"
-        raise UserError(f"strategy.methods.{name}.kind={kind}", what, "Use kind=reservoir")
+    check_kind(name, "kind", kind, "reservoir", setting)
     if kind == "ring" and setting.capacity(rows) < setting.pairs:
         what = f"leaves a ring less than one row for each of {setting.pairs} classes of {setting.tasks} tasks"
-        raise UserError(
-            f"strategy.methods.{name}.memory={rows}", what, f"Use {setting.pairs} or more, or kind=balanced"
-        )
+        fix = f"Use {setting.least(setting.pairs)} or more{setting.per}, or kind=balanced"
+        raise UserError(f"strategy.methods.{name}.memory={rows}", what, fix)
 
 
 def open_memory(memory: Memory, rows: int, task: Task, learner: LearnerView, name: str) -> None:
@@ -90,6 +104,7 @@ def replay(
     *names: str,
     weight: float = 1.0,
     among: Among = "all",
+    loss: ReplayLoss = "pooled",
 ) -> Batch:
     """Append rows drawn from a memory to a micro-batch; without rows to draw from, the batch stays unchanged.
 
@@ -100,12 +115,31 @@ def replay(
         names: purpose of each draw and its name for `Batch.part`; it begins with the method's name.
         weight: weight of each drawn row in the criterion.
         among: whether all rows are drawn from, or those of past tasks.
+        loss: as in `replaying`.
     """
     candidates = past_slots(memory, batch) if among == "past" else None
     if (len(memory) if candidates is None else len(candidates)) == 0:
         return batch
     stored = memory.rows(torch.cat([drawn_slots(memory, rows, learner.rng(name), candidates) for name in names]))
-    return batch.replaying(**stored, weight=weight, names=names, terms=learner.criterion.terms(stored["y"]))
+    return replaying(batch, stored, learner, *names, weight=weight, loss=loss)
+
+
+def replaying(
+    batch: Batch, rows: MemoryRows, learner: LearnerView, *names: str, weight: float = 1.0, loss: ReplayLoss = "pooled"
+) -> Batch:
+    """Append rows of a memory to a micro-batch.
+
+    Args:
+        names: names of the rows for `Batch.part`; several names share the rows evenly, one after another.
+        weight: weight of each row in the criterion, with loss=pooled.
+        loss: pooled, the mean over all rows, or sum, the mean over the micro-batch plus the mean over these rows.
+    """
+    terms = learner.criterion.terms(rows["y"])
+    if loss == "pooled":
+        return batch.replaying(**rows, weight=weight, names=names, terms=terms)
+    # Each of r replayed rows has the weight n/r next to n rows of the stream; the window is divided by the n only.
+    weight = batch.items / (items_of(len(rows["y"]), None, terms) or 1.0)
+    return replace(batch.replaying(**rows, weight=weight, names=names, terms=terms), items=batch.items)
 
 
 def past_slots(memory: Memory, batch: Batch) -> Tensor | None:

@@ -21,7 +21,7 @@ class Batch:
         y: labels, shape (rows,), or targets, shape (rows, targets).
         task: index of the stream's current task, from 0.
         items: weight of this batch in its window, which is divided by the sum of the weights: Σ of the rows' terms
-            times their weights, except for rows whose mean is added to other rows' mean (`mir`).
+            times their weights, except for rows whose mean is added to other rows' mean (``loss=sum``).
         weight: weight of each row in the criterion, shape (rows,); None if all are 1.
         tasks: index of each row's task, int64, shape (rows,); None if all are of `task`.
         replayed: number of rows from a memory.

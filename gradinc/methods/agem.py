@@ -8,10 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradinc.config.values import Count
+from gradinc.config.values import Count, Drawn
 from gradinc.core.episodes import batch_of, check_share, rows_of, sampled, with_examples
 from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
+from gradinc.core.rehearsal import check_kind
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.task import Setting, Task
@@ -33,6 +34,8 @@ class AGEM(Method):
     Args:
         memory: stored examples, in units of stream.memory_unit; each task has the same share.
         sample: examples drawn from them for the comparison of each window.
+        kind: selection of a task's examples: random, or balanced, random rows with the same number for each class, as
+            in the authors' program.
     """
 
     state = ("memory", "chosen", "task")
@@ -40,14 +43,15 @@ class AGEM(Method):
     needs_past = True
     reads_task = True
 
-    def __init__(self, *, memory: Count = 256, sample: Count = 256) -> None:
-        self.capacity, self.sample = memory, sample
+    def __init__(self, *, memory: Count = 256, sample: Count = 256, kind: Drawn = "random") -> None:
+        self.capacity, self.sample, self.kind = memory, sample, kind
         self.memory: dict[str, Tensor] = {}  # x, y, tasks
         self.chosen: Tensor | None = None  # this window's sample, if smaller than the memory
         self.task = 0
 
     def check(self, model: torch.nn.Module, setting: Setting) -> None:
         check_share("agem", self.capacity, setting)
+        check_kind("agem", "kind", self.kind, "random", setting)
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         self.task = task.index
@@ -73,4 +77,4 @@ class AGEM(Method):
         return learner.gradient(batch_of(rows, self.task))
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        self.memory = with_examples(self.memory, task, self.capacity, learner.rng("agem"))
+        self.memory = with_examples(self.memory, task, self.capacity, learner.rng("agem"), self.kind)

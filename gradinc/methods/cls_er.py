@@ -34,7 +34,7 @@ class CLSER(Method):
     of a window draws its own `replay` rows, and shares one forward pass with them.
 
     Args:
-        memory: rows that the reservoir stores.
+        memory: rows that the reservoir stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         strength: λ.
         stable_frequency: probability with which an update changes the stable average.

@@ -34,7 +34,7 @@ class DER(Method):
     BatchNorm.
 
     Args:
-        memory: rows that the reservoir stores.
+        memory: rows that the reservoir stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         alpha: α.
     """

@@ -33,7 +33,7 @@ class DERPP(Method):
     the statistics of BatchNorm.
 
     Args:
-        memory: rows that the reservoir stores.
+        memory: rows that the reservoir stores, in units of stream.memory_unit.
         replay: rows of each of the two batches, without repetition in a batch, from the whole memory.
         alpha: α, weight of the logits' term.
         beta: β, weight of the labels' term.

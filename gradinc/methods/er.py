@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from gradinc.config.values import Among, Count, Kept
+from gradinc.config.values import Among, Count, Kept, ReplayLoss
 from gradinc.core.memory import make_memory
 from gradinc.core.method import Method
 from gradinc.core.rehearsal import check_memory, fill, open_memory, replay
@@ -28,26 +28,34 @@ class ER(Method):
         close to the best of the methods compared here. In the published table of 20 permuted tasks, with 500 rows, it
         keeps less than DER++, which also stores outputs.
 
-    The loss is the mean over a micro-batch's rows and the rows replayed with it. Each micro-batch of a window draws
-    its own `replay` rows, so a window of K replays K times as many rows as one large batch. The memory is offered the
-    window's rows after its update: a window of micro-batches fills it as the large batch does.
+    By default the loss is the mean over a micro-batch's rows and the rows replayed with it. Each micro-batch of a
+    window draws its own `replay` rows, so a window of K replays K times as many rows as one large batch. The memory is
+    offered the window's rows after its update: a window of micro-batches fills it as the large batch does.
 
     Args:
-        memory: rows that it stores.
+        memory: rows that it stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition.
         among: they are drawn from all rows of the memory, or only from rows of past tasks. On a GPU each micro-batch of
             among=past waits for their number.
         kind: selection of stored rows: reservoir, each row with the same probability; ring, the latest rows of each
             class of each task; balanced, random rows with the same number for each class.
+        loss: pooled, the mean over a micro-batch's rows and the rows replayed with it, or sum, the mean over its rows
+            plus the mean over the replayed rows.
     """
 
     state = ("memory",)
     rereads = True
 
     def __init__(
-        self, *, memory: Count = 500, replay: Count = 32, among: Among = "all", kind: Kept = "reservoir"
+        self,
+        *,
+        memory: Count = 500,
+        replay: Count = 32,
+        among: Among = "all",
+        kind: Kept = "reservoir",
+        loss: ReplayLoss = "pooled",
     ) -> None:
-        self.capacity, self.replay, self.among, self.kind = memory, replay, among, kind
+        self.capacity, self.replay, self.among, self.kind, self.replay_loss = memory, replay, among, kind, loss
         self.memory = make_memory(kind)
 
     def check(self, model: nn.Module, setting: Setting) -> None:
@@ -57,7 +65,7 @@ class ER(Method):
         open_memory(self.memory, self.capacity, task, learner, "er")
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        return replay(batch, self.memory, self.replay, learner, "er", among=self.among)
+        return replay(batch, self.memory, self.replay, learner, "er", among=self.among, loss=self.replay_loss)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
         fill(self.memory, window)

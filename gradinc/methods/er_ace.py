@@ -37,7 +37,7 @@ class ERACE(Method):
     replayed rows; here they share the micro-batch's pass, and so the statistics of BatchNorm.
 
     Args:
-        memory: rows that it stores.
+        memory: rows that it stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         kind: selection of stored rows: reservoir, each row with the same probability; ring, the latest rows of each
             class of each task; balanced, random rows with the same number for each class.

@@ -33,7 +33,7 @@ class FDR(Method):
     ``fdr_ahead`` they make two steps. The term is absent in the first task.
 
     Args:
-        memory: rows that it stores.
+        memory: rows that it stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         alpha: α.
     """

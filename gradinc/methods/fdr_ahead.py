@@ -31,7 +31,7 @@ class FDRAhead(FDR):
     stream count.
 
     Args:
-        memory: rows that it stores.
+        memory: rows that it stores, in units of stream.memory_unit.
         replay: rows drawn for each window, without repetition, from the whole memory.
         alpha: α.
     """

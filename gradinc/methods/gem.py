@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradinc.config.values import Count, NonNegative
+from gradinc.config.values import Count, Drawn, NonNegative
 from gradinc.core.episodes import batch_of, check_share, drawn, rows_of, share
 from gradinc.core.linalg import gramian, nonnegative_minimum, tiny
 from gradinc.core.method import Method
+from gradinc.core.rehearsal import check_kind
 from gradinc.core.view import LearnerView
 from gradinc.data.task import Setting, Task
 
@@ -40,6 +41,7 @@ class GEM(Method):
         memory: stored examples, in units of stream.memory_unit; each task has the same share.
         margin: least weight of every past task's gradient if a product is negative; a larger margin favours past tasks.
         ridge: added to the diagonal of G Gᵀ.
+        kind: selection of a task's examples: random, or balanced, random rows with the same number for each class.
     """
 
     state = ("memory", "task")
@@ -47,13 +49,21 @@ class GEM(Method):
     needs_past = True
     reads_task = True
 
-    def __init__(self, *, memory: Count = 256, margin: NonNegative = 0.5, ridge: NonNegative = 0.0) -> None:
-        self.capacity, self.margin, self.ridge = memory, margin, ridge
+    def __init__(
+        self,
+        *,
+        memory: Count = 256,
+        margin: NonNegative = 0.5,
+        ridge: NonNegative = 0.0,
+        kind: Drawn = "random",
+    ) -> None:
+        self.capacity, self.margin, self.ridge, self.kind = memory, margin, ridge, kind
         self.memory: list[dict[str, Tensor]] = []  # for each past task: x, y, tasks
         self.task = 0
 
     def check(self, model: torch.nn.Module, setting: Setting) -> None:
         check_share("gem", self.capacity, setting)
+        check_kind("gem", "kind", self.kind, "random", setting)
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         self.task = task.index
@@ -77,4 +87,5 @@ class GEM(Method):
         g.add_(change)
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        self.memory = [*self.memory, drawn(task, share(self.capacity, task.setting), learner.rng("gem"))]
+        rows = drawn(task, share(self.capacity, task.setting), learner.rng("gem"), self.kind)
+        self.memory = [*self.memory, rows]

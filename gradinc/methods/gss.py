@@ -46,7 +46,7 @@ class GSS(Method):
     weights, and computes a few of them at a time.
 
     Args:
-        memory: rows that it stores.
+        memory: rows that it stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         compare: rows of the memory that new rows are compared with.
         screen: rows scores every row, and rows with a score under 1 may enter a full memory. batch, as in the programs

@@ -49,7 +49,7 @@ class HAL(Method):
     gradient descent's. Each micro-batch of a window draws its own `replay` rows, and the window has one distance.
 
     Args:
-        memory: rows that it stores.
+        memory: rows that it stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
         strength: λ.
         gamma: γ, weight of the distance to φ.

@@ -46,7 +46,7 @@ class Icarl(Method):
     each micro-batch.
 
     Args:
-        memory: exemplars of all classes together; ``stream.memory_unit`` changes what it counts.
+        memory: exemplars of all classes together, in units of stream.memory_unit.
         replay: exemplars in each micro-batch; with 0 they only classify.
         alpha: weight of the old outputs.
     """
@@ -70,7 +70,8 @@ class Icarl(Method):
             raise UserError("strategy=icarl", what, "Use stream=split, or strategy=er")
         if setting.capacity(self.capacity) < setting.classes:
             what = f"leaves less than one exemplar for each of {setting.classes} classes"
-            raise UserError(f"strategy.methods.icarl.memory={self.capacity}", what, f"Use {setting.classes} or more")
+            fix = f"Use {setting.least(setting.classes)} or more{setting.per}"
+            raise UserError(f"strategy.methods.icarl.memory={self.capacity}", what, fix)
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
         if not self.teacher:

@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gradinc.config.values import Count
+from gradinc.config.values import Count, Drawn
 from gradinc.core.episodes import batch_of, check_share, rows_of, sampled, with_examples
 from gradinc.core.linalg import tiny
 from gradinc.core.method import Method
+from gradinc.core.rehearsal import check_kind
 from gradinc.core.view import LearnerView
 from gradinc.data.batch import Batch
 from gradinc.data.task import Setting, Task
@@ -38,6 +39,8 @@ class MEGA(Method):
         memory: stored examples, in units of stream.memory_unit; each task has the same share.
         sample: examples drawn from them for each window.
         kind: I or II.
+        memory_kind: selection of a task's examples: random, or balanced, random rows with the same number for each
+            class.
     """
 
     state = ("memory", "drawn", "task")
@@ -45,14 +48,22 @@ class MEGA(Method):
     needs_past = True
     reads_task = True
 
-    def __init__(self, *, memory: Count = 256, sample: Count = 256, kind: Literal["I", "II"] = "II") -> None:
-        self.capacity, self.sample, self.kind = memory, sample, kind
+    def __init__(
+        self,
+        *,
+        memory: Count = 256,
+        sample: Count = 256,
+        kind: Literal["I", "II"] = "II",
+        memory_kind: Drawn = "random",
+    ) -> None:
+        self.capacity, self.sample, self.kind, self.memory_kind = memory, sample, kind, memory_kind
         self.memory: dict[str, Tensor] = {}  # x, y, tasks
         self.drawn: Tensor | None = None  # this window's sample, if smaller than the memory
         self.task = 0
 
     def check(self, model: torch.nn.Module, setting: Setting) -> None:
         check_share("mega", self.capacity, setting)
+        check_kind("mega", "memory_kind", self.memory_kind, "random", setting)
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         self.task = task.index
@@ -78,7 +89,7 @@ class MEGA(Method):
         learner.note("loss_ratio", losses[0] / learner.window_loss().clamp(min=tiny(g)))
 
     def end(self, task: Task, learner: LearnerView) -> None:
-        self.memory = with_examples(self.memory, task, self.capacity, learner.rng("mega"))
+        self.memory = with_examples(self.memory, task, self.capacity, learner.rng("mega"), self.memory_kind)
 
 
 def added(g: Tensor, ref: Tensor, loss: Tensor, past: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class NaiveRehearsal(Method):
     mean over a micro-batch's rows and the rows replayed with it.
 
     Args:
-        memory: rows that it stores.
+        memory: rows that it stores, in units of stream.memory_unit.
         replay: rows drawn for each micro-batch, without repetition, from the whole memory.
     """
 

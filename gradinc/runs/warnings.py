@@ -12,6 +12,7 @@ from gradinc.config.catalog import load_part
 from gradinc.config.schema import Config, ScheduleSection, StreamSection
 from gradinc.core.due import Due
 from gradinc.core.learner import Learner
+from gradinc.core.memory import Ring
 from gradinc.core.method import Method
 from gradinc.core.normalization import BATCH_NORMS, NORMS
 from gradinc.core.plan import usable
@@ -35,6 +36,7 @@ def before_training(config: Config, stream: Stream, learner: Learner) -> list[st
         *undone_projections(acting, config.optimizer.name, config.optimizer.options),
         *resting_norms(named, learner.model, tasks),
         *rows_alone(acting, config.strategy.window.rule, learner),
+        *uneven_rings(named, stream.setting),
         *missing_classes(stream),
         *given_answers(stream),
         *without_other_key(config),
@@ -79,6 +81,24 @@ def small_memories(methods: Mapping[str, Method], setting: Setting, batch_size: 
             lines.append(
                 f"the memory of {name} holds {rows} examples for {setting.tasks} tasks, less than one batch of "
                 f"{batch_size} for each"
+            )
+    return lines
+
+
+def uneven_rings(methods: Mapping[str, Method], setting: Setting) -> list[str]:
+    """Return a warning for each ring that stores fewer rows than its option allows, to have as many of each class."""
+    lines = []
+    for name, method in methods.items():
+        if not setting.pairs or not any(isinstance(part, Ring) for part in vars(method).values()):
+            continue
+        allowed = setting.capacity(method.capacity)
+        if rest := allowed % setting.pairs:
+            step = setting.pairs // math.gcd(setting.pairs, setting.capacity(1))
+            below = method.capacity // step * step
+            lines.append(
+                f"strategy.methods.{name}.memory={method.capacity}: a ring stores the same number of rows of each of "
+                f"{setting.pairs} classes of {counted(setting.tasks, 'task')}: {allowed - rest:,} of {allowed:,} rows. "
+                f"Use {f'{below} or ' if below else ''}{below + step}{setting.per} to have them all"
             )
     return lines
 

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 import torch
 from learners import built, config, digits, finished, steps, stream
+from scipy.stats import chisquare
 from torch import Tensor
 
 from gradinc.base.errors import UserError
-from gradinc.core.episodes import rows_of, with_examples
+from gradinc.config.catalog import load_part
+from gradinc.core.episodes import check_share, drawn, rows_of, with_examples
 from gradinc.core.learner import Learner
 from gradinc.data.padding import PAD
+from gradinc.data.rows import TensorRows
 from gradinc.data.task import Setting, Task
+from gradinc.data.text import Tokens
 from gradinc.data.token_rows import TokenRows
 from gradinc.methods.agem import AGEM
 from gradinc.methods.gem import GEM
@@ -176,7 +180,9 @@ def test_gradients_of_0_are_no_division_by_0(strategy, g):
     assert torch.equal(projected(made, before), before)
 
 
-@pytest.mark.parametrize("strategy", ["agem strategy.methods.agem.sample=7", "agem", "gem"])
+@pytest.mark.parametrize(
+    "strategy", ["agem strategy.methods.agem.sample=7", "agem strategy.methods.agem.kind=balanced", "agem", "gem"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_window_is_the_large_batch(kind, strategy):
     """One projection for each window: micro-batches that are projected one by one come elsewhere."""
@@ -211,6 +217,94 @@ def test_the_memory_has_the_same_number_of_rows_of_each_task_drawn_from_all_of_i
     assert method.nbytes == 4 * (123 // 4) * (64 * 8 + 8 + 8)
 
 
+def of_classes(*rows: int) -> Task:
+    """A task with so many rows of each class, in a random order; a row's input is its number."""
+    y = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(rows))
+    y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
+    part = TensorRows(torch.arange(len(y))[:, None].double(), y)
+    return Task(0, tuple(range(len(rows))), part, part, part)
+
+
+def counts(task: Task, count: int, kind: str, seed: int = 0) -> list[int]:
+    """Rows of each class that are drawn; no row twice."""
+    rows = drawn(task, count, torch.Generator().manual_seed(seed), kind)
+    assert len(rows["x"].unique()) == len(rows["x"])
+    assert torch.equal(task.train.y[rows["x"].flatten().long()], rows["y"])
+    return rows["y"].bincount(minlength=len(task.classes)).tolist()
+
+
+def test_balanced_examples_are_the_same_number_of_each_class_and_random_ones_are_not():
+    assert counts(of_classes(30, 50, 400), 60, "balanced") == [20, 20, 20]
+    assert counts(of_classes(30, 50, 400), 60, "random")[2] > 40
+
+
+def test_balanced_examples_of_a_class_with_too_few_rows_are_replaced_by_rows_of_the_others():
+    assert counts(of_classes(4, 50, 400), 60, "balanced") == [4, 28, 28]
+    assert counts(of_classes(4, 20, 400), 60, "balanced") == [4, 20, 36]
+    assert counts(of_classes(4, 20, 30), 60, "balanced") == [4, 20, 30], "all rows of a smaller task"
+    assert counts(of_classes(0, 20, 30), 20, "balanced") == [0, 10, 10]
+
+
+def test_the_remainder_of_balanced_examples_is_of_random_classes_and_so_are_their_rows():
+    task, larger, seen = of_classes(30, 50, 400), torch.zeros(3), torch.zeros(480)
+    for seed in range(300):
+        found = torch.tensor(counts(task, 31, "balanced", seed))
+        assert sorted(found.tolist()) == [10, 10, 11]
+        larger += found == 11
+        seen[drawn(task, 31, torch.Generator().manual_seed(seed), "balanced")["x"].flatten().long()] += 1
+    assert chisquare(larger).pvalue > 1e-3, "also where a class has more rows than the others"
+    for label in range(3):  # rows of one class exclude each other: their counts vary less than independent ones
+        assert chisquare(seen[task.train.y == label]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("strategy", "option"), [("agem", "kind"), ("gem", "kind"), ("mega", "memory_kind")], ids=["agem", "gem", "mega"]
+)
+def test_a_balanced_memory_has_the_same_number_of_each_class_of_each_task(strategy, option):
+    words = (f"strategy={strategy}", f"strategy.methods.{strategy}.memory=20", "stream.memory_unit=task", *PERMUTED)
+    tasks = stream(*words)
+
+    def stored(*more: str) -> list[dict[str, Tensor]]:
+        (method,) = finished(built(tasks, *words, *more), tasks).methods
+        rows = method.memory
+        return rows if strategy == "gem" else [{n: f[rows["tasks"] == t] for n, f in rows.items()} for t in range(4)]
+
+    balanced = stored(f"strategy.methods.{strategy}.{option}=balanced")
+    assert [rows["y"].bincount(minlength=10).tolist() for rows in balanced] == [[2] * 10] * 4
+    usual = stored()
+    assert all(len(rows["y"]) == 20 for rows in usual)
+    assert [rows["y"].bincount(minlength=10).tolist() for rows in usual] != [[2] * 10] * 4
+    for rows, same in zip(usual, stored(f"strategy.methods.{strategy}.{option}=random"), strict=True):
+        assert torch.equal(rows["x"], same["x"])
+
+
+def test_random_examples_are_the_first_of_a_permutation():
+    """The draws of runs from before there were balanced ones."""
+    task = of_classes(30, 50, 400)
+    order = torch.randperm(480, generator=torch.Generator().manual_seed(3))[:60]
+    random = torch.Generator().manual_seed(3)
+    assert torch.equal(drawn(task, 60, random)["x"].flatten().long(), order)
+    other = torch.Generator().manual_seed(3)
+    torch.randperm(480, generator=other)
+    assert torch.equal(random.get_state(), other.get_state()), "and nothing else is drawn"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "option"), [("agem", "kind"), ("gem", "kind"), ("mega", "memory_kind")], ids=["agem", "gem", "mega"]
+)
+def test_balanced_examples_of_targets_that_are_no_classes_are_refused(strategy, option):
+    method = load_part("method", strategy)
+    what = rf"{strategy}\.{option}=balanced: needs classes, and the targets of these data are %s\. Use {option}=random"
+    numbers, tokens = Setting(outputs=1), Setting(outputs=9, text=Tokens(9, each=True))
+    for setting, name in ((numbers, "numbers"), (tokens, "tokens")):
+        with pytest.raises(UserError, match=what % name):
+            method(**{option: "balanced"}).check(torch.nn.Linear(1, 1), setting)
+        method().check(torch.nn.Linear(1, 1), setting)
+    part = TensorRows(torch.zeros(4, 1), torch.zeros(4, 1))
+    with pytest.raises(UserError, match="need classes"):
+        drawn(Task(0, None, part, part, part), 2, torch.Generator(), "balanced")
+
+
 def test_the_unit_of_the_memory_is_the_stream_s():
     for unit, rows in (("total", 20 // 4), ("task", 20), ("class", 20 * 10 // 4)):
         words = ("strategy=agem", "strategy.methods.agem.memory=20", f"stream.memory_unit={unit}", *PERMUTED)
@@ -227,6 +321,20 @@ def test_a_memory_with_no_room_for_every_task_is_refused(strategy):
     model = build_model(config(*words), Shape(digits().shape, 10), torch.device("cpu"))
     with pytest.raises(UserError, match=r"memory=3: leaves less than one .* for each of 4 tasks\. Use 4 or more"):
         build_learner(config(*words), model, build_criterion(digits(), tasks.outputs), tasks.longest, tasks)
+
+
+def test_the_examples_that_tasks_need_are_named_in_the_unit_of_the_option():
+    per_class = Setting(25, 10, "class", classes=10)
+    with pytest.raises(UserError, match=r"leaves less than one .* 25 tasks\. Use 3 or more for each class, or "):
+        check_share("agem", 2, per_class)
+    check_share("agem", 3, per_class)
+    check_share("agem", 1, Setting(25, 10, "task", classes=10))
+
+
+def test_a_memory_in_units_of_tasks_needs_their_number():
+    with pytest.raises(UserError, match="tasks: is not given"):
+        Setting(0, 10, "task").capacity(5)
+    assert Setting(0, 10, "class", classes=10).capacity(5) == 50
 
 
 def test_agem_draws_its_sample_anew_for_each_window():

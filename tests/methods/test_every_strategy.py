@@ -25,7 +25,13 @@ from gradinc.data.task import Task
 from gradinc.methods.agem import AGEM
 
 STRATEGIES = groups.names("strategy")
-SETTINGS = ["grokfast strategy.methods.grokfast.kind=ma", "mir strategy.methods.mir.replay=2"]
+SETTINGS = [
+    "grokfast strategy.methods.grokfast.kind=ma",
+    "mir strategy.methods.mir.replay=2",
+    "agem strategy.methods.agem.kind=balanced",
+    "gem strategy.methods.gem.kind=balanced",
+    "er strategy.methods.er.loss=sum",
+]
 """What the files' own settings leave out, also with `few`."""
 
 ALONE = [*STRATEGIES, *SETTINGS]

@@ -39,6 +39,8 @@ CASES = [
     (*strategy_words("er"), "strategy.methods.er.among=past"),
     (*strategy_words("er"), "strategy.methods.er.kind=balanced"),
     (*strategy_words("er"), "strategy.methods.er.kind=ring"),
+    (*strategy_words("er"), "strategy.methods.er.loss=sum"),
+    (*strategy_words("agem"), "strategy.methods.agem.kind=balanced"),
     ("strategy.window.layers={output.*:8}",),
     ("strategy=sam", "model.dropout=0.1", "diagnostics=true"),
     ("corrupt.prob=0.5", "corrupt.kind=noise"),

@@ -374,24 +374,44 @@ def test_among_past_tasks_takes_no_row_of_the_current_one(strategy: str, more: l
     assert 1 in drawn, "which the paper's algorithm does take"
 
 
-def test_mir_adds_two_means_as_its_authors_program_does():
-    going, tasks = made("mir", "~.replay=5", "~.loss=sum")
+@pytest.mark.parametrize("strategy", ["er", "mir"])
+def test_two_means_are_added_as_in_the_program_of_mir_s_authors(strategy: str, kind: tuple[str, ...]) -> None:
+    going, tasks = made(strategy, "~.replay=5", "~.loss=sum", kind=kind)
     until(going, tasks, (1, 4))
     fresh = micro_batches(tasks[1], 1, 8)[0]
     batch, gradient = taken(going, fresh)
     x, y = batch.x[8:], batch.y[8:]
     assert len(y) == 5
-    summed = differentiated(going, lambda f: F.cross_entropy(f(fresh.x), fresh.y) + F.cross_entropy(f(x), y))
+    own, old = masks(going, batch).split([8, 5])
+    summed = differentiated(
+        going, lambda f: F.cross_entropy(f(fresh.x) + own, fresh.y) + F.cross_entropy(f(x) + old, y)
+    )
     torch.testing.assert_close(gradient, summed, rtol=1e-12, atol=1e-14)
-    pooled = differentiated(going, lambda f: F.cross_entropy(f(batch.x), batch.y))
+    pooled = differentiated(going, lambda f: F.cross_entropy(f(batch.x) + masks(going, batch), batch.y))
     assert float((gradient - pooled).norm() / pooled.norm()) > 0.1
-    going.methods[0].sums = False
+    going.methods[0].replay_loss = "pooled"
     _, gradient = taken(going, fresh)
     torch.testing.assert_close(gradient, pooled, rtol=1e-12, atol=1e-14)
 
 
-def test_a_window_of_micro_batches_with_two_means_each_is_the_mean_of_them():
-    going, tasks = made("mir", "~.replay=5", "~.loss=sum")
+@pytest.mark.parametrize("strategy", ["er", "mir"])
+def test_the_two_means_are_weighted_by_class_weights(strategy: str) -> None:
+    going, tasks = made(strategy, "~.replay=5", "~.loss=sum")
+    until(going, tasks, (1, 4))
+    going.criterion.weights = weights = torch.linspace(0.5, 3, 10, dtype=torch.float64)
+    fresh = micro_batches(tasks[1], 1, 8)[0]
+    terms = weights[fresh.y]
+    batch, gradient = taken(going, dataclasses.replace(fresh, items=float(terms.sum()), terms=terms))
+    x, y = batch.x[8:], batch.y[8:]
+    summed = differentiated(
+        going, lambda f: F.cross_entropy(f(fresh.x), fresh.y, weights) + F.cross_entropy(f(x), y, weights)
+    )
+    torch.testing.assert_close(gradient, summed, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("strategy", ["er", "mir"])
+def test_a_window_of_micro_batches_with_two_means_each_is_the_mean_of_them(strategy: str) -> None:
+    going, tasks = made(strategy, "~.replay=5", "~.loss=sum")
     until(going, tasks, (1, 4))
     going.open(16.0, 2)
     for member in micro_batches(tasks[1], 2, 8):
@@ -610,6 +630,17 @@ def test_a_ring_without_room_for_every_class_is_refused_and_one_with_room_has_th
     assert {(int(t), int(y)) for t, y in zip(rows["tasks"], rows["y"], strict=True)} == {
         (t, y) for t in range(3) for y in range(10)
     }
+
+
+@pytest.mark.parametrize(
+    ("unit", "least"), [("total", "30"), ("task", "10 or more for each task"), ("class", "3 or more for each class")]
+)
+def test_the_rows_that_a_ring_needs_are_named_in_the_unit_of_its_option(unit: str, least: str) -> None:
+    number = int(least.split()[0])
+    words = ("~.kind=ring", f"stream.memory_unit={unit}")
+    with pytest.raises(UserError, match=rf"each of 30 classes of 3 tasks\. Use {least}.*, or kind=balanced"):
+        made("er", f"~.memory={number - 1}", *words, kind=PERMUTED)
+    made("er", f"~.memory={number}", *words, kind=PERMUTED)
 
 
 @pytest.mark.parametrize("words", ["er_ace", "fdr", "lwf", "er strategy.methods.er.kind=balanced"])

@@ -27,6 +27,7 @@ from gradinc.runs.warnings import (
     short_epochs,
     small_memories,
     undone_projections,
+    uneven_rings,
     without_other_key,
     without_past,
 )
@@ -295,6 +296,44 @@ def test_a_memory_of_less_than_a_batch_of_each_task_is_warned_of_and_no_other():
     assert "79 examples for 5 tasks, less than one batch of 16 for each" in memories(79, "total")[0]
     assert memories(80, "total") == memories(16, "task") == []
     assert len(memories(15, "task")) == 3
+
+
+@pytest.mark.parametrize("strategy", ["er", "er_ace", "hal"])
+@pytest.mark.parametrize(
+    ("unit", "memory", "stored", "fix"),
+    [
+        ("total", 500, "480 of 500 rows", "480 or 510"),
+        ("total", 45, "30 of 45 rows", "30 or 60"),
+        ("task", 15, "30 of 45 rows", "10 or 20 for each task"),
+        ("class", 4, "30 of 40 rows", "3 or 6 for each class"),
+    ],
+)
+def test_a_ring_that_stores_fewer_rows_than_it_may_is_warned_of_and_the_numbers_that_are_named_are_not(
+    strategy: str, unit: str, memory: int, stored: str, fix: str
+) -> None:
+    setting = Setting(3, 10, unit, classes=10, pairs=30)
+
+    def found(rows: int, kind: str = "ring") -> list[str]:
+        return uneven_rings({strategy: load_part("method", strategy)(memory=rows, kind=kind)}, setting)
+
+    assert found(memory) == [
+        f"strategy.methods.{strategy}.memory={memory}: a ring stores the same number of rows of each of 30 classes of "
+        f"3 tasks: {stored}. Use {fix} to have them all"
+    ]
+    lower, _, higher, *_ = fix.split()
+    assert found(int(lower)) == found(int(higher)) == found(memory, "balanced") == found(memory, "reservoir") == []
+
+
+def test_what_a_ring_is_warned_to_store_is_what_it_stores() -> None:
+    words = ("strategy=er", "strategy.methods.er.kind=ring", "strategy.methods.er.memory=15", "stream.memory_unit=task")
+    words += ("stream=permuted", "stream.tasks=3")
+    tasks = stream(*words)
+    made = built(tasks, *words)
+    (line,) = uneven_rings(made.named, tasks.setting)
+    assert "30 of 45 rows" in line
+    assert len(finished(made, tasks, count=80).methods[0].memory) == 30
+    regression = Setting(1, 1)
+    assert uneven_rings(made.named, regression) == []
 
 
 def short(*words: str, lengths: tuple[int, ...] = (1294,), processes: int = 1) -> list[str]:

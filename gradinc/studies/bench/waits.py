@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradinc.config.catalog import part
 from gradinc.config.schema import Config
+from gradinc.config.values import Drawn
 from gradinc.data.stream import Stream
 
 WAITS = {
@@ -30,7 +31,12 @@ _DRAWN = ("replay", "sample")
 def waits(config: Config, stream: Stream) -> set[str]:
     """Return the entries of `WAITS` that a config contains."""
     window, methods = config.strategy.window, config.strategy.methods
-    options = {f"{name}={value}" for given in methods.values() for name, value in given.items()}
+    options = {
+        f"{name}={value}"
+        for method, given in methods.items()
+        for name, value in given.items()
+        if part("method", method).parameters[name].annotation != Drawn  # such a memory is filled between two tasks
+    }
     found = {window.rule, window.due, *methods, *options}
     drawn = any(option in part("method", name).parameters for name in methods for option in _DRAWN)
     if stream.heads and (drawn or config.stream.data != "current"):
