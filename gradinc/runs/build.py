@@ -30,7 +30,6 @@ from gradinc.core.next_token import NextToken
 from gradinc.core.order import check_layer_windows, check_order, check_rows
 from gradinc.core.passes import Passes
 from gradinc.core.place import Place
-from gradinc.core.plan import plan, usable
 from gradinc.core.rate import Rate
 from gradinc.core.rule import Rule
 from gradinc.core.schedules import Schedule
@@ -43,9 +42,9 @@ from gradinc.data.outputs import Outputs
 from gradinc.data.stream import Stream
 from gradinc.data.task import Setting
 from gradinc.data.text import Tokens
-from gradinc.runs.budget import limits
 from gradinc.runs.device import autocast_dtype, storage_dtype
 from gradinc.runs.model_for import model_for
+from gradinc.runs.schedule_for import schedule_for
 
 _AUTO = CriterionSection()
 
@@ -182,7 +181,7 @@ def build_learner(
     setting, heads = (Setting(), ()) if stream is None else (stream.setting, stream.heads)
     chain = build_chain(strategy, model, setting, heads, corrupted=config.corrupt.prob > 0)
     weights = Weights(model, heads, chain.waits)
-    rate = named_rate(config, weights, chain.due, build_schedule(config, chain.due, rows, stream, world.size))
+    rate = named_rate(config, weights, chain.due, schedule_for(config, chain.due, rows, stream, world.size))
     online = stream is not None and stream.is_sequence
     return assemble(config, chain, weights, model, criterion, rate, world, online=online)
 
@@ -315,40 +314,3 @@ def _optimizer_options(config: Config, due: Due) -> dict[str, Any]:
             raise UserError("strategy.scale_beta2=true", what, "Use strategy.window.due=size or items")
         options["beta2"] = options["beta2"] ** due.size(0, window.size, config.data.batch_size)
     return options
-
-
-def build_schedule(config: Config, due: Due, rows: int, stream: Stream | None, processes: int) -> Schedule:
-    """Return the schedule over the updates that the budget allows, or over ``schedule.updates`` updates.
-
-    Args:
-        processes: the processes that share each window: it has the micro-batches of all of them.
-    """
-    window, schedule = config.strategy.window, config.schedule
-    batch = config.data.batch_size
-    size = due.size(0, window.size, batch) * processes
-    spans = plan(usable(rows, batch, window.last), size, 0, window.last)
-    per_epoch = sum(span.closes for span in spans) * config.stream.updates_per_batch
-    least = rows if stream is None else min(stream.lengths)
-    if window.last == "drop" and least < size * batch:
-        of = "" if least == rows else " of the smallest task"
-        raise UserError(
-            "strategy.window.last=drop",
-            f"an epoch{of} has fewer than the {size * batch:,} rows of a window, so no update would be made",
-            "Use last=flush or a smaller window",
-        )
-    updates, work = schedule.updates, None
-    if updates is None:
-        known = limits(config.budget, rows, stream)
-        trained = sum(span.count for span in spans) * batch if window.last == "drop" else rows
-        updates = known.updates(trained, per_epoch) if due.steady else known.steps
-        work = known.work(batch)
-    return Schedule(
-        schedule.name,
-        schedule.options,
-        warmup=schedule.warmup,
-        warmup_factor=schedule.warmup_factor,
-        updates=updates,
-        rows=work,
-        task_factor=schedule.task_factor,
-        task_floor=schedule.task_floor,
-    )

@@ -26,7 +26,7 @@ from gradinc.config.validation import validate
         ("evaluate.every=5", "Choose from: epochs, metric, rows, steps, tasks"),
         ("checkpoint.every=3", "Choose from: keep, seconds"),
         ("optimizer.zzz=1", "Choose from: lr, momentum, nesterov, weight_decay"),
-        ("strategy=er strategy.methods.er.size=3", "Choose from: among, kind, memory, replay"),
+        ("strategy=er strategy.methods.er.size=3", "Choose from: among, kind, loss, memory, replay"),
         ("strategy=er strategy.memory=200", "Did you mean strategy.methods.er.memory?"),
         ("data.batchsize=3", "Did you mean data.batch_size?"),
     ],

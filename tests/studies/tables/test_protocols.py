@@ -187,6 +187,7 @@ def test_gpm_trains_every_row_for_five_epochs_but_the_one_that_says_otherwise() 
 def test_ders_row_of_mer_is_replay_with_batches_of_one(size: int, lr: float) -> None:
     # best_args.py:323-346: batch_size 1, minibatch_size 128, batch_num 1, beta = gamma = 1
     found = methods("der_split", f"mer_{size}", "class")
-    assert found == {"er": {"memory": size, "replay": 128, "among": "all", "kind": "reservoir"}}
+    other = {"among": "all", "kind": "reservoir", "loss": "pooled"}
+    assert found == {"er": {"memory": size, "replay": 128, **other}}
     assert optimizer("der_split", f"mer_{size}", "class") == sgd(lr, 1)
     assert judged("der_split", f"mer_{size}")
