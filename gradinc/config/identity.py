@@ -68,6 +68,7 @@ YOUNGER_KEYS: dict[str, Any] = {
     "strategy.methods.mir.loss": "pooled",
     "strategy.methods.rwalk.fisher_every": 1,
     "strategy.methods.rwalk.past": 0.5,
+    "strategy.methods.rwalk.squares": "updates",
     "strategy.methods.si.bound": "task",
     "strategy.methods.si.path": "loss",
 }

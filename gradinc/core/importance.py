@@ -11,17 +11,16 @@ def squares_with(squares: Tensor | None, g: Tensor) -> Tensor:
     return g.square() if squares is None else squares.addcmul_(g, g)
 
 
-def fisher_with(fisher: Tensor | None, squares: Tensor, count: int, alpha: float) -> Tensor:
-    """Return the moving average of squared gradients, updated with the mean of `count` more, shape (P,).
+def fisher_with(fisher: Tensor | None, mean: Tensor, alpha: float) -> Tensor:
+    """Return the moving average of squared gradients, updated with the mean of some more, shape (P,).
 
     Paper: Chaudhry et al. 2018, arXiv 1801.10112, equation 7
 
     Args:
         fisher: the average so far, changed in place; None at first.
-        squares: Σ g² over `count` updates, changed in place.
-        alpha: share of the newest mean.
+        mean: mean of the new squares, shape (P,).
+        alpha: share of `mean`.
     """
-    mean = squares.div_(count)
     return mean if fisher is None else fisher.lerp_(mean, alpha)
 
 

@@ -53,7 +53,7 @@ class EWCpp(Method):
         self.squares = squares_with(self.squares, g)
         self.updates += 1
         if self.updates % self.every == 0:
-            self.fisher, self.squares = fisher_with(self.fisher, self.squares, self.every, self.alpha), None
+            self.fisher, self.squares = fisher_with(self.fisher, self.squares / self.every, self.alpha), None
         if self.held is not None:
             force = self.held * (learner.weights.value - self.anchor)
             g.add_(force, alpha=2 * self.strength)
@@ -61,6 +61,6 @@ class EWCpp(Method):
 
     def end(self, task: Task, learner: LearnerView) -> None:
         if self.squares is not None and self.updates < self.every:
-            self.fisher = fisher_with(self.fisher, self.squares, self.updates, self.alpha)
+            self.fisher = fisher_with(self.fisher, self.squares / self.updates, self.alpha)
         assert self.fisher is not None
         self.held = to_unit(self.fisher)

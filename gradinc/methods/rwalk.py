@@ -5,6 +5,8 @@ $$ g \leftarrow g + 2\lambda\, (F + s) \odot (w - w^*) $$
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,8 @@ class RWalk(Method):
         fisher_every: updates whose squares are averaged before they enter F; 10 in the same program.
         past: factor of s of the earlier tasks when half of a task's own s is added: 0.5 in the paper, 1.5 in the same
             program, which adds the average to s; the paper replaces s by the average.
+        squares: the updates whose squares enter F: the last fisher_every (updates), or all of the task so far (task). The
+            sum is divided by fisher_every in both. The same program never clears its sum within a task.
     """
 
     state = ("fisher", "squares", "score", "past", "held", "gained", "point", "anchor", "updates")
@@ -52,11 +56,12 @@ class RWalk(Method):
         eps: Positive = 1e-3,
         fisher_every: Count = 1,
         past: NonNegative = 0.5,
+        squares: Literal["updates", "task"] = "updates",
     ) -> None:
         self.strength, self.alpha, self.every, self.eps = strength, alpha, every, eps
-        self.fisher_every, self.share = fisher_every, past
+        self.fisher_every, self.share, self.over = fisher_every, past, squares
         self.fisher: Tensor | None = None  # F, shape (P,), as all others
-        self.squares: Tensor | None = None  # Σ g² since the last change of F
+        self.squares: Tensor | None = None  # Σ g² since the last change of F, or since the task began
         self.score = torch.empty(0)  # s since the task began
         self.held: Tensor | None = None  # F + s at the last task's end
         self.gained = torch.empty(0)  # −Σ g Δw since the last point of the path
@@ -76,7 +81,9 @@ class RWalk(Method):
         self.squares = squares_with(self.squares, g)
         self.updates += 1
         if self.updates % self.fisher_every == 0:
-            self.fisher, self.squares = fisher_with(self.fisher, self.squares, self.fisher_every, self.alpha), None
+            self.fisher = fisher_with(self.fisher, self.squares / self.fisher_every, self.alpha)
+            if self.over == "updates":
+                self.squares = None
         self._gradient, self._before = g.clone(), learner.weights.value.clone()
         if self.held is not None:
             force = self.held * (learner.weights.value - self.anchor)
@@ -97,7 +104,7 @@ class RWalk(Method):
 
     def end(self, task: Task, learner: LearnerView) -> None:
         if self.squares is not None and self.updates < self.fisher_every:
-            self.fisher = fisher_with(self.fisher, self.squares, self.updates, self.alpha)
+            self.fisher = fisher_with(self.fisher, self.squares / self.updates, self.alpha)
         assert self.fisher is not None
         self.past = self.score if self.past is None else self.share * self.past + self.score / 2
         self.held = to_unit(self.fisher) + to_unit(self.past)

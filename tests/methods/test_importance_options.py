@@ -160,10 +160,10 @@ def test_a_task_with_fewer_updates_than_are_averaged_counts_with_those_that_it_h
         torch.testing.assert_close(method.fisher, wanted, rtol=1e-10, atol=1e-16)
 
 
-def test_rwalk_adds_up_scores_as_the_authors_program_does():
-    words = [
-        f"strategy.methods.rwalk.{o}" for o in ("past=1.5", "every=2", "fisher_every=2", "alpha=0.9", "eps=0.0005")
-    ]
+@pytest.mark.parametrize("squares", ["updates", "task"])
+def test_rwalk_adds_up_scores_as_the_authors_program_does(squares: str) -> None:
+    options = ("past=1.5", "every=2", "fisher_every=2", "alpha=0.9", "eps=0.0005", f"squares={squares}")
+    words = [f"strategy.methods.rwalk.{option}" for option in options]
     made, tasks = begun("strategy=rwalk", "strategy.methods.rwalk.strength=0.0", *words)
     (method,) = made.methods
     assert isinstance(method, RWalk)
@@ -178,7 +178,10 @@ def test_rwalk_adds_up_scores_as_the_authors_program_does():
                 before = made.weights.value.clone()
                 gradients += update(made, tasks[index], 1, 2 * pair + step)
                 gained -= gradients[-1] * (made.weights.value - before)
-            fisher = running(gradients[-2:], 0.9, 2, fisher)
+            # The program does not clear its sum before the task ends, and divides it by 2 all the same.
+            counted = gradients if squares == "task" else gradients[-2:]
+            mean = torch.stack(counted).square().sum(0) / 2
+            fisher = mean if fisher is None else 0.1 * fisher + 0.9 * mean
             # ω / (F Δw² + ξ) with ξ = 0.001 is half of what is counted here, which the scale takes away
             score += gained.clamp(min=0) / (fisher * (made.weights.value - point).square() + 1e-3)
         # The program adds the average of the old and the new score to the old one, and twice the score at first.

@@ -155,6 +155,7 @@ def test_agems_penalties_are_those_of_model_py() -> None:
                     "eps": 1e-3 / 2,
                     "fisher_every": 10,
                     "past": 1.5,
+                    "squares": "task",
                 }
             },
         ),
@@ -164,7 +165,7 @@ def test_agems_penalties_are_those_of_model_py() -> None:
         assert optimizer(table, row, "acc") == sgd(lr, 10)
         model = composed(table, row, "acc").document["model"]
         assert (model["init"], model["bias_init"], model["width"], model["depth"]) == (0.1, 0.1, 256, 2)
-    assert [row for row in rows if judged(table, row)] == ["ewc", "si", "mas"]
+    assert all(judged(table, row) for row in rows)
 
 
 def test_gpm_trains_every_row_for_five_epochs_but_the_one_that_says_otherwise() -> None:
