@@ -40,8 +40,8 @@ class RWalk(Method):
         fisher_every: updates whose squares are averaged before they enter F; 10 in the same program.
         past: factor of s of the earlier tasks when half of a task's own s is added: 0.5 in the paper, 1.5 in the same
             program, which adds the average to s; the paper replaces s by the average.
-        squares: the updates whose squares enter F: the last fisher_every (updates), or all of the task so far (task). The
-            sum is divided by fisher_every in both. The same program never clears its sum within a task.
+        squares: the updates whose squares enter F: updates, the last fisher_every; task, all of the task so far. Their
+            sum is divided by fisher_every. The same program never clears its sum within a task.
     """
 
     state = ("fisher", "squares", "score", "past", "held", "gained", "point", "anchor", "updates")
