@@ -64,13 +64,12 @@ class LogMel:
             samples: float32, shape (samples,).
         """
         bands, window = self._tensors
-        spectrum = torch.stft(
-            torch.from_numpy(samples), self.size, self.hop, self.window, window, center=False, return_complex=True
-        )
+        exact = torch.from_numpy(samples).double()  # float32 rounds a quiet band by the loudest, and processors differ
+        spectrum = torch.stft(exact, self.size, self.hop, self.window, window, center=False, return_complex=True)
         energy = bands @ (spectrum.real.square() + spectrum.imag.square())
-        found: np.ndarray = (energy + FLOOR).log().numpy()
+        found: np.ndarray = (energy + FLOOR).log().float().numpy()
         return found
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(self.bands).float(), torch.hann_window(self.window)
+        return torch.from_numpy(self.bands), torch.hann_window(self.window, dtype=torch.float64)

@@ -74,10 +74,8 @@ def test_spectrograms_are_those_of_librosa() -> None:
     found = LOG_MEL(chirp.astype(np.float32))
     assert found.shape == (40, 97)
     places = {(0, 0): -7.408335, (5, 10): -6.207728, (11, 50): 2.575935, (20, 96): -12.546317, (39, 30): -13.814968}
-    amplitudes = np.exp(found / 2)
-    rounding = 2**-24 * float(amplitudes.max())  # float32 rounds by the loudest frequency, and processors differ in it
     for place, value in places.items():
-        assert amplitudes[place] == pytest.approx(float(np.exp(value / 2)), rel=2e-6, abs=rounding)
+        assert found[place] == pytest.approx(value, abs=2e-4)
     bands = {(0, 1): 0.9390535, (10, 15): 0.9638571, (20, 38): 0.6481859, (39, 120): 0.8197563}
     for place, value in bands.items():
         assert LOG_MEL.bands[place] == pytest.approx(value, abs=1e-6)
