@@ -99,9 +99,11 @@ def test_the_distillation_pulls_old_outputs_to_the_old_model_s_and_leaves_the_ot
     assert (slope[:, 4:] == 0).all()
 
 
+@pytest.mark.parametrize("temperature", [1, 2])
 @pytest.mark.parametrize("weights", ["", "criterion.class_weights=[1,2,3,4,5,6,7,8,9,10]"])
-def test_with_binary_cross_entropy_the_loss_is_the_paper_s(weights: str) -> None:
+def test_with_binary_cross_entropy_the_loss_is_the_paper_s(weights: str, temperature: int) -> None:
     words = ("criterion=binary_cross_entropy", "stream.train_logits=seen", *([weights] if weights else ()))
+    words += (f"strategy.methods.icarl.temperature={temperature}",)
     learner, tasks, method = after(2, *words)
     learner.begin(tasks[2])
     batch = method.batch(micro_batches(tasks[2], 1, 16)[0], learner)
@@ -112,7 +114,7 @@ def test_with_binary_cross_entropy_the_loss_is_the_paper_s(weights: str) -> None
 
     targets = one_hot(batch.y, 10).double()  # the labels of new classes, the old model's outputs of old ones
     with torch.no_grad():
-        targets[:, :4] = learner.model(batch.x)[:, :4].sigmoid()
+        targets[:, :4] = (learner.model(batch.x)[:, :4] / temperature).sigmoid()
     wanted = (out.detach().sigmoid() - targets) * (factors / factors.sum())[:, None] / 6
     torch.testing.assert_close(slope[:, :6], wanted[:, :6])
     assert not slope[:, 6:].any()
