@@ -23,7 +23,7 @@ from gradinc.data.task import Setting, Task
 
 
 class MER(Method):
-    """Meta-experience replay: steps on one row after another, and part of the way to where they lead
+    """Meta-experience replay: a step for each row, averaged as in Reptile
 
     Paper: Riemer et al. 2019, arXiv 1810.11910, algorithm 1
     Title: Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference
