@@ -30,19 +30,19 @@ class MER(Method):
     Authors: Matthew Riemer, Ignacio Cases, Robert Ajemian, Miao Liu, Irina Rish, Yuhai Tu, Gerald Tesauro
     Limits: Each update makes `batches` × (`replay` + 1) small steps, one after another: far slower than ER.
 
-    An update begins s = `batches` times with the weights w₀ = w, w₁, …: a plain gradient step on the window B, then one
-    on each of `replay` stored rows, with the learning rate η of the run; β of the way to the result is kept. The change
-    of all weights is given to the optimizer as a gradient: with `optimizer=sgd optimizer.momentum=0` the update ends at
-    w + γ (w_s − w). The paper's update is for one new row: `data.batch_size=1` and a window of one. With
-    beta=gamma=batches=1 it is SGD on one row after another.
+    From w₀ = w, each of s = `batches` sequences makes a plain gradient step on the window B and one on each of `replay`
+    stored rows, with the learning rate η of the run, and keeps β of the way it went. The optimizer is given the sum of
+    these gradients, times γ β: with `optimizer=sgd optimizer.momentum=0` the update ends at w + γ (w_s − w). In the
+    paper an update is for one new row: `data.batch_size=1` and a window of one. With beta=gamma=batches=1 it is SGD on
+    one row after another.
 
     Args:
         memory: rows that it stores, in units of stream.memory_unit.
         replay: stored rows that follow the window in each batch, drawn without repetition; k − 1 in the paper. The
             authors' program draws each of them from all stored rows.
-        batches: s, sequences of steps in an update.
-        beta: β, share of the way that each of them goes.
-        gamma: γ, share of the way that the update goes.
+        batches: s, sequences of steps in an update, each with rows of its own.
+        beta: β, share of its way that each of them keeps.
+        gamma: γ, share of the way of all of them that the update goes.
         kind: selection of stored rows: reservoir, each row with the same probability; ring, the latest rows of each
             class of each task; balanced, random rows with the same number for each class.
     """
