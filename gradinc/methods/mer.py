@@ -1,4 +1,4 @@
-r"""g = γ β Σ of the gradients on the way: a step on B and one on each row of M, and β of the way back to it, s times.
+r"""g = γ β Σ of the gradients of a step on B and of one on each row of M, one after another, s times.
 
 $$ g = \gamma \beta \sum_{i=1}^{s} \sum_{j=0}^{r} g_{ij}, \quad g_{ij} = \nabla \ell_j\Big(w - \eta\,\beta \sum_{h<i}
 \sum_l g_{hl} - \eta \sum_{l<j} g_{il}\Big), \quad \ell_0 = \ell(B),\ \ell_j = \ell(m_{ij}) $$
