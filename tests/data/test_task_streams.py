@@ -137,8 +137,8 @@ def test_what_comes_from_outside_is_black() -> None:
     assert float(rotation(45.0, (1, 8, 8), torch.tensor([-0.5]))(x)[0, 0, 0, 0]) == -0.5
 
 
-@pytest.mark.parametrize("law", ["bins", "uniform", "step"])
-def test_the_three_laws_of_angles(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("law", ["bins", "uniform", "step", "jittered"])
+def test_the_four_laws_of_angles(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
     angles: list[float] = []
 
     def note(angle: float, *rest: object) -> Change:
@@ -146,7 +146,7 @@ def test_the_three_laws_of_angles(law: str, monkeypatch: pytest.MonkeyPatch) -> 
         return lambda x: x
 
     monkeypatch.setattr("gradinc.data.streams.rotated.rotation", note)
-    own = ["stream.step=5.0"] if law == "step" else []
+    own = ["stream.step=5.0"] if law in ("step", "jittered") else []
     tasks = stream("stream=rotated", "stream.tasks=20", f"stream.law={law}", *own)
     for task in range(20):
         inputs(tasks.part("test", task))
@@ -154,6 +154,10 @@ def test_the_three_laws_of_angles(law: str, monkeypatch: pytest.MonkeyPatch) -> 
         assert [math.floor(angle / 9) for angle in angles] == list(range(20))
     elif law == "step":
         assert angles == [5.0 * task for task in range(20)]
+    elif law == "jittered":  # 5 (t - 1) minus a draw from 0 to 5, with t from 1
+        below = [5.0 * task - angle for task, angle in enumerate(angles)]
+        assert all(0 <= angle < 5 for angle in below)
+        assert len(set(below)) == 20
     else:
         assert all(0 <= angle < 180 for angle in angles)
         assert angles != sorted(angles)
@@ -162,9 +166,13 @@ def test_the_three_laws_of_angles(law: str, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("stream=rotated stream.law=bins stream.step=5", "stream.step=5: has no effect without stream.law=step"),
-        ("stream=rotated stream.step=5", "stream.step=5: has no effect without stream.law=step"),
+        (
+            "stream=rotated stream.law=bins stream.step=5",
+            "stream.step=5: has no effect without stream.law=step or jittered",
+        ),
+        ("stream=rotated stream.step=5", "stream.step=5: has no effect without stream.law=step or jittered"),
         ("stream=rotated stream.law=step stream.step=5", None),
+        ("stream=rotated stream.law=jittered stream.step=5 stream.first_identity=true", None),
         ("stream=rotated stream.law=bins stream.step=10.0", None),
         (
             "stream=rotated stream.law=step stream.first_identity=true",

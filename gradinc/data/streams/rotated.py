@@ -21,7 +21,7 @@ def rotated(
     material: Material,
     *,
     tasks: Count = 10,
-    law: Literal["bins", "uniform", "step"] = "uniform",
+    law: Literal["bins", "uniform", "step", "jittered"] = "uniform",
     step: float = STEP,
     first_identity: bool = False,
     interpolation: Literal["nearest", "bilinear"] = "nearest",
@@ -37,13 +37,14 @@ def rotated(
     Args:
         tasks: number of tasks.
         law: bins draws the angle of task t from the t-th of equal parts of 0 to 180 (as GEM does), uniform draws each
-            angle from 0 to 180 independently (as DER does), step adds the same angle with each task.
-        step: degrees between two tasks, for the law step; the first task is not rotated.
-        first_identity: whether the first task is not rotated, for the laws bins and uniform.
+            angle from 0 to 180 independently (as DER does), step adds the same angle with each task, and jittered draws
+            the angle of task t from the step before the one of law=step (as Mirzadeh et al. 2020 do).
+        step: degrees between two tasks, for the laws step and jittered. With law=step the first task is not rotated.
+        first_identity: whether the first task is not rotated, for the laws that draw angles.
         interpolation: nearest uses the nearest pixel, bilinear the weighted mean of four.
     """
-    if step != STEP and law != "step":
-        what = "has no effect without stream.law=step"
+    if step != STEP and law not in ("step", "jittered"):
+        what = "has no effect without stream.law=step or jittered"
         raise UserError(f"stream.step={step:g}", what, "Set stream.law=step too, or leave it out")
     if first_identity and law == "step":
         what = "has no effect with stream.law=step, whose first task is not rotated"
@@ -56,8 +57,14 @@ def rotated(
 
     def make(task: int) -> Change:
         draw = float(torch.rand((), generator=material.generator("angle", task), dtype=torch.float64))
-        angle = {"bins": (task + draw) * HALF_TURN / tasks, "uniform": draw * HALF_TURN, "step": task * step}[law]
-        return rotation(0.0 if first_identity and task == 0 else angle, dataset.shape, fill, interpolation)
+        angles = {
+            "bins": (task + draw) * HALF_TURN / tasks,
+            "uniform": draw * HALF_TURN,
+            "step": task * step,
+            "jittered": (task - draw) * step,
+        }
+        angle = 0.0 if first_identity and task == 0 else angles[law]
+        return rotation(angle, dataset.shape, fill, interpolation)
 
     change = on_demand(make)
     return [Experience(dataset, material.classes, change=change(task)) for task in range(tasks)]
