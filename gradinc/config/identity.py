@@ -60,6 +60,7 @@ YOUNGER_KEYS: dict[str, Any] = {
     "strategy.methods.gem.kind": "random",
     "strategy.methods.grokfast.warmup": False,
     "strategy.methods.gss.screen": "rows",
+    "strategy.methods.icarl.temperature": 1.0,
     "strategy.methods.mas.batch": 1,
     "strategy.methods.mas.gamma": 1.0,
     "strategy.methods.mas.outputs": "sum",
