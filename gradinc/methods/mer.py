@@ -30,19 +30,19 @@ class MER(Method):
     Authors: Matthew Riemer, Ignacio Cases, Robert Ajemian, Miao Liu, Irina Rish, Yuhai Tu, Gerald Tesauro
     Limits: Each update makes `batches` × (`replay` + 1) small steps, one after another: far slower than ER.
 
-    From w₀ = w, each of s = `batches` sequences makes a plain gradient step on the window B and one on each of `replay`
-    stored rows, with the learning rate η of the run, and keeps β of the way it went. The optimizer is given the sum of
-    these gradients, times γ β: with `optimizer=sgd optimizer.momentum=0` the update ends at w + γ (w_s − w). In the
-    paper an update is for one new row: `data.batch_size=1` and a window of one. With beta=gamma=batches=1 it is SGD on
-    one row after another.
+    An update makes s = `batches` sequences of plain gradient steps with the learning rate η of the run: one on the
+    window B, then one on each of `replay` stored rows. Each sequence begins where the one before it has left the
+    weights, and β of its change is kept. The optimizer is given γ (w − w_s) / η as the gradient, with w_s the weights
+    after all sequences; it is γ β times the sum of their gradients. With `optimizer=sgd optimizer.momentum=0` the
+    update ends at w + γ (w_s − w). In the paper an update is for one new row: `data.batch_size=1` and a window of one.
 
     Args:
         memory: rows that it stores, in units of stream.memory_unit.
-        replay: stored rows that follow the window in each batch, drawn without repetition; k − 1 in the paper. The
-            authors' program draws each of them from all stored rows.
-        batches: s, sequences of steps in an update, each with rows of its own.
-        beta: β, share of its way that each of them keeps.
-        gamma: γ, share of the way of all of them that the update goes.
+        replay: stored rows in each sequence, drawn without repetition; k − 1 in the paper. In the authors' program a
+            row can be drawn more than once.
+        batches: s, sequences of steps in an update, each with a draw of its own.
+        beta: β, share of a sequence's change that is kept.
+        gamma: γ, share of the change of all sequences that is kept.
         kind: selection of stored rows: reservoir, each row with the same probability; ring, the latest rows of each
             class of each task; balanced, random rows with the same number for each class.
     """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
 from learners import distance, learner, loss_and_gradient, network, update, windows
 from torch import Tensor
 
+from gradinc.core.rehearsal import drawn_slots
 from gradinc.data.batch import Batch
 from gradinc.methods.mer import MER
 
@@ -47,6 +49,22 @@ def test_an_update_is_algorithm_1(batches: int, beta: float, gamma: float) -> No
     assert distance(found, by_the_paper(batches, beta, gamma)) < 1e-12
     assert distance(found, by_the_paper(batches, beta, gamma, one_point=True)) > 1e-4
     assert distance(found, by_the_paper(batches, gamma, beta)) > 1e-4 or beta == gamma
+
+
+def test_every_sequence_has_a_draw_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws: list[tuple[int, ...]] = []
+
+    def noted(*given: Any) -> Tensor:
+        draws.append(tuple(drawn_slots(*given).tolist()))
+        return torch.tensor(draws[-1])
+
+    monkeypatch.setattr("gradinc.methods.mer.drawn_slots", noted)
+    mine = learner(MER(memory=40, replay=5, batches=3))
+    for window in islice(windows(20, 1), 4):
+        update(mine, window)
+    assert len(draws) == 9, "the memory is empty in the first update"
+    assert all(len(set(draw)) == 5 for draw in draws)
+    assert len(set(draws)) == 9
 
 
 def test_the_weights_are_back_before_the_optimizer_s_step() -> None:

@@ -37,8 +37,8 @@ def rotated(
     Args:
         tasks: number of tasks.
         law: bins draws the angle of task t from the t-th of equal parts of 0 to 180 (as GEM does), uniform draws each
-            angle from 0 to 180 independently (as DER does), step adds the same angle with each task, and jittered draws
-            the angle of task t from the step before the one of law=step (as Mirzadeh et al. 2020 do).
+            angle from 0 to 180 independently (as DER does), step adds the same angle with each task, and jittered
+            subtracts a random part of a step from the angle of law=step (as Mirzadeh et al. 2020 do).
         step: degrees between two tasks, for the laws step and jittered. With law=step the first task is not rotated.
         first_identity: whether the first task is not rotated, for the laws that draw angles.
         interpolation: nearest uses the nearest pixel, bilinear the weighted mean of four.
