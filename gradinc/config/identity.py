@@ -65,6 +65,7 @@ YOUNGER_KEYS: dict[str, Any] = {
     "strategy.methods.mas.gamma": 1.0,
     "strategy.methods.mas.outputs": "sum",
     "strategy.methods.mega.memory_kind": "random",
+    "strategy.methods.mir.against": "now",
     "strategy.methods.mir.among": "all",
     "strategy.methods.mir.loss": "pooled",
     "strategy.methods.rwalk.fisher_every": 1,

@@ -57,6 +57,9 @@ Drawn = Literal["random", "balanced"]
 Among = Literal["all", "past"]
 """The rows of a memory that are drawn from: all, or those of past tasks."""
 
+Against = Literal["now", "best"]
+"""The loss of a stored row that a later one is compared with: the present one, or the smallest so far."""
+
 ReplayLoss = Literal["pooled", "sum"]
 """The loss of a micro-batch and the rows replayed with it: the mean over all, or the mean of each, added."""
 

@@ -32,7 +32,8 @@ class GEM(Method):
     v ≥ margin that minimises ½ vᵀ G Gᵀ v + gᵀ Gᵀ v; else it is not changed. The margin is as in the authors' program:
     a lower bound of v, so that no product becomes negative; their paper adds it to v afterwards. Their program adds
     0.001 to the diagonal of G Gᵀ, ``ridge=0.001``. It bounds v where a past task's gradient is small, so that products
-    may stay negative, and changes results most if a task has few examples, which the network soon fits.
+    may stay negative. Without it, an update can be many times as long as the gradient once the network fits the stored
+    examples. With 0.001, published tables are met better, and a run of 17 permuted tasks that fell to chance does not.
     Gradients on the memory are computed in training mode, like the window's gradient and as in the authors' program.
     The method costs a forward and a backward pass over each past task's examples per window. On a GPU each update waits
     for the products.
@@ -40,7 +41,7 @@ class GEM(Method):
     Args:
         memory: stored examples, in units of stream.memory_unit; each task has the same share.
         margin: least weight of every past task's gradient if a product is negative; a larger margin favours past tasks.
-        ridge: added to the diagonal of G Gᵀ.
+        ridge: added to the diagonal of G Gᵀ; 0 as in the paper, 0.001 as in the authors' program.
         kind: selection of a task's examples: random, or balanced, random rows with the same number for each class.
     """
 

@@ -7,12 +7,13 @@ $$ \ell(B \cup M_k), \qquad M_k = \text{the rows of } M \text{ with the largest 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from gradinc.config.values import Among, Count, ReplayLoss
+from gradinc.config.values import Against, Among, Count, ReplayLoss
 from gradinc.core.episodes import batch_of
 from gradinc.core.memory import MemoryRows, make_memory
 from gradinc.core.method import Method
-from gradinc.core.rehearsal import fill, open_memory, past_slots, replaying
+from gradinc.core.rehearsal import drawn_slots, fill, open_memory, past_slots, replaying
 from gradinc.core.view import LearnerView
 from gradinc.core.window import Window
 from gradinc.data.batch import Batch
@@ -34,13 +35,14 @@ class MIR(Method):
     The defaults are the paper's algorithm: rows of the current task are candidates too, and the loss is the mean over
     B ∪ M. The authors' program replays rows of earlier tasks only (`among=past`), adds the mean over M to the mean over
     B (`loss=sum`), and uses a separate forward pass for each; here they share one, and so the statistics of BatchNorm.
-    Their program also has a second criterion, which is not built here: the loss after the virtual step minus the
-    smaller of the loss now and the best loss of the row so far. Their commands for MNIST use it.
+    The paper's second criterion (`against=best`) compares the loss after the virtual step with the smallest loss that
+    the row has had as a candidate, so that rows that are being forgotten count more. Their commands for MNIST use it.
 
     Args:
         memory: rows that the reservoir stores, in units of stream.memory_unit.
         replay: rows that are replayed with each micro-batch.
         candidates: rows drawn as candidates, without repetition, from the whole memory.
+        against: the loss that the rise is measured from: now, the present one, or best, the smallest so far.
         among: candidates from all rows of the memory, or only from rows of past tasks. On a GPU each micro-batch of
             among=past waits for their number.
         loss: pooled, the mean over a micro-batch's rows and the rows replayed with it, or sum, the mean over its rows
@@ -56,36 +58,47 @@ class MIR(Method):
         memory: Count = 500,
         replay: Count = 10,
         candidates: Count = 50,
+        against: Against = "now",
         among: Among = "all",
         loss: ReplayLoss = "pooled",
     ) -> None:
         self.capacity, self.replay, self.candidates = memory, replay, candidates
-        self.among, self.replay_loss = among, loss
+        self.against, self.among, self.replay_loss = against, among, loss
         self.memory = make_memory("reservoir")
 
     def begin(self, task: Task, learner: LearnerView) -> None:
         open_memory(self.memory, self.capacity, task, learner, "mir")
 
     def batch(self, batch: Batch, learner: LearnerView) -> Batch:
-        slots = past_slots(self.memory, batch) if self.among == "past" else None
-        if (len(self.memory) if slots is None else len(slots)) == 0:
+        past = past_slots(self.memory, batch) if self.among == "past" else None
+        if (len(self.memory) if past is None else len(past)) == 0:
             return batch
-        rows = self.memory.draw(self.candidates, learner.rng("mir"), slots)
-        worst = self._interference(batch, rows, learner).topk(min(self.replay, len(rows["y"]))).indices
+        slots = drawn_slots(self.memory, self.candidates, learner.rng("mir"), past)
+        rows = self.memory.rows(slots)
+        before, after = self._losses(batch, rows, learner)
+        if self.against == "best":
+            before = torch.minimum(before, rows["best"])
+            self.memory.update(slots, best=before)
+        rise, terms = after - before, learner.criterion.terms(rows["y"])
+        rise = rise if terms is None else rise / terms.where(terms > 0, 1.0)
+        worst = rise.topk(min(self.replay, len(slots))).indices
         return replaying(batch, {name: field[worst] for name, field in rows.items()}, learner, loss=self.replay_loss)
 
     def stepped(self, window: Window, learner: LearnerView) -> None:
-        fill(self.memory, window)
+        if self.against == "best":
+            unknown = [learner.weights.value.new_full((batch.fresh,), torch.inf) for batch in window.batches]
+            fill(self.memory, window, best=unknown)
+        else:
+            fill(self.memory, window)
 
     @staticmethod
     @torch.no_grad()
-    def _interference(batch: Batch, rows: MemoryRows, learner: LearnerView) -> torch.Tensor:
-        """Return the rise of each candidate's loss, shape (candidates,)."""
+    def _losses(batch: Batch, rows: MemoryRows, learner: LearnerView) -> tuple[Tensor, Tensor]:
+        """Return the candidates' losses before and after the virtual step, each of shape (candidates,)."""
         candidates = batch_of(rows, batch.task)
         value = learner.weights.value
         before, kept = learner.criterion(candidates, learner.outputs(candidates)), value.clone()
         value.sub_(learner.gradient(batch.rows(0, batch.fresh)), alpha=learner.lr)
         after = learner.criterion(candidates, learner.outputs(candidates))
         value.copy_(kept)
-        rise, terms = after - before, learner.criterion.terms(rows["y"])
-        return rise if terms is None else rise / terms.where(terms > 0, 1.0)
+        return before, after

@@ -28,6 +28,7 @@ STRATEGIES = groups.names("strategy")
 SETTINGS = [
     "grokfast strategy.methods.grokfast.kind=ma",
     "mir strategy.methods.mir.replay=2",
+    "mir strategy.methods.mir.against=best",
     "agem strategy.methods.agem.kind=balanced",
     "gem strategy.methods.gem.kind=balanced",
     "er strategy.methods.er.loss=sum",

@@ -21,6 +21,7 @@ from gradinc.core.learner import Learner
 from gradinc.data.batch import Batch
 from gradinc.data.dataset import load_dataset
 from gradinc.data.stream import Stream, open_stream
+from gradinc.methods.mir import MIR
 from gradinc.runs.build import Shape, build_criterion, build_learner, build_model
 from gradinc.runs.evaluate import evaluate
 
@@ -353,6 +354,35 @@ def test_mir_replays_the_rows_whose_loss_rises_most_and_leaves_the_weights_alone
     assert rises[best[0]] > rises[best[6]] > min(rises)
     chosen = {tuple(x.flatten().tolist()) for x in batch.x[8:]}
     assert chosen == {tuple(candidates["x"][i].flatten().tolist()) for i in best}
+
+
+def test_mir_can_compare_with_the_smallest_loss_that_a_row_has_had_as_a_candidate(monkeypatch: pytest.MonkeyPatch):
+    smallest: dict[bytes, float] = {}
+    otherwise, batch = [], MIR.batch
+
+    def checked(method: MIR, fresh: Batch, going: Learner) -> Batch:
+        if len(method.memory) == 0:
+            return batch(method, fresh, going)
+        rows = method.memory.draw(30, going.rng("mir"))
+        step = differentiated(going, lambda f: F.cross_entropy(f(fresh.x), fresh.y))
+        ahead = dict(zip(going.weights.names, going.weights.views(going.weights.value - 0.5 * step), strict=True))
+        with torch.no_grad():
+            now = F.cross_entropy(going.model(rows["x"]), rows["y"], reduction="none")
+            after = F.cross_entropy(functional_call(going.model, ahead, (rows["x"],)), rows["y"], reduction="none")
+        keys = [x.numpy().tobytes() for x in rows["x"]]
+        for key, loss in zip(keys, now.tolist(), strict=True):
+            smallest[key] = min(loss, smallest.get(key, loss))
+        best = torch.tensor([smallest[key] for key in keys], dtype=torch.float64)
+        whole = batch(method, fresh, going)
+        chosen = {x.numpy().tobytes() for x in whole.x[len(fresh.y) :]}
+        assert chosen == {keys[i] for i in (after - best).topk(7).indices.tolist()}
+        otherwise.append(chosen != {keys[i] for i in (after - now).topk(7).indices.tolist()})
+        return whole
+
+    monkeypatch.setattr(MIR, "batch", checked)
+    finished(*made("mir", "~.candidates=30", "~.replay=7", "~.memory=50", "~.against=best", "optimizer.lr=0.5"))
+    assert len(otherwise) == 3 * 8 - 2, "every micro-batch but the two of the first window"
+    assert sum(otherwise) > 5, "the two criteria choose other rows"
 
 
 @pytest.mark.parametrize(("strategy", "more"), [("mir", ["~.candidates=40"]), ("er", [])])
